@@ -1,0 +1,1 @@
+"""What a person runs. Assembles the transforms, computes nothing itself."""

@@ -1,0 +1,177 @@
+"""What was asked, checked and made ready: after this nothing is wrong but single clips."""
+
+from dataclasses import dataclass
+
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.assets import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset, sha256_of
+from pipeline.graph import FeatureJob, run_path
+from pipeline.options import NO_PCA, QUANTIZED, Options
+from transforms.audioset.layout import SHARD_SUFFIX, check_split
+from transforms.audioset.names import compile_id_pattern
+from transforms.audioset.segments import split_of
+from transforms.embed_examples import EmbedExamples, VggishModelHandler
+from transforms.errors import SettingError
+from transforms.extract_examples import ExtractExamples
+from transforms.files import FILE_ERRORS, match_files, open_file, put_file
+from transforms.read_clips import ReadClips
+from transforms.read_segments import SegmentFiles
+from transforms.vggish.checkpoint import RANDOM, check_weights
+from transforms.vggish.params import Framing
+from transforms.vggish.postprocess import PcaParams, read_pca_params
+
+
+@dataclass(frozen=True)
+class AssetFile:
+    """An asset as a run uses it.
+
+    Attributes:
+      path: on this machine; or `random:SEED`.
+      sha256: of its bytes; None of `random:SEED`.
+      released: whether it is the released file.
+    """
+
+    path: str
+    sha256: str | None
+    released: bool
+
+    def __str__(self) -> str:
+        if self.sha256 is None:
+            return f"{self.path} (noise: its embeddings mean nothing)"
+        origin = "the released file" if self.released else "not the released file"
+        return f"{self.path} ({origin}, sha256 {self.sha256[:8]}…)"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run that can begin.
+
+    Attributes:
+      options: as asked.
+      weights, pca_params, class_labels: the assets that the run uses; None of those that it does not.
+      job: the steps.
+    """
+
+    options: Options
+    weights: AssetFile
+    pca_params: AssetFile | None
+    class_labels: AssetFile | None
+    job: FeatureJob
+
+
+def check(options: Options) -> Config:
+    """Checks all of a command, cheap things first, and finds its assets.
+
+    Raises:
+      SettingError: the first thing that is wrong.
+    """
+    framing = _framing(options.example_hop_seconds)
+    if not 1 <= options.batch_size <= 4096:
+        raise SettingError(f"--batch_size={options.batch_size}: give 1 to 4096 examples")
+    check_split(options.split)
+    id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
+    _check_input(options.input)
+    _check_output(options.output)
+    segments, class_labels = find_segments(options)
+    pca, pca_params = None, None
+    if options.postprocess == QUANTIZED:
+        pca, pca_params = find_pca_params(options.pca_params, options.assets_dir)
+    weights = find_weights(options.weights, options.assets_dir)
+    job = FeatureJob(
+        read=ReadClips(options.input, options.split, segments, id_pattern),
+        extract=ExtractExamples(framing),
+        embed=EmbedExamples(VggishModelHandler(weights.path, options.batch_size)),
+        quantize=options.postprocess == QUANTIZED,
+        pca=pca,
+        output=options.output,
+    )
+    return Config(options, weights, pca_params, class_labels, job)
+
+
+def find_weights(given: str | None, assets_dir: str | None) -> AssetFile:
+    """Finds and checks VGGish weights; `given` as `--weights`.
+
+    Raises:
+      SettingError: they cannot be had, or are no VGGish weights.
+    """
+    if given is not None and given.startswith(RANDOM):
+        check_weights(given)
+        return AssetFile(given, None, False)
+    file = _asset_file(WEIGHTS, given, assets_dir)
+    check_weights(file.path)
+    return file
+
+
+def find_pca_params(given: str | None, assets_dir: str | None) -> tuple[PcaParams | None, AssetFile | None]:
+    """Finds and reads PCA parameters; `given` as `--pca_params`, whose `none` gives (None, None).
+
+    Raises:
+      SettingError: they cannot be had, or are no PCA parameters of VGGish.
+    """
+    if given == NO_PCA:
+        return None, None
+    file = _asset_file(PCA_PARAMS, given, assets_dir)
+    with open_file(file.path) as opened:
+        return read_pca_params(opened, file.path), file
+
+
+def find_segments(options: Options) -> tuple[SegmentFiles | None, AssetFile | None]:
+    """Finds and reads segments CSVs and the class labels that they use.
+
+    Raises:
+      SettingError: a file cannot be had or has a bad row.
+    """
+    if not options.segments:
+        return None, None
+    files = []
+    for text in options.segments:
+        split, equals, path = text.partition("=")
+        if not equals or "/" in split:
+            split, path = split_of(text), text
+        files.append((check_split(split), path))
+    class_labels = _asset_file(CLASS_LABELS, options.class_labels, options.assets_dir)
+    source = SegmentFiles(tuple(files), class_labels.path)
+    if not len(source.table()):
+        raise SettingError(f"--segments={','.join(options.segments)}: no segment in them; give others")
+    return source, class_labels
+
+
+def _asset_file(asset: Asset, given: str | None, assets_dir: str | None) -> AssetFile:
+    path = find_asset(asset, given, assets_dir)
+    sha256 = sha256_of(path)
+    return AssetFile(path, sha256, sha256 == asset.sha256)
+
+
+def _framing(hop_s: float) -> Framing:
+    try:
+        return Framing(hop_s=hop_s)
+    except ValueError as error:
+        raise SettingError(f"--example_hop_seconds: {error}") from error
+
+
+def _check_input(patterns: tuple[str, ...]) -> None:
+    for pattern in patterns:
+        try:
+            if match_files(pattern):
+                continue
+        except (*FILE_ERRORS, ValueError) as error:
+            raise SettingError(f"--input={pattern}: cannot be listed ({error}); check the path") from error
+        raise SettingError(
+            f"--input={pattern}: matches no file; give a glob, as FOLDER/*.wav, or FOLDER/** for all below it"
+        )
+
+
+def _check_output(output: str) -> None:
+    """A folder can be made and written, and holds no features that this run would replace."""
+    probe = run_path(output, "probe")
+    try:
+        put_file(probe, b"")
+        FileSystems.delete([probe])
+        shards = match_files(FileSystems.join(output, "*", f"*{SHARD_SUFFIX}"))
+    except (*FILE_ERRORS, ValueError) as error:
+        raise SettingError(f"--output={output}: cannot be written ({error}); give another folder") from error
+    if shards:
+        raise SettingError(
+            f"--output={output}: holds {len(shards)} shards already, as {shards[0]}; "
+            "give another folder or remove them"
+        )

@@ -1,0 +1,213 @@
+"""Flags and YAML to what was asked; with config.py the only place that knows a flag's name."""
+
+import argparse
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import yaml
+from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+
+from pipeline.assets import ASSETS_DIR_VARIABLE
+from transforms.errors import SettingError
+from transforms.files import FILE_ERRORS, open_file
+
+QUANTIZED, RAW = "quantized", "raw"
+NO_PCA = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The command as given: own options by name, as `--help` describes them, and Beam's as flags."""
+
+    input: tuple[str, ...]
+    output: str
+    segments: tuple[str, ...]
+    class_labels: str | None
+    split: str
+    id_pattern: str | None
+    weights: str | None
+    pca_params: str | None
+    assets_dir: str | None
+    postprocess: str
+    example_hop_seconds: float
+    batch_size: int
+    beam_flags: tuple[str, ...]
+
+
+class OneLineParser(_BeamArgumentParser):
+    """An argument parser whose errors are one line, for `exit_on_setting_error`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingError(f"{message}; see --help")
+
+
+def add_asset_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of every command that embeds: where weights and PCA parameters come from."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--weights",
+        metavar="PATH",
+        help="VGGish checkpoint: TensorFlow V1 or V2, or Keras .weights.h5; a path, gs:// or https:// "
+        "(of a remote V2 checkpoint its .index); or random:SEED (default: the released one)",
+    )
+    group.add_argument(
+        "--pca_params",
+        metavar="PATH",
+        help=".npz with pca_eigen_vectors and pca_means, or 'none' (default: the released one)",
+    )
+    group.add_argument(
+        "--assets_dir",
+        metavar="DIR",
+        help="folder looked in first for released files by their released names; also the environment "
+        f"variable {ASSETS_DIR_VARIABLE} (default: the user cache)",
+    )
+
+
+def _add_own_options(parser: argparse.ArgumentParser) -> None:
+    corpus = parser.add_argument_group("corpus")
+    corpus.add_argument(
+        "--input",
+        metavar="GLOB",
+        action="extend",
+        nargs="+",
+        help="audio files, on any filesystem that Beam knows; ** goes into folders; repeatable (required)",
+    )
+    corpus.add_argument("--output", metavar="DIR", help="folder or gs:// path for the features (required)")
+    corpus.add_argument(
+        "--segments",
+        metavar="[SPLIT=]CSV",
+        action="append",
+        help="AudioSet segments CSV: clips, their split, times and labels; released names tell their "
+        "split; repeatable (default: every input file is one clip)",
+    )
+    corpus.add_argument(
+        "--class_labels",
+        metavar="CSV",
+        help="class_labels_indices.csv, for --segments (default: the released one)",
+    )
+    corpus.add_argument(
+        "--split",
+        default="train",
+        help="split of clips that no segments CSV names (default: %(default)s)",
+    )
+    corpus.add_argument(
+        "--id_pattern",
+        metavar="REGEX",
+        help="searched in each path for other file names; group 'id', and 'start' (seconds) for files "
+        "already cut to their segment",
+    )
+    add_asset_options(parser)
+    features = parser.add_argument_group("features")
+    features.add_argument(
+        "--postprocess",
+        choices=(QUANTIZED, RAW),
+        default=QUANTIZED,
+        help="quantized: the release's 128 bytes a frame; raw: float32 embeddings (default: %(default)s)",
+    )
+    features.add_argument(
+        "--example_hop_seconds",
+        metavar="S",
+        type=float,
+        default=0.96,
+        help="time from one frame to the next (default: %(default)s, the release's)",
+    )
+    features.add_argument(
+        "--batch_size",
+        metavar="N",
+        type=int,
+        default=64,
+        help="examples a call of the network (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="YAML",
+        help="a file with any of these options; flags win (see configs/)",
+    )
+
+
+def parse_options(argv: Sequence[str]) -> Options:
+    """Reads a command line of `pipeline.run`, and the YAML file that it may name.
+
+    Raises:
+      SettingError: an option that neither this program nor Beam has, a value of the wrong form, or
+        one of the required options is missing.
+    """
+    own = OneLineParser(
+        prog="python -m pipeline.run",
+        description="Embeds audio files with VGGish and writes features laid out as the AudioSet release.",
+        epilog="Beam's options work too: --runner, --direct_num_workers, --temp_location and all others.",
+        allow_abbrev=False,
+    )
+    _add_own_options(own)
+    config, _ = own.parse_known_args(argv)
+    flags = [*_config_flags(config.config, argv), *argv]
+    _check_flags(flags)
+    values, beam_flags = own.parse_known_args(flags)
+    for name in ("input", "output"):
+        if not getattr(values, name):
+            raise SettingError(f"--{name} is required; see --help")
+    del values.config
+    values.input = tuple(values.input)
+    values.segments = tuple(values.segments or ())
+    return Options(**vars(values), beam_flags=tuple(beam_flags))
+
+
+def _all_options() -> OneLineParser:
+    parser = OneLineParser(allow_abbrev=False, add_help=False)
+    _add_own_options(parser)
+    for group in PipelineOptions.__subclasses__():
+        group._add_argparse_args(parser)  # the hook that Beam documents for its subclasses
+    return parser
+
+
+def _check_flags(flags: Sequence[str]) -> None:
+    """Beam drops what it does not know with a warning, and a mistyped option would go unseen."""
+    parser = _all_options()
+    _, unknown = parser.parse_known_args(flags)
+    if unknown:
+        name, dashes = unknown[0].split("=")[0], "--"
+        raise SettingError(f"unknown option {name}{_nearest(name, parser, dashes)}; see --help")
+
+
+def _nearest(name: str, parser: argparse.ArgumentParser, dashes: str) -> str:
+    known = [option.removeprefix("--") for option in parser._option_string_actions]
+    near = difflib.get_close_matches(name.lstrip("-"), known, n=1)
+    return f" (did you mean {dashes}{near[0]}?)" if near else ""
+
+
+def _config_flags(path: str | None, argv: Sequence[str]) -> list[str]:
+    """The YAML file's options as flags, without those that the command line gives."""
+    if path is None:
+        return []
+    parser = _all_options()
+    given = {flag.split("=")[0].removeprefix("--") for flag in argv if flag.startswith("--")}
+    flags = []
+    for key, value in _read_yaml(path).items():
+        action = parser._option_string_actions.get(f"--{key}")
+        if action is None or key == "config":
+            raise SettingError(f"config {path}: unknown option {key!r}{_nearest(str(key), parser, '')}")
+        if key in given or value is None or value is False:
+            continue
+        if isinstance(value, Mapping) or (isinstance(value, bool) and action.nargs != 0):
+            raise SettingError(f"config {path}: {key} is {value!r}; give a value as on the command line")
+        if action.nargs == 0:
+            flags.append(f"--{key}")
+        else:
+            flags += [f"--{key}={item}" for item in (value if isinstance(value, list) else [value])]
+    return flags
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    try:
+        with open_file(path) as file:
+            values = yaml.safe_load(file.read())
+    except (*FILE_ERRORS, yaml.YAMLError, UnicodeDecodeError) as error:
+        cause = " ".join(str(error).split())
+        raise SettingError(f"config {path}: cannot be read ({cause}); check the path and the YAML") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingError(f"config {path}: holds no options; write one a line, as 'batch_size: 64'")
+    return values

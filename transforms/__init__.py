@@ -1,0 +1,1 @@
+"""Beam stages, each a verb, over three rooms that know their subject: audio, vggish and audioset."""

@@ -1,0 +1,1 @@
+"""AudioSet's own formats: segments, labels, records, shards. Never imports Beam."""

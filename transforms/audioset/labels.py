@@ -1,0 +1,44 @@
+"""The AudioSet classes: `class_labels_indices.csv`."""
+
+import csv
+from collections.abc import Iterable
+
+from transforms.errors import SettingError
+
+_HEADER = ["index", "mid", "display_name"]
+
+
+def read_class_labels(lines: Iterable[str], name: str) -> dict[str, int]:
+    """Reads a class list: a header `index,mid,display_name`, then a row a class.
+
+    Args:
+      lines: the file's text.
+      name: what to call it in an error.
+
+    Returns:
+      mid (`/m/09x0r`) -> index (0); the release has 527.
+
+    Raises:
+      SettingError: another header, an index that is no number, or a mid or index that comes twice.
+    """
+    rows = csv.reader(lines)
+    header = next(rows, [])
+    if header != _HEADER:
+        raise SettingError(
+            f"class labels {name}: the header is {','.join(header)[:80]!r}, not {','.join(_HEADER)!r}; "
+            "give the released class_labels_indices.csv"
+        )
+    indices: dict[str, int] = {}
+    used = set()
+    for row in filter(None, rows):
+        where = f"class labels {name}, line {rows.line_num}"
+        if len(row) != len(_HEADER) or not row[0].isdecimal() or not row[1]:
+            raise SettingError(
+                f"{where}: {','.join(row)[:80]!r} is not index,mid,display_name; mend the line"
+            )
+        index, mid = int(row[0]), row[1]
+        if mid in indices or index in used:
+            raise SettingError(f"{where}: {index} or {mid} comes a second time; keep one")
+        indices[mid] = index
+        used.add(index)
+    return indices

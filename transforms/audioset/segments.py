@@ -1,0 +1,152 @@
+"""Segments: which ten seconds of which recording, and what is heard there."""
+
+import bisect
+import csv
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from transforms.audioset.layout import check_split
+from transforms.errors import SettingError
+
+# Released CSV -> the folder that its features stand in.
+RELEASED_SPLITS = {
+    "balanced_train_segments.csv": "bal_train",
+    "unbalanced_train_segments.csv": "unbal_train",
+    "eval_segments.csv": "eval",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of one recording; with its split it is the identity of a record.
+
+    Attributes:
+      split: folder of its features, as `bal_train`.
+      video_id: the recording's id.
+      start_s, end_s: times in the recording, in seconds.
+      labels: class indices, sorted; empty where nobody labelled it.
+    """
+
+    split: str
+    video_id: str
+    start_s: float
+    end_s: float
+    labels: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """(split, video id, start in milliseconds): no two records share it."""
+        return (self.split, self.video_id, milliseconds(self.start_s))
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+def milliseconds(time_s: float) -> int:
+    return round(time_s * 1000)
+
+
+def split_of(csv_name: str) -> str:
+    """Split of a segments CSV, by its released file name.
+
+    Raises:
+      SettingError: the name is none of the released ones.
+    """
+    try:
+        return RELEASED_SPLITS[csv_name.rsplit("/", 1)[-1]]
+    except KeyError:
+        raise SettingError(
+            f"segments {csv_name}: only {', '.join(RELEASED_SPLITS)} tell their split by name; "
+            f"give --segments=SPLIT={csv_name}"
+        ) from None
+
+
+def parse_segments(
+    lines: Iterable[str], split: str, class_indices: Mapping[str, int], name: str
+) -> Iterator[Segment]:
+    """Reads a segments CSV: `YTID, start_seconds, end_seconds, "mid,mid,..."`; `#` lines are comments.
+
+    Args:
+      lines: the file's text.
+      split: the split of its segments.
+      class_indices: as `labels.read_class_labels` returns.
+      name: what to call the file in an error.
+
+    Raises:
+      SettingError: a row that is not of this form, or has a mid that is no class.
+    """
+    check_split(split)
+    rows = csv.reader(lines, skipinitialspace=True)
+    for row in rows:
+        if not row or row[0].startswith("#"):
+            continue
+        where = f"segments {name}, line {rows.line_num}"
+        try:
+            video_id, start, end, mids = row
+            start_s, end_s = float(start), float(end)
+        except ValueError:
+            raise SettingError(
+                f"{where}: {', '.join(row)[:80]!r} is not YTID, start_seconds, end_seconds, labels; "
+                "mend the line"
+            ) from None
+        if not video_id or not (0 <= start_s < end_s < math.inf):
+            raise SettingError(
+                f"{where}: {video_id!r} from {start} to {end} s is no segment; times must rise from 0 on"
+            )
+        try:
+            labels = tuple(sorted({class_indices[mid] for mid in mids.split(",") if mid}))
+        except KeyError as error:
+            raise SettingError(
+                f"{where}: label {error} is not among the {len(class_indices)} classes; "
+                "give the --class_labels that these segments use"
+            ) from None
+        yield Segment(split, video_id, start_s, end_s, labels)
+
+
+class SegmentTable:
+    """Segments by id, compact: AudioSet's two million take about 250 MB.
+
+    Args:
+      segments: in any order.
+
+    Raises:
+      SettingError: two of them have the same split, id and start.
+    """
+
+    def __init__(self, segments: Iterable[Segment]):
+        ordered = sorted(segments, key=lambda s: (s.video_id, s.start_s, s.split))
+        for one, other in itertools.pairwise(ordered):
+            if one.key == other.key:
+                raise SettingError(
+                    f"segments: {one.video_id!r} at {one.start_s} s comes twice in {one.split}; keep one row"
+                )
+        self._splits = sorted({s.split for s in ordered})
+        numbers = {split: number for number, split in enumerate(self._splits)}
+        self._ids = [s.video_id for s in ordered]
+        self._split_numbers = np.array([numbers[s.split] for s in ordered], np.int16)
+        self._times_s = np.array([(s.start_s, s.end_s) for s in ordered], np.float64).reshape(-1, 2)
+        self._label_ends = np.cumsum([len(s.labels) for s in ordered], dtype=np.int64)
+        self._labels = np.array([label for s in ordered for label in s.labels], np.int32)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[Segment]:
+        return map(self._segment, range(len(self)))
+
+    def find(self, video_id: str) -> list[Segment]:
+        """All segments of a recording, by start time; empty if there are none."""
+        first = bisect.bisect_left(self._ids, video_id)
+        last = bisect.bisect_right(self._ids, video_id, lo=first)
+        return [self._segment(row) for row in range(first, last)]
+
+    def _segment(self, row: int) -> Segment:
+        start_s, end_s = self._times_s[row].tolist()
+        labels = self._labels[self._label_ends[row - 1] if row else 0 : self._label_ends[row]]
+        split = self._splits[self._split_numbers[row]]
+        return Segment(split, self._ids[row], start_s, end_s, tuple(labels.tolist()))

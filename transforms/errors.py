@@ -1,0 +1,31 @@
+"""The two things that can be wrong: one clip, or the command."""
+
+import enum
+
+
+class Reason(str, enum.Enum):
+    """Why a clip is rejected; the value is what stands in `rejected.jsonl` and in the manifest."""
+
+    UNREADABLE = "unreadable"  # the file system would not give the file's bytes
+    NOT_AUDIO = "not_audio"  # empty, or no format that the decoder knows
+    CORRUPT = "corrupt"  # known format, but damaged, or ends before its header says
+    UNSUPPORTED = "unsupported"  # sample rate or channel count outside what features are defined for
+    NOT_FINITE = "not_finite"  # NaN or infinite samples
+    OUTSIDE_AUDIO = "outside_audio"  # the segment begins after the audio ends
+    TOO_SHORT = "too_short"  # less than one example: 0.975 s at the default window
+    DUPLICATE = "duplicate"  # another file is already this clip
+
+
+class ClipError(Exception):
+    """A clip's own fault: the clip is rejected and counted, and the run goes on."""
+
+    def __init__(self, reason: Reason, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+class SettingError(Exception):
+    """A mistake in the command or in what it points at: the run stops before any work.
+
+    The message is one line that shows the value, the rule and a remedy.
+    """

@@ -1,0 +1,58 @@
+"""Files on any filesystem that Beam knows, read as they are and written whole or not at all."""
+
+import os
+import uuid
+from typing import BinaryIO
+
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.localfilesystem import LocalFileSystem
+
+# What opening or reading may raise, by filesystem.
+FILE_ERRORS = (OSError, BeamIOError)
+
+
+def open_file(path: str) -> BinaryIO:
+    """Opens a file for reading; a `.gz` stays compressed, since its bytes are what was asked for."""
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def put_file(path: str, data: bytes) -> None:
+    """Writes a file that appears with all its bytes, or does not appear.
+
+    An object store shows an object only when its upload is complete. On a local disk the bytes go to
+    a temporary file in the same folder, which then takes the name.
+    """
+    if not is_local(path):
+        with FileSystems.create(
+            path, "application/octet-stream", compression_type=CompressionTypes.UNCOMPRESSED
+        ) as file:
+            file.write(data)
+        return
+    folder = os.path.dirname(path) or "."
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def is_local(path: str) -> bool:
+    return isinstance(FileSystems.get_filesystem(path), LocalFileSystem)
+
+
+def match_files(pattern: str) -> list[str]:
+    """Paths of the files (not folders) that a glob matches, sorted; `**` goes into folders."""
+    found = FileSystems.match([pattern])[0].metadata_list
+    return sorted(m.path for m in found if not _is_folder(m.path))
+
+
+def _is_folder(path: str) -> bool:
+    return path.endswith("/") or (is_local(path) and os.path.isdir(path))

@@ -1,0 +1,1 @@
+"""The VGGish model: its numbers, its network, its weights and its postprocessing. Never imports Beam."""

@@ -1,0 +1,99 @@
+"""The VGGish network in Keras 3, on whichever backend Keras has (TensorFlow, JAX or PyTorch)."""
+
+import threading
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.vggish.checkpoint import KERNEL_SHAPES, Weights
+from transforms.vggish.params import EMBEDDING_SIZE, EXAMPLE_FRAMES, MEL_BANDS
+
+
+def build_vggish(weights: Weights | None = None) -> keras.Model:
+    """The network from a log-mel example to its embedding.
+
+    Args:
+      weights: as `checkpoint.read_weights` returns; None leaves Keras's initial values.
+
+    Returns:
+      A model from float32[n, 96, 64] to float32[n, 128]. The last layer has no ReLU: the released
+      AudioSet features were made without one (tensorflow/models pull request 9080).
+    """
+    layers = keras.layers
+
+    def conv(name: str, filters: int) -> keras.Layer:
+        return layers.Conv2D(
+            filters, 3, padding="same", activation="relu", data_format="channels_last", name=name
+        )
+
+    def pool(name: str) -> keras.Layer:
+        return layers.MaxPooling2D(2, padding="same", data_format="channels_last", name=name)
+
+    model = keras.Sequential(
+        [
+            keras.Input((EXAMPLE_FRAMES, MEL_BANDS), name="log_mel"),
+            layers.Reshape((EXAMPLE_FRAMES, MEL_BANDS, 1), name="channel"),
+            conv("conv1", 64),
+            pool("pool1"),
+            conv("conv2", 128),
+            pool("pool2"),
+            conv("conv3_1", 256),
+            conv("conv3_2", 256),
+            pool("pool3"),
+            conv("conv4_1", 512),
+            conv("conv4_2", 512),
+            pool("pool4"),
+            layers.Flatten(data_format="channels_last", name="flatten"),
+            layers.Dense(4096, activation="relu", name="fc1_1"),
+            layers.Dense(4096, activation="relu", name="fc1_2"),
+            layers.Dense(EMBEDDING_SIZE, name="fc2"),
+        ],
+        name="vggish",
+    )
+    if weights is not None:
+        for scope in KERNEL_SHAPES:
+            layer = model.get_layer(scope.rsplit("/", 1)[-1])
+            layer.set_weights([weights[f"{scope}/weights"], weights[f"{scope}/biases"]])
+    return model
+
+
+class Embedder:
+    """Embeds clips of any length through one fixed input shape.
+
+    One shape means one traced graph, and the same bits for an example wherever it stands: on CPU,
+    TensorFlow's float32 results are bit-identical for every shape from 7 to 64 examples.
+
+    Args:
+      weights: as `checkpoint.read_weights` returns.
+      batch_size: examples a call of the network.
+    """
+
+    def __init__(self, weights: Weights, batch_size: int = 64):
+        self._batch_size = batch_size
+        self._model = build_vggish(weights)
+        # TensorFlow gains nothing from XLA here and would give other bits; JAX is XLA.
+        self._model.compile(optimizer=None, jit_compile=keras.backend.backend() == "jax")
+        # Keras does not promise that one model may predict in several threads.
+        self._lock = threading.Lock()
+        self._predict(np.zeros((1, EXAMPLE_FRAMES, MEL_BANDS), np.float32))  # trace now, not later
+
+    def embed(self, examples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32[n, 96, 64] log-mel examples -> float32[n, 128] embeddings, n from 0."""
+        if not len(examples):
+            return np.empty((0, EMBEDDING_SIZE), np.float32)
+        starts = range(0, len(examples), self._batch_size)
+        return np.concatenate([self._predict(examples[s : s + self._batch_size]) for s in starts])
+
+    def embed_clips(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Embeds clips of float32[n, 96, 64] together, filling batches across them."""
+        ends = np.cumsum([len(clip) for clip in clips])
+        return np.split(self.embed(np.concatenate(clips)), ends[:-1])
+
+    def _predict(self, examples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embeds at most one batch, padded with zeros to the fixed shape."""
+        batch = np.zeros((self._batch_size, EXAMPLE_FRAMES, MEL_BANDS), np.float32)
+        batch[: len(examples)] = examples
+        with self._lock:
+            return np.asarray(self._model.predict_on_batch(batch))[: len(examples)]

@@ -1,0 +1,75 @@
+"""What the VGGish release fixes. Nothing here is a choice: another number makes other features.
+
+Source of every number: tensorflow/models, research/audioset/vggish, `vggish_params.py` and
+`mel_features.py`; the paper is Hershey et al., "CNN Architectures for Large-Scale Audio
+Classification", ICASSP 2017.
+"""
+
+from dataclasses import dataclass
+
+# Waveform.
+SAMPLE_RATE_HZ = 16_000
+
+# Short-time Fourier transform: 25 ms periodic Hann window, 10 ms hop, no padding.
+STFT_WINDOW_SAMPLES = 400
+STFT_HOP_SAMPLES = 160
+FFT_SAMPLES = 512
+FRAMES_PER_S = SAMPLE_RATE_HZ / STFT_HOP_SAMPLES
+
+# Mel filter bank, HTK formula.
+MEL_BANDS = 64
+MEL_MIN_HZ = 125.0
+MEL_MAX_HZ = 7_500.0
+MEL_BREAK_HZ = 700.0
+MEL_HIGH_Q = 1_127.0
+LOG_OFFSET = 0.01
+
+# Network.
+EXAMPLE_FRAMES = 96
+EMBEDDING_SIZE = 128
+
+# Postprocessing.
+QUANTIZE_MIN = -2.0
+QUANTIZE_MAX = +2.0
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a log-mel spectrogram is cut into examples.
+
+    Attributes:
+      window_s: length of an example in seconds. The released network takes 0.96 s (96 frames) only.
+      hop_s: time from one example's start to the next one's, in seconds. The release has 0.96.
+
+    Raises:
+      ValueError: a length is shorter than one spectrogram frame (10 ms).
+    """
+
+    window_s: float = 0.96
+    hop_s: float = 0.96
+
+    def __post_init__(self) -> None:
+        for name in ("window_s", "hop_s"):
+            value = getattr(self, name)
+            if not value * FRAMES_PER_S >= 0.5:  # also true of NaN
+                raise ValueError(f"{name} is {value}; give at least 0.01 s, one spectrogram frame")
+
+    @property
+    def window_frames(self) -> int:
+        return round(self.window_s * FRAMES_PER_S)
+
+    @property
+    def hop_frames(self) -> int:
+        return round(self.hop_s * FRAMES_PER_S)
+
+    @property
+    def min_samples(self) -> int:
+        """Samples at 16 kHz that give the first example: 15,600 (0.975 s) by default."""
+        return STFT_WINDOW_SAMPLES + (self.window_frames - 1) * STFT_HOP_SAMPLES
+
+    def num_examples(self, num_samples: int) -> int:
+        """Examples in `num_samples` samples at 16 kHz; an incomplete tail gives none."""
+        if num_samples < self.min_samples:
+            return 0
+        frames = 1 + (num_samples - STFT_WINDOW_SAMPLES) // STFT_HOP_SAMPLES
+        return 1 + (frames - self.window_frames) // self.hop_frames
