@@ -44,6 +44,7 @@ def import_tensorflow_quietly() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # looks for GPUs, and says so where there is none
+            tf.get_logger().setLevel(logging.ERROR)
         except ModuleNotFoundError:
             pass
         except BaseException:

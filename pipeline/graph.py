@@ -24,6 +24,7 @@ RUN_FOLDER = "_run"
 REJECTED_FILE = "rejected.jsonl"
 UNMATCHED_FILE = "unmatched.jsonl"
 COUNTS_FILE = "counts.json"
+MANIFEST_FILE = "manifest.json"
 
 
 @dataclass(frozen=True)

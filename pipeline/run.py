@@ -5,34 +5,30 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from pipeline.console import import_tensorflow_quietly, run_command
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+
+from pipeline.config import check
+from pipeline.console import run_command
+from pipeline.graph import COUNTS_FILE, MANIFEST_FILE, RUN_FOLDER, build_graph, run_path
+from pipeline.manifest import Account, make_manifest
+from pipeline.options import parse_options
+from transforms.files import open_file, put_file
 
 # Exit statuses beside 0; 2 is a mistake in the command.
 LOST_CLIPS = 3
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
-    import_tensorflow_quietly()
-    return run_command("pipeline.run", lambda: run(sys.argv[1:] if argv is None else argv))
-
-
 def run(argv: Sequence[str]) -> int:
-    """Checks the command, runs the pipeline, writes the manifest and prints the account.
+    """Checks the command, runs the pipeline, writes the manifest, prints the account.
+
+    Returns:
+      The exit status.
 
     Raises:
       SettingError: a mistake in the command, before any work.
     """
-    import apache_beam as beam
-    from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
-
-    from pipeline.config import check
-    from pipeline.graph import COUNTS_FILE, build_graph, run_path
-    from pipeline.manifest import Account, make_manifest
-    from pipeline.options import parse_options
-    from transforms.files import open_file, put_file
-
     options = parse_options(argv)
     config = check(options)
     print(f"weights: {config.weights}")
@@ -40,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
         print(f"PCA parameters: {config.pca_params}")
     started = _now()
     beam_options = PipelineOptions(options.beam_flags)
-    # Workers import the package; a pickled __main__ would only make jobs larger and slower.
+    # Workers import the package; a pickled __main__ would only make jobs larger.
     beam_options.view_as(SetupOptions).save_main_session = False
     with beam.Pipeline(options=beam_options) as pipeline:
         build_graph(pipeline, config.job)
@@ -48,13 +44,11 @@ def run(argv: Sequence[str]) -> int:
     counts_path = run_path(options.output, COUNTS_FILE)
     with open_file(counts_path) as file:
         account = Account.from_rows(json.load(file))
-    put_file(
-        run_path(options.output, "manifest.json"),
-        make_manifest(config, account, started, _now()).encode(),
-    )
+    manifest = make_manifest(config, account, started, _now())
+    put_file(run_path(options.output, MANIFEST_FILE), manifest.encode())
     FileSystems.delete([counts_path])
     print("\n".join(account.lines()))
-    print(f"features: {options.output} (account and rejects in {run_path(options.output, '')})")
+    print(f"features: {options.output} (account and lists in its folder {RUN_FOLDER})")
     return 0 if account.closes else LOST_CLIPS
 
 
@@ -63,4 +57,4 @@ def _now() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("pipeline.run", lambda: run(sys.argv[1:])))

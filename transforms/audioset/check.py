@@ -1,0 +1,97 @@
+"""Is a record laid out as the release's?"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from tensorflow.core.example.example_pb2 import SequenceExample
+from tensorflow.core.example.feature_pb2 import Feature
+
+from transforms.audioset.example import AUDIO_EMBEDDING, END_TIME, LABELS, START_TIME, VIDEO_ID
+
+_KINDS = {VIDEO_ID: "bytes", START_TIME: "float", END_TIME: "float", LABELS: "int64"}
+# Bytes in a quantized frame and values in a raw one: VGGish's embedding size.
+_FRAME_SIZE = 128
+
+
+@dataclass(frozen=True)
+class CheckedRecord:
+    """What a check found.
+
+    Attributes:
+      faults: what is wrong, a phrase each.
+      video_id, start_s, end_s: of the record; None unless its context is sound.
+      codes: the bytes of quantized frames, 128 a frame; empty for raw ones and where they are faulty.
+      num_frames: frames, of either kind.
+      is_raw: the frames are floats.
+    """
+
+    faults: tuple[str, ...]
+    video_id: str | None = None
+    start_s: float = 0.0
+    end_s: float = 0.0
+    codes: bytes = b""
+    num_frames: int = 0
+    is_raw: bool = False
+
+
+def check_record(record: bytes) -> CheckedRecord:
+    """Checks keys, types and frames of a serialised `tf.train.SequenceExample`."""
+    try:
+        example = SequenceExample.FromString(record)
+    except DecodeError as error:
+        return CheckedRecord((f"not a SequenceExample ({error})",))
+    context = example.context.feature
+    faults = list(_context_faults(context))
+    lists = example.feature_lists.feature_list
+    if set(lists) != {AUDIO_EMBEDDING}:
+        faults.append(f"feature lists are {sorted(lists)}, not [{AUDIO_EMBEDDING!r}]")
+    if faults:
+        return CheckedRecord(tuple(faults))
+
+    frames = lists[AUDIO_EMBEDDING].feature
+    is_raw = bool(frames) and frames[0].WhichOneof("kind") == "float_list"
+    frame_fault = _raw_fault(frames) if is_raw else _quantized_fault(frames)
+    codes = b""
+    if frame_fault:
+        faults.append(frame_fault)
+    elif not is_raw:
+        codes = b"".join(frame.bytes_list.value[0] for frame in frames)
+    start_s, end_s = (context[key].float_list.value[0] for key in (START_TIME, END_TIME))
+    if not 0 <= start_s < end_s < float("inf"):
+        faults.append(f"lasts from {start_s} to {end_s} s")
+    if list(context[LABELS].int64_list.value) != sorted(set(context[LABELS].int64_list.value)):
+        faults.append("labels are not sorted, or one comes twice")
+    video_id = context[VIDEO_ID].bytes_list.value[0].decode(errors="replace")
+    return CheckedRecord(tuple(faults), video_id, start_s, end_s, codes, len(frames), is_raw)
+
+
+def _context_faults(context: Mapping[str, Feature]) -> Iterable[str]:
+    if set(context) != set(_KINDS):
+        yield f"context keys are {sorted(context)}, not {sorted(_KINDS)}"
+        return
+    for key, kind in _KINDS.items():
+        found = context[key].WhichOneof("kind")
+        # A list of no labels is written as int64, but may be read as no kind at all.
+        if found != f"{kind}_list" and not (key == LABELS and found is None):
+            yield f"{key} is {found}, not {kind}_list"
+        elif key != LABELS and len(getattr(context[key], f"{kind}_list").value) != 1:
+            yield f"{key} has not one value"
+
+
+def _quantized_fault(frames: Sequence[Feature]) -> str | None:
+    for number, frame in enumerate(frames):
+        values = frame.bytes_list.value
+        if len(values) != 1 or len(values[0]) != _FRAME_SIZE:
+            sizes = [len(value) for value in values]
+            return f"frame {number} has bytes {sizes}, not [{_FRAME_SIZE}]"
+    return None
+
+
+def _raw_fault(frames: Sequence[Feature]) -> str | None:
+    for number, frame in enumerate(frames):
+        values = frame.float_list.value
+        if len(values) != _FRAME_SIZE or not np.isfinite(values).all():
+            return f"frame {number} has {len(values)} floats, not {_FRAME_SIZE} finite ones"
+    return None
