@@ -65,6 +65,16 @@ def add_asset_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_postprocess_option(parser: argparse._ActionsContainer) -> None:
+    """Adds the option of what becomes of an embedding."""
+    parser.add_argument(
+        "--postprocess",
+        choices=(QUANTIZED, RAW),
+        default=QUANTIZED,
+        help="quantized: the release's 128 bytes a frame; raw: float32 embeddings (default: %(default)s)",
+    )
+
+
 def _add_own_options(parser: argparse.ArgumentParser) -> None:
     corpus = parser.add_argument_group("corpus")
     corpus.add_argument(
@@ -100,12 +110,7 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
     )
     add_asset_options(parser)
     features = parser.add_argument_group("features")
-    features.add_argument(
-        "--postprocess",
-        choices=(QUANTIZED, RAW),
-        default=QUANTIZED,
-        help="quantized: the release's 128 bytes a frame; raw: float32 embeddings (default: %(default)s)",
-    )
+    add_postprocess_option(features)
     features.add_argument(
         "--example_hop_seconds",
         metavar="S",

@@ -12,13 +12,12 @@ from apache_beam.typehints.decorators import no_annotations
 from numpy.typing import NDArray
 
 from transforms.audio.decode import duration_s, open_audio, read_mono
-from transforms.audio.log_mel import log_mel_examples
-from transforms.audio.resample import resample, resampled_length
+from transforms.audio.front_end import waveform_examples
 from transforms.audioset.segments import Segment
 from transforms.clips import Clip, RejectedClip
 from transforms.errors import ClipError, Reason
 from transforms.files import FILE_ERRORS, open_file
-from transforms.vggish.params import SAMPLE_RATE_HZ, Framing
+from transforms.vggish.params import Framing
 
 STAGE = "extract_examples"
 # A file that is longer or shorter than its segment by no more than this was cut to it.
@@ -58,23 +57,6 @@ def extract_examples(
             segment = clip.segment
             waveform = read_mono(sound, *_span(sound, clip, segment))
         return segment, waveform_examples(waveform, sound.samplerate, framing)
-
-
-def waveform_examples(
-    waveform: NDArray[np.float64], rate_hz: int, framing: Framing = Framing()
-) -> NDArray[np.float32]:
-    """Log-mel examples float32[n, 96, 64], n from 1, of a mono waveform at any rate.
-
-    Raises:
-      ClipError: it is too short for one example.
-    """
-    if resampled_length(len(waveform), rate_hz) < framing.min_samples:
-        raise ClipError(
-            Reason.TOO_SHORT,
-            f"{len(waveform) / rate_hz:.3f} s of audio; "
-            f"one example takes {framing.min_samples / SAMPLE_RATE_HZ} s",
-        )
-    return log_mel_examples(resample(waveform, rate_hz), framing)
 
 
 def _span(sound: soundfile.SoundFile, clip: Clip, segment: Segment) -> tuple[float, float | None]:

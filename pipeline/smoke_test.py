@@ -1,0 +1,124 @@
+"""python -m pipeline.smoke_test: does this installation embed as the reference does?"""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import soundfile
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+from numpy.typing import NDArray
+
+from pipeline.config import find_pca_params, find_weights
+from pipeline.console import run_command
+from pipeline.graph import FeatureJob, build_graph
+from pipeline.options import OneLineParser, add_asset_options
+from transforms.audio.log_mel import log_mel_examples
+from transforms.audioset.example import decode_example
+from transforms.audioset.layout import shard_path
+from transforms.embed_examples import EmbedExamples, VggishModelHandler
+from transforms.extract_examples import ExtractExamples
+from transforms.read_clips import ReadClips
+from transforms.vggish.checkpoint import read_weights
+from transforms.vggish.model import Embedder
+from transforms.vggish.params import EMBEDDING_SIZE, SAMPLE_RATE_HZ
+from transforms.vggish.postprocess import PcaParams, postprocess
+
+FAILED = 1
+# Of the released model on the sine below; tensorflow/models, research/audioset/vggish,
+# vggish_smoke_test.py.
+EMBEDDING_MEAN, EMBEDDING_STD = 0.000657, 0.343
+POSTPROCESSED_MEAN, POSTPROCESSED_STD = 126.0, 89.3
+RELATIVE_TOLERANCE = 0.1
+
+_NUM_EXAMPLES = 3
+
+
+class SmokeTestError(Exception):
+    """What the installation gets wrong."""
+
+
+def sine(duration_s: float = 3.0, frequency_hz: float = 1_000.0) -> NDArray[np.float64]:
+    """A sine of amplitude 1 at 16 kHz."""
+    times_s = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    return np.sin(2 * np.pi * frequency_hz * times_s)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs the test, prints what was checked and returns the exit status.
+
+    Raises:
+      SettingError: a mistake in the command, or weights that cannot be had.
+    """
+    parser = OneLineParser(
+        prog="python -m pipeline.smoke_test",
+        description="Embeds 3 s of a 1 kHz sine and compares with the released model's figures.",
+        allow_abbrev=False,
+    )
+    add_asset_options(parser)
+    options = parser.parse_args(argv)
+    weights = find_weights(options.weights, options.assets_dir)
+    pca, pca_file = find_pca_params(options.pca_params, options.assets_dir)
+    print(f"weights: {weights}\nPCA parameters: {pca_file or 'none'}")
+    try:
+        examples = log_mel_examples(sine())
+        _check_array("examples", examples, (_NUM_EXAMPLES, 96, 64))
+        embeddings = Embedder(read_weights(weights.path)).embed(examples)
+        _check_array("embeddings", embeddings, (_NUM_EXAMPLES, EMBEDDING_SIZE))
+        codes = postprocess(embeddings, pca)
+        if weights.released:
+            _check_statistics("embeddings", embeddings, EMBEDDING_MEAN, EMBEDDING_STD)
+        else:
+            print("embeddings: their statistics are not checked, since these weights are not the released")
+        if weights.released and pca_file and pca_file.released:
+            _check_statistics("postprocessed", codes, POSTPROCESSED_MEAN, POSTPROCESSED_STD)
+        else:
+            print("postprocessed: not checked, since weights and PCA parameters are not both the released")
+        if not np.array_equal(_codes_by_pipeline(weights.path, pca), codes):
+            raise SmokeTestError("the pipeline's record differs from the same steps without it")
+        print("pipeline: its record has the same bytes")
+    except SmokeTestError as error:
+        print(f"pipeline.smoke_test: failed: {error}", file=sys.stderr)
+        return FAILED
+    print("Looks Good To Me")
+    return 0
+
+
+def _check_array(name: str, array: NDArray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape or not np.isfinite(array).all():
+        raise SmokeTestError(f"{name}: shape {array.shape}, not {shape}, or not finite")
+    print(f"{name}: {array.dtype}{list(array.shape)}, finite")
+
+
+def _check_statistics(name: str, array: NDArray, mean: float, std: float) -> None:
+    found = f"{name}: mean {array.mean():.6g} (reference {mean}), std {array.std():.4g} (reference {std})"
+    if not np.allclose([array.mean(), array.std()], [mean, std], rtol=RELATIVE_TOLERANCE):
+        raise SmokeTestError(f"{found}: more than {RELATIVE_TOLERANCE:.0%} off")
+    print(found)
+
+
+def _codes_by_pipeline(weights: str, pca: PcaParams | None) -> NDArray:
+    """The sine's frames, from a WAV file through a real pipeline and back out of the shard."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "sine.wav"))
+        soundfile.write(path, sine(), SAMPLE_RATE_HZ, subtype="DOUBLE")
+        job = FeatureJob(
+            read=ReadClips([path], "smoke"),
+            extract=ExtractExamples(),
+            embed=EmbedExamples(VggishModelHandler(weights, batch_size=64)),
+            quantize=True,
+            pca=pca,
+            output=folder,
+        )
+        with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+            build_graph(pipeline, job)
+        shard = str(Path(folder, shard_path("smoke", "si")))
+        (record,) = tf.data.TFRecordDataset(shard).as_numpy_iterator()
+        return decode_example(record, "smoke")[1]
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("pipeline.smoke_test", lambda: run(sys.argv[1:])))

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# ./run_local.sh [OPTION ...]     sets up on the first call, then runs the main job: on a small corpus
+#                                 made on the spot, or on yours with --input=GLOB --output=DIR and any
+#                                 other option of pipeline.run
+# ./run_local.sh test [OPTION ...]  sets up what tests need, then runs them; options go to pytest
+#
+# PYTHON names the interpreter to use (3.10 to 3.12), VENV the virtual environment (.venv).
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+venv="${VENV:-$here/.venv}"
+
+find_python() {
+  for python in ${PYTHON:-} python3.12 python3.11 python3.10 python3 python; do
+    if "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+      echo "$python"
+      return
+    fi
+  done
+  echo "run_local.sh: error: no Python 3.10 to 3.12 found; install one, or name it with PYTHON=/path/to/python3.11" >&2
+  exit 2
+}
+
+# Installs a lock file and the project, once for each state of them.
+install() {
+  local lock="$here/$1" stamp="$venv/.installed-$1"
+  local state
+  state="$(cat "$lock" "$here/pyproject.toml" "$here/setup.py" | cksum) $here"
+  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$state" ]; then
+    return
+  fi
+  if [ ! -x "$venv/bin/python" ]; then
+    local python
+    python="$(find_python)"
+    echo "Making $venv with $("$python" --version)"
+    if ! "$python" -m venv "$venv"; then
+      rm -rf "$venv"
+      echo "run_local.sh: error: $python cannot make a virtual environment; install its venv module (Debian: apt install python3-venv)" >&2
+      exit 2
+    fi
+  fi
+  echo "Installing $1 (first time only: some minutes and 3 GB of disk)"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$lock"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --editable "$here"
+  echo "$state" > "$stamp"
+}
+
+if [ "${1:-}" = test ]; then
+  shift
+  install requirements-dev.lock
+  cd "$here"
+  exec "$venv/bin/python" -m pytest "$@"
+fi
+install requirements.lock
+exec "$venv/bin/python" "$here/examples/demo.py" "$@"
