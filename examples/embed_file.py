@@ -69,9 +69,8 @@ def main(argv: Sequence[str]) -> int:
     weights = find_weights(options.weights, options.assets_dir)
     print(f"weights: {weights}")
 
-    frames = Embedder(read_weights(weights.path)).embed(examples)
-    if options.postprocess == "quantized":
-        frames = postprocess(frames, pca)
+    embeddings = Embedder(read_weights(weights.path)).embed(examples)
+    frames = postprocess(embeddings, pca) if options.postprocess == "quantized" else embeddings
     print(f"{frames.dtype}{list(frames.shape)}, a row each 0.96 s")
     with np.printoptions(threshold=0):
         print(frames)

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 
 from transforms.errors import SettingError
@@ -35,6 +36,8 @@ def import_tensorflow_quietly() -> None:
     file, which is shown if the import fails. A machine without TensorFlow is left as it is: Keras has
     other backends.
     """
+    # Google's libraries announce, many times each, when they will drop a Python version.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     kept = os.dup(2)

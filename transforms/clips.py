@@ -30,7 +30,7 @@ class RejectedClip:
     """A clip that gives no record.
 
     Attributes:
-      video_id, split, file: of the clip.
+      video_id, split, start_s, file: of the clip.
       stage: the stage that rejected it, a verb.
       reason: why, from a short list.
       message: what was wrong, for a person.
@@ -38,6 +38,7 @@ class RejectedClip:
 
     video_id: str
     split: str
+    start_s: float
     file: str
     stage: str
     reason: Reason
@@ -45,12 +46,14 @@ class RejectedClip:
 
     @classmethod
     def of(cls, clip: Clip, stage: str, error: ClipError) -> "RejectedClip":
-        return cls(clip.video_id, clip.split, clip.file, stage, error.reason, str(error))
+        start_s = clip.segment.start_s if clip.segment else 0.0
+        return cls(clip.video_id, clip.split, start_s, clip.file, stage, error.reason, str(error))
 
     def to_json(self) -> dict[str, Any]:
         return {
             "id": self.video_id,
             "split": self.split,
+            "start_s": self.start_s,
             "file": self.file,
             "stage": self.stage,
             "reason": self.reason.value,

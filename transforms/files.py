@@ -7,9 +7,11 @@ from typing import BinaryIO
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
 
-# What opening or reading may raise, by filesystem.
-FILE_ERRORS = (OSError, BeamIOError)
+# What opening, reading or listing may raise, by filesystem.
+FILE_ERRORS = (OSError, BeamIOError, GoogleAPIError, GoogleAuthError)
 
 
 def open_file(path: str) -> BinaryIO:

@@ -33,7 +33,7 @@ def open_audio(file: BinaryIO) -> soundfile.SoundFile:
     try:
         sound = soundfile.SoundFile(file)
     except soundfile.LibsndfileError as error:
-        raise ClipError(Reason.NOT_AUDIO, error.error_string) from error
+        raise ClipError(Reason.NOT_AUDIO, _cause(error)) from error
     if not MIN_RATE_HZ <= sound.samplerate <= MAX_RATE_HZ:
         message = f"sample rate {sound.samplerate} Hz is not in {MIN_RATE_HZ} to {MAX_RATE_HZ}"
         raise ClipError(Reason.UNSUPPORTED, message)
@@ -93,7 +93,7 @@ def _blocks(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float64]]:
         try:
             block = sound.read(_BLOCK_FRAMES, dtype="float64", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise ClipError(Reason.CORRUPT, f"{error.error_string} (near frame {position})") from error
+            raise ClipError(Reason.CORRUPT, f"{_cause(error)}, after frame {position}") from error
         if not len(block):
             break
         position += len(block)
@@ -101,3 +101,7 @@ def _blocks(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float64]]:
     # Only FLAC's header is a promise: an MP3's may be an estimate, other formats' follow the file.
     if sound.format == "FLAC" and position < sound.frames < _UNKNOWN_FRAMES:
         raise ClipError(Reason.CORRUPT, f"ends at frame {position} of {sound.frames}")
+
+
+def _cause(error: soundfile.LibsndfileError) -> str:
+    return error.error_string.removeprefix("Error : ").rstrip(".")
