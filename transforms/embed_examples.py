@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
-from numpy.typing import NDArray
 
 from transforms.audioset.segments import Segment
 from transforms.vggish.checkpoint import read_weights
@@ -15,8 +14,9 @@ from transforms.vggish.checkpoint import read_weights
 if TYPE_CHECKING:
     from transforms.vggish.model import Embedder
 
-Examples = tuple[Segment, NDArray[np.float32]]
-Embeddings = tuple[Segment, NDArray[np.float32]]
+# Beam compares type hints, and knows arrays by np.ndarray alone.
+Examples = tuple[Segment, np.ndarray]  # float32[n, 96, 64]
+Embeddings = tuple[Segment, np.ndarray]  # float32[n, 128]
 
 # Clips stay whole, so a Beam batch seldom is a multiple of the network's; with eight of those in
 # each, padding the last one costs under a sixteenth on the average.

@@ -9,7 +9,6 @@ import numpy as np
 import soundfile
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
-from numpy.typing import NDArray
 
 from transforms.audio.decode import duration_s, open_audio, read_mono
 from transforms.audio.front_end import waveform_examples
@@ -29,13 +28,11 @@ _REJECTED = "rejected"
 class ExtractedExamples(NamedTuple):
     """What `ExtractExamples` returns: PCollections of (Segment, float32[n, 96, 64]) and RejectedClip."""
 
-    examples: beam.PCollection[tuple[Segment, NDArray[np.float32]]]
+    examples: beam.PCollection[tuple[Segment, np.ndarray]]
     rejected: beam.PCollection[RejectedClip]
 
 
-def extract_examples(
-    file: BinaryIO, clip: Clip, framing: Framing = Framing()
-) -> tuple[Segment, NDArray[np.float32]]:
+def extract_examples(file: BinaryIO, clip: Clip, framing: Framing = Framing()) -> tuple[Segment, np.ndarray]:
     """Decodes a clip, mixes it to mono, resamples it to 16 kHz and computes its log-mel examples.
 
     Args:
@@ -100,13 +97,13 @@ class _ExtractExamples(beam.DoFn):
 
     def process(
         self, clip: Clip
-    ) -> Iterator[tuple[Segment, NDArray[np.float32]] | TaggedOutput[Literal["rejected"], RejectedClip]]:
+    ) -> Iterator[tuple[Segment, np.ndarray] | TaggedOutput[Literal["rejected"], RejectedClip]]:
         try:
             yield self._extract(clip)
         except ClipError as error:
             yield TaggedOutput(_REJECTED, RejectedClip.of(clip, STAGE, error))
 
-    def _extract(self, clip: Clip) -> tuple[Segment, NDArray[np.float32]]:
+    def _extract(self, clip: Clip) -> tuple[Segment, np.ndarray]:
         try:
             file = open_file(clip.file)
         except FILE_ERRORS as error:

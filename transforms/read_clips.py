@@ -56,14 +56,11 @@ def clip_key(clip: Clip) -> Key:
 
 
 def choose_file(clips: Iterable[Clip]) -> tuple[Clip | None, list[RejectedClip]]:
-    """Of clips with one key the one whose path sorts first is read; the others are duplicates.
-
-    A file that two globs match comes twice with one path, and is one clip.
-    """
-    by_file = {clip.file: clip for clip in clips}
-    if not by_file:
+    """Of clips with one key the one whose path sorts first is read; the others are duplicates."""
+    ordered = sorted(clips, key=lambda clip: clip.file)
+    if not ordered:
         return None, []
-    first, *others = (by_file[file] for file in sorted(by_file))
+    first, *others = ordered
     error = ClipError(Reason.DUPLICATE, f"{first.file} is this clip already; its path sorts first")
     return first, [RejectedClip.of(other, "read_clips", error) for other in others]
 
@@ -94,7 +91,8 @@ class ReadClips(beam.PTransform):
             pipeline
             | "Patterns" >> beam.Create(self.patterns)
             | "MatchFiles" >> beam.FlatMap(match_files)
-            # str
+            # str, twice if two globs match it
+            | "Distinct" >> beam.Distinct()
             | "NameClips" >> beam.ParDo(_NameClips(self)).with_outputs(_UNMATCHED, main="clips")
         )
         # named.clips: (Key, Clip)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
-from numpy.typing import NDArray
 
 from transforms.audioset.example import encode_example
 from transforms.audioset.layout import shard_path, shard_prefix
@@ -19,7 +18,7 @@ Record = tuple[tuple[str, int], bytes]  # (video id, start in ms), record
 
 
 def shard_record(
-    element: tuple[Segment, NDArray[np.uint8] | NDArray[np.float32]],
+    element: tuple[Segment, np.ndarray],
 ) -> tuple[Shard, Record]:
     """A segment and its frames -> its shard and its record, with what records are sorted by."""
     segment, frames = element

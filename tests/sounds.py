@@ -1,0 +1,36 @@
+"""Audio files for tests, made on the spot."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+
+def noise(duration_s: float, rate_hz: int = 16_000, channels: int = 1, seed: int = 0) -> np.ndarray:
+    """Quiet noise, float64[samples, channels]."""
+    samples = round(duration_s * rate_hz)
+    return 0.1 * np.random.default_rng(seed).standard_normal((samples, channels))
+
+
+def write_noise(path: Path, duration_s: float, rate_hz: int = 16_000, seed: int = 0, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, noise(duration_s, rate_hz, seed=seed), rate_hz, **options)
+    return path
+
+
+def write_bad_files(folder: Path) -> dict[str, str]:
+    """Writes one file of each fault; returns id -> reason."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "text.wav").write_text("no audio\n" * 100)
+    (folder / "empty.wav").touch()
+    flac = write_noise(folder / "truncated.flac", 5.0)
+    flac.write_bytes(flac.read_bytes()[: flac.stat().st_size // 2])
+    write_noise(folder / "short.wav", 0.5)
+    soundfile.write(folder / "nan.wav", np.full(32_000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    return {
+        "text": "not_audio",
+        "empty": "not_audio",
+        "truncated": "corrupt",
+        "short": "too_short",
+        "nan": "not_finite",
+    }
