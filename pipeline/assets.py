@@ -121,8 +121,9 @@ def sha256_of(path: str) -> str:
 
 
 def _parts(path: str) -> list[str]:
-    if os.path.isfile(path):
+    if os.path.isfile(path) and not path.endswith(V2_INDEX_SUFFIX):
         return [path]
+    path = path.removesuffix(V2_INDEX_SUFFIX)
     return sorted(f for f in glob.glob(f"{glob.escape(path)}.*") if os.path.isfile(f))
 
 

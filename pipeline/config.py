@@ -130,7 +130,7 @@ def find_segments(options: Options) -> tuple[SegmentFiles | None, AssetFile | No
             split, path = split_of(text), text
         files.append((check_split(split), path))
     class_labels = _asset_file(CLASS_LABELS, options.class_labels, options.assets_dir)
-    source = SegmentFiles(tuple(files), class_labels.path)
+    source = SegmentFiles.of(files, class_labels.path)
     if not len(source.table()):
         raise SettingError(f"--segments={','.join(options.segments)}: no segment in them; give others")
     return source, class_labels

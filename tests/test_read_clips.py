@@ -63,7 +63,7 @@ def segment_files(tmp_path):
     labels.write_text('index,mid,display_name\n0,/m/a,"A, b"\n1,/m/b,B\n')
     csv = tmp_path / "eval_segments.csv"
     csv.write_text('# YTID\nid1, 0.000, 10.000, "/m/b,/m/a"\nid2, 5.000, 15.000, "/m/b"\n')
-    return SegmentFiles((("eval", str(csv)),), str(labels))
+    return SegmentFiles.of([("eval", str(csv))], str(labels))
 
 
 def test_read_clips_joins_files_and_segments_and_lists_the_rest(tmp_path, segment_files):

@@ -1,7 +1,9 @@
 """Segments CSVs and class labels from any filesystem, once a process."""
 
 import functools
+import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transforms.audioset.labels import read_class_labels
@@ -17,10 +19,24 @@ class SegmentFiles:
     Attributes:
       files: (split, path of a segments CSV), one or more.
       class_labels: path of `class_labels_indices.csv`.
+      sha256: of all their bytes; a process that read another state of the files reads them again.
     """
 
     files: tuple[tuple[str, str], ...]
     class_labels: str
+    sha256: str
+
+    @classmethod
+    def of(cls, files: Sequence[tuple[str, str]], class_labels: str) -> "SegmentFiles":
+        """The files as they are now.
+
+        Raises:
+          SettingError: one of them cannot be read.
+        """
+        digest = hashlib.sha256(_read(class_labels, "class labels"))
+        for split, path in files:
+            digest.update(f"\0{split}\0".encode() + _read(path, "segments"))
+        return cls(tuple(files), class_labels, digest.hexdigest())
 
     def table(self) -> SegmentTable:
         """Reads them all; a second call in a process returns the same table.
@@ -42,8 +58,15 @@ def _read_table(source: SegmentFiles) -> SegmentTable:
 
 def _lines(path: str, what: str) -> io.StringIO:
     try:
+        # utf-8-sig: spreadsheets put a byte order mark before the header.
+        return io.StringIO(_read(path, what).decode("utf-8-sig"), newline="")
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{what} {path}: is not UTF-8 text ({error}); save it as UTF-8") from error
+
+
+def _read(path: str, what: str) -> bytes:
+    try:
         with open_file(path) as file:
-            # utf-8-sig: spreadsheets put a byte order mark before the header.
-            return io.StringIO(file.read().decode("utf-8-sig"), newline="")
-    except (*FILE_ERRORS, UnicodeDecodeError) as error:
+            return file.read()
+    except FILE_ERRORS as error:
         raise SettingError(f"{what} {path}: cannot be read ({error}); check the path") from error

@@ -1,0 +1,109 @@
+import contextlib
+import io
+
+import pytest
+
+from pipeline.options import parse_options
+from transforms.errors import SettingError
+
+REQUIRED = ["--input=a.wav", "--output=out"]
+
+
+def test_defaults_are_those_of_the_release():
+    options = parse_options(REQUIRED)
+    assert options.input == ("a.wav",)
+    assert (options.split, options.postprocess, options.example_hop_seconds) == ("train", "quantized", 0.96)
+    assert options.weights is None and options.pca_params is None and options.segments == ()
+
+
+def test_inputs_repeat_and_take_what_a_shell_expands():
+    options = parse_options(["--input", "a", "b", "--output=out", "--input=c"])
+    assert options.input == ("a", "b", "c")
+
+
+def test_beams_options_are_passed_on():
+    flags = ("--runner=FnApiRunner", "--direct_num_workers=2")
+    assert parse_options([*REQUIRED, *flags]).beam_flags == flags
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--ouput=x"], "unknown option --ouput (did you mean --output?)"),
+        (["--direct_num_worker=2"], "(did you mean --direct_num_workers?)"),
+        (["stray"], "unknown option stray"),
+        (["--batch_size=many"], "--batch_size: invalid int value: 'many'"),
+        (["--postprocess=pca"], "invalid choice: 'pca'"),
+        (["--direct_num_workers=two"], "--direct_num_workers: invalid int value"),
+    ],
+)
+def test_a_mistyped_option_is_an_error_that_names_it(flags, message):
+    with pytest.raises(SettingError) as caught:
+        parse_options([*REQUIRED, *flags])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", REQUIRED)
+def test_input_and_output_are_required(missing):
+    with pytest.raises(SettingError, match=f"{missing.split('=')[0]} is required"):
+        parse_options([flag for flag in REQUIRED if flag != missing])
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text: str) -> str:
+        (tmp_path / "config.yaml").write_text(text)
+        return f"--config={tmp_path / 'config.yaml'}"
+
+    return write
+
+
+def test_a_config_gives_any_option_beams_too_and_flags_win(config):
+    flag = config(
+        "input: [a, b]\noutput: from_yaml\nsegments: eval=x.csv\nbatch_size: 16\n"
+        "runner: FnApiRunner\ndirect_num_workers: 2\nno_pipeline_type_check: true\n"
+    )
+    options = parse_options([flag])
+    assert (options.input, options.output, options.batch_size) == (("a", "b"), "from_yaml", 16)
+    assert options.segments == ("eval=x.csv",)
+    assert options.beam_flags == (
+        "--runner=FnApiRunner",
+        "--direct_num_workers=2",
+        "--no_pipeline_type_check",
+    )
+    options = parse_options([flag, "--input=c", "--batch_size", "32", "--runner=DirectRunner"])
+    assert (options.input, options.output, options.batch_size) == (("c",), "from_yaml", 32)
+    assert "--runner=FnApiRunner" not in options.beam_flags
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("inptu: a", "unknown option 'inptu' (did you mean input?)"),
+        ("config: other.yaml", "unknown option 'config'"),
+        ("[1, 2", "cannot be read"),
+        ("just words", "holds no options"),
+        ("split: {a: b}", "split is {'a': 'b'}"),
+        ("split: true", "split is True"),
+        ("1: x", "unknown option 1"),
+        ("!!python/object/apply:os.system [exit]", "cannot be read"),
+    ],
+)
+def test_a_bad_config_is_an_error_that_names_file_and_key(config, text, message):
+    with pytest.raises(SettingError) as caught:
+        parse_options([config(text), *REQUIRED])
+    assert message in str(caught.value) and "config.yaml" in str(caught.value)
+
+
+def test_a_config_that_is_not_there_is_an_error():
+    with pytest.raises(SettingError, match=r"no_such\.yaml"):
+        parse_options(["--config=no_such.yaml"])
+
+
+def test_help_names_every_own_option():
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), pytest.raises(SystemExit) as caught:
+        parse_options(["--help"])
+    assert caught.value.code == 0
+    for name in vars(parse_options(REQUIRED)):
+        assert name == "beam_flags" or f"--{name}" in output.getvalue()

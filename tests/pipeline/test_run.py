@@ -1,0 +1,204 @@
+"""The command as a whole, in this process: what it writes, counts, prints and refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sounds import write_bad_files, write_noise
+
+from pipeline import run
+from pipeline.verify import verify_folder
+from transforms.audioset.example import decode_example
+from transforms.errors import SettingError
+
+TRIAL = ["--runner=FnApiRunner", "--weights=random:0", "--pca_params=none", "--batch_size=8"]
+
+
+def read(folder) -> dict:
+    records = {}
+    for path in folder.glob("*/*.tfrecord"):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            segment, frames = decode_example(record, path.parent.name)
+            records[segment.video_id] = segment, frames
+    return records
+
+
+def json_lines(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Five good files and five bad ones; id -> reason of the bad."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for n, (name, duration_s, rate_hz) in enumerate(
+        [
+            ("one.wav", 2.5, 16_000),
+            ("-two.flac", 3.0, 22_050),
+            ("on.ogg", 1.0, 44_100),
+            ("three ü\n.wav", 1.5, 8_000),
+            ("four.mp3", 4.0, 48_000),
+        ]
+    ):
+        write_noise(folder / name, duration_s, rate_hz, seed=n)
+    return folder, write_bad_files(folder)
+
+
+@pytest.fixture(scope="module")
+def finished(corpus, tmp_path_factory):
+    output = tmp_path_factory.mktemp("finished") / "features"
+    assert run.run([*TRIAL, f"--input={corpus[0]}/*", f"--output={output}"]) == 0
+    return output
+
+
+def test_every_good_clip_has_its_record(finished):
+    records = read(finished)
+    frames = {name: codes.shape for name, (_, codes) in records.items()}
+    assert frames == {
+        "one": (2, 128),
+        "-two": (3, 128),
+        "on": (1, 128),
+        "three ü\n": (1, 128),
+        "four": (4, 128),
+    }
+    assert all(codes.dtype == np.uint8 for _, codes in records.values())
+    assert records["one"][0].end_s == 2.5 and records["one"][0].labels == ()
+
+
+def test_every_bad_clip_is_rejected_with_its_reason(corpus, finished):
+    rejected = json_lines(finished / "_run" / "rejected.jsonl")
+    assert {r["id"]: r["reason"] for r in rejected} == corpus[1]
+    for line in rejected:
+        assert line["stage"] == "extract_examples" and line["split"] == "train"
+        assert line["file"].startswith(str(corpus[0])) and line["message"]
+
+
+def test_manifest_says_what_ran_and_its_account_closes(finished):
+    manifest = json.loads((finished / "_run" / "manifest.json").read_text())
+    assert manifest["options"]["batch_size"] == 8 and manifest["options"]["beam_flags"] == [TRIAL[0]]
+    assert manifest["assets"]["weights"] == {"path": "random:0", "sha256": None, "released": False}
+    assert {"audioset-beam", "apache-beam", "keras", "resampy", "python"} <= set(manifest["versions"])
+    assert manifest["account"] == {
+        "read": {"train": 10},
+        "written": {"train": 5},
+        "rejected": {"train": 5},
+        "rejected_by_reason": {"corrupt": 1, "not_audio": 2, "not_finite": 1, "too_short": 1},
+        "files_without_segment": 0,
+        "segments_without_file": 0,
+        "closes": True,
+    }
+
+
+def test_the_folder_has_nothing_but_shards_and_the_runs_own_files(finished):
+    names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    own = {f"_run/{name}" for name in ("manifest.json", "rejected.jsonl", "unmatched.jsonl")}
+    assert names == own | {f"train/{p}.tfrecord" for p in ("on", "-t", "th", "fo")}
+
+
+def test_verify_finds_the_folder_good(finished):
+    assert verify_folder(str(finished), strict=True).faults == []
+
+
+def test_raw_embeddings_are_those_that_quantization_took(corpus, finished, tmp_path):
+    argv = [*TRIAL, f"--input={corpus[0]}/one.wav", f"--output={tmp_path}", "--postprocess=raw"]
+    assert run.run(argv) == 0
+    raw = read(tmp_path)["one"][1]
+    assert raw.dtype == np.float32
+    codes = ((np.clip(raw.astype(np.float64), -2, 2) + 2) * 63.75).astype(np.uint8)
+    np.testing.assert_array_equal(codes, read(finished)["one"][1])
+    assert verify_folder(str(tmp_path)).faults == []
+
+
+def test_hop_gives_more_frames(corpus, tmp_path):
+    argv = [*TRIAL, f"--input={corpus[0]}/one.wav", f"--output={tmp_path}", "--example_hop_seconds=0.48"]
+    assert run.run(argv) == 0
+    assert read(tmp_path)["one"][1].shape == (4, 128)
+    assert verify_folder(str(tmp_path)).faults == []
+
+
+def test_segments_give_split_times_and_labels(tmp_path, capsys):
+    audio = tmp_path / "audio"
+    write_noise(audio / "-abc_0000000.wav", 8.0)  # a soundtrack
+    write_noise(audio / "Yabc-0000001_30000_33000.wav", 3.2)  # cut already
+    write_noise(audio / "stranger.wav", 2.0)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("index,mid,display_name\n0,/m/a,A\n7,/m/b,B\n")
+    evaluation, mine = tmp_path / "eval_segments.csv", tmp_path / "mine.csv"
+    evaluation.write_text('# YTID\n-abc_0000000, 2.000, 5.000, "/m/b,/m/a"\n')
+    mine.write_text('abc-0000001, 30.000, 33.000, "/m/b"\nnofile, 0.000, 10.000, "/m/a"\n')
+    output = tmp_path / "out"
+    argv = [
+        *TRIAL,
+        f"--input={audio}/*",
+        f"--output={output}",
+        f"--segments={evaluation}",
+        f"--segments=mine={mine}",
+        f"--class_labels={labels}",
+    ]
+    assert run.run(argv) == 0
+    records = read(output)
+    one, two = records["-abc_0000000"], records["abc-0000001"]
+    assert (one[0].split, one[0].start_s, one[0].end_s, one[0].labels) == ("eval", 2.0, 5.0, (0, 7))
+    assert (two[0].split, two[0].start_s, two[0].end_s, two[0].labels) == ("mine", 30.0, 33.0, (7,))
+    assert (len(one[1]), len(two[1])) == (3, 3)
+    unmatched = json_lines(output / "_run" / "unmatched.jsonl")
+    assert {line["kind"]: line.get("id") or line["file"] for line in unmatched} == {
+        "file_without_segment": f"{audio}/stranger.wav",
+        "segment_without_file": "nofile",
+    }
+    printed = capsys.readouterr().out
+    assert "clips read 2 = written 2 + rejected 0" in printed
+    assert "files that no segment names: 1" in printed and "segments with no file: 1" in printed
+
+
+def refusal(argv) -> str:
+    with pytest.raises(SettingError) as caught:
+        run.run(argv)
+    return str(caught.value)
+
+
+def test_mistakes_stop_the_run_before_any_work(corpus, finished, tmp_path):
+    good = [f"--input={corpus[0]}/*", f"--output={tmp_path}/out", *TRIAL]
+    (tmp_path / "file").touch()
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    np.savez(tmp_path / "pca.npz", pca_eigen_vectors=np.eye(64), pca_means=np.zeros((64, 1)))
+    bad_flags = {
+        f"--input={tmp_path}/none*.wav": "matches no file",
+        f"--input={tmp_path}": "matches no file",
+        f"--output={tmp_path}/file/out": "cannot be written",
+        f"--output={finished}": "holds 4 shards already",
+        f"--pca_params={tmp_path}/pca.npz": "shape [64, 64], not [128, 128]",
+        f"--weights={tmp_path}/text.ckpt": "cannot be read as a checkpoint",
+        f"--weights={tmp_path}/none.ckpt": "no such file",
+        "--weights=random:one": "'one' is no seed",
+        "--split=../up": "a split names a folder",
+        "--split=_run": "a split names a folder",
+        "--batch_size=0": "give 1 to 4096",
+        "--example_hop_seconds=0": "give at least 0.01 s",
+        "--example_hop_seconds=nan": "give at least 0.01 s",
+        "--id_pattern=(": "not a regular expression",
+        "--id_pattern=x": "no group named id",
+        "--segments=other.csv": "--segments=SPLIT=other.csv",
+        "--runner=NoRunner": "NoRunner",
+    }
+    for flag, message in bad_flags.items():
+        assert message in refusal([*good, flag]), flag
+    assert not any(tmp_path.rglob("*.tfrecord"))
+
+
+def test_bad_segments_name_file_and_line(corpus, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("index,mid,display_name\n0,/m/a,A\n")
+    csv = tmp_path / "x.csv"
+    flags = [f"--segments=eval={csv}", f"--class_labels={labels}"]
+    good = [f"--input={corpus[0]}/*", f"--output={tmp_path}/out", *TRIAL, *flags]
+    for text, message in (
+        ('# a\nid, 0, 10, "/m/zz"\n', "line 2: label '/m/zz' is not among the 1 classes"),
+        ("id, 10, 0, /m/a\n", "line 1: 'id' from 10 to 0 s is no segment"),
+        ("# only a comment\n", "no segment in them"),
+    ):
+        csv.write_text(text)
+        assert message in refusal(good)
+    csv.unlink()
+    assert "cannot be read" in refusal(good)
