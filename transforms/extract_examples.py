@@ -6,11 +6,11 @@ from typing import BinaryIO, Literal, NamedTuple
 
 import apache_beam as beam
 import numpy as np
-import soundfile
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
-from transforms.audio.decode import duration_s, open_audio, read_mono
+from transforms.audio.decode import duration_s as audio_duration_s
+from transforms.audio.decode import open_audio, read_mono
 from transforms.audio.front_end import waveform_examples
 from transforms.audioset.segments import Segment
 from transforms.clips import Clip, RejectedClip
@@ -46,21 +46,20 @@ def extract_examples(file: BinaryIO, clip: Clip, framing: Framing = Framing()) -
     Raises:
       ClipError: the clip cannot be decoded or gives no example.
     """
+    span_s = _span_s(file, clip)
     with open_audio(file) as sound:
-        if clip.segment is None:
-            waveform = read_mono(sound)
-            segment = Segment(clip.split, clip.video_id, 0.0, len(waveform) / sound.samplerate)
-        else:
-            segment = clip.segment
-            waveform = read_mono(sound, *_span(sound, clip, segment))
+        waveform = read_mono(sound, *span_s)
+        duration_s = len(waveform) / sound.samplerate
+        segment = clip.segment or Segment(clip.split, clip.video_id, 0.0, duration_s)
         return segment, waveform_examples(waveform, sound.samplerate, framing)
 
 
-def _span(sound: soundfile.SoundFile, clip: Clip, segment: Segment) -> tuple[float, float | None]:
-    """The seconds of the file to read: all of a file that was cut to its segment before."""
-    if clip.is_cut:
+def _span_s(file: BinaryIO, clip: Clip) -> tuple[float, float | None]:
+    """The seconds of the file to read: all of one that is a clip, or was cut to its segment before."""
+    segment = clip.segment
+    if segment is None or clip.is_cut:
         return 0.0, None
-    length_s = duration_s(sound)
+    length_s = audio_duration_s(file)
     if abs(length_s - segment.duration_s) <= CUT_TOLERANCE_S:
         return 0.0, None
     if length_s <= segment.start_s:
@@ -107,6 +106,7 @@ class _ExtractExamples(beam.DoFn):
         try:
             file = open_file(clip.file)
         except FILE_ERRORS as error:
-            raise ClipError(Reason.UNREADABLE, str(error)) from error
+            hint = "" if "\\udc" not in clip.file else "; its name is not UTF-8: rename it"
+            raise ClipError(Reason.UNREADABLE, f"{error}{hint}") from error
         with file:
             return extract_examples(file, clip, self._framing)

@@ -51,9 +51,13 @@ def is_local(path: str) -> bool:
 
 
 def match_files(pattern: str) -> list[str]:
-    """Paths of the files (not folders) that a glob matches, sorted; `**` goes into folders."""
+    """Paths of the files (not folders) that a glob matches, sorted; `**` goes into folders.
+
+    A name that is not UTF-8 comes with escapes: it can travel and be reported, and not be opened.
+    """
     found = FileSystems.match([pattern])[0].metadata_list
-    return sorted(m.path for m in found if not _is_folder(m.path))
+    paths = (m.path for m in found if not _is_folder(m.path))
+    return sorted(path.encode(errors="backslashreplace").decode() for path in paths)
 
 
 def _is_folder(path: str) -> bool:

@@ -1,5 +1,6 @@
 """The bytes of an audio file to a mono waveform at the file's own rate, through libsndfile."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -18,20 +19,41 @@ _BLOCK_FRAMES = 1 << 18
 _UNKNOWN_FRAMES = 1 << 62
 
 
+class _Stream(soundfile.SoundFile):
+    """Read from front to back: soundfile seeks after each read, which a FLAC without a length cannot."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _Nameless:
+    """A file by its content alone: soundfile takes one that is called `.raw` at its word."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.readinto, self.tell = file.readinto, file.tell  # type: ignore[attr-defined]
+
+    def seek(self, offset: int, whence: int = 0) -> None:
+        # A damaged header can ask for a place before the file; libsndfile sees that it did not get there.
+        with contextlib.suppress(ValueError, OSError):
+            self._file.seek(offset, whence)
+
+
 def open_audio(file: BinaryIO) -> soundfile.SoundFile:
     """Opens an audio file of any format that libsndfile knows, found by its content.
 
     Args:
-      file: seekable, open for reading in binary mode; stays the caller's to close.
+      file: seekable, open for reading in binary mode; read from its start, and the caller's to close.
 
     Raises:
       ClipError: the file is no audio, or has a sample rate outside 4 to 192 kHz, or more than 8 channels.
     """
+    file.seek(0)
     if not file.read(1):
         raise ClipError(Reason.NOT_AUDIO, "the file is empty")
     file.seek(0)
     try:
-        sound = soundfile.SoundFile(file)
+        sound = _Stream(_Nameless(file))
     except soundfile.LibsndfileError as error:
         raise ClipError(Reason.NOT_AUDIO, _cause(error)) from error
     if not MIN_RATE_HZ <= sound.samplerate <= MAX_RATE_HZ:
@@ -43,18 +65,18 @@ def open_audio(file: BinaryIO) -> soundfile.SoundFile:
     return sound
 
 
-def duration_s(sound: soundfile.SoundFile) -> float:
+def duration_s(file: BinaryIO) -> float:
     """Length of the audio in seconds, from the header, or by decoding it where the header has none.
 
+    Args:
+      file: as `open_audio` takes it.
+
     Raises:
-      ClipError: the audio had to be decoded and is damaged.
+      ClipError: as `open_audio`, or the audio had to be decoded and is damaged.
     """
-    if sound.frames < _UNKNOWN_FRAMES:
-        frames = sound.frames
-    else:
-        frames = sum(map(len, _blocks(sound)))
-        sound.seek(0)
-    return frames / sound.samplerate
+    with open_audio(file) as sound:
+        frames = sound.frames if sound.frames < _UNKNOWN_FRAMES else sum(map(len, _blocks(sound)))
+        return frames / sound.samplerate
 
 
 def read_mono(

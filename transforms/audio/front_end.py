@@ -23,7 +23,7 @@ def waveform_examples(
       float32[n, 96, 64], n from 1.
 
     Raises:
-      ClipError: it is too short for one example.
+      ClipError: it is too short for one example, or its samples are far beyond any full scale (1e35).
     """
     if resampled_length(len(waveform), rate_hz) < framing.min_samples:
         raise ClipError(
@@ -31,4 +31,8 @@ def waveform_examples(
             f"{len(waveform) / rate_hz:.3f} s of audio; "
             f"one example takes {framing.min_samples / SAMPLE_RATE_HZ} s",
         )
-    return log_mel_examples(resample(waveform, rate_hz), framing)
+    with np.errstate(over="ignore", invalid="ignore"):
+        examples = log_mel_examples(resample(waveform, rate_hz), framing)
+    if not np.isfinite(examples).all():
+        raise ClipError(Reason.NOT_FINITE, "samples too large for float32 features")
+    return examples

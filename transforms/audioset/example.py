@@ -1,5 +1,7 @@
 """The released record: a `tf.train.SequenceExample` of one segment."""
 
+from typing import NoReturn
+
 import numpy as np
 from numpy.typing import NDArray
 from tensorflow.core.example.example_pb2 import SequenceExample
@@ -24,7 +26,7 @@ def encode_example(segment: Segment, embeddings: NDArray[np.uint8] | NDArray[np.
     """
     example = SequenceExample()
     context = example.context.feature
-    context[VIDEO_ID].bytes_list.value.append(segment.video_id.encode())
+    context[VIDEO_ID].bytes_list.value.append(segment.video_id.encode(errors="surrogateescape"))
     context[START_TIME].float_list.value.append(segment.start_s)
     context[END_TIME].float_list.value.append(segment.end_s)
     context[LABELS].int64_list.value.extend(segment.labels)
@@ -48,18 +50,23 @@ def decode_example(record: bytes, split: str) -> tuple[Segment, NDArray[np.uint8
     except Exception as error:  # protobuf's own DecodeError is not public
         raise ValueError(f"not a SequenceExample ({error})") from error
     context = example.context.feature
+    lists = example.feature_lists.feature_list
     try:
         segment = Segment(
             split,
-            context[VIDEO_ID].bytes_list.value[0].decode(),
+            context[VIDEO_ID].bytes_list.value[0].decode(errors="surrogateescape"),
             context[START_TIME].float_list.value[0],
             context[END_TIME].float_list.value[0],
-            tuple(context[LABELS].int64_list.value),
+            tuple(context[LABELS].int64_list.value) if LABELS in context else _lacks(LABELS),
         )
+        frames = lists[AUDIO_EMBEDDING].feature if AUDIO_EMBEDDING in lists else _lacks(AUDIO_EMBEDDING)
+        if any(frame.WhichOneof("kind") == "float_list" for frame in frames):
+            return segment, np.array([frame.float_list.value for frame in frames], np.float32)
+        rows = [np.frombuffer(frame.bytes_list.value[0], np.uint8) for frame in frames]
     except IndexError:
-        raise ValueError(f"lacks one of {', '.join(CONTEXT_KEYS)}") from None
-    frames = example.feature_lists.feature_list[AUDIO_EMBEDDING].feature
-    if any(frame.WhichOneof("kind") == "float_list" for frame in frames):
-        return segment, np.array([frame.float_list.value for frame in frames], np.float32)
-    rows = [np.frombuffer(frame.bytes_list.value[0], np.uint8) for frame in frames]
+        raise ValueError("a key or a frame has no value of its type") from None
     return segment, np.stack(rows) if rows else np.empty((0, 0), np.uint8)
+
+
+def _lacks(key: str) -> NoReturn:
+    raise ValueError(f"lacks {key}")

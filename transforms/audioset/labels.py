@@ -21,8 +21,12 @@ def read_class_labels(lines: Iterable[str], name: str) -> dict[str, int]:
     Raises:
       SettingError: another header, an index that is no number, or a mid or index that comes twice.
     """
-    rows = csv.reader(lines)
-    header = next(rows, [])
+    try:
+        reader = csv.reader(lines)
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise SettingError(f"class labels {name}: not a CSV file ({error}); mend it") from error
+    header = rows[0][1] if rows else []
     if header != _HEADER:
         raise SettingError(
             f"class labels {name}: the header is {','.join(header)[:80]!r}, not {','.join(_HEADER)!r}; "
@@ -30,8 +34,10 @@ def read_class_labels(lines: Iterable[str], name: str) -> dict[str, int]:
         )
     indices: dict[str, int] = {}
     used = set()
-    for row in filter(None, rows):
-        where = f"class labels {name}, line {rows.line_num}"
+    for number, row in rows[1:]:
+        if not row:
+            continue
+        where = f"class labels {name}, line {number}"
         if len(row) != len(_HEADER) or not row[0].isdecimal() or not row[1]:
             raise SettingError(
                 f"{where}: {','.join(row)[:80]!r} is not index,mid,display_name; mend the line"

@@ -34,7 +34,10 @@ def shard_prefix(video_id: str) -> str:
     """
     prefix = video_id[:PREFIX_CHARACTERS]
     return "".join(
-        urllib.parse.quote(c, safe="") if c in '/\\:*?"<>|%' or not c.isprintable() else c for c in prefix
+        urllib.parse.quote(c, safe="", errors="surrogateescape")
+        if c in '/\\:*?"<>|%' or not c.isprintable()
+        else c
+        for c in prefix
     )
 
 

@@ -1,5 +1,6 @@
 """Which recording and which segment a file is, told by its name."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -73,14 +74,15 @@ def find_segments(
       id_pattern: as `compile_id_pattern` returns, for other names.
 
     Returns:
-      All segments of the recording where the name has no time, else the one; empty if none fits.
+      All segments of the recording where the name has no time, else those at that time (of several
+      splits, if they share it); empty if none fits.
     """
     for video_id, start, end in _readings(path, id_pattern):
         segments = find(video_id)
         if start is None:
             named = [NamedSegment(segment, is_cut=False) for segment in segments]
         else:
-            named = [NamedSegment(s, is_cut=True) for s in segments if _has_times(s, start, end)]
+            named = _at_times(segments, start, end)
         if named:
             return named
     return []
@@ -109,10 +111,20 @@ def _readings(path: str, id_pattern: re.Pattern[str] | None) -> Iterator[tuple[s
                 yield match["id"][1:], *times
 
 
-def _has_times(segment: Segment, start: str, end: str | None) -> bool:
+def _at_times(segments: Sequence[Segment], start: str, end: str | None) -> list[NamedSegment]:
+    """Those at the times of a name, read as seconds, or as milliseconds where no seconds fit."""
     try:
-        times = [float(start)] + ([float(end)] if end is not None else [])
+        times = [float(time) for time in (start, end) if time is not None]
     except ValueError:  # what a user's pattern found is no number
-        return False
-    own = [milliseconds(segment.start_s), milliseconds(segment.end_s)][: len(times)]
-    return own in ([milliseconds(t) for t in times], [round(t) for t in times])
+        return []
+    if not all(map(math.isfinite, times)):
+        return []
+    for wanted_ms in ([milliseconds(time) for time in times], [round(time) for time in times]):
+        found = [
+            NamedSegment(segment, is_cut=True)
+            for segment in segments
+            if [milliseconds(segment.start_s), milliseconds(segment.end_s)][: len(times)] == wanted_ms
+        ]
+        if found:
+            return found
+    return []

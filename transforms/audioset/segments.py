@@ -81,17 +81,17 @@ def parse_segments(
       SettingError: a row that is not of this form, or has a mid that is no class.
     """
     check_split(split)
-    rows = csv.reader(lines, skipinitialspace=True)
-    for row in rows:
-        if not row or row[0].startswith("#"):
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith("#"):
             continue
-        where = f"segments {name}, line {rows.line_num}"
+        where = f"segments {name}, line {number}"
         try:
-            video_id, start, end, mids = row
+            # One line at a time: a quote left open must not swallow the rows after it.
+            ((video_id, start, end, mids),) = csv.reader([line], skipinitialspace=True, strict=True)
             start_s, end_s = float(start), float(end)
-        except ValueError:
+        except (ValueError, csv.Error):
             raise SettingError(
-                f"{where}: {', '.join(row)[:80]!r} is not YTID, start_seconds, end_seconds, labels; "
+                f"{where}: {line.strip()[:80]!r} is not YTID, start_seconds, end_seconds, labels; "
                 "mend the line"
             ) from None
         if not video_id or not (0 <= start_s < end_s < math.inf):
@@ -119,7 +119,7 @@ class SegmentTable:
     """
 
     def __init__(self, segments: Iterable[Segment]):
-        ordered = sorted(segments, key=lambda s: (s.video_id, s.start_s, s.split))
+        ordered = sorted(segments, key=lambda s: (s.video_id, milliseconds(s.start_s), s.split))
         for one, other in itertools.pairwise(ordered):
             if one.key == other.key:
                 raise SettingError(

@@ -132,7 +132,7 @@ def _keras_layers(path: str) -> dict[str, list[NDArray]]:
 
 def _read_keras(path: str) -> Weights:
     return {
-        f"{_SCOPES.get(layer, layer)}/{name}": array
+        f"{_SCOPES.get(layer, layer)}/{name}": array.astype(np.float32)
         for layer, arrays in _keras_layers(path).items()
         for name, array in zip(("weights", "biases"), arrays, strict=True)
     }

@@ -59,6 +59,19 @@ def build_vggish(weights: Weights | None = None) -> keras.Model:
     return model
 
 
+def export_keras_weights(weights: Weights, path: str) -> None:
+    """Writes weights as Keras's `.weights.h5`, which machines without TensorFlow read too.
+
+    Args:
+      weights: as `checkpoint.read_weights` returns.
+      path: of the file, ending with `.weights.h5`.
+
+    Raises:
+      ValueError: it ends otherwise.
+    """
+    build_vggish(weights).save_weights(path)
+
+
 class Embedder:
     """Embeds clips of any length through one fixed input shape.
 

@@ -33,6 +33,9 @@ QUANTIZE_MIN = -2.0
 QUANTIZE_MAX = +2.0
 
 
+MIN_EXAMPLE_S, MAX_EXAMPLE_S = 0.01, 3_600.0
+
+
 @dataclass(frozen=True)
 class Framing:
     """How a log-mel spectrogram is cut into examples.
@@ -42,7 +45,7 @@ class Framing:
       hop_s: time from one example's start to the next one's, in seconds. The release has 0.96.
 
     Raises:
-      ValueError: a length is shorter than one spectrogram frame (10 ms).
+      ValueError: a length is not from one spectrogram frame (10 ms) to one hour.
     """
 
     window_s: float = 0.96
@@ -51,8 +54,8 @@ class Framing:
     def __post_init__(self) -> None:
         for name in ("window_s", "hop_s"):
             value = getattr(self, name)
-            if not value * FRAMES_PER_S >= 0.5:  # also true of NaN
-                raise ValueError(f"{name} is {value}; give at least 0.01 s, one spectrogram frame")
+            if not MIN_EXAMPLE_S <= value <= MAX_EXAMPLE_S:  # also true of NaN
+                raise ValueError(f"{name} is {value}; give {MIN_EXAMPLE_S} to {MAX_EXAMPLE_S} s")
 
     @property
     def window_frames(self) -> int:

@@ -1,6 +1,5 @@
 """Embeddings to the released bytes: PCA with whitening, clip, quantize to 8 bits."""
 
-import zipfile
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -38,18 +37,21 @@ def read_pca_params(file: BinaryIO, name: str) -> PcaParams:
       SettingError: no `.npz`, or an array is missing, misshapen or not finite.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            eigen_vectors = _array(arrays, EIGEN_VECTORS, [(EMBEDDING_SIZE, EMBEDDING_SIZE)], name)
-            # The released means are a column; a flat vector says the same.
-            means = _array(arrays, MEANS, [(EMBEDDING_SIZE, 1), (EMBEDDING_SIZE,)], name)
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        with np.load(file, allow_pickle=False) as npz:
+            arrays = {key: npz[key] for key in npz}
+    except Exception as error:  # a damaged archive raises a dozen kinds
         raise SettingError(
             f"PCA parameters {name}: not an .npz file ({error}); give the released vggish_pca_params.npz"
         ) from error
+    eigen_vectors = _array(arrays, EIGEN_VECTORS, [(EMBEDDING_SIZE, EMBEDDING_SIZE)], name)
+    # The released means are a column; a flat vector says the same.
+    means = _array(arrays, MEANS, [(EMBEDDING_SIZE, 1), (EMBEDDING_SIZE,)], name)
     return PcaParams(eigen_vectors, means.reshape(EMBEDDING_SIZE, 1))
 
 
-def _array(arrays, key: str, shapes: list[tuple[int, ...]], name: str) -> NDArray[np.float64]:
+def _array(
+    arrays: dict[str, NDArray], key: str, shapes: list[tuple[int, ...]], name: str
+) -> NDArray[np.float64]:
     if key not in arrays:
         raise SettingError(
             f"PCA parameters {name}: no array {key} (there are: {', '.join(arrays) or 'none'}); "

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from transforms.audioset.check import check_record
+from transforms.audioset.example import encode_example
+from transforms.audioset.segments import Segment
+
+SEGMENT = Segment("eval", "abc", 30.0, 40.0, (0, 526))
+CODES = np.random.default_rng(0).integers(0, 256, (10, 128), np.uint8)
+
+
+def changed(change) -> bytes:
+    example = tf.train.SequenceExample.FromString(encode_example(SEGMENT, CODES))
+    change(example.context.feature, example.feature_lists.feature_list)
+    return example.SerializeToString()
+
+
+def faults_of(record: bytes) -> str:
+    checked = check_record(record)
+    assert checked.faults
+    return "; ".join(checked.faults)
+
+
+def test_record_as_released_has_no_fault():
+    checked = check_record(encode_example(SEGMENT, CODES))
+    assert checked.faults == ()
+    assert (checked.video_id, checked.start_s, checked.end_s) == ("abc", 30.0, 40.0)
+    assert (checked.codes, checked.num_frames, checked.is_raw) == (CODES.tobytes(), 10, False)
+
+
+def test_raw_record_has_no_fault():
+    checked = check_record(encode_example(SEGMENT, np.zeros((3, 128), np.float32)))
+    assert checked.faults == ()
+    assert (checked.codes, checked.num_frames, checked.is_raw) == (b"", 3, True)
+
+
+def test_record_without_labels_has_no_fault():
+    assert check_record(encode_example(Segment("eval", "a", 0.0, 1.0), CODES)).faults == ()
+
+
+def test_bytes_of_something_else_are_a_fault():
+    assert "not a SequenceExample" in faults_of(b"\xff" * 50)
+
+
+@pytest.mark.parametrize("key", ["video_id", "start_time_seconds", "end_time_seconds", "labels"])
+def test_missing_context_key_is_a_fault(key):
+    assert "context keys are" in faults_of(changed(lambda context, lists: context.pop(key)))
+
+
+def test_extra_context_key_is_a_fault():
+    assert "'more'" in faults_of(changed(lambda context, lists: context["more"]))
+
+
+def test_context_of_another_type_is_a_fault():
+    def change(context, lists):
+        context["start_time_seconds"].int64_list.value.append(30)
+
+    assert "start_time_seconds is int64_list, not float_list" in faults_of(changed(change))
+
+
+def test_two_ids_are_a_fault():
+    def change(context, lists):
+        context["video_id"].bytes_list.value.append(b"other")
+
+    assert "video_id has not one value" in faults_of(changed(change))
+
+
+@pytest.mark.parametrize("end_s", [30.0, 20.0, float("inf"), float("nan")])
+def test_times_that_do_not_rise_are_a_fault(end_s):
+    assert "lasts from 30.0" in faults_of(encode_example(Segment("eval", "a", 30.0, end_s), CODES))
+
+
+@pytest.mark.parametrize("labels", [(2, 1), (1, 1)])
+def test_labels_out_of_order_or_twice_are_a_fault(labels):
+    assert "labels" in faults_of(encode_example(Segment("eval", "a", 0.0, 1.0, labels), CODES))
+
+
+@pytest.mark.parametrize("key", ["audio_embedding", "rgb"])
+def test_other_feature_lists_are_a_fault(key):
+    def change(context, lists):
+        lists.pop("audio_embedding")
+        lists[key if key == "rgb" else "none"].feature.add()
+
+    assert "feature lists are" in faults_of(changed(change))
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [np.zeros((3, 127), np.uint8), np.zeros((2, 64), np.float32), np.full((2, 128), np.nan, np.float32)],
+)
+def test_frames_of_another_size_or_not_finite_are_a_fault(frames):
+    assert "frame 0 has" in faults_of(encode_example(SEGMENT, frames))
+
+
+def test_frame_of_another_kind_among_the_rest_is_a_fault():
+    def change(context, lists):
+        lists["audio_embedding"].feature[4].float_list.value.extend([0.0] * 128)
+
+    assert "frame 4 has" in faults_of(changed(change))
+
+
+def test_released_records_have_no_fault(shared):
+    shards = sorted((shared / "data" / "audioset_release" / "bal_train").glob("*.tfrecord"))[::100]
+    assert len(shards) > 20
+    for shard in shards:
+        for record in tf.data.TFRecordDataset(str(shard)).as_numpy_iterator():
+            assert check_record(record).faults == ()

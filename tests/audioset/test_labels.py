@@ -1,0 +1,54 @@
+import pytest
+
+from transforms.audioset.labels import read_class_labels
+from transforms.errors import SettingError
+
+HEADER = "index,mid,display_name\n"
+
+
+def message_of(*rows: str) -> str:
+    with pytest.raises(SettingError) as caught:
+        read_class_labels([HEADER, *rows], "classes.csv")
+    assert "classes.csv" in str(caught.value)
+    return str(caught.value)
+
+
+def test_classes_are_indices_by_mid():
+    lines = [HEADER, '0,/m/09x0r,"Speech"\n', "\n", '1,/m/05zppz,"Male speech, man speaking"\n']
+    assert read_class_labels(lines, "c") == {"/m/09x0r": 0, "/m/05zppz": 1}
+
+
+def test_windows_line_ends_do_not_matter():
+    assert read_class_labels(["index,mid,display_name\r\n", '0,/m/09x0r,"Speech"\r\n'], "c") == {
+        "/m/09x0r": 0
+    }
+
+
+@pytest.mark.parametrize("header", [[], ["mid,index,display_name\n"], ["0,/m/09x0r,Speech\n"], ["\n"]])
+def test_another_header_is_refused(header):
+    with pytest.raises(SettingError, match=r"classes\.csv: the header is"):
+        read_class_labels(header, "classes.csv")
+
+
+@pytest.mark.parametrize("row", ["x,/m/1,A", "-1,/m/1,A", "1.0,/m/1,A", "1,,A", "1,/m/1", "1,/m/1,A,B", "1"])
+def test_row_of_another_form_is_named_by_its_line(row):
+    assert "line 3" in message_of("0,/m/09x0r,Speech\n", row + "\n")
+
+
+@pytest.mark.parametrize("row", ["1,/m/09x0r,Speech again", "0,/m/other,Other"])
+def test_index_or_mid_that_comes_twice_is_named_by_its_line(row):
+    message = message_of("0,/m/09x0r,Speech\n", row + "\n")
+    assert "line 3" in message
+    assert "second time" in message
+
+
+def test_quote_that_never_ends_is_refused():
+    rows = [f"{index},/m/{index},Name of a class\n" for index in range(1, 10_000)]
+    message_of('0,/m/09x0r,"Speech\n', *rows)
+
+
+def test_released_classes_are_527(shared):
+    with open(shared / "data" / "audioset" / "class_labels_indices.csv", newline="") as file:
+        classes = read_class_labels(file, "c")
+    assert sorted(classes.values()) == list(range(527))
+    assert classes["/m/09x0r"] == 0

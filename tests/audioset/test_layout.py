@@ -1,0 +1,74 @@
+import pathlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.audioset.layout import check_split, shard_path, shard_prefix
+from transforms.errors import SettingError
+
+
+@pytest.mark.parametrize("split", ["bal_train", "eval", "unbal_train", "2024", "my-corpus.v1", "A"])
+def test_split_of_safe_characters_is_returned(split):
+    assert check_split(split) == split
+
+
+@pytest.mark.parametrize(
+    "split", ["", "_run", ".", "..", "-x", "a/b", "a\\b", "a b", "a\n", "ä", "a:b", "/a"]
+)
+def test_split_that_cannot_name_a_folder_is_refused(split):
+    with pytest.raises(SettingError, match="split"):
+        check_split(split)
+
+
+@pytest.mark.parametrize(
+    ("video_id", "prefix"), [("--PJHxphWEs", "--"), ("_aB", "_a"), ("0", "0"), ("éa1", "éa"), ("zZ9", "zZ")]
+)
+def test_prefix_is_the_first_two_characters(video_id, prefix):
+    assert shard_prefix(video_id) == prefix
+
+
+@pytest.mark.parametrize(
+    ("video_id", "prefix"),
+    [
+        ("a/b", "a%2F"),
+        ("\\x", "%5Cx"),
+        ("%2F", "%252"),
+        ("\x00\n", "%00%0A"),
+        ("?*", "%3F%2A"),
+        (":x", "%3Ax"),
+    ],
+)
+def test_characters_that_a_path_cannot_hold_are_percent_encoded(video_id, prefix):
+    assert shard_prefix(video_id) == prefix
+
+
+@given(video_id=st.text(min_size=1))
+def test_no_id_leaves_its_folder(video_id):
+    path = shard_path("eval", shard_prefix(video_id))
+    for kind in (pathlib.PurePosixPath, pathlib.PureWindowsPath):
+        assert kind(path).parts[0] == "eval"
+        assert len(kind(path).parts) == 2
+        assert ".." not in kind(path).parts
+    assert "\x00" not in path
+
+
+def test_id_from_a_file_name_that_is_no_utf8_has_a_prefix():
+    # As os.listdir gives a Latin-1 name on Linux.
+    video_id = b"\xe9t\xe9".decode("utf-8", "surrogateescape")
+    assert shard_prefix(video_id).isprintable()
+
+
+@given(one=st.text(max_size=3), other=st.text(max_size=3))
+def test_ids_share_a_prefix_if_and_only_if_they_begin_alike(one, other):
+    assert (shard_prefix(one) == shard_prefix(other)) == (one[:2] == other[:2])
+
+
+def test_shard_stands_in_its_splits_folder():
+    assert shard_path("bal_train", "--") == "bal_train/--.tfrecord"
+
+
+def test_released_shards_are_named_by_their_prefix(shared):
+    shards = list((shared / "data" / "audioset_release" / "bal_train").iterdir())
+    assert len(shards) == 4_070
+    assert all(shard.name == f"{shard_prefix(shard.stem)}.tfrecord" for shard in shards)

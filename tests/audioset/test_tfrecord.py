@@ -1,0 +1,49 @@
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transforms.audioset.tfrecord import frame_records
+
+
+def read(path) -> list[bytes]:
+    return list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+
+
+@settings(max_examples=50)
+@given(records=st.lists(st.binary(max_size=300), max_size=10))
+def test_tensorflow_reads_what_was_framed(tmp_path_factory, records):
+    path = tmp_path_factory.mktemp("framed") / "a.tfrecord"
+    path.write_bytes(frame_records(records))
+    assert read(path) == records
+
+
+@settings(max_examples=20)
+@given(records=st.lists(st.binary(max_size=300), max_size=10))
+def test_bytes_equal_tensorflows_own(tmp_path_factory, records):
+    path = tmp_path_factory.mktemp("written") / "a.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record)
+    assert frame_records(records) == path.read_bytes()
+
+
+def test_long_record_is_framed(tmp_path):
+    record = bytes(range(256)) * 4_096
+    (tmp_path / "a.tfrecord").write_bytes(frame_records([record]))
+    assert read(tmp_path / "a.tfrecord") == [record]
+
+
+def test_checksums_protect_length_and_record(tmp_path):
+    framed = frame_records([b"a record"])
+    for place in (0, 8, 12, len(framed) - 1):
+        damaged = bytearray(framed)
+        damaged[place] ^= 1
+        (tmp_path / "a.tfrecord").write_bytes(damaged)
+        with pytest.raises(tf.errors.DataLossError):
+            read(tmp_path / "a.tfrecord")
+
+
+def test_any_iterable_of_records_is_framed():
+    assert frame_records(iter([b"a", b"b"])) == frame_records([b"a", b"b"])
+    assert frame_records([]) == b""

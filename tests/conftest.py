@@ -1,0 +1,45 @@
+"""Settings and fixtures that the tests of several rooms share."""
+
+import os
+from pathlib import Path
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+# Some tests compare bits, which differ between backends: a user's keras.json must not choose.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The developers' folder beside the project: goldens, recordings and released files."""
+    path = ROOT.parent / "shared"
+    if not path.is_dir():
+        pytest.skip("no ../shared")
+    return path
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The goldens that are part of the project."""
+    return ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="session")
+def random_weights():
+    from transforms.vggish.checkpoint import read_weights
+
+    return read_weights("random:0")
+
+
+@pytest.fixture(scope="session")
+def embedder(random_weights):
+    from transforms.vggish.model import Embedder
+
+    return Embedder(random_weights, batch_size=8)

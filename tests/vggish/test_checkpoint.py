@@ -1,0 +1,227 @@
+import shutil
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from transforms.errors import SettingError
+from transforms.vggish.checkpoint import VARIABLE_SHAPES, check_weights, read_weights
+from transforms.vggish.model import build_vggish, export_keras_weights
+
+# As the released checkpoint lists them.
+RELEASED_SHAPES = {
+    "vggish/conv1/weights": (3, 3, 1, 64),
+    "vggish/conv1/biases": (64,),
+    "vggish/conv2/weights": (3, 3, 64, 128),
+    "vggish/conv2/biases": (128,),
+    "vggish/conv3/conv3_1/weights": (3, 3, 128, 256),
+    "vggish/conv3/conv3_1/biases": (256,),
+    "vggish/conv3/conv3_2/weights": (3, 3, 256, 256),
+    "vggish/conv3/conv3_2/biases": (256,),
+    "vggish/conv4/conv4_1/weights": (3, 3, 256, 512),
+    "vggish/conv4/conv4_1/biases": (512,),
+    "vggish/conv4/conv4_2/weights": (3, 3, 512, 512),
+    "vggish/conv4/conv4_2/biases": (512,),
+    "vggish/fc1/fc1_1/weights": (12288, 4096),
+    "vggish/fc1/fc1_1/biases": (4096,),
+    "vggish/fc1/fc1_2/weights": (4096, 4096),
+    "vggish/fc1/fc1_2/biases": (4096,),
+    "vggish/fc2/weights": (4096, 128),
+    "vggish/fc2/biases": (128,),
+}
+
+
+def write_v1(path, variables) -> str:
+    tf.raw_ops.Save(filename=str(path), tensor_names=list(variables), data=list(variables.values()))
+    return str(path)
+
+
+def write_v2(path, variables) -> str:
+    tf.raw_ops.SaveV2(
+        prefix=str(path),
+        tensor_names=list(variables),
+        shape_and_slices=[""] * len(variables),
+        tensors=list(variables.values()),
+    )
+    return str(path)
+
+
+def write_h5(path, layers, dtype="float32") -> str:
+    """A Keras weights file of {layer: [shape, ...]}, its values never written: h5py reads them as 0."""
+    with h5py.File(path, "w") as file:
+        for number, (name, shapes) in enumerate(layers.items()):
+            group = file.create_group(f"layers/layer_{number}/vars")
+            group.attrs["name"] = name
+            for index, shape in enumerate(shapes):
+                group.create_dataset(str(index), shape, dtype)
+    return str(path)
+
+
+def keras_layers() -> dict[str, list[tuple[int, ...]]]:
+    layers: dict[str, list[tuple[int, ...]]] = {}
+    for name, shape in RELEASED_SHAPES.items():
+        layers.setdefault(name.split("/")[-2], []).append(shape)
+    return layers
+
+
+def tiny_variables() -> dict[str, np.ndarray]:
+    return {name: np.zeros([1] * len(shape), np.float32) for name, shape in RELEASED_SHAPES.items()}
+
+
+def message_of(source) -> str:
+    """The error that both functions raise."""
+    with pytest.raises(SettingError) as checked:
+        check_weights(str(source))
+    with pytest.raises(SettingError) as read:
+        read_weights(str(source))
+    assert str(checked.value) == str(read.value)
+    assert "\n" not in str(read.value)
+    assert str(source) in str(read.value)
+    return str(read.value)
+
+
+def assert_same_bits(weights, expected) -> None:
+    assert set(weights) == set(RELEASED_SHAPES)
+    for name, array in expected.items():
+        assert weights[name].dtype == np.float32
+        np.testing.assert_array_equal(weights[name].view(np.uint32), array.view(np.uint32), name)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """For files of full size, which pytest would keep for three runs: 1.4 GB each."""
+    path = tmp_path_factory.mktemp("weights")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def v1_checkpoint(folder, biased_weights):
+    return write_v1(folder / "v1.ckpt", biased_weights)
+
+
+@pytest.fixture(scope="module")
+def v2_checkpoint(folder, biased_weights):
+    return write_v2(folder / "v2.ckpt", biased_weights)
+
+
+@pytest.fixture(scope="module")
+def keras_files(folder, biased_weights):
+    model = build_vggish(biased_weights)
+    export_keras_weights(biased_weights, str(folder / "plain.weights.h5"))
+    model.compile(optimizer=keras.optimizers.SGD(momentum=0.9))
+    model.optimizer.build(model.trainable_variables)
+    model.save_weights(folder / "with_optimizer.weights.h5")
+    with h5py.File(folder / "with_optimizer.weights.h5") as file:
+        assert len(file["optimizer/vars"]) > 18
+    return folder
+
+
+def test_variables_are_the_released_ones():
+    assert VARIABLE_SHAPES == RELEASED_SHAPES
+
+
+def test_v1_checkpoint_is_read_bit_by_bit(v1_checkpoint, biased_weights):
+    check_weights(v1_checkpoint)
+    assert_same_bits(read_weights(v1_checkpoint), biased_weights)
+
+
+@pytest.mark.parametrize("suffix", ["", ".index"])
+def test_v2_checkpoint_is_read_bit_by_bit(v2_checkpoint, biased_weights, suffix):
+    check_weights(v2_checkpoint + suffix)
+    assert_same_bits(read_weights(v2_checkpoint + suffix), biased_weights)
+
+
+@pytest.mark.parametrize("name", ["plain.weights.h5", "with_optimizer.weights.h5"])
+def test_keras_weights_are_read_bit_by_bit(keras_files, biased_weights, name):
+    path = str(keras_files / name)
+    check_weights(path)
+    assert_same_bits(read_weights(path), biased_weights)
+
+
+def test_random_weights_have_the_released_shapes(random_weights):
+    assert {name: array.shape for name, array in random_weights.items()} == RELEASED_SHAPES
+    assert all(array.dtype == np.float32 for array in random_weights.values())
+
+
+def test_a_seed_gives_its_weights_again_and_another_seed_others(random_weights):
+    other = read_weights("random:1")
+    assert not np.array_equal(other["vggish/fc2/weights"], random_weights["vggish/fc2/weights"])
+    again = read_weights("random:0")
+    assert again is not random_weights
+    assert_same_bits(again, random_weights)
+
+
+@pytest.mark.parametrize("source", ["random:abc", "random:", "random:-1", "random:1.5", "random: 1"])
+def test_seed_is_a_whole_number(source):
+    assert "seed" in message_of(source)
+
+
+@pytest.mark.parametrize("write", [write_v1, write_v2])
+def test_all_faults_of_a_checkpoint_stand_in_one_message(tmp_path, write):
+    variables = tiny_variables()
+    del variables["vggish/conv1/weights"], variables["vggish/fc2/biases"]
+    variables["vggish/conv5/weights"] = variables["global_step"] = np.zeros(1, np.float32)
+    message = message_of(write(tmp_path / "bad.ckpt", variables))
+    assert "missing vggish/conv1/weights" in message
+    assert "missing vggish/fc2/biases" in message
+    assert "extra global_step" in message
+    assert "extra vggish/conv5/weights" in message
+    assert "vggish/fc1/fc1_1/weights is [1, 1], not [12288, 4096]" in message
+    assert message.count(", not [") == 16
+
+
+def test_all_faults_of_keras_weights_stand_in_one_message(tmp_path):
+    layers = keras_layers()
+    del layers["conv2"]
+    layers["conv5"] = [(3, 3, 512, 512), (512,)]
+    layers["fc2"] = [(4096, 64), (64,)]
+    message = message_of(write_h5(tmp_path / "bad.weights.h5", layers))
+    assert "missing vggish/conv2/weights" in message
+    assert "missing vggish/conv2/biases" in message
+    assert "extra conv5/weights" in message
+    assert "vggish/fc2/weights is [4096, 64], not [4096, 128]" in message
+    assert "vggish/fc2/biases is [64], not [128]" in message
+
+
+def test_weights_of_another_keras_model_are_refused(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2), keras.layers.BatchNormalization()])
+    model.save_weights(tmp_path / "other.weights.h5")
+    message_of(tmp_path / "other.weights.h5")
+
+
+def test_h5_without_layers_misses_everything(tmp_path):
+    assert message_of(write_h5(tmp_path / "empty.weights.h5", {})).count("missing") == 18
+
+
+def test_keras_weights_of_another_float_type_become_float32(tmp_path):
+    path = write_h5(tmp_path / "half.weights.h5", keras_layers(), "float16")
+    assert {array.dtype for array in read_weights(path).values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "model.weights.h5"])
+@pytest.mark.parametrize("data", [b"", b"this is no checkpoint\n" * 100])
+def test_file_that_is_no_checkpoint_is_refused(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    assert "cannot be read as a checkpoint" in message_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "model.ckpt.index", "model.weights.h5"])
+def test_file_that_is_not_there_is_refused(tmp_path, name):
+    assert "cannot be read as a checkpoint" in message_of(tmp_path / name)
+
+
+def test_v2_checkpoint_without_its_values_is_refused_when_read(tmp_path, v2_checkpoint):
+    (tmp_path / "cut.index").hardlink_to(v2_checkpoint + ".index")
+    (tmp_path / "cut.data-00000-of-00001").write_bytes(bytes(1_000))
+    path = str(tmp_path / "cut")
+    with pytest.raises(SettingError, match="cannot be read as a checkpoint"):
+        read_weights(path)
+
+
+def test_truncated_v1_checkpoint_is_refused(tmp_path, v1_checkpoint):
+    with open(v1_checkpoint, "rb") as file:
+        (tmp_path / "cut.ckpt").write_bytes(file.read(1_000_000))
+    assert "cannot be read as a checkpoint" in message_of(tmp_path / "cut.ckpt")

@@ -1,0 +1,169 @@
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transforms.vggish.model import Embedder, build_vggish
+
+TOLERANCE = 1e-4
+
+EMBED_IN_A_FRESH_PROCESS = """
+import sys
+import keras
+import numpy as np
+from transforms.vggish.checkpoint import read_weights
+from transforms.vggish.model import Embedder
+
+assert keras.backend.backend() == "jax"
+weights, examples, embeddings = sys.argv[1:]
+np.save(embeddings, Embedder(read_weights(weights), batch_size=8).embed(np.load(examples)))
+"""
+
+
+def embed_with_jax(weights: str, examples: np.ndarray, folder: Path) -> np.ndarray:
+    files = [folder / "examples.npy", folder / "embeddings.npy"]
+    np.save(files[0], examples)
+    subprocess.run(
+        [sys.executable, "-c", EMBED_IN_A_FRESH_PROCESS, weights, *map(str, files)],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        cwd=Path(__file__).parents[2],
+        check=True,
+    )
+    return np.load(files[1])
+
+
+def convolve(images: np.ndarray, kernel: np.ndarray, biases: np.ndarray) -> np.ndarray:
+    """3x3 convolution with SAME padding and ReLU: images [n, h, w, c], kernel [3, 3, c, d]."""
+    height, width = images.shape[1:3]
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    total = biases + sum(
+        padded[:, row : row + height, column : column + width] @ kernel[row, column]
+        for row in range(3)
+        for column in range(3)
+    )
+    return np.maximum(total, 0)
+
+
+def pool(images: np.ndarray) -> np.ndarray:
+    n, height, width, channels = images.shape
+    return images.reshape(n, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))
+
+
+def reference_embeddings(examples: np.ndarray, weights) -> np.ndarray:
+    """VGGish in NumPy, after the paper and the reference's `vggish_slim.py`."""
+
+    def layer(scope: str) -> tuple[np.ndarray, np.ndarray]:
+        return weights[f"vggish/{scope}/weights"], weights[f"vggish/{scope}/biases"]
+
+    net = examples[..., np.newaxis]
+    net = pool(convolve(net, *layer("conv1")))
+    net = pool(convolve(net, *layer("conv2")))
+    net = pool(convolve(convolve(net, *layer("conv3/conv3_1")), *layer("conv3/conv3_2")))
+    net = pool(convolve(convolve(net, *layer("conv4/conv4_1")), *layer("conv4/conv4_2")))
+    net = net.reshape(len(examples), 6 * 4 * 512)
+    for scope in ("fc1/fc1_1", "fc1/fc1_2"):
+        kernel, biases = layer(scope)
+        net = np.maximum(net @ kernel + biases, 0)
+    kernel, biases = layer("fc2")
+    return net @ kernel + biases
+
+
+@pytest.fixture(scope="module")
+def biased_model(biased_weights):
+    return build_vggish(biased_weights)
+
+
+def test_model_has_the_released_variables(biased_model, biased_weights):
+    shapes = [tuple(variable.shape) for variable in biased_model.weights]
+    assert shapes == [array.shape for array in biased_weights.values()]
+    assert round(biased_model.count_params() / 1e6, 1) == 72.1
+    assert biased_model.input_shape == (None, 96, 64)
+    assert biased_model.output_shape == (None, 128)
+
+
+def test_every_weight_goes_to_its_layer(biased_model, biased_weights):
+    for name, array in biased_weights.items():
+        _, *_, layer, kind = name.split("/")
+        kernel, biases = biased_model.get_layer(layer).get_weights()
+        np.testing.assert_array_equal(kernel if kind == "weights" else biases, array, name)
+
+
+def test_model_equals_numpy_and_has_no_last_relu(biased_model, biased_weights, noise_examples):
+    examples = noise_examples[:3]
+    embeddings = np.asarray(biased_model.predict_on_batch(examples))
+    expected = reference_embeddings(examples, biased_weights)
+    assert (expected < -0.1).any()
+    np.testing.assert_allclose(embeddings, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_embedder_equals_numpy(embedder, random_weights, noise_examples):
+    embeddings = embedder.embed(noise_examples[:10])
+    assert embeddings.dtype == np.float32
+    expected = reference_embeddings(noise_examples[[0, 7, 8, 9]], random_weights)
+    np.testing.assert_allclose(embeddings[[0, 7, 8, 9]], expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("batch_size", [7, 16, 32, 64])
+def test_batch_size_does_not_change_a_bit(embedder, random_weights, noise_examples, batch_size):
+    other = Embedder(random_weights, batch_size)
+    np.testing.assert_array_equal(other.embed(noise_examples), embedder.embed(noise_examples))
+
+
+def test_place_in_the_batch_does_not_change_a_bit(embedder, noise_examples):
+    alone = [embedder.embed(example[np.newaxis])[0] for example in noise_examples[:9]]
+    np.testing.assert_array_equal(embedder.embed(noise_examples[:9]), alone)
+
+
+def test_clips_together_equal_each_clip_alone(embedder, noise_examples):
+    lengths = [1, 8, 0, 3, 10, 0]
+    clips = np.split(noise_examples[: sum(lengths)], np.cumsum(lengths)[:-1])
+    together = embedder.embed_clips(clips)
+    assert [len(embeddings) for embeddings in together] == lengths
+    for clip, embeddings in zip(clips, together, strict=True):
+        np.testing.assert_array_equal(embeddings, embedder.embed(clip))
+
+
+def test_no_examples_give_no_embeddings(embedder):
+    embeddings = embedder.embed(np.empty((0, 96, 64), np.float32))
+    assert embeddings.shape == (0, 128)
+    assert embeddings.dtype == np.float32
+
+
+def test_examples_are_left_unchanged(embedder, noise_examples):
+    examples = noise_examples[:3].copy()
+    embedder.embed(examples)
+    np.testing.assert_array_equal(examples, noise_examples[:3])
+
+
+def test_threads_can_share_an_embedder(embedder, noise_examples):
+    clips = [noise_examples[i : i + 3] for i in range(8)]
+    expected = [embedder.embed(clip) for clip in clips]
+    with ThreadPoolExecutor(4) as executor:
+        for embeddings, own in zip(executor.map(embedder.embed, clips), expected, strict=True):
+            np.testing.assert_array_equal(embeddings, own)
+
+
+def test_embeddings_equal_the_goldens(shared, golden_embedder):
+    with np.load(shared / "golden" / "vggish.npz") as golden:
+        embeddings = golden_embedder.embed(golden["examples"])
+        np.testing.assert_allclose(embeddings, golden["embeddings"], rtol=0, atol=TOLERANCE)
+
+
+def test_jax_gives_what_tensorflow_gives(embedder, noise_examples, tmp_path):
+    examples = noise_examples[:10]
+    embeddings = embed_with_jax("random:0", examples, tmp_path)
+    np.testing.assert_allclose(embeddings, embedder.embed(examples), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.integration
+def test_jax_gives_the_goldens(shared, golden_weights, tmp_path):
+    weights = tmp_path / "golden.weights.h5"
+    build_vggish(golden_weights).save_weights(weights)
+    with np.load(shared / "golden" / "vggish.npz") as golden:
+        embeddings = embed_with_jax(str(weights), golden["examples"], tmp_path)
+        weights.unlink()  # 288 MB
+        np.testing.assert_allclose(embeddings, golden["embeddings"], rtol=0, atol=TOLERANCE)
