@@ -1,6 +1,7 @@
 """The command as a whole, in this process: what it writes, counts, prints and refuses."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -150,6 +151,19 @@ def test_segments_give_split_times_and_labels(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "clips read 2 = written 2 + rejected 0" in printed
     assert "files that no segment names: 1" in printed and "segments with no file: 1" in printed
+
+
+def test_a_name_that_is_not_utf8_costs_only_its_clip(tmp_path):
+    audio = tmp_path / "audio"
+    write_noise(audio / "good.wav", 1.0)
+    try:
+        (audio / os.fsdecode(b"caf\xe9.wav")).write_bytes((audio / "good.wav").read_bytes())
+    except OSError:
+        pytest.skip("this disk takes only UTF-8 names")
+    assert run.run([*TRIAL, f"--input={audio}/*", f"--output={tmp_path}/out"]) == 0
+    (rejected,) = json_lines(tmp_path / "out" / "_run" / "rejected.jsonl")
+    assert rejected["reason"] == "unreadable" and "rename it" in rejected["message"]
+    assert set(read(tmp_path / "out")) == {"good"}
 
 
 def refusal(argv) -> str:
