@@ -18,7 +18,7 @@ from pipeline.config import find_pca_params, find_weights
 from pipeline.console import run_command
 from pipeline.options import OneLineParser, add_asset_options, add_postprocess_option
 from pipeline.smoke_test import sine
-from transforms.audio.decode import open_audio, read_mono
+from transforms.audio.decode import Cutter, mono_blocks, open_audio
 from transforms.audio.front_end import waveform_examples
 from transforms.audioset.example import encode_example
 from transforms.audioset.names import stem
@@ -42,8 +42,8 @@ def read_audio(path: str | None) -> tuple[np.ndarray, int]:
     if path is None:
         return sine(duration_s=5.0, frequency_hz=440.0), SAMPLE_RATE_HZ
     try:
-        with open(path, "rb") as file, open_audio(file) as sound:
-            return read_mono(sound), sound.samplerate
+        with open(path, "rb") as file, open_audio(file) as stream:
+            return np.concatenate([np.empty(0), *Cutter(mono_blocks(stream)).take()]), stream.rate_hz
     except (OSError, ClipError) as error:
         raise SettingError(f"{path}: {error}; give an audio file") from error
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
 
     waveform, rate_hz = read_audio(options.audio)
     try:
-        examples = waveform_examples(waveform, rate_hz)
+        examples = np.concatenate(list(waveform_examples([waveform], rate_hz)))
     except ClipError as error:
         raise SettingError(f"{options.audio}: {error}; give a longer file") from error
     pca = None

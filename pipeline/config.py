@@ -1,5 +1,6 @@
 """What was asked, checked and made ready: after this nothing is wrong but single clips."""
 
+import math
 from dataclasses import dataclass
 
 from apache_beam.io.filesystems import FileSystems
@@ -7,18 +8,21 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline.assets import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset, sha256_of
 from pipeline.graph import FeatureJob, run_path
 from pipeline.options import NO_PCA, QUANTIZED, Options
-from transforms.audioset.layout import SHARD_SUFFIX, check_split
+from transforms.audioset.layout import SHARD_SUFFIX, check_split, parse_sharding
 from transforms.audioset.names import compile_id_pattern
 from transforms.audioset.segments import split_of
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
 from transforms.files import FILE_ERRORS, match_files, open_file, put_file
-from transforms.read_clips import ReadClips
-from transforms.read_segments import SegmentFiles
+from transforms.read_clips import AUDIO, AUTO, ClipSettings, ReadClips
+from transforms.read_segments import ClassLabelFile, SegmentFiles
+from transforms.shards.items import parse_columns
+from transforms.shards.sniff import shard_format
 from transforms.vggish.checkpoint import RANDOM, check_weights
 from transforms.vggish.params import Framing
 from transforms.vggish.postprocess import PcaParams, read_pca_params
+from transforms.write_features import WriteFeatures
 
 
 @dataclass(frozen=True)
@@ -69,21 +73,38 @@ def check(options: Options) -> Config:
     if not 1 <= options.batch_size <= 4096:
         raise SettingError(f"--batch_size={options.batch_size}: give 1 to 4096 examples")
     check_split(options.split)
+    if options.segment_seconds is not None and not framing.min_s <= options.segment_seconds < math.inf:
+        raise SettingError(
+            f"--segment_seconds={options.segment_seconds}: give at least {framing.min_s} s, one frame"
+        )
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
     _check_input(options.input)
     _check_output(options.output)
+    sharding = parse_sharding(options.sharding)
+    columns = parse_columns(options.columns)
     segments, class_labels = find_segments(options)
+    class_labels = class_labels or _labels_of_shards(options)
     pca, pca_params = None, None
     if options.postprocess == QUANTIZED:
         pca, pca_params = find_pca_params(options.pca_params, options.assets_dir)
     weights = find_weights(options.weights, options.assets_dir)
     job = FeatureJob(
-        read=ReadClips(options.input, options.split, segments, id_pattern),
-        extract=ExtractExamples(framing),
+        read=ReadClips(
+            options.input,
+            ClipSettings(
+                options.split,
+                options.input_format,
+                columns,
+                segments,
+                ClassLabelFile(class_labels.path) if class_labels else None,
+                id_pattern,
+            ),
+        ),
+        extract=ExtractExamples(framing, options.segment_seconds),
         embed=EmbedExamples(VggishModelHandler(weights.path, options.batch_size)),
         quantize=options.postprocess == QUANTIZED,
         pca=pca,
-        output=options.output,
+        write=WriteFeatures(options.output, sharding),
     )
     return Config(options, weights, pca_params, class_labels, job)
 
@@ -134,6 +155,28 @@ def find_segments(options: Options) -> tuple[SegmentFiles | None, AssetFile | No
     if not len(source.table()):
         raise SettingError(f"--segments={','.join(options.segments)}: no segment in them; give others")
     return source, class_labels
+
+
+def _labels_of_shards(options: Options) -> AssetFile | None:
+    """Class labels for shards that name labels; without them only clips with such labels are rejected."""
+    if options.class_labels is None and not _has_shards(options):
+        return None
+    try:
+        file = _asset_file(CLASS_LABELS, options.class_labels, options.assets_dir)
+        ClassLabelFile(file.path).indices()
+        return file
+    except SettingError:
+        if options.class_labels is not None:
+            raise
+        return None
+
+
+def _has_shards(options: Options) -> bool:
+    """Whether inputs are shards by what the command or their names say."""
+    if options.input_format != AUTO:
+        return options.input_format != AUDIO
+    paths = (path for pattern in options.input for path in match_files(pattern))
+    return any(shard_format(path, b"") != AUDIO for path in paths)
 
 
 def _asset_file(asset: Asset, given: str | None, assets_dir: str | None) -> AssetFile:

@@ -32,10 +32,9 @@ class FeatureJob:
     """The steps of a run, ready made.
 
     Attributes:
-      read, extract, embed: as their classes say.
+      read, extract, embed, write: as their classes say.
       quantize: whether records hold the release's bytes, or raw float32 embeddings.
       pca: PCA before quantization; None leaves it out.
-      output: the feature folder.
     """
 
     read: ReadClips
@@ -43,7 +42,7 @@ class FeatureJob:
     embed: EmbedExamples
     quantize: bool
     pca: PcaParams | None
-    output: str
+    write: WriteFeatures
 
 
 def run_path(output: str, name: str) -> str:
@@ -52,31 +51,32 @@ def run_path(output: str, name: str) -> str:
 
 
 def build_graph(pipeline: beam.Pipeline, job: FeatureJob) -> None:
-    """Adds all of a run's steps to a pipeline: audio files in, shards and account out."""
+    """Adds all of a run's steps to a pipeline: audio files and shards in, features and account out."""
+    output = job.write.output
     inputs = pipeline | "ReadClips" >> job.read
     # inputs.clips: Clip
     extracted = inputs.clips | "ExtractExamples" >> job.extract
-    # extracted.examples: (Segment, float32[n, 96, 64])
-    embeddings = extracted.examples | "EmbedExamples" >> job.embed
-    # (Segment, float32[n, 128])
+    # extracted.examples: (Piece, float32[n, 96, 64])
+    frames = extracted.examples | "EmbedExamples" >> job.embed
+    # (Piece, float32[n, 128])
     if job.quantize:
-        embeddings |= "Quantize" >> beam.MapTuple(lambda s, e: (s, postprocess(e, job.pca)))
-        # (Segment, uint8[n, 128])
-    written = embeddings | "WriteFeatures" >> WriteFeatures(job.output)
-    # (split, records), a shard each
+        frames |= "Quantize" >> beam.MapTuple(lambda piece, e: (piece, postprocess(e, job.pca)))
+        # (Piece, uint8[n, 128])
+    features = frames | "WriteFeatures" >> job.write
+    # features.written: (split, records), one a shard
 
-    rejected = (inputs.rejected, extracted.rejected) | "Rejected" >> beam.Flatten()
+    rejected = (inputs.rejected, extracted.rejected, features.rejected) | "Rejected" >> beam.Flatten()
     # RejectedClip
-    rejected | "WriteRejected" >> WriteJsonLines(run_path(job.output, REJECTED_FILE))
-    inputs.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(job.output, UNMATCHED_FILE))
+    rejected | "WriteRejected" >> WriteJsonLines(run_path(output, REJECTED_FILE))
+    inputs.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(output, UNMATCHED_FILE))
 
     counts = (
-        inputs.clips | "CountClips" >> beam.Map(count_read),
-        inputs.rejected | "CountDuplicates" >> beam.Map(count_read),
+        extracted.begun | "CountClips" >> beam.Map(count_read),
+        inputs.rejected | "CountFaults" >> beam.Map(count_read),
         rejected | "CountRejected" >> beam.Map(count_rejected),
         inputs.unmatched | "CountUnmatched" >> beam.Map(count_unmatched),
-        written | "CountWritten" >> beam.MapTuple(count_written),
+        features.written | "CountWritten" >> beam.MapTuple(count_written),
     )
     # ((split, outcome), n)
     all_counts = counts | "Counts" >> beam.Flatten()
-    all_counts | "WriteCounts" >> WriteCounts(run_path(job.output, COUNTS_FILE))
+    all_counts | "WriteCounts" >> WriteCounts(run_path(output, COUNTS_FILE))

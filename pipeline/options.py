@@ -10,8 +10,11 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
 from pipeline.assets import ASSETS_DIR_VARIABLE
+from transforms.audioset.layout import AUDIOSET
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, open_file
+from transforms.read_clips import AUDIO, AUTO
+from transforms.shards.items import FIELDS
 
 QUANTIZED, RAW = "quantized", "raw"
 NO_PCA = "none"
@@ -22,7 +25,11 @@ class Options:
     """The command as given: own options by name, as `--help` describes them, and Beam's as flags."""
 
     input: tuple[str, ...]
+    input_format: str
+    columns: str
     output: str
+    sharding: str
+    segment_seconds: float | None
     segments: tuple[str, ...]
     class_labels: str | None
     split: str
@@ -82,9 +89,35 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
         metavar="GLOB",
         action="extend",
         nargs="+",
-        help="audio files, on any filesystem that Beam knows; ** goes into folders; repeatable (required)",
+        help="audio files or shards, on any filesystem that Beam knows; ** goes into folders; repeatable "
+        "(required)",
+    )
+    corpus.add_argument(
+        "--input_format",
+        choices=(AUTO, AUDIO, "tfrecord", "tar", "parquet"),
+        default=AUTO,
+        help="form of the input files (default: %(default)s, by name and first bytes, file by file)",
+    )
+    corpus.add_argument(
+        "--columns",
+        metavar="FIELD=NAME,...",
+        default="",
+        help=f"names of the fields in shards; fields: {', '.join(FIELDS)} (default: these)",
     )
     corpus.add_argument("--output", metavar="DIR", help="folder or gs:// path for the features (required)")
+    corpus.add_argument(
+        "--sharding",
+        metavar="RULE",
+        default=AUDIOSET,
+        help="audioset: a file for each first two characters of an id; hash:N: N files a split "
+        "(default: %(default)s)",
+    )
+    corpus.add_argument(
+        "--segment_seconds",
+        metavar="S",
+        type=float,
+        help="cut recordings without times into consecutive clips of S seconds (default: one clip each)",
+    )
     corpus.add_argument(
         "--segments",
         metavar="[SPLIT=]CSV",

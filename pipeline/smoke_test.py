@@ -21,11 +21,12 @@ from transforms.audioset.example import decode_example
 from transforms.audioset.layout import shard_path
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.extract_examples import ExtractExamples
-from transforms.read_clips import ReadClips
+from transforms.read_clips import ClipSettings, ReadClips
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import Embedder
 from transforms.vggish.params import EMBEDDING_SIZE, SAMPLE_RATE_HZ
 from transforms.vggish.postprocess import PcaParams, postprocess
+from transforms.write_features import WriteFeatures
 
 FAILED = 1
 # Of the released model on the sine below; tensorflow/models, research/audioset/vggish,
@@ -106,12 +107,12 @@ def _codes_by_pipeline(weights: str, pca: PcaParams | None) -> NDArray:
         path = str(Path(folder, "sine.wav"))
         soundfile.write(path, sine(), SAMPLE_RATE_HZ, subtype="DOUBLE")
         job = FeatureJob(
-            read=ReadClips([path], "smoke"),
+            read=ReadClips([path], ClipSettings("smoke")),
             extract=ExtractExamples(),
             embed=EmbedExamples(VggishModelHandler(weights, batch_size=64)),
             quantize=True,
             pca=pca,
-            output=folder,
+            write=WriteFeatures(folder),
         )
         with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
             build_graph(pipeline, job)

@@ -14,7 +14,7 @@ from pipeline.console import run_command
 from pipeline.graph import MANIFEST_FILE, run_path
 from pipeline.options import OneLineParser
 from transforms.audioset.check import CheckedRecord, check_record
-from transforms.audioset.layout import SHARD_SUFFIX, check_split, shard_prefix
+from transforms.audioset.layout import SHARD_SUFFIX, Sharding, check_split
 from transforms.audioset.segments import milliseconds
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, match_files, open_file
@@ -121,7 +121,8 @@ def _read_manifest(folder: str) -> dict[str, Any] | None:
 
 def _verify_shard(path: str, framing: Framing, strict: bool, summary: Summary) -> None:
     *_, split, name = path.split("/")
-    prefix = name.removesuffix(SHARD_SUFFIX)
+    shard = name.removesuffix(SHARD_SUFFIX)
+    sharding = Sharding.of_shard(split, shard)
     try:
         check_split(split)
     except SettingError as error:
@@ -131,7 +132,10 @@ def _verify_shard(path: str, framing: Framing, strict: bool, summary: Summary) -
         checked = check_record(record)
         faults = list(checked.faults)
         if checked.video_id is not None:
-            faults += _place_faults(checked, prefix, framing)
+            right = sharding.shard_name(split, checked.video_id)
+            if right != shard:
+                faults.append(f"{checked.video_id!r} belongs in {right}{SHARD_SUFFIX}")
+            faults += _length_faults(checked, framing)
             keys.append((checked.video_id, milliseconds(checked.start_s)))
             _add(checked, summary)
         summary.clips[split] += 1
@@ -152,10 +156,7 @@ def _records(path: str, summary: Summary) -> Iterator[bytes]:
         summary.faults.append(f"{path}: {error.message}")
 
 
-def _place_faults(checked: CheckedRecord, prefix: str, framing: Framing) -> Iterator[str]:
-    right = shard_prefix(checked.video_id or "")
-    if right != prefix:
-        yield f"{checked.video_id!r} belongs in {right}{SHARD_SUFFIX}"
+def _length_faults(checked: CheckedRecord, framing: Framing) -> Iterator[str]:
     duration_s = checked.end_s - checked.start_s
     if duration_s > 0:
         most = framing.num_examples(round((duration_s + _TOLERANCE_S) * SAMPLE_RATE_HZ))

@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from transforms.audio.decode import Cutter, mono_blocks
+from transforms.audio.resample import resample_blocks
+
 
 def noise(duration_s: float, rate_hz: int = 16_000, channels: int = 1, seed: int = 0) -> np.ndarray:
     """Quiet noise, float64[samples, channels]."""
@@ -34,3 +37,18 @@ def write_bad_files(folder: Path) -> dict[str, str]:
         "short": "too_short",
         "nan": "not_finite",
     }
+
+
+def read_mono(stream, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
+    """The waveform of an opened audio stream, or its stretch between two times, in one array."""
+    start = round(start_s * stream.rate_hz)
+    cutter = Cutter(mono_blocks(stream))
+    cutter.skip(start)
+    length = None if end_s is None else round(end_s * stream.rate_hz) - start
+    return np.concatenate([np.empty(0), *cutter.take(length)])
+
+
+def resample(waveform: np.ndarray, rate_hz: int, block: int = 1 << 16) -> np.ndarray:
+    """A whole waveform through the streaming resampler."""
+    blocks = (waveform[start : start + block] for start in range(0, len(waveform), block))
+    return np.concatenate([np.empty(0), *resample_blocks(blocks, rate_hz)])

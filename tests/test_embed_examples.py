@@ -2,28 +2,29 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.testing.util import assert_that
 
-from transforms.audioset.segments import Segment
+from transforms.clips import Piece
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 
 
-def test_clips_come_back_whole_with_the_embeddings_of_the_model_alone(embedder):
+def test_pieces_come_back_whole_with_the_embeddings_of_the_model_alone(embedder):
     rng = np.random.default_rng(0)
-    # More examples than a batch of Beam's holds, in clips that batch shapes do not divide.
-    clips = {
-        Segment("train", f"id{n}", 0.0, 10.0): rng.uniform(-4, 4, (length, 96, 64)).astype(np.float32)
+    # More examples than a batch of Beam's holds, in pieces that batch shapes do not divide.
+    pieces = {
+        Piece("a.wav", None, "train", f"id{n}", 0.0, 0, None): rng.uniform(-4, 4, (length, 96, 64)).astype(
+            np.float32
+        )
         for n, length in enumerate((1, 7, 30, 11, 2, 19))
     }
-    expected = {segment: embedder.embed(examples) for segment, examples in clips.items()}
+    expected = {piece: embedder.embed(examples) for piece, examples in pieces.items()}
 
     def check(found):
-        assert {segment for segment, _ in found} == set(expected)
-        for segment, embeddings in found:
-            np.testing.assert_array_equal(embeddings, expected[segment])
+        assert {piece for piece, _ in found} == set(expected)
+        for piece, embeddings in found:
+            np.testing.assert_array_equal(embeddings, expected[piece])
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        embedded = (
-            pipeline | beam.Create(list(clips.items())) | EmbedExamples(VggishModelHandler("random:0", 8))
-        )
+        handler = VggishModelHandler("random:0", 8)
+        embedded = pipeline | beam.Create(list(pieces.items())) | EmbedExamples(handler)
         assert_that(embedded, check)
 
 

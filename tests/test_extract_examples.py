@@ -11,18 +11,40 @@ from transforms.audio.log_mel import log_mel_examples
 from transforms.audioset.segments import Segment
 from transforms.clips import Clip
 from transforms.errors import ClipError, Reason
-from transforms.extract_examples import ExtractExamples, extract_examples
+from transforms.extract_examples import (
+    PIECE_EXAMPLES,
+    ExtractExamples,
+    clip_pieces,
+    clip_spans,
+)
 from transforms.vggish.params import Framing
 
 RATE_HZ = 16_000
-SEGMENT = Segment("eval", "id", 3.0, 7.0, (1,))
+WHOLE = Clip("train", "x", "x.wav")
+# Of a soundtrack: from 3 to 7 s.
+SEGMENT = Clip("eval", "id", "id.wav", start_s=3.0, end_s=7.0, labels=(1,), is_cut=False)
 
 
-def wav(samples: np.ndarray) -> io.BytesIO:
+def wav(samples: np.ndarray, rate_hz: int = RATE_HZ) -> io.BytesIO:
     file = io.BytesIO()
-    soundfile.write(file, samples, RATE_HZ, format="WAV", subtype="DOUBLE")
-    file.seek(0)
+    soundfile.write(file, samples, rate_hz, format="WAV", subtype="DOUBLE")
     return file
+
+
+def extract(file, clip: Clip, segment_s: float | None = None, framing: Framing = Framing()):
+    """All (segment, examples) of a clip, its pieces put together."""
+    found = []
+    for part, blocks, rate_hz in clip_spans(file, clip, segment_s):
+        pieces = list(clip_pieces(part, blocks, rate_hz, framing))
+        assert [piece.index for piece, _ in pieces] == list(range(len(pieces)))
+        assert all(piece.segment is None for piece, _ in pieces[:-1])
+        found.append((pieces[-1][0].segment, np.concatenate([examples for _, examples in pieces])))
+    return found
+
+
+def extract_one(file, clip: Clip, **options):
+    (only,) = extract(file, clip, **options)
+    return only
 
 
 def examples_of(samples: np.ndarray) -> np.ndarray:
@@ -30,67 +52,104 @@ def examples_of(samples: np.ndarray) -> np.ndarray:
 
 
 def test_a_whole_file_lasts_from_0_to_its_duration():
-    segment, examples = extract_examples(wav(noise(2.5)), Clip("x", "train", "x.wav"))
+    segment, examples = extract_one(wav(noise(2.5)), WHOLE)
     assert segment == Segment("train", "x", 0.0, 2.5)
     assert examples.shape == (2, 96, 64)
 
 
 def test_a_soundtrack_is_cut_to_its_segment():
     samples = noise(10.0)
-    segment, examples = extract_examples(wav(samples), Clip("id", "eval", "", SEGMENT))
-    assert segment == SEGMENT
+    segment, examples = extract_one(wav(samples), SEGMENT)
+    assert segment == Segment("eval", "id", 3.0, 7.0, (1,))
     np.testing.assert_array_equal(examples, examples_of(samples[3 * RATE_HZ : 7 * RATE_HZ]))
 
 
 def test_a_segment_that_ends_after_the_audio_is_kept_shorter_with_its_own_times():
     samples = noise(5.5)
-    segment, examples = extract_examples(wav(samples), Clip("id", "eval", "", SEGMENT))
-    assert segment == SEGMENT
+    segment, examples = extract_one(wav(samples), SEGMENT)
+    assert segment == Segment("eval", "id", 3.0, 7.0, (1,))
     np.testing.assert_array_equal(examples, examples_of(samples[3 * RATE_HZ :]))
 
 
 @pytest.mark.parametrize("duration_s", [3.5, 4.0, 4.5])
 def test_a_file_about_as_long_as_its_segment_is_not_cut_again(duration_s):
     samples = noise(duration_s)
-    _, examples = extract_examples(wav(samples), Clip("id", "eval", "", SEGMENT))
+    _, examples = extract_one(wav(samples), SEGMENT)
     np.testing.assert_array_equal(examples, examples_of(samples))
 
 
 def test_a_file_named_with_its_time_is_not_cut_again_whatever_its_length():
     samples = noise(9.0)
-    _, examples = extract_examples(wav(samples), Clip("id", "eval", "", SEGMENT, is_cut=True))
+    clip = Clip("eval", "id", "id_3.wav", start_s=3.0, end_s=7.0, is_cut=True)
+    _, examples = extract_one(wav(samples), clip)
     np.testing.assert_array_equal(examples, examples_of(samples))
 
 
 def test_a_soundtrack_that_ends_before_its_segment_is_rejected():
-    with pytest.raises(ClipError, match=r"2\.000 s of audio.*begins at 3.0 s") as caught:
-        extract_examples(wav(noise(2.0)), Clip("id", "eval", "", SEGMENT))
+    with pytest.raises(ClipError, match=r"2\.000 s of audio.*begins at 3\.0 s") as caught:
+        extract(wav(noise(2.0)), SEGMENT)
     assert caught.value.reason == Reason.OUTSIDE_AUDIO
 
 
 def test_too_short_says_how_long_it_is_and_what_is_needed():
     with pytest.raises(ClipError, match=r"0\.974 s of audio; one example takes 0\.975 s") as caught:
-        extract_examples(wav(noise(0.974)), Clip("x", "train", "x.wav"))
+        extract(wav(noise(0.974)), WHOLE)
     assert caught.value.reason == Reason.TOO_SHORT
 
 
 def test_hop_is_that_of_the_framing():
-    _, examples = extract_examples(wav(noise(2.5)), Clip("x", "train", ""), Framing(hop_s=0.5))
-    assert len(examples) == 4
+    assert len(extract_one(wav(noise(2.5)), WHOLE, framing=Framing(hop_s=0.5))[1]) == 4
+
+
+def test_a_long_recording_comes_in_pieces_that_are_the_whole():
+    samples = noise(2.1 * PIECE_EXAMPLES * 0.96)
+    pieces = []
+    for part, blocks, rate_hz in clip_spans(wav(samples), WHOLE, None):
+        pieces += clip_pieces(part, blocks, rate_hz, Framing())
+    assert len(pieces) == 3
+    whole = np.concatenate([examples for _, examples in pieces])
+    np.testing.assert_array_equal(whole, examples_of(samples))
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_a_recording_is_cut_into_clips_each_as_if_it_were_a_file(rate_hz):
+    samples = noise(7.0, rate_hz)
+    found = extract(wav(samples, rate_hz), WHOLE, segment_s=2.5)
+    times = [(segment.start_s, segment.end_s) for segment, _ in found]
+    assert times == [(0.0, 2.5), (2.5, 5.0), (5.0, 7.0)]
+    for segment, examples in found:
+        own = samples[round(segment.start_s * rate_hz) : round(segment.end_s * rate_hz)]
+        np.testing.assert_array_equal(examples, extract_one(wav(own, rate_hz), WHOLE)[1])
+
+
+def test_clips_with_times_of_their_own_are_not_cut_into_others():
+    assert len(extract(wav(noise(10.0)), SEGMENT, segment_s=1.0)) == 1
+
+
+def test_the_end_of_a_recording_that_fills_no_frame_is_no_clip(tmp_path):
+    path = write_noise(tmp_path / "x.wav", 4.5)
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        clips = pipeline | beam.Create([Clip("train", "x", str(path))])
+        extracted = clips | ExtractExamples(segment_s=2.0)
+        begun = extracted.begun | beam.Map(lambda clip: clip.start_s)
+        assert_that(begun, equal_to([0.0, 2.0]), label="begun")
+        assert_that(extracted.rejected, equal_to([]), label="rejected")
 
 
 def test_bad_files_are_rejected_and_the_good_go_on(tmp_path):
     reasons = write_bad_files(tmp_path)
     good = write_noise(tmp_path / "good.wav", 1.0)
     (tmp_path / "folder.wav").mkdir()
-    clips = [Clip(path.stem, "train", str(path)) for path in tmp_path.iterdir()]
-    clips.append(Clip("gone", "train", str(tmp_path / "gone.wav")))
+    clips = [Clip("train", path.stem, str(path)) for path in tmp_path.iterdir()]
+    clips.append(Clip("train", "gone", str(tmp_path / "gone.wav")))
+    clips.append(Clip("train", "shard", "s.tar", 512, audio=good.read_bytes()))
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         extracted = pipeline | beam.Create(clips) | ExtractExamples()
-        examples = extracted.examples | beam.MapTuple(lambda segment, e: (segment, e.shape))
-        assert_that(
-            examples, equal_to([(Segment("train", good.stem, 0.0, 1.0), (1, 96, 64))]), label="examples"
-        )
+        examples = extracted.examples | beam.MapTuple(lambda piece, e: (piece.segment, e.shape))
+        expected = [(Segment("train", name, 0.0, 1.0), (1, 96, 64)) for name in ("good", "shard")]
+        assert_that(examples, equal_to(expected), label="examples")
         rejected = extracted.rejected | beam.Map(lambda r: (r.video_id, r.reason.value))
         expected = {**reasons, "folder": "unreadable", "gone": "unreadable"}
         assert_that(rejected, equal_to(list(expected.items())), label="rejected")
+        begun = extracted.begun | beam.Map(lambda clip: (clip.video_id, clip.audio))
+        assert_that(begun, equal_to([(clip.video_id, None) for clip in clips]), label="begun")

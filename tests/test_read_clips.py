@@ -6,9 +6,10 @@ from sounds import write_noise
 from transforms.audioset.names import compile_id_pattern
 from transforms.audioset.segments import Segment, SegmentTable
 from transforms.clips import Clip, Unmatched
-from transforms.errors import Reason
-from transforms.read_clips import ReadClips, choose_file, clip_key, clips_of_file
+from transforms.errors import ClipError, Reason
+from transforms.read_clips import ClipSettings, ReadClips, file_clips, shard_clips
 from transforms.read_segments import SegmentFiles
+from transforms.shards.items import ShardClip
 
 ONE = Segment("eval", "-abc_efghij", 30.0, 40.0, (3,))
 TWO = Segment("eval", "-abc_efghij", 90.0, 100.0, (3,))
@@ -16,45 +17,71 @@ OTHER = Segment("bal_train", "zzzzzzzzzzz", 0.0, 10.0, (0, 5))
 TABLE = SegmentTable([ONE, TWO, OTHER])
 
 
+def segment_of(clip: Clip) -> Segment:
+    assert clip.end_s is not None
+    return Segment(clip.split, clip.video_id, clip.start_s, clip.end_s, clip.labels)
+
+
 def test_a_file_is_one_clip_without_segments():
-    assert clips_of_file("/a/b.c.wav", "train", None, None) == [Clip("b.c", "train", "/a/b.c.wav")]
+    assert file_clips("/a/b.c.wav", "train", None, None) == [Clip("train", "b.c", "/a/b.c.wav")]
 
 
 def test_a_soundtrack_gives_a_clip_for_each_of_its_segments():
-    clips = clips_of_file("/a/-abc_efghij.wav", "train", TABLE, None)
-    assert [(c.segment, c.is_cut, c.split) for c in clips] == [(ONE, False, "eval"), (TWO, False, "eval")]
+    clips = file_clips("/a/-abc_efghij.wav", "train", TABLE, None)
+    assert [(segment_of(clip), clip.is_cut) for clip in clips] == [(ONE, False), (TWO, False)]
+    assert {clip.key for clip in clips} == {ONE.key, TWO.key}
 
 
 def test_a_name_with_a_time_gives_the_one_segment_already_cut():
-    (clip,) = clips_of_file("/a/-abc_efghij_90.000.wav", "train", TABLE, None)
-    assert (clip.segment, clip.is_cut) == (TWO, True)
+    (clip,) = file_clips("/a/-abc_efghij_90.000.wav", "train", TABLE, None)
+    assert (segment_of(clip), clip.is_cut) == (TWO, True)
 
 
 def test_a_file_that_no_segment_names_gives_no_clip():
-    assert clips_of_file("/a/unknown.wav", "train", TABLE, None) == []
+    assert file_clips("/a/unknown.wav", "train", TABLE, None) == []
 
 
 def test_an_id_pattern_reads_other_names_and_passes_over_what_it_does_not_match():
     pattern = compile_id_pattern(r"/clip-(?P<id>\w+)-16k\.")
-    assert clips_of_file("/a/clip-x1-16k.wav", "train", None, pattern) == [
-        Clip("x1", "train", "/a/clip-x1-16k.wav")
+    assert file_clips("/a/clip-x1-16k.wav", "train", None, pattern) == [
+        Clip("train", "x1", "/a/clip-x1-16k.wav")
     ]
-    assert clips_of_file("/a/readme.txt", "train", None, pattern) == []
+    assert file_clips("/a/readme.txt", "train", None, pattern) == []
 
 
-def test_the_path_that_sorts_first_is_the_clip_and_the_others_are_duplicates():
-    paths = ["/b/x.wav", "/a/x.wav", "/a/x.flac"]
-    clip, rejected = choose_file([Clip("x", "train", path) for path in paths])
-    assert clip is not None and clip.file == "/a/x.flac"
-    assert [(r.file, r.reason) for r in rejected] == [
-        ("/a/x.wav", Reason.DUPLICATE),
-        ("/b/x.wav", Reason.DUPLICATE),
+def test_a_clip_of_a_shard_keeps_what_the_shard_says():
+    item = ShardClip(7, "x", b"audio", 30.0, 40.0, (5, "Speech", "/m/a"), "eval")
+    indices = {"Speech": 2, "/m/a": 5}
+    assert shard_clips("s.tar", item, "train", None, indices) == [
+        Clip("eval", "x", "s.tar", 7, 30.0, 40.0, (2, 5), True, b"audio")
     ]
+    bare = ShardClip(7, "x", b"audio")
+    assert shard_clips("s.tar", bare, "train", None, None) == [Clip("train", "x", "s.tar", 7, audio=b"audio")]
 
 
-def test_key_tells_segments_of_one_recording_apart():
-    keys = {clip_key(clip) for clip in clips_of_file("/-abc_efghij.wav", "train", TABLE, None)}
-    assert keys == {("eval", "-abc_efghij", 30_000), ("eval", "-abc_efghij", 90_000)}
+@pytest.mark.parametrize(
+    "item, message",
+    [
+        (ShardClip(0, "x", b"", labels=("Speech",)), "give --class_labels"),
+        (ShardClip(0, "x", b"", labels=(-1,)), "label -1 is no class index"),
+        (ShardClip(0, "x", b"", split="../up"), "a split names a folder"),
+        (ShardClip(0, "x", b"", start_s=5.0, end_s=4.0), "are no segment"),
+    ],
+)
+def test_a_clip_of_a_shard_with_a_bad_field_is_a_bad_record(item, message):
+    with pytest.raises(ClipError, match=message) as caught:
+        shard_clips("s.tar", item, "train", None, None)
+    assert caught.value.reason is Reason.BAD_RECORD
+
+
+def test_segments_join_clips_of_shards_by_id_and_start():
+    def joined(item: ShardClip) -> list[tuple[Segment, bool]]:
+        return [(segment_of(c), c.is_cut) for c in shard_clips("s.tar", item, "train", TABLE, None)]
+
+    assert joined(ShardClip(0, "-abc_efghij", b"", start_s=90.0)) == [(TWO, True)]
+    assert joined(ShardClip(0, "-abc_efghij", b"")) == [(ONE, False), (TWO, False)]
+    assert joined(ShardClip(0, "-abc_efghij", b"", start_s=91.0)) == []
+    assert joined(ShardClip(0, "stranger", b"")) == []
 
 
 @pytest.fixture
@@ -70,15 +97,18 @@ def test_read_clips_joins_files_and_segments_and_lists_the_rest(tmp_path, segmen
     audio = tmp_path / "audio"
     for name in ("id1.wav", "sub/id1.flac", "stranger.wav"):
         write_noise(audio / name, 1.0)
-    segment = Segment("eval", "id1", 0.0, 10.0, (0, 1))
+    settings = ClipSettings("train", segments=segment_files)
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        inputs = pipeline | ReadClips([f"{audio}/**", f"{audio}/*.wav"], "train", segment_files)
-        assert_that(inputs.clips, equal_to([Clip("id1", "eval", f"{audio}/id1.wav", segment)]), label="clips")
-        rejected = inputs.rejected | beam.Map(lambda r: (r.file, r.reason))
-        assert_that(rejected, equal_to([(f"{audio}/sub/id1.flac", Reason.DUPLICATE)]), label="rejected")
+        inputs = pipeline | ReadClips([f"{audio}/**", f"{audio}/*.wav"], settings)
+        expected = [
+            Clip("eval", "id1", f"{audio}/{name}", None, 0.0, 10.0, (0, 1), False)
+            for name in ("id1.wav", "sub/id1.flac")
+        ]
+        assert_that(inputs.clips, equal_to(expected), label="clips")
         unmatched = [
             Unmatched(file=f"{audio}/stranger.wav"),
             Unmatched(segment=Segment("eval", "id2", 5.0, 15.0, (1,))),
         ]
         # One unmatched file, though two globs match it.
         assert_that(inputs.unmatched, equal_to(unmatched), label="unmatched")
+        assert_that(inputs.rejected, equal_to([]), label="rejected")

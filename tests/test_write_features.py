@@ -6,8 +6,11 @@ import pytest
 import tensorflow as tf
 
 from transforms.audioset.example import decode_example
+from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
-from transforms.write_features import WriteFeatures
+from transforms.clips import Piece
+from transforms.errors import Reason
+from transforms.write_features import WriteFeatures, assemble_records
 
 SEGMENTS = [
     Segment("train", "abc", 0.0, 2.0),
@@ -23,13 +26,34 @@ SEGMENTS = [
 
 def frames_of(segment: Segment, dtype: str) -> np.ndarray:
     rng = np.random.default_rng([*segment.video_id.encode(), int(segment.start_s)])
-    return rng.integers(0, 256, (2, 128)).astype(dtype)
+    return rng.integers(0, 256, (5, 128)).astype(dtype)
 
 
-def write(segments: list[Segment], output: Path, dtype: str = "uint8") -> dict[str, bytes]:
+def pieces_of(segment: Segment, dtype: str = "uint8", file: str = "a.wav", num_pieces: int = 2):
+    parts = np.array_split(frames_of(segment, dtype), num_pieces)
+    return [
+        (
+            Piece(
+                file,
+                None,
+                segment.split,
+                segment.video_id,
+                segment.start_s,
+                index,
+                segment if index == num_pieces - 1 else None,
+            ),
+            part,
+        )
+        for index, part in enumerate(parts)
+    ]
+
+
+def write(
+    segments: list[Segment], output: Path, dtype: str = "uint8", num_pieces: int = 2, **options
+) -> dict[str, bytes]:
+    elements = [piece for segment in segments for piece in pieces_of(segment, dtype, num_pieces=num_pieces)]
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        elements = [(segment, frames_of(segment, dtype)) for segment in segments]
-        _ = pipeline | beam.Create(elements) | WriteFeatures(str(output))
+        _ = pipeline | beam.Create(elements[::-1]) | WriteFeatures(str(output), **options)
     return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*.*")}
 
 
@@ -50,5 +74,45 @@ def test_records_read_back_in_order_of_id_and_start(tmp_path, dtype):
         np.testing.assert_array_equal(frames, frames_of(segment, dtype))
 
 
-def test_bytes_do_not_depend_on_the_order_of_clips(tmp_path):
-    assert write(SEGMENTS, tmp_path / "a") == write(SEGMENTS[::-1], tmp_path / "b")
+def test_bytes_depend_neither_on_the_order_of_clips_nor_on_their_pieces(tmp_path):
+    expected = write(SEGMENTS, tmp_path / "a")
+    assert write(SEGMENTS[::-1], tmp_path / "b") == expected
+    assert write(SEGMENTS, tmp_path / "c", num_pieces=1) == expected
+    assert write(SEGMENTS, tmp_path / "d", num_pieces=5) == expected
+
+
+def test_hashed_shards_hold_every_clip_once(tmp_path):
+    files = write(SEGMENTS, tmp_path, sharding=Sharding(3))
+    assert set(files) <= {f"{s}/{s}-{n:05d}-of-00003.tfrecord" for s in ("train", "eval") for n in range(3)}
+    found = []
+    for path in tmp_path.rglob("*.tfrecord"):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            segment, _ = decode_example(record, path.parent.name)
+            found.append(segment)
+            assert Sharding(3).shard_name(segment.split, segment.video_id) == path.stem
+    assert sorted(found, key=repr) == sorted(SEGMENTS, key=repr)
+
+
+def test_of_duplicates_the_file_that_sorts_first_is_the_record():
+    segment = SEGMENTS[0]
+    pieces = [
+        *pieces_of(segment, file="b.wav"),
+        *pieces_of(segment, file="a.wav"),
+        *pieces_of(segment, file="c.wav"),
+    ]
+    records, rejected = assemble_records(pieces)
+    assert len(records) == 1
+    assert [(r.file, r.reason, r.video_id) for r in rejected] == [
+        ("b.wav", Reason.DUPLICATE, "abc"),
+        ("c.wav", Reason.DUPLICATE, "abc"),
+    ]
+
+
+def test_a_clip_that_was_rejected_on_the_way_is_left_out():
+    begun, whole = pieces_of(SEGMENTS[0], file="a.wav")[:1], pieces_of(SEGMENTS[1])
+    records, rejected = assemble_records([*begun, *whole])
+    assert [decode_example(record, "train")[0] for record in records] == [SEGMENTS[1]]
+    assert rejected == []
+    # Nor does it stand in the way of a sound one for the same record.
+    records, rejected = assemble_records([*begun, *pieces_of(SEGMENTS[0], file="b.wav")])
+    assert len(records) == 1 and rejected == []

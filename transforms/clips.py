@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from transforms.audioset.segments import Segment
+from transforms.audioset.segments import Segment, milliseconds
 from transforms.errors import ClipError, Reason
+
+Key = tuple[str, str, int]  # split, video id, start in milliseconds
 
 
 @dataclass(frozen=True)
@@ -12,17 +14,48 @@ class Clip:
     """A clip to read.
 
     Attributes:
-      video_id, split: its record's.
-      file: path of the audio file.
-      segment: the segment of a segments CSV; None if the whole file is the clip.
-      is_cut: the file is known to hold the segment and nothing else.
+      split, video_id, labels: its record's.
+      file: path of the audio file or of the shard.
+      offset: where in the shard it begins, in bytes or rows; None of an audio file.
+      start_s, end_s: its times; an end of None is where its audio ends.
+      is_cut: its audio holds the clip and nothing else; else a soundtrack, from which it is cut.
+      audio: a shard's audio, encoded; None of an audio file, which is read when its turn comes.
     """
 
-    video_id: str
     split: str
+    video_id: str
     file: str
-    segment: Segment | None = None
-    is_cut: bool = False
+    offset: int | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    labels: tuple[int, ...] = ()
+    is_cut: bool = True
+    audio: bytes | None = None
+
+    @property
+    def key(self) -> Key:
+        """What two clips of one record share."""
+        return self.split, self.video_id, milliseconds(self.start_s)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a clip's frames: a short clip is one piece, a long recording many.
+
+    Attributes:
+      file, offset: as the clip's.
+      split, video_id, start_s: of the clip.
+      index: pieces of the clip before this one.
+      segment: of the clip, in its last piece alone, since before that its end may not be known.
+    """
+
+    file: str
+    offset: int | None
+    split: str
+    video_id: str
+    start_s: float
+    index: int
+    segment: Segment | None
 
 
 @dataclass(frozen=True)
@@ -30,24 +63,20 @@ class RejectedClip:
     """A clip that gives no record.
 
     Attributes:
-      video_id, split, start_s, file: of the clip.
+      split, video_id, start_s, file, offset: of the clip; the id is empty where a shard's fault hides it.
       stage: the stage that rejected it, a verb.
       reason: why, from a short list.
       message: what was wrong, for a person.
     """
 
-    video_id: str
     split: str
+    video_id: str
     start_s: float
     file: str
+    offset: int | None
     stage: str
     reason: Reason
     message: str
-
-    @classmethod
-    def of(cls, clip: Clip, stage: str, error: ClipError) -> "RejectedClip":
-        start_s = clip.segment.start_s if clip.segment else 0.0
-        return cls(clip.video_id, clip.split, start_s, clip.file, stage, error.reason, str(error))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -55,17 +84,32 @@ class RejectedClip:
             "split": self.split,
             "start_s": self.start_s,
             "file": self.file,
+            "offset": self.offset,
             "stage": self.stage,
             "reason": self.reason.value,
             "message": self.message,
         }
 
 
+def reject(clip: Clip | Piece, stage: str, error: ClipError) -> RejectedClip:
+    """The rejection of a clip by an error of its own."""
+    return RejectedClip(
+        clip.split, clip.video_id, clip.start_s, clip.file, clip.offset, stage, error.reason, str(error)
+    )
+
+
 @dataclass(frozen=True)
 class Unmatched:
-    """A file that no segment names, or a segment without a file: listed, and no error."""
+    """A file, or a clip of a shard, that no segment names, or a segment without audio: no error.
+
+    Attributes:
+      file: path of the file or the shard; None of a segment.
+      video_id: of a shard's clip.
+      segment: the segment.
+    """
 
     file: str | None = None
+    video_id: str | None = None
     segment: Segment | None = None
 
     @property
@@ -74,7 +118,7 @@ class Unmatched:
 
     def to_json(self) -> dict[str, Any]:
         if self.segment is None:
-            return {"kind": self.kind, "file": self.file}
+            return {"kind": self.kind, "file": self.file, "id": self.video_id}
         return {
             "kind": self.kind,
             "id": self.segment.video_id,

@@ -8,23 +8,23 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from transforms.audioset.segments import Segment
+from transforms.clips import Piece
 from transforms.vggish.checkpoint import read_weights
 
 if TYPE_CHECKING:
     from transforms.vggish.model import Embedder
 
 # Beam compares type hints, and knows arrays by np.ndarray alone.
-Examples = tuple[Segment, np.ndarray]  # float32[n, 96, 64]
-Embeddings = tuple[Segment, np.ndarray]  # float32[n, 128]
+Examples = tuple[Piece, np.ndarray]  # float32[n, 96, 64]
+Embeddings = tuple[Piece, np.ndarray]  # float32[n, 128]
 
-# Clips stay whole, so a Beam batch seldom is a multiple of the network's; with eight of those in
+# Pieces stay whole, so a Beam batch seldom is a multiple of the network's; with eight of those in
 # each, padding the last one costs under a sixteenth on the average.
 _MODEL_BATCHES = 8
 
 
 class VggishModelHandler(ModelHandler[Examples, Embeddings, "Embedder"]):
-    """Loads VGGish and embeds batches of whole clips.
+    """Loads VGGish and embeds batches of whole pieces.
 
     Args:
       weights: as `checkpoint.read_weights` takes; a path that every worker can read.
@@ -47,9 +47,9 @@ class VggishModelHandler(ModelHandler[Examples, Embeddings, "Embedder"]):
         model: "Embedder",
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[Embeddings]:
-        segments, examples = zip(*batch, strict=True)
+        pieces, examples = zip(*batch, strict=True)
         # A list, since Beam counts no failure inside a generator.
-        return list(zip(segments, model.embed_clips(examples), strict=True))
+        return list(zip(pieces, model.embed_clips(examples), strict=True))
 
     def get_num_bytes(self, batch: Sequence[Examples]) -> int:
         return sum(examples.nbytes for _, examples in batch)  # Beam's own would pickle the batch
@@ -68,7 +68,7 @@ def _num_examples(element: Examples) -> int:
 
 @dataclass
 class EmbedExamples(beam.PTransform):
-    """(Segment, float32[n, 96, 64]) -> (Segment, float32[n, 128]).
+    """(Piece, float32[n, 96, 64]) -> (Piece, float32[n, 128]).
 
     Attributes:
       handler: loads and runs the model.

@@ -13,6 +13,8 @@ class Reason(str, enum.Enum):
     NOT_FINITE = "not_finite"  # NaN or infinite samples
     OUTSIDE_AUDIO = "outside_audio"  # the segment begins after the audio ends
     TOO_SHORT = "too_short"  # less than one example: 0.975 s at the default window
+    BAD_RECORD = "bad_record"  # a shard's record, member or row is damaged, or lacks id or audio
+    TRUNCATED_SHARD = "truncated_shard"  # a shard ends, or cannot be read on, in the middle
     DUPLICATE = "duplicate"  # another file is already this clip
 
 

@@ -1,7 +1,9 @@
-"""Clip to log-mel examples, or to the reason why not."""
+"""Clip to log-mel examples, in pieces, or to the reason why not."""
 
+import io
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal, NamedTuple
 
 import apache_beam as beam
@@ -9,11 +11,11 @@ import numpy as np
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
+from transforms.audio.decode import Cutter, mono_blocks, open_audio
 from transforms.audio.decode import duration_s as audio_duration_s
-from transforms.audio.decode import open_audio, read_mono
 from transforms.audio.front_end import waveform_examples
 from transforms.audioset.segments import Segment
-from transforms.clips import Clip, RejectedClip
+from transforms.clips import Clip, Piece, RejectedClip, reject
 from transforms.errors import ClipError, Reason
 from transforms.files import FILE_ERRORS, open_file
 from transforms.vggish.params import Framing
@@ -21,92 +23,156 @@ from transforms.vggish.params import Framing
 STAGE = "extract_examples"
 # A file that is longer or shorter than its segment by no more than this was cut to it.
 CUT_TOLERANCE_S = 0.5
+# Examples in a piece: 6 MB, and enough to fill the network's batches. No byte depends on it.
+PIECE_EXAMPLES = 256
 
 _REJECTED = "rejected"
+_BEGUN = "begun"
+
+Examples = tuple[Piece, np.ndarray]  # float32[n, 96, 64]
 
 
 class ExtractedExamples(NamedTuple):
-    """What `ExtractExamples` returns: PCollections of (Segment, float32[n, 96, 64]) and RejectedClip."""
+    """What `ExtractExamples` returns: PCollections of (Piece, float32[n, 96, 64]), RejectedClip and, for
+    each clip that came to either end, Clip without its audio."""
 
-    examples: beam.PCollection[tuple[Segment, np.ndarray]]
+    examples: beam.PCollection[Examples]
     rejected: beam.PCollection[RejectedClip]
+    begun: beam.PCollection[Clip]
 
 
-def extract_examples(file: BinaryIO, clip: Clip, framing: Framing = Framing()) -> tuple[Segment, np.ndarray]:
-    """Decodes a clip, mixes it to mono, resamples it to 16 kHz and computes its log-mel examples.
+def clip_spans(file: BinaryIO, clip: Clip, segment_s: float | None) -> Iterator[tuple[Clip, Iterator, int]]:
+    """Decodes a clip's audio and gives the clips to make of it, each with its waveform.
 
     Args:
-      file: the clip's file, open for reading and seekable.
-      clip: what of it to read.
-      framing: window and hop of an example.
+      file: the clip's audio, encoded; seekable.
+      clip: which of it to read.
+      segment_s: length of the clips into which audio without times of its own is cut.
 
-    Returns:
-      The clip's segment (for a whole file: from 0 to its duration), and float32[n, 96, 64], n from 1.
+    Yields:
+      (clip, blocks of float64[samples], sample rate in Hz); the blocks are to be read before the next clip.
 
     Raises:
-      ClipError: the clip cannot be decoded or gives no example.
+      ClipError: the audio cannot be decoded, or a soundtrack ends before its segment.
     """
-    span_s = _span_s(file, clip)
-    with open_audio(file) as sound:
-        waveform = read_mono(sound, *span_s)
-        duration_s = len(waveform) / sound.samplerate
-        segment = clip.segment or Segment(clip.split, clip.video_id, 0.0, duration_s)
-        return segment, waveform_examples(waveform, sound.samplerate, framing)
+    start_s, end_s = _span_s(file, clip)
+    with open_audio(file) as stream:
+        rate_hz = stream.rate_hz
+        cutter = Cutter(mono_blocks(stream))
+        # Decoded and dropped: no format but the simplest can seek to the sample.
+        cutter.skip(round(start_s * rate_hz))
+        if segment_s is None or clip.end_s is not None:
+            length = None if end_s is None else round(end_s * rate_hz) - round(start_s * rate_hz)
+            yield clip, cutter.take(length), rate_hz
+            return
+        for number in itertools.count():
+            first, last = (round(n * segment_s * rate_hz) for n in (number, number + 1))
+            yield replace(clip, start_s=clip.start_s + number * segment_s), cutter.take(last - first), rate_hz
+            if not cutter.more():
+                return
 
 
 def _span_s(file: BinaryIO, clip: Clip) -> tuple[float, float | None]:
-    """The seconds of the file to read: all of one that is a clip, or was cut to its segment before."""
-    segment = clip.segment
-    if segment is None or clip.is_cut:
+    """The seconds of the audio to read: all of what is a clip, or was cut to its segment before."""
+    if clip.is_cut or clip.end_s is None:
         return 0.0, None
     length_s = audio_duration_s(file)
-    if abs(length_s - segment.duration_s) <= CUT_TOLERANCE_S:
+    if abs(length_s - (clip.end_s - clip.start_s)) <= CUT_TOLERANCE_S:
         return 0.0, None
-    if length_s <= segment.start_s:
+    if length_s <= clip.start_s:
         raise ClipError(
             Reason.OUTSIDE_AUDIO,
-            f"{length_s:.3f} s of audio, and the segment begins at {segment.start_s} s; "
+            f"{length_s:.3f} s of audio, and the segment begins at {clip.start_s} s; "
             "a file already cut to it is named ID_START",
         )
-    return segment.start_s, segment.end_s
+    return clip.start_s, clip.end_s
+
+
+def clip_pieces(clip: Clip, blocks: Iterator, rate_hz: int, framing: Framing) -> Iterator[Examples]:
+    """Log-mel examples of a clip's waveform in pieces of float32[n, 96, 64], the last with its segment.
+
+    Raises:
+      ClipError: the audio is damaged or gives no example; pieces before are then to be thrown away.
+    """
+    num_samples = 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal num_samples
+        for block in blocks:
+            num_samples += len(block)
+            yield block
+
+    index, gathered = 0, list[np.ndarray]()
+    for examples in waveform_examples(counted(), rate_hz, framing):
+        if sum(map(len, gathered)) >= PIECE_EXAMPLES:
+            yield _piece(clip, index, None), np.concatenate(gathered)
+            index, gathered = index + 1, []
+        gathered.append(examples)
+    end_s = clip.start_s + num_samples / rate_hz if clip.end_s is None else clip.end_s
+    segment = Segment(clip.split, clip.video_id, clip.start_s, end_s, clip.labels)
+    yield _piece(clip, index, segment), np.concatenate(gathered)
+
+
+def _piece(clip: Clip, index: int, segment: Segment | None) -> Piece:
+    return Piece(clip.file, clip.offset, clip.split, clip.video_id, clip.start_s, index, segment)
 
 
 @dataclass
 class ExtractExamples(beam.PTransform):
-    """Clip -> (Segment, float32[n, 96, 64]), fused with the reading, since examples are large.
+    """Clip -> (Piece, float32[n, 96, 64]), fused with the reading, since audio and examples are large.
 
     Attributes:
       framing: window and hop of an example.
+      segment_s: length in seconds of the clips into which recordings without times are cut; None: one
+        clip each.
     """
 
     framing: Framing = Framing()
+    segment_s: float | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     @no_annotations  # Beam knows no hint for several outputs
     def expand(self, clips: beam.PCollection[Clip]) -> ExtractedExamples:
-        outputs = clips | beam.ParDo(_ExtractExamples(self.framing)).with_outputs(_REJECTED, main="examples")
-        return ExtractedExamples(outputs.examples, outputs[_REJECTED])
+        outputs = clips | beam.ParDo(_ExtractExamples(self.framing, self.segment_s)).with_outputs(
+            _REJECTED, _BEGUN, main="examples"
+        )
+        return ExtractedExamples(outputs.examples, outputs[_REJECTED], outputs[_BEGUN])
 
 
 class _ExtractExamples(beam.DoFn):
-    def __init__(self, framing: Framing):
+    def __init__(self, framing: Framing, segment_s: float | None):
         self._framing = framing
+        self._segment_s = segment_s
 
     def process(
         self, clip: Clip
-    ) -> Iterator[tuple[Segment, np.ndarray] | TaggedOutput[Literal["rejected"], RejectedClip]]:
+    ) -> Iterator[
+        Examples | TaggedOutput[Literal["rejected"], RejectedClip] | TaggedOutput[Literal["begun"], Clip]
+    ]:
+        current = replace(clip, audio=None)
         try:
-            yield self._extract(clip)
+            with _open(clip) as file:
+                for part, blocks, rate_hz in clip_spans(file, clip, self._segment_s):
+                    is_first, current = part.start_s == clip.start_s, replace(part, audio=None)
+                    try:
+                        yield from clip_pieces(current, blocks, rate_hz, self._framing)
+                    except ClipError as error:
+                        if error.reason is Reason.TOO_SHORT and not is_first:
+                            continue  # the end of a recording, as the end of a clip that fills no frame
+                        raise
+                    yield TaggedOutput(_BEGUN, current)
         except ClipError as error:
-            yield TaggedOutput(_REJECTED, RejectedClip.of(clip, STAGE, error))
+            yield TaggedOutput(_BEGUN, current)
+            yield TaggedOutput(_REJECTED, reject(current, STAGE, error))
 
-    def _extract(self, clip: Clip) -> tuple[Segment, np.ndarray]:
-        try:
-            file = open_file(clip.file)
-        except FILE_ERRORS as error:
-            hint = "" if "\\udc" not in clip.file else "; its name is not UTF-8: rename it"
-            raise ClipError(Reason.UNREADABLE, f"{error}{hint}") from error
-        with file:
-            return extract_examples(file, clip, self._framing)
+
+def _open(clip: Clip) -> BinaryIO:
+    if clip.audio is not None:
+        return io.BytesIO(clip.audio)
+    try:
+        return open_file(clip.file)
+    except FILE_ERRORS as error:
+        hint = "" if "\\udc" not in clip.file else "; its name is not UTF-8: rename it"
+        raise ClipError(Reason.UNREADABLE, f"{error}{hint}") from error

@@ -1,68 +1,137 @@
-"""Input globs to the clips that a run is about, each file and each segment accounted for."""
+"""Input globs to the clips that a run is about: audio files, and clips in shards."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
+from transforms.audioset.layout import check_split
 from transforms.audioset.names import find_segments, video_id_of
-from transforms.audioset.segments import Segment, SegmentTable
-from transforms.clips import Clip, RejectedClip, Unmatched
-from transforms.errors import ClipError, Reason
-from transforms.files import match_files
-from transforms.read_segments import SegmentFiles
+from transforms.audioset.segments import Segment, SegmentTable, milliseconds
+from transforms.clips import Clip, Key, RejectedClip, Unmatched
+from transforms.errors import ClipError, Reason, SettingError
+from transforms.files import FILE_ERRORS, match_files, open_file
+from transforms.read_segments import ClassLabelFile, SegmentFiles
+from transforms.shards.items import ShardClip, ShardFault, parse_columns
+from transforms.shards.read import read_shard
+from transforms.shards.sniff import shard_format
 
-Key = tuple[str, str, int]
+STAGE = "read_clips"
+AUTO, AUDIO = "auto", "audio"
+# Names that are not opened to find out what they are.
+_AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".aif")
+_HEAD_BYTES = 4096
 
 _UNMATCHED = "unmatched"
 _REJECTED = "rejected"
+_SEEN = "seen"
 
 
 class ClipInputs(NamedTuple):
-    """What `ReadClips` returns: PCollections of Clip, RejectedClip and Unmatched."""
+    """What `ReadClips` returns: PCollections of Clip, RejectedClip (a shard's faults) and Unmatched."""
 
     clips: beam.PCollection[Clip]
     rejected: beam.PCollection[RejectedClip]
     unmatched: beam.PCollection[Unmatched]
 
 
-def clips_of_file(
-    path: str, split: str, table: SegmentTable | None, id_pattern: re.Pattern[str] | None
-) -> list[Clip]:
-    """The clips of a file: one for each segment that its name gives, or the file itself without a table.
+@dataclass(frozen=True)
+class ClipSettings:
+    """How inputs become clips.
 
-    Args:
-      path: the file's.
-      split: the split of a file that is a clip by itself.
-      table: all segments, or None.
+    Attributes:
+      split: the split of clips that neither a segments CSV nor a shard names.
+      input_format: "audio", "tfrecord", "tar" or "parquet"; "auto" finds out file by file.
+      columns: field of a clip -> its name in shards; see `shards.items.parse_columns`.
+      segments: segments CSVs; None if every file, or clip of a shard, is one clip.
+      class_labels: what a shard's labels by mid or display name are read with; None if it cannot be had.
       id_pattern: as `names.compile_id_pattern` returns.
     """
+
+    split: str
+    input_format: str = AUTO
+    columns: Mapping[str, str] = field(default_factory=parse_columns)
+    segments: SegmentFiles | None = None
+    class_labels: ClassLabelFile | None = None
+    id_pattern: re.Pattern[str] | None = None
+
+
+def file_clips(
+    path: str, split: str, table: SegmentTable | None, id_pattern: re.Pattern[str] | None
+) -> list[Clip]:
+    """The clips of an audio file: one for each segment that its name gives, or, without a table, itself."""
     if table is None:
         video_id = video_id_of(path, id_pattern)
-        return [Clip(video_id, split, path)] if video_id else []
+        return [Clip(split, video_id, path)] if video_id else []
     return [
-        Clip(named.segment.video_id, named.segment.split, path, named.segment, named.is_cut)
+        _segment_clip(Clip(split, "", path, is_cut=named.is_cut), named.segment)
         for named in find_segments(path, table.find, id_pattern)
     ]
 
 
-def clip_key(clip: Clip) -> Key:
-    """What two clips of one record share."""
-    return clip.segment.key if clip.segment else (clip.split, clip.video_id, 0)
+def shard_clips(
+    path: str,
+    item: ShardClip,
+    split: str,
+    table: SegmentTable | None,
+    label_indices: Mapping[str, int] | None,
+) -> list[Clip]:
+    """The clips of one clip in a shard: itself, or with a table those of its segments.
+
+    With a table a clip that has a start time belongs to the segment at that time and is already cut; one
+    without belongs to all segments of its id, as a file does.
+
+    Raises:
+      ClipError: its times, its split or a label cannot be used.
+    """
+    clip = Clip(split, item.video_id, path, item.offset, audio=item.audio)
+    if table is not None:
+        start_ms = None if item.start_s is None else milliseconds(item.start_s)
+        return [
+            _segment_clip(replace(clip, is_cut=start_ms is not None), segment)
+            for segment in table.find(item.video_id)
+            if start_ms in (None, milliseconds(segment.start_s))
+        ]
+    start_s, end_s = item.start_s or 0.0, item.end_s
+    if not 0 <= start_s < (start_s + 1 if end_s is None else end_s) < float("inf"):
+        raise ClipError(Reason.BAD_RECORD, f"times from {item.start_s} to {end_s} s are no segment")
+    try:
+        split = split if item.split is None else check_split(item.split)
+    except SettingError as error:
+        raise ClipError(Reason.BAD_RECORD, str(error)) from error
+    labels = _label_indices(item.labels, label_indices)
+    return [replace(clip, split=split, start_s=start_s, end_s=end_s, labels=labels)]
 
 
-def choose_file(clips: Iterable[Clip]) -> tuple[Clip | None, list[RejectedClip]]:
-    """Of clips with one key the one whose path sorts first is read; the others are duplicates."""
-    ordered = sorted(clips, key=lambda clip: clip.file)
-    if not ordered:
-        return None, []
-    first, *others = ordered
-    error = ClipError(Reason.DUPLICATE, f"{first.file} is this clip already; its path sorts first")
-    return first, [RejectedClip.of(other, "read_clips", error) for other in others]
+def _segment_clip(clip: Clip, segment: Segment) -> Clip:
+    return replace(
+        clip,
+        split=segment.split,
+        video_id=segment.video_id,
+        start_s=segment.start_s,
+        end_s=segment.end_s,
+        labels=segment.labels,
+    )
+
+
+def _label_indices(labels: Iterable[int | str], indices: Mapping[str, int] | None) -> tuple[int, ...]:
+    found = set()
+    for label in labels:
+        if isinstance(label, str):
+            if indices is None:
+                raise ClipError(Reason.BAD_RECORD, f"label {label!r}: give --class_labels to read names")
+            if label not in indices:
+                raise ClipError(Reason.BAD_RECORD, f"label {label!r} is not among the class labels")
+            found.add(indices[label])
+        elif 0 <= label < 2**31:
+            found.add(label)
+        else:
+            raise ClipError(Reason.BAD_RECORD, f"label {label} is no class index")
+    return tuple(sorted(found))
 
 
 @dataclass
@@ -71,15 +140,11 @@ class ReadClips(beam.PTransform):
 
     Attributes:
       patterns: globs on any filesystem that Beam knows.
-      split: the split of clips that no segments CSV names.
-      segments: segments CSVs; None if every file is one clip.
-      id_pattern: as `names.compile_id_pattern` returns.
+      settings: how files become clips.
     """
 
     patterns: Sequence[str]
-    split: str
-    segments: SegmentFiles | None = None
-    id_pattern: re.Pattern[str] | None = None
+    settings: ClipSettings
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -87,67 +152,106 @@ class ReadClips(beam.PTransform):
     @no_annotations  # Beam knows no hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> ClipInputs:
         pipeline = pbegin.pipeline
-        named = (
+        read = (
             pipeline
             | "Patterns" >> beam.Create(self.patterns)
             | "MatchFiles" >> beam.FlatMap(match_files)
-            # str, twice if two globs match it
+            # str, twice if two globs match it; a shard is one unit of reading
             | "Distinct" >> beam.Distinct()
-            | "NameClips" >> beam.ParDo(_NameClips(self)).with_outputs(_UNMATCHED, main="clips")
+            | "ReadFiles"
+            >> beam.ParDo(_ReadFile(self.settings)).with_outputs(_REJECTED, _UNMATCHED, _SEEN, main="clips")
         )
-        # named.clips: (Key, Clip)
-        groups = {"clips": named.clips}
-        if self.segments is not None:
-            groups["segments"] = (
+        unmatched = read[_UNMATCHED]
+        if self.settings.segments is not None:
+            segments = (
                 pipeline
-                | "SegmentFiles" >> beam.Create([self.segments])
+                | "SegmentFiles" >> beam.Create([self.settings.segments])
                 | "ReadSegments" >> beam.FlatMap(lambda source: ((s.key, s) for s in source.table()))
                 # (Key, Segment)
             )
-        chosen = (
-            groups
-            | "JoinByKey" >> beam.CoGroupByKey()
-            # (Key, {"clips": [Clip], "segments": [Segment]})
-            | "ChooseFile" >> beam.FlatMap(_choose_file).with_outputs(_REJECTED, _UNMATCHED, main="clips")
-        )
-        unmatched = (named[_UNMATCHED], chosen[_UNMATCHED]) | "Unmatched" >> beam.Flatten()
-        return ClipInputs(chosen.clips, chosen[_REJECTED], unmatched)
+            missing = (
+                {"segments": segments, "seen": read[_SEEN]}
+                | "JoinByKey" >> beam.CoGroupByKey()
+                # (Key, {"segments": [Segment], "seen": [None]})
+                | "SegmentsWithoutAudio" >> beam.FlatMap(_without_audio)
+            )
+            unmatched = (unmatched, missing) | "Unmatched" >> beam.Flatten()
+        return ClipInputs(read.clips, read[_REJECTED], unmatched)
 
 
-class _NameClips(beam.DoFn):
-    """Path -> (Key, Clip), and an Unmatched for a file that gives none."""
+class _ReadFile(beam.DoFn):
+    """Path -> Clip, and to the side what is no clip and which segments have audio."""
 
-    def __init__(self, settings: ReadClips):
-        self._split = settings.split
-        self._segments = settings.segments
-        self._id_pattern = settings.id_pattern
+    def __init__(self, settings: ClipSettings):
+        self._settings = settings
         self._table: SegmentTable | None = None
+        self._label_indices: Mapping[str, int] | None = None
 
     def setup(self) -> None:
-        self._table = self._segments.table() if self._segments else None
+        settings = self._settings
+        self._table = settings.segments.table() if settings.segments else None
+        self._label_indices = settings.class_labels.indices() if settings.class_labels else None
 
     def process(
         self, path: str
-    ) -> Iterator[tuple[Key, Clip] | TaggedOutput[Literal["unmatched"], Unmatched]]:
-        clips = clips_of_file(path, self._split, self._table, self._id_pattern)
+    ) -> Iterator[
+        Clip
+        | TaggedOutput[Literal["rejected"], RejectedClip]
+        | TaggedOutput[Literal["unmatched"], Unmatched]
+        | TaggedOutput[Literal["seen"], tuple[Key, None]]
+    ]:
+        settings = self._settings
+        kind = settings.input_format
+        if kind == AUTO:
+            kind = _find_format(path)
+        if kind == AUDIO:
+            clips = file_clips(path, settings.split, self._table, settings.id_pattern)
+            yield from self._outputs(clips, Unmatched(file=path))
+            return
+        try:
+            with open_file(path) as file:
+                for item in read_shard(kind, file, settings.columns):
+                    yield from self._shard_item(path, item)
+        except FILE_ERRORS as error:
+            yield self._fault(path, ShardFault(0, Reason.UNREADABLE, str(error)))
+
+    def _shard_item(self, path: str, item: ShardClip | ShardFault) -> Iterator:
+        if isinstance(item, ShardFault):
+            yield self._fault(path, item)
+            return
+        try:
+            clips = shard_clips(path, item, self._settings.split, self._table, self._label_indices)
+        except ClipError as error:
+            yield self._fault(path, ShardFault(item.offset, error.reason, str(error), item.video_id))
+        else:
+            yield from self._outputs(clips, Unmatched(file=path, video_id=item.video_id))
+
+    def _outputs(self, clips: list[Clip], otherwise: Unmatched) -> Iterator:
         if not clips:
-            yield TaggedOutput(_UNMATCHED, Unmatched(file=path))
+            yield TaggedOutput(_UNMATCHED, otherwise)
         for clip in clips:
-            yield clip_key(clip), clip
+            yield clip
+            yield TaggedOutput(_SEEN, (clip.key, None))
+
+    def _fault(self, path: str, fault: ShardFault) -> TaggedOutput:
+        split, video_id = self._settings.split, fault.video_id or ""
+        rejected = RejectedClip(split, video_id, 0.0, path, fault.offset, STAGE, fault.reason, fault.message)
+        return TaggedOutput(_REJECTED, rejected)
 
 
-def _choose_file(
-    group: tuple[Key, dict[str, Iterable]],
-) -> Iterator[
-    Clip | TaggedOutput[Literal["rejected"], RejectedClip] | TaggedOutput[Literal["unmatched"], Unmatched]
-]:
+def _find_format(path: str) -> str:
+    """By name, then by the first bytes; what cannot be read is left to the stage that says why."""
+    if path.lower().endswith(_AUDIO_SUFFIXES):
+        return AUDIO
+    try:
+        with open_file(path) as file:
+            return shard_format(path, file.read(_HEAD_BYTES))
+    except FILE_ERRORS:
+        return AUDIO
+
+
+def _without_audio(group: tuple[Key, dict[str, Iterable]]) -> Iterator[Unmatched]:
     _, values = group
-    clip, rejected = choose_file(values["clips"])
-    segments: Iterable[Segment] = values.get("segments", ())
-    if clip is not None:
-        yield clip
-    else:
-        for segment in segments:
-            yield TaggedOutput(_UNMATCHED, Unmatched(segment=segment))
-    for other in rejected:
-        yield TaggedOutput(_REJECTED, other)
+    if not list(values["seen"]):
+        for segment in values["segments"]:
+            yield Unmatched(segment=segment)

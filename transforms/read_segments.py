@@ -47,6 +47,25 @@ class SegmentFiles:
         return _read_table(self)
 
 
+@dataclass(frozen=True)
+class ClassLabelFile:
+    """Where a shard's labels by name get their indices.
+
+    Attributes:
+      path: of `class_labels_indices.csv`.
+    """
+
+    path: str
+
+    def indices(self) -> dict[str, int]:
+        """Mid or display name -> index.
+
+        Raises:
+          SettingError: the file cannot be read, or is none.
+        """
+        return read_class_labels(_lines(self.path, "class labels"), self.path, display_names=True)
+
+
 @functools.lru_cache(maxsize=1)
 def _read_table(source: SegmentFiles) -> SegmentTable:
     indices = read_class_labels(_lines(source.class_labels, "class labels"), source.class_labels)

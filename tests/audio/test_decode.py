@@ -6,8 +6,9 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sounds import read_mono
 
-from transforms.audio.decode import duration_s, open_audio, read_mono
+from transforms.audio.decode import Cutter, duration_s, open_audio
 from transforms.errors import ClipError, Reason
 
 INT16 = np.array([-32768, -32767, -1, 0, 1, 2, 12345, 32767], np.int16)
@@ -108,7 +109,8 @@ def test_format_is_found_by_content_not_by_name(tmp_path, name):
 
 def test_file_stays_open_for_the_caller():
     file = io.BytesIO(encoded(INT16))
-    open_audio(file).close()
+    with open_audio(file):
+        pass
     assert not file.closed
 
 
@@ -249,3 +251,20 @@ def test_a_damaged_file_decodes_or_is_the_clips_own_fault(container, data):
         assert duration >= 0
         assert waveform.ndim == 1
         assert np.isfinite(waveform).all()
+
+
+@settings(max_examples=100)
+@given(
+    lengths=st.lists(st.integers(0, 30), max_size=6),
+    takes=st.lists(st.integers(0, 40), max_size=6),
+)
+def test_consecutive_stretches_are_the_waveform_wherever_its_blocks_end(lengths, takes):
+    waveform = np.arange(sum(lengths), dtype=float)
+    cutter = Cutter(np.split(waveform, np.cumsum(lengths)[:-1]) if lengths else [])
+    position = 0
+    for num_samples in takes:
+        part = np.concatenate([np.empty(0), *cutter.take(num_samples)])
+        np.testing.assert_array_equal(part, waveform[position : position + num_samples])
+        position = min(position + num_samples, len(waveform))
+        assert cutter.more() == (position < len(waveform))
+    np.testing.assert_array_equal(np.concatenate([np.empty(0), *cutter.take()]), waveform[position:])

@@ -4,11 +4,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sounds import read_mono, resample
 
-from transforms.audio.decode import open_audio, read_mono
-from transforms.audio.log_mel import hann_window, log_mel_examples, log_mel_spectrogram, mel_matrix
-from transforms.audio.resample import resample
+from transforms.audio.decode import open_audio
+from transforms.audio.log_mel import (
+    example_blocks,
+    hann_window,
+    log_mel_blocks,
+    log_mel_examples,
+    mel_matrix,
+)
 from transforms.vggish.params import Framing
+
+
+def log_mel(waveform) -> np.ndarray:
+    return np.concatenate([np.empty((0, 64), np.float32), *log_mel_blocks([waveform])])
+
 
 # What every implementation must keep to the reference.
 TOLERANCE = 2e-5
@@ -94,7 +105,7 @@ def test_examples_equal_all_synthetic_goldens(shared, name):
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_recordings_give_the_goldens(shared, name):
     with open(shared / "data" / "audio" / name, "rb") as file, open_audio(file) as sound:
-        examples = log_mel_examples(resample(read_mono(sound), sound.samplerate))
+        examples = log_mel_examples(resample(read_mono(sound), sound.rate_hz))
     with np.load(shared / "golden" / "real_audio.npz") as file:
         expected = file[f"examples/{name}"]
     assert examples.shape == expected.shape
@@ -105,7 +116,7 @@ def test_recordings_give_the_goldens(shared, name):
 def test_spectrogram_equals_the_definition(name):
     waveform = WAVEFORMS[name][:48_000]
     expected = reference_log_mel(waveform)
-    spectrogram = log_mel_spectrogram(waveform)
+    spectrogram = log_mel(waveform)
     assert spectrogram.dtype == np.float32
     assert spectrogram.shape == expected.shape
     np.testing.assert_allclose(spectrogram, expected, rtol=0, atol=1e-6)
@@ -113,19 +124,19 @@ def test_spectrogram_equals_the_definition(name):
 
 def test_spectrogram_of_a_long_waveform_equals_the_definition_everywhere():
     waveform = 0.1 * np.random.default_rng(1).standard_normal(400_000)  # 2,498 frames, three blocks
-    spectrogram = log_mel_spectrogram(waveform)
+    spectrogram = log_mel(waveform)
     np.testing.assert_allclose(spectrogram, reference_log_mel(waveform), rtol=0, atol=1e-6)
 
 
 def test_float32_waveform_is_as_good_as_its_samples():
     waveform = WAVEFORMS["full_scale_noise_2s"].astype(np.float32)
-    expected = log_mel_spectrogram(waveform.astype(np.float64))
-    np.testing.assert_array_equal(log_mel_spectrogram(waveform), expected)
+    expected = log_mel(waveform.astype(np.float64))
+    np.testing.assert_array_equal(log_mel(waveform), expected)
 
 
 @pytest.mark.parametrize(("num_samples", "frames"), [(0, 0), (399, 0), (400, 1), (559, 1), (560, 2)])
 def test_spectrogram_has_a_frame_each_160_samples_from_400_on(num_samples, frames):
-    assert log_mel_spectrogram(np.zeros(num_samples)).shape == (frames, 64)
+    assert log_mel(np.zeros(num_samples)).shape == (frames, 64)
 
 
 @pytest.mark.parametrize(
@@ -138,13 +149,13 @@ def test_incomplete_example_is_dropped(num_samples, examples):
 def test_examples_are_the_spectrogram_cut_every_96_frames():
     waveform = WAVEFORMS["chirp_noise_10s"]
     examples = log_mel_examples(waveform)
-    np.testing.assert_array_equal(examples.reshape(960, 64), log_mel_spectrogram(waveform)[:960])
+    np.testing.assert_array_equal(examples.reshape(960, 64), log_mel(waveform)[:960])
 
 
 def test_overlapping_examples_repeat_the_frames_they_share():
     waveform = WAVEFORMS["full_scale_noise_2s"]
     examples = log_mel_examples(waveform, Framing(hop_s=0.24))
-    spectrogram = log_mel_spectrogram(waveform)
+    spectrogram = log_mel(waveform)
     assert len(examples) == 5
     for index, example in enumerate(examples):
         np.testing.assert_array_equal(example, spectrogram[24 * index : 24 * index + 96])
@@ -170,8 +181,8 @@ def test_framing_counts_the_examples_that_are_computed(num_samples, window_frame
 @given(seed=st.integers(0, 2**32 - 1), frames=st.integers(0, 20), tail=st.integers(0, 159))
 def test_frames_depend_on_their_own_samples_only(seed, frames, tail):
     waveform = np.random.default_rng(seed).uniform(-1, 1, 8_000)
-    whole = log_mel_spectrogram(waveform)
-    part = log_mel_spectrogram(waveform[160 * frames : len(waveform) - tail])
+    whole = log_mel(waveform)
+    part = log_mel(waveform[160 * frames : len(waveform) - tail])
     np.testing.assert_allclose(part, whole[frames : frames + len(part)], rtol=0, atol=1e-6)
 
 
@@ -179,7 +190,7 @@ def test_frames_depend_on_their_own_samples_only(seed, frames, tail):
 @given(seed=st.integers(0, 2**32 - 1), gain=st.floats(1e-6, 1.0))
 def test_a_louder_waveform_is_nowhere_lower_and_silence_is_the_floor(seed, gain):
     waveform = np.random.default_rng(seed).uniform(-1, 1, 4_000)
-    loud, quiet = log_mel_spectrogram(waveform), log_mel_spectrogram(gain * waveform)
+    loud, quiet = log_mel(waveform), log_mel(gain * waveform)
     assert (quiet <= loud + 1e-6).all()
     assert (quiet >= np.float32(math.log(0.01))).all()
 
@@ -211,3 +222,20 @@ def test_hann_window_is_periodic():
     assert window[0] == 0
     assert window[200] == 1
     np.testing.assert_allclose(window[1:], window[:0:-1], rtol=0, atol=1e-15)
+
+
+@settings(max_examples=30)
+@given(
+    num_samples=st.integers(0, 400_000),
+    ends=st.lists(st.integers(0, 400_000), max_size=6).map(sorted),
+    hop_s=st.sampled_from([0.96, 0.1, 0.5, 2.0, 13.0]),
+)
+def test_a_stream_gives_the_bits_of_the_whole_wherever_its_blocks_end(num_samples, ends, hop_s):
+    waveform = np.random.default_rng(num_samples).uniform(-1, 1, num_samples)
+    framing = Framing(hop_s=hop_s)
+    frames = list(log_mel_blocks(np.split(waveform, ends)))
+    np.testing.assert_array_equal(np.concatenate([np.empty((0, 64)), *frames]), log_mel(waveform))
+    whole = log_mel_examples(waveform, framing)
+    assert len(whole) == framing.num_examples(num_samples)
+    parts = np.concatenate([whole[:0], *example_blocks(frames, framing)])
+    np.testing.assert_array_equal(parts, whole)

@@ -213,15 +213,24 @@ def test_file_that_is_not_there_is_refused(tmp_path, name):
     assert "cannot be read as a checkpoint" in message_of(tmp_path / name)
 
 
-def test_v2_checkpoint_without_its_values_is_refused_when_read(tmp_path, v2_checkpoint):
+def test_v2_checkpoint_without_its_values_is_refused(tmp_path, v2_checkpoint):
     (tmp_path / "cut.index").hardlink_to(v2_checkpoint + ".index")
     (tmp_path / "cut.data-00000-of-00001").write_bytes(bytes(1_000))
     path = str(tmp_path / "cut")
     with pytest.raises(SettingError, match="cannot be read as a checkpoint"):
-        read_weights(path)
+        check_weights(path)
 
 
 def test_truncated_v1_checkpoint_is_refused(tmp_path, v1_checkpoint):
     with open(v1_checkpoint, "rb") as file:
         (tmp_path / "cut.ckpt").write_bytes(file.read(1_000_000))
     assert "cannot be read as a checkpoint" in message_of(tmp_path / "cut.ckpt")
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path, biased_weights):
+    bad = dict(biased_weights)
+    bad["vggish/fc2/biases"] = np.full(128, np.nan, np.float32)
+    path = str(tmp_path / "nan.weights.h5")
+    export_keras_weights(bad, path)
+    with pytest.raises(SettingError, match="vggish/fc2/biases has NaN or infinite values"):
+        check_weights(path)

@@ -1,25 +1,184 @@
-"""The bytes of an audio file to a mono waveform at the file's own rate, through libsndfile."""
+"""The bytes of an audio file to a mono waveform at the file's own rate, in blocks."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from transforms.audio.containers import HEAD_BYTES, ContainerStream, is_container
 from transforms.errors import ClipError, Reason
 
 # What recorders and codecs make; a header outside it is damaged far more often than it is true.
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 MAX_CHANNELS = 8
 
-_BLOCK_FRAMES = 1 << 18
+_BLOCK_FRAMES = 1 << 16
 # A FLAC that was written to a pipe says "unknown", which libsndfile reports as the largest count.
 _UNKNOWN_FRAMES = 1 << 62
 
 
-class _Stream(soundfile.SoundFile):
+class AudioStream(Protocol):
+    """Audio that is read once, from front to back.
+
+    Attributes:
+      rate_hz, channels: as the file has them.
+      num_frames: its length by the header; None where only decoding tells.
+    """
+
+    rate_hz: int
+    channels: int
+    num_frames: int | None
+
+    def blocks(self) -> Iterator[NDArray[np.float64]]:
+        """Yields float64[frames, channels], integer samples divided by their full scale (int16 by 32768).
+
+        Raises:
+          ClipError: the audio is damaged, or ends before its header says.
+        """
+
+    def close(self) -> None:
+        """Frees the decoder; the file stays open."""
+
+
+def open_audio(file: BinaryIO) -> contextlib.closing[AudioStream]:
+    """Opens an audio file for one reading; its format is found by its content, whatever its name.
+
+    Args:
+      file: seekable, open in binary mode; read from its start, and the caller's to close.
+
+    Returns:
+      The stream, in a context manager that closes it.
+
+    Raises:
+      ClipError: the file is no audio, or has a sample rate outside 4 to 192 kHz, or more than 8 channels.
+    """
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    if not head:
+        raise ClipError(Reason.NOT_AUDIO, "the file is empty")
+    file.seek(0)
+    stream: AudioStream = ContainerStream(file) if is_container(head) else _SoundFileStream(file)
+    message = None
+    if not MIN_RATE_HZ <= stream.rate_hz <= MAX_RATE_HZ:
+        message = f"sample rate {stream.rate_hz} Hz is not in {MIN_RATE_HZ} to {MAX_RATE_HZ}"
+    elif not 1 <= stream.channels <= MAX_CHANNELS:
+        message = f"{stream.channels} channels, not 1 to {MAX_CHANNELS}"
+    if message:
+        stream.close()
+        raise ClipError(Reason.UNSUPPORTED, message)
+    return contextlib.closing(stream)
+
+
+def duration_s(file: BinaryIO) -> float:
+    """Length of the audio in seconds, from the header, or by decoding it where the header has none.
+
+    Args:
+      file: as `open_audio` takes it.
+
+    Raises:
+      ClipError: as `open_audio`, or the audio had to be decoded and is damaged.
+    """
+    with open_audio(file) as stream:
+        frames = stream.num_frames
+        if frames is None:
+            frames = sum(map(len, stream.blocks()))
+        return frames / stream.rate_hz
+
+
+def mono_blocks(stream: AudioStream) -> Iterator[NDArray[np.float64]]:
+    """Decodes all of a stream and takes the mean over channels.
+
+    Yields:
+      float64[samples] at the stream's rate.
+
+    Raises:
+      ClipError: the audio is damaged, or ends before its header says.
+    """
+    for block in stream.blocks():
+        yield block.mean(axis=1)
+
+
+class Cutter:
+    """Takes consecutive stretches out of a waveform that comes in blocks.
+
+    Args:
+      blocks: [samples] each.
+    """
+
+    def __init__(self, blocks: Iterable[NDArray[np.float64]]):
+        self._blocks = iter(blocks)
+        self._kept = np.empty(0)
+
+    def take(self, num_samples: int | None = None) -> Iterator[NDArray[np.float64]]:
+        """Yields the next `num_samples` (None: all that are left), fewer where the waveform ends.
+
+        Raises:
+          ClipError: some of them are NaN or infinite.
+        """
+        for part in self._next(num_samples):
+            if not np.isfinite(part).all():
+                raise ClipError(Reason.NOT_FINITE, "the audio has NaN or infinite samples")
+            yield part
+
+    def skip(self, num_samples: int) -> None:
+        """Passes over the next `num_samples`, whatever they are."""
+        for _ in self._next(num_samples):
+            pass
+
+    def _next(self, num_samples: int | None) -> Iterator[NDArray[np.float64]]:
+        while (num_samples is None or num_samples > 0) and self.more():
+            part = self._kept[:num_samples]
+            self._kept = self._kept[len(part) :]
+            if num_samples is not None:
+                num_samples -= len(part)
+            yield part
+
+    def more(self) -> bool:
+        """Whether there are samples left."""
+        while not len(self._kept):
+            block = next(self._blocks, None)
+            if block is None:
+                return False
+            self._kept = block
+        return True
+
+
+class _SoundFileStream:
+    """What libsndfile decodes."""
+
+    def __init__(self, file: BinaryIO):
+        try:
+            self._sound = _ForwardSoundFile(_Nameless(file))
+        except soundfile.LibsndfileError as error:
+            raise ClipError(Reason.NOT_AUDIO, _cause(error)) from error
+        self.rate_hz: int = self._sound.samplerate
+        self.channels: int = self._sound.channels
+        frames = self._sound.frames
+        self.num_frames: int | None = frames if frames < _UNKNOWN_FRAMES else None
+
+    def close(self) -> None:
+        self._sound.close()
+
+    def blocks(self) -> Iterator[NDArray[np.float64]]:
+        position = 0
+        while True:
+            try:
+                block = self._sound.read(_BLOCK_FRAMES, dtype="float64", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                raise ClipError(Reason.CORRUPT, f"{_cause(error)}, after frame {position}") from error
+            if not len(block):
+                break
+            position += len(block)
+            yield block
+        # Only FLAC's header is a promise: an MP3's may be an estimate, other formats' follow the file.
+        if self._sound.format == "FLAC" and position < (self.num_frames or 0):
+            raise ClipError(Reason.CORRUPT, f"ends at frame {position} of {self.num_frames}")
+
+
+class _ForwardSoundFile(soundfile.SoundFile):
     """Read from front to back: soundfile seeks after each read, which a FLAC without a length cannot."""
 
     def seekable(self) -> bool:
@@ -37,92 +196,6 @@ class _Nameless:
         # A damaged header can ask for a place before the file; libsndfile sees that it did not get there.
         with contextlib.suppress(ValueError, OSError):
             self._file.seek(offset, whence)
-
-
-def open_audio(file: BinaryIO) -> soundfile.SoundFile:
-    """Opens an audio file of any format that libsndfile knows, found by its content.
-
-    Args:
-      file: seekable, open for reading in binary mode; read from its start, and the caller's to close.
-
-    Raises:
-      ClipError: the file is no audio, or has a sample rate outside 4 to 192 kHz, or more than 8 channels.
-    """
-    file.seek(0)
-    if not file.read(1):
-        raise ClipError(Reason.NOT_AUDIO, "the file is empty")
-    file.seek(0)
-    try:
-        sound = _Stream(_Nameless(file))
-    except soundfile.LibsndfileError as error:
-        raise ClipError(Reason.NOT_AUDIO, _cause(error)) from error
-    if not MIN_RATE_HZ <= sound.samplerate <= MAX_RATE_HZ:
-        message = f"sample rate {sound.samplerate} Hz is not in {MIN_RATE_HZ} to {MAX_RATE_HZ}"
-        raise ClipError(Reason.UNSUPPORTED, message)
-    if sound.channels > MAX_CHANNELS:
-        message = f"{sound.channels} channels, more than {MAX_CHANNELS}"
-        raise ClipError(Reason.UNSUPPORTED, message)
-    return sound
-
-
-def duration_s(file: BinaryIO) -> float:
-    """Length of the audio in seconds, from the header, or by decoding it where the header has none.
-
-    Args:
-      file: as `open_audio` takes it.
-
-    Raises:
-      ClipError: as `open_audio`, or the audio had to be decoded and is damaged.
-    """
-    with open_audio(file) as sound:
-        frames = sound.frames if sound.frames < _UNKNOWN_FRAMES else sum(map(len, _blocks(sound)))
-        return frames / sound.samplerate
-
-
-def read_mono(
-    sound: soundfile.SoundFile, start_s: float = 0.0, end_s: float | None = None
-) -> NDArray[np.float64]:
-    """Decodes from `start_s` to `end_s` (None: to the end) and takes the mean over channels.
-
-    Integer samples are divided by their full scale (int16 by 32768), exactly; float samples stay
-    as they are.
-
-    Returns:
-      float64[samples] at `sound.samplerate`; shorter than asked where the audio ends before.
-
-    Raises:
-      ClipError: the audio is damaged, ends before its header says, or has NaN or infinite samples.
-    """
-    start = round(start_s * sound.samplerate)
-    stop = None if end_s is None else round(end_s * sound.samplerate)
-    parts = []
-    position = 0
-    for block in _blocks(sound):
-        begin, position = position, position + len(block)
-        part = block[max(start - begin, 0) : None if stop is None else max(stop - begin, 0)]
-        if not np.isfinite(part).all():
-            raise ClipError(Reason.NOT_FINITE, "the audio has NaN or infinite samples")
-        parts.append(part.mean(axis=1))
-        if stop is not None and position >= stop:
-            break
-    return np.concatenate(parts) if parts else np.empty(0)
-
-
-def _blocks(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float64]]:
-    """Yields float64[frames, channels] up to the real end, whatever length the header states."""
-    position = 0
-    while True:
-        try:
-            block = sound.read(_BLOCK_FRAMES, dtype="float64", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise ClipError(Reason.CORRUPT, f"{_cause(error)}, after frame {position}") from error
-        if not len(block):
-            break
-        position += len(block)
-        yield block
-    # Only FLAC's header is a promise: an MP3's may be an estimate, other formats' follow the file.
-    if sound.format == "FLAC" and position < sound.frames < _UNKNOWN_FRAMES:
-        raise ClipError(Reason.CORRUPT, f"ends at frame {position} of {sound.frames}")
 
 
 def _cause(error: soundfile.LibsndfileError) -> str:

@@ -1,38 +1,59 @@
-"""The steps from a decoded waveform to examples, in their order."""
+"""The steps from decoded blocks to examples, in their order, as one stream."""
+
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.audio.log_mel import log_mel_examples
-from transforms.audio.resample import resample, resampled_length
+from transforms.audio.log_mel import example_blocks, log_mel_blocks
+from transforms.audio.resample import resample_blocks
 from transforms.errors import ClipError, Reason
-from transforms.vggish.params import SAMPLE_RATE_HZ, Framing
+from transforms.vggish.params import Framing
 
 
 def waveform_examples(
-    waveform: NDArray[np.float64], rate_hz: int, framing: Framing = Framing()
-) -> NDArray[np.float32]:
-    """Resamples a mono waveform to 16 kHz and computes its log-mel examples.
+    blocks: Iterable[NDArray[np.float64]], rate_hz: int, framing: Framing = Framing()
+) -> Iterator[NDArray[np.float32]]:
+    """Resamples a mono waveform to 16 kHz and computes its log-mel examples, in bounded memory.
 
     Args:
-      waveform: float64[samples], full scale 1.0.
+      blocks: the waveform, float64[samples] each, of any lengths, full scale 1.0; where they end makes
+        no difference to a bit of the result.
       rate_hz: its sample rate.
       framing: window and hop of an example.
 
-    Returns:
-      float32[n, 96, 64], n from 1.
+    Yields:
+      float32[n, 96, 64], n from 1, at least once.
 
     Raises:
       ClipError: it is too short for one example, or its samples are far beyond any full scale (1e35).
     """
-    if resampled_length(len(waveform), rate_hz) < framing.min_samples:
+    num_samples, num_examples = 0, 0
+
+    def counted() -> Iterator[NDArray[np.float64]]:
+        nonlocal num_samples
+        for block in blocks:
+            num_samples += len(block)
+            yield block
+
+    frames = log_mel_blocks(resample_blocks(counted(), rate_hz))
+    for examples in example_blocks(_finite(frames), framing):
+        num_examples += len(examples)
+        yield examples
+    if not num_examples:
         raise ClipError(
             Reason.TOO_SHORT,
-            f"{len(waveform) / rate_hz:.3f} s of audio; "
-            f"one example takes {framing.min_samples / SAMPLE_RATE_HZ} s",
+            f"{num_samples / rate_hz:.3f} s of audio; one example takes {framing.min_s} s",
         )
-    with np.errstate(over="ignore", invalid="ignore"):
-        examples = log_mel_examples(resample(waveform, rate_hz), framing)
-    if not np.isfinite(examples).all():
-        raise ClipError(Reason.NOT_FINITE, "samples too large for float32 features")
-    return examples
+
+
+def _finite(frames: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    source = iter(frames)
+    while True:
+        with np.errstate(over="ignore", invalid="ignore"):
+            block = next(source, None)
+        if block is None:
+            return
+        if not np.isfinite(block).all():
+            raise ClipError(Reason.NOT_FINITE, "samples too large for float32 features")
+        yield block

@@ -6,6 +6,7 @@ before the FFT, a quiet band beside a loud tone is off by up to 8e-5 from the re
 """
 
 import functools
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,10 @@ from transforms.vggish.params import (
     Framing,
 )
 
-# Spectrogram frames worked on at a time: bounds the memory beside the result at about 10 MB.
+# Spectrogram frames worked on at a time. Blocks begin at its multiples however the waveform comes, so that
+# every frame goes through the same matrix product, and has the same bits, in a stream and in one piece.
 _BLOCK_FRAMES = 1024
+_BLOCK_SAMPLES = STFT_WINDOW_SAMPLES + (_BLOCK_FRAMES - 1) * STFT_HOP_SAMPLES
 
 
 def hz_to_mel(frequency_hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
@@ -57,42 +60,67 @@ def mel_matrix() -> NDArray[np.float32]:
     return weights.astype(np.float32)
 
 
-def log_mel_spectrogram(waveform: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Log-mel frames of a waveform.
+def log_mel_blocks(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
+    """Log-mel frames of a waveform that comes in blocks of any lengths.
 
     Args:
-      waveform: [samples], mono at 16 kHz, full scale 1.0.
+      blocks: [samples] each, mono at 16 kHz, full scale 1.0.
 
-    Returns:
-      float32[frames, 64] with frames = 1 + floor((samples - 400) / 160), one each 10 ms; none for
-      fewer than 400 samples.
+    Yields:
+      float32[1024, 64], and less in the last block; in all 1 + floor((samples - 400) / 160) frames, one
+      each 10 ms, and none for fewer than 400 samples.
     """
-    if len(waveform) < STFT_WINDOW_SAMPLES:
-        return np.empty((0, MEL_BANDS), np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(waveform, STFT_WINDOW_SAMPLES)
-    frames = windows[::STFT_HOP_SAMPLES]
-    log_mel = np.empty((len(frames), MEL_BANDS), np.float32)
-    for start in range(0, len(frames), _BLOCK_FRAMES):
-        block = slice(start, start + _BLOCK_FRAMES)
-        spectrum = np.fft.rfft(frames[block] * hann_window(), FFT_SAMPLES)
-        magnitude = np.abs(spectrum).astype(np.float32)
-        log_mel[block] = np.log(magnitude @ mel_matrix() + np.float32(LOG_OFFSET))
-    return log_mel
+    kept: NDArray[np.floating] = np.empty(0)
+    for block in blocks:
+        kept = np.concatenate([kept, block])
+        while len(kept) >= _BLOCK_SAMPLES:
+            yield _log_mel(kept[:_BLOCK_SAMPLES])
+            kept = kept[_BLOCK_FRAMES * STFT_HOP_SAMPLES :]
+    if len(kept) >= STFT_WINDOW_SAMPLES:
+        yield _log_mel(kept)
+
+
+def _log_mel(samples: NDArray[np.floating]) -> NDArray[np.float32]:
+    windows = np.lib.stride_tricks.sliding_window_view(samples, STFT_WINDOW_SAMPLES)
+    spectrum = np.fft.rfft(windows[::STFT_HOP_SAMPLES] * hann_window(), FFT_SAMPLES)
+    magnitude = np.abs(spectrum).astype(np.float32)
+    return np.log(magnitude @ mel_matrix() + np.float32(LOG_OFFSET))
+
+
+def example_blocks(
+    frames: Iterable[NDArray[np.float32]], framing: Framing = Framing()
+) -> Iterator[NDArray[np.float32]]:
+    """Cuts log-mel frames into examples, as the network takes them.
+
+    Args:
+      frames: float32[frames, 64] each, of any lengths.
+      framing: window and hop of an example.
+
+    Yields:
+      float32[examples, 96, 64], at least one each; an incomplete example at the end is dropped.
+    """
+    window, hop = framing.window_frames, framing.hop_frames
+    kept = np.empty((0, MEL_BANDS), np.float32)
+    skip = 0  # frames between two windows, where the hop is longer
+    for block in frames:
+        kept = np.concatenate([kept, block[skip:]])
+        skip = max(skip - len(block), 0)
+        if len(kept) >= window:
+            windows = np.lib.stride_tricks.sliding_window_view(kept, window, axis=0)[::hop]
+            yield np.ascontiguousarray(windows.transpose(0, 2, 1))
+            skip = max(hop * len(windows) - len(kept), 0)
+            kept = kept[hop * len(windows) :]
 
 
 def log_mel_examples(waveform: NDArray[np.floating], framing: Framing = Framing()) -> NDArray[np.float32]:
-    """Log-mel examples of a waveform, as the network takes them.
+    """Log-mel examples of a whole waveform: `example_blocks` of its `log_mel_blocks`.
 
     Args:
       waveform: [samples], mono at 16 kHz, full scale 1.0.
       framing: window and hop of an example.
 
     Returns:
-      float32[examples, 96, 64]; an incomplete example at the end is dropped, so fewer than 15,600
-      samples (0.975 s) give none.
+      float32[examples, 96, 64]; fewer than 15,600 samples (0.975 s) give none.
     """
-    log_mel = log_mel_spectrogram(waveform)
-    if len(log_mel) < framing.window_frames:
-        return np.empty((0, framing.window_frames, MEL_BANDS), np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(log_mel, framing.window_frames, axis=0)
-    return np.ascontiguousarray(windows[:: framing.hop_frames].transpose(0, 2, 1))
+    none = np.empty((0, framing.window_frames, MEL_BANDS), np.float32)
+    return np.concatenate([none, *example_blocks(log_mel_blocks([waveform]), framing)])

@@ -8,12 +8,13 @@ from transforms.errors import SettingError
 _HEADER = ["index", "mid", "display_name"]
 
 
-def read_class_labels(lines: Iterable[str], name: str) -> dict[str, int]:
+def read_class_labels(lines: Iterable[str], name: str, display_names: bool = False) -> dict[str, int]:
     """Reads a class list: a header `index,mid,display_name`, then a row a class.
 
     Args:
       lines: the file's text.
       name: what to call it in an error.
+      display_names: give the indices of display names ("Speech") too; a mid that looks like one wins.
 
     Returns:
       mid (`/m/09x0r`) -> index (0); the release has 527.
@@ -33,6 +34,7 @@ def read_class_labels(lines: Iterable[str], name: str) -> dict[str, int]:
             "give the released class_labels_indices.csv"
         )
     indices: dict[str, int] = {}
+    names: dict[str, int] = {}
     used = set()
     for number, row in rows[1:]:
         if not row:
@@ -42,9 +44,10 @@ def read_class_labels(lines: Iterable[str], name: str) -> dict[str, int]:
             raise SettingError(
                 f"{where}: {','.join(row)[:80]!r} is not index,mid,display_name; mend the line"
             )
-        index, mid = int(row[0]), row[1]
+        index, mid, display_name = int(row[0]), row[1], row[2]
         if mid in indices or index in used:
             raise SettingError(f"{where}: {index} or {mid} comes a second time; keep one")
         indices[mid] = index
+        names.setdefault(display_name, index)
         used.add(index)
-    return indices
+    return names | indices if display_names else indices

@@ -1,12 +1,16 @@
 """Where a record stands in a feature folder: `SPLIT/PREFIX.tfrecord`, as in the AudioSet release."""
 
+import hashlib
 import re
 import urllib.parse
+from dataclasses import dataclass
 
 from transforms.errors import SettingError
 
 SHARD_SUFFIX = ".tfrecord"
 PREFIX_CHARACTERS = 2
+AUDIOSET = "audioset"
+MAX_SHARDS = 99_999
 
 _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -41,6 +45,53 @@ def shard_prefix(video_id: str) -> str:
     )
 
 
-def shard_path(split: str, prefix: str) -> str:
+@dataclass(frozen=True)
+class Sharding:
+    """Which shard of its split a clip goes to.
+
+    Attributes:
+      num_shards: None for one a prefix, as in the release; else so many a split, by a hash of the id, for
+        corpora whose ids share a prefix or a disk that folds case.
+    """
+
+    num_shards: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_shards is not None and not 1 <= self.num_shards <= MAX_SHARDS:
+            raise ValueError(f"{self.num_shards} shards; give 1 to {MAX_SHARDS}")
+
+    def shard_name(self, split: str, video_id: str) -> str:
+        """A shard's file name without its suffix: `ab`, or `SPLIT-00000-of-00010`."""
+        if self.num_shards is None:
+            return shard_prefix(video_id)
+        digest = hashlib.sha256(video_id.encode(errors="surrogateescape")).digest()
+        number = int.from_bytes(digest[:8], "big") % self.num_shards
+        return f"{split}-{number:05d}-of-{self.num_shards:05d}"
+
+    @classmethod
+    def of_shard(cls, split: str, name: str) -> "Sharding":
+        """The sharding that a shard's name tells."""
+        match = re.fullmatch(re.escape(split) + r"-\d{5}-of-(\d{5})", name)
+        return cls(int(match[1])) if match and 1 <= int(match[1]) <= MAX_SHARDS else cls()
+
+
+def parse_sharding(text: str) -> Sharding:
+    """Reads `--sharding`: `audioset` or `hash:N`.
+
+    Raises:
+      SettingError: it is neither.
+    """
+    if text == AUDIOSET:
+        return Sharding()
+    kind, _, number = text.partition(":")
+    try:
+        if kind == "hash" and number.isdecimal():
+            return Sharding(int(number))
+    except ValueError as error:
+        raise SettingError(f"--sharding={text}: {error}") from error
+    raise SettingError(f"--sharding={text}: give {AUDIOSET}, or hash:N for N shards a split")
+
+
+def shard_path(split: str, name: str) -> str:
     """Path of a shard below the feature folder, with `/` between its parts."""
-    return f"{split}/{prefix}{SHARD_SUFFIX}"
+    return f"{split}/{name}{SHARD_SUFFIX}"

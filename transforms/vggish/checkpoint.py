@@ -4,7 +4,7 @@ Whatever the file, weights are a mapping from the released checkpoint's variable
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,43 +35,81 @@ VARIABLE_SHAPES: dict[str, tuple[int, ...]] = {
     for scope, kernel in KERNEL_SHAPES.items()
     for name, shape in (("weights", kernel), ("biases", kernel[-1:]))
 }
+_KERAS_VARIABLES = {"0": "weights", "1": "biases"}
 _SCOPES = {scope.rsplit("/", 1)[-1]: scope for scope in KERNEL_SHAPES}
 
-Weights = dict[str, NDArray[np.float32]]
+# Variable name -> float32 array, by the names of VARIABLE_SHAPES.
+Weights = Mapping[str, NDArray[np.float32]]
 
 
-def check_weights(source: str) -> None:
-    """Checks names and shapes of the variables of `source` without reading their values.
+class _ReadWhenAsked(Mapping[str, NDArray[np.float32]]):
+    """Weights that are read one variable at a time, since two copies of all take 0.6 GB.
 
-    Raises:
-      SettingError: it is no checkpoint, or has missing, extra or misshapen variables, all listed.
+    Args:
+      read: variable name -> its array.
     """
-    if source.startswith(RANDOM):
-        _seed(source)
-    else:
-        _check_shapes(_file_shapes(source), source)
+
+    def __init__(self, read: Callable[[str], NDArray[np.float32]]):
+        self._read = read
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        if name not in VARIABLE_SHAPES:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VARIABLE_SHAPES)
+
+    def __len__(self) -> int:
+        return len(VARIABLE_SHAPES)
 
 
 def read_weights(source: str) -> Weights:
-    """Reads all 18 variables, float32, by their names in the released checkpoint.
+    """Opens VGGish weights: 18 variables, float32, by their names in the released checkpoint.
 
     Args:
       source: path of a TensorFlow checkpoint (the V1 file; the V2 prefix or its `.index` file), or
         of a Keras `.weights.h5` file; or `random:SEED`, for trials: its embeddings mean nothing.
 
+    Returns:
+      A mapping that reads a variable each time it is asked for it.
+
     Raises:
-      SettingError: as `check_weights`.
+      SettingError: it is no checkpoint, or has missing, extra or misshapen variables, all listed; or, when
+        a variable is asked for, its values cannot be read.
     """
     if source.startswith(RANDOM):
-        return _random_weights(_seed(source))
-    check_weights(source)
+        return _ReadWhenAsked(functools.partial(_random_variable, _seed(source)))
     try:
         if source.endswith(KERAS_SUFFIX):
-            return _read_keras(source)
-        reader = _tensorflow_reader(source)
-        return {name: reader.get_tensor(name) for name in VARIABLE_SHAPES}
-    except Exception as error:  # h5py and TensorFlow have no common error for damaged values
+            shapes, read = _open_keras(source)
+        else:
+            shapes, read = _open_tensorflow(source)
+    except Exception as error:  # h5py and TensorFlow have no common error for a damaged file
         raise _unreadable(source, error) from error
+    _check_shapes(shapes, source)
+
+    def read_or_refuse(name: str) -> NDArray[np.float32]:
+        try:
+            return read(name).astype(np.float32, copy=False)
+        except Exception as error:  # nor for damaged values
+            raise _unreadable(source, error) from error
+
+    return _ReadWhenAsked(read_or_refuse)
+
+
+def check_weights(source: str) -> None:
+    """Reads all of `source` once, a variable at a time.
+
+    Raises:
+      SettingError: as `read_weights`, or a value is NaN or infinite.
+    """
+    weights = read_weights(source)
+    if source.startswith(RANDOM):
+        return
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise SettingError(f"weights {source}: {name} has NaN or infinite values; give other weights")
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
@@ -89,16 +127,6 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
         )
 
 
-def _file_shapes(path: str) -> dict[str, tuple[int, ...]]:
-    try:
-        if path.endswith(KERAS_SUFFIX):
-            return _keras_shapes(path)
-        shapes = _tensorflow_reader(path).get_variable_to_shape_map()
-        return {name: tuple(shape) for name, shape in shapes.items()}
-    except Exception as error:  # h5py and TensorFlow have no common error for a damaged file
-        raise _unreadable(path, error) from error
-
-
 def _unreadable(path: str, error: Exception) -> SettingError:
     cause = (str(error).splitlines() or [type(error).__name__])[0]
     return SettingError(
@@ -107,39 +135,42 @@ def _unreadable(path: str, error: Exception) -> SettingError:
     )
 
 
-def _tensorflow_reader(path: str):
+_Opened = tuple[dict[str, tuple[int, ...]], Callable[[str], NDArray]]
+
+
+def _open_tensorflow(path: str) -> _Opened:
     import tensorflow as tf  # the only way to read its format; not needed for Keras's
 
-    return tf.train.load_checkpoint(path.removesuffix(V2_INDEX_SUFFIX))
+    reader = tf.train.load_checkpoint(path.removesuffix(V2_INDEX_SUFFIX))
+    shapes = reader.get_variable_to_shape_map()
+    return {name: tuple(shape) for name, shape in shapes.items()}, reader.get_tensor
 
 
-def _keras_layers(path: str) -> dict[str, list[NDArray]]:
-    """Layer name -> its arrays, [kernel, bias], from the layout that `Model.save_weights` writes."""
+def _open_keras(path: str) -> _Opened:
+    """Reads the layout that `Model.save_weights` writes."""
     import h5py
 
-    layers: dict[str, list[NDArray]] = {}
+    places: dict[str, str] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
 
     def visit(_, node) -> None:
-        # `vars` groups carry the layer's name; their datasets are "0" and "1".
-        if isinstance(node, h5py.Group) and "name" in node.attrs and len(node):
-            layers[str(node.attrs["name"])] = [node[key] for key in sorted(node, key=int)]
+        # `vars` groups carry the layer's name; their datasets are "0", the kernel, and "1", the bias.
+        if not isinstance(node, h5py.Group) or "name" not in node.attrs:
+            return
+        layer = str(node.attrs["name"])
+        for key in node:
+            name = f"{_SCOPES.get(layer, layer)}/{_KERAS_VARIABLES.get(key, key)}"
+            places[name], shapes[name] = node[key].name, node[key].shape
 
     with h5py.File(path, "r") as file:
         if isinstance(file.get("layers"), h5py.Group):  # beside it may stand an optimizer's state
             file["layers"].visititems(visit)
-        return {name: [np.asarray(array) for array in arrays] for name, arrays in layers.items()}
 
+    def read(name: str) -> NDArray:
+        with h5py.File(path, "r") as file:
+            return file[places[name]][()]
 
-def _read_keras(path: str) -> Weights:
-    return {
-        f"{_SCOPES.get(layer, layer)}/{name}": array.astype(np.float32)
-        for layer, arrays in _keras_layers(path).items()
-        for name, array in zip(("weights", "biases"), arrays, strict=True)
-    }
-
-
-def _keras_shapes(path: str) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in _read_keras(path).items()}
+    return shapes, read
 
 
 def _seed(source: str) -> int:
@@ -149,15 +180,14 @@ def _seed(source: str) -> int:
     return int(text)
 
 
-# A second's work that the launcher and the worker in its process can share.
-@functools.lru_cache(maxsize=1)
-def _random_weights(seed: int) -> Weights:
+def _random_variable(seed: int, name: str) -> NDArray[np.float32]:
     """He-scaled noise; the last layer is scaled so that embeddings spread about as released ones."""
-    weights: Weights = {}
-    for index, (scope, shape) in enumerate(KERNEL_SHAPES.items()):
-        generator = np.random.default_rng([seed, index])
-        gain = 0.1 if scope == "vggish/fc2" else np.sqrt(2.0)
-        scale = np.float32(gain / np.sqrt(np.prod(shape[:-1])))
-        weights[f"{scope}/weights"] = scale * generator.standard_normal(shape, dtype=np.float32)
-        weights[f"{scope}/biases"] = np.zeros(shape[-1], np.float32)
-    return weights
+    shape = VARIABLE_SHAPES[name]
+    scope, kind = name.rsplit("/", 1)
+    if kind == "biases":
+        return np.zeros(shape, np.float32)
+    generator = np.random.default_rng([seed, list(KERNEL_SHAPES).index(scope)])
+    gain = 0.1 if scope == "vggish/fc2" else np.sqrt(2.0)
+    values = generator.standard_normal(shape, dtype=np.float32)
+    values *= np.float32(gain / np.sqrt(np.prod(shape[:-1])))
+    return values

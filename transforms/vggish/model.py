@@ -1,13 +1,14 @@
 """The VGGish network in Keras 3, on whichever backend Keras has (TensorFlow, JAX or PyTorch)."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.vggish.checkpoint import KERNEL_SHAPES, Weights
+from transforms.vggish.checkpoint import Weights
 from transforms.vggish.params import EMBEDDING_SIZE, EXAMPLE_FRAMES, MEL_BANDS
 
 
@@ -23,10 +24,14 @@ def build_vggish(weights: Weights | None = None) -> keras.Model:
     """
     layers = keras.layers
 
-    def conv(name: str, filters: int) -> keras.Layer:
+    def conv(scope: str, filters: int) -> keras.Layer:
+        options = _layer_options(scope, weights)
         return layers.Conv2D(
-            filters, 3, padding="same", activation="relu", data_format="channels_last", name=name
+            filters, 3, padding="same", activation="relu", data_format="channels_last", **options
         )
+
+    def dense(scope: str, units: int, activation: str | None = "relu") -> keras.Layer:
+        return layers.Dense(units, activation, **_layer_options(scope, weights))
 
     def pool(name: str) -> keras.Layer:
         return layers.MaxPooling2D(2, padding="same", data_format="channels_last", name=name)
@@ -35,28 +40,42 @@ def build_vggish(weights: Weights | None = None) -> keras.Model:
         [
             keras.Input((EXAMPLE_FRAMES, MEL_BANDS), name="log_mel"),
             layers.Reshape((EXAMPLE_FRAMES, MEL_BANDS, 1), name="channel"),
-            conv("conv1", 64),
+            conv("vggish/conv1", 64),
             pool("pool1"),
-            conv("conv2", 128),
+            conv("vggish/conv2", 128),
             pool("pool2"),
-            conv("conv3_1", 256),
-            conv("conv3_2", 256),
+            conv("vggish/conv3/conv3_1", 256),
+            conv("vggish/conv3/conv3_2", 256),
             pool("pool3"),
-            conv("conv4_1", 512),
-            conv("conv4_2", 512),
+            conv("vggish/conv4/conv4_1", 512),
+            conv("vggish/conv4/conv4_2", 512),
             pool("pool4"),
             layers.Flatten(data_format="channels_last", name="flatten"),
-            layers.Dense(4096, activation="relu", name="fc1_1"),
-            layers.Dense(4096, activation="relu", name="fc1_2"),
-            layers.Dense(EMBEDDING_SIZE, name="fc2"),
+            dense("vggish/fc1/fc1_1", 4096),
+            dense("vggish/fc1/fc1_2", 4096),
+            dense("vggish/fc2", EMBEDDING_SIZE, activation=None),
         ],
         name="vggish",
     )
-    if weights is not None:
-        for scope in KERNEL_SHAPES:
-            layer = model.get_layer(scope.rsplit("/", 1)[-1])
-            layer.set_weights([weights[f"{scope}/weights"], weights[f"{scope}/biases"]])
+    for layer in model.layers if weights is not None else ():
+        if layer.weights:  # the layer is made; what made it cannot be saved with the model
+            layer.kernel_initializer = keras.initializers.get("glorot_uniform")
+            layer.bias_initializer = keras.initializers.get("zeros")
     return model
+
+
+def _layer_options(scope: str, weights: Weights | None) -> dict[str, Any]:
+    """Name and initial values of a layer: read straight into it, the weights are in memory only once."""
+
+    options: dict[str, Any] = {"name": scope.rsplit("/", 1)[-1]}
+    if weights is None:
+        return options
+
+    def initial(name: str) -> Callable:
+        return lambda shape, dtype=None: keras.ops.convert_to_tensor(weights[name], dtype)
+
+    kernel, bias = initial(f"{scope}/weights"), initial(f"{scope}/biases")
+    return options | {"kernel_initializer": kernel, "bias_initializer": bias}
 
 
 def export_keras_weights(weights: Weights, path: str) -> None:

@@ -70,6 +70,11 @@ class Framing:
         """Samples at 16 kHz that give the first example: 15,600 (0.975 s) by default."""
         return STFT_WINDOW_SAMPLES + (self.window_frames - 1) * STFT_HOP_SAMPLES
 
+    @property
+    def min_s(self) -> float:
+        """Seconds that give the first example: 0.975 by default."""
+        return self.min_samples / SAMPLE_RATE_HZ
+
     def num_examples(self, num_samples: int) -> int:
         """Examples in `num_samples` samples at 16 kHz; an incomplete tail gives none."""
         if num_samples < self.min_samples:

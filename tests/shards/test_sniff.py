@@ -1,0 +1,70 @@
+import gzip
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from making import shards, tar
+
+from transforms.shards.sniff import shard_format
+
+SHARDS = shards()
+
+
+@pytest.mark.parametrize("form", SHARDS)
+def test_content_tells_whatever_the_name(form):
+    kind, shard = SHARDS[form]
+    for path in ("a", "a.wav", "gs://b/a.parquet", "a.tfrecord"):
+        assert shard_format(path, shard[:4096]) == kind
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "AIFF", "AU", "CAF", "RF64", "MP3"])
+@pytest.mark.parametrize("name", ["a.wav", "a", "a.tar.wav"])
+def test_audio_is_audio(container, name):
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(16_000), 16_000, format=container)
+    assert shard_format(name, file.getvalue()[:4096]) == "audio"
+    if container != "MP3":  # its frames have no mark that is sure
+        assert shard_format("a.tar", file.getvalue()[:4096]) == "audio"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("a.tfrecord", "tfrecord"),
+        ("a.TFRecords", "tfrecord"),
+        ("a.tfrecord.gz", "tfrecord"),
+        ("gs://b/x.tfrecord-00000-of-00010", "tfrecord"),
+        ("x-00000-of-00010.tfrecord", "tfrecord"),
+        ("a.tar", "tar"),
+        ("a.tar.gz", "tar"),
+        ("a.TGZ", "tar"),
+        ("a.parquet", "parquet"),
+        ("a.tar.wav", "audio"),
+        ("a.gz", "audio"),
+        ("tar", "audio"),
+        ("x.tar/a", "audio"),
+        ("x.tfrecord/a.flac", "audio"),
+    ],
+)
+def test_names_tell_where_the_head_is_damaged_or_empty(path, kind):
+    for head in (b"", b"\0" * 4096, b"\xff" * 4096, b"\x1f\x8b\x08 no gzip", gzip.compress(b"neither")):
+        assert shard_format(path, head) == kind
+
+
+def test_a_tar_is_known_without_its_magic_or_without_its_checksum():
+    head = bytearray(tar([("a.wav", b"1")])[:512])
+    head[0] ^= 1
+    assert shard_format("a", bytes(head)) == "tar"
+    head = bytearray(tar([("a.wav", b"1")], format=0)[:512])
+    head[257:265], checksum = bytes(8), int(head[148:154], 8) - sum(head[257:265])
+    head[148:156] = b"%06o\0 " % checksum
+    assert shard_format("a", bytes(head)) == "tar"
+
+
+@given(path=st.text(), head=st.binary(max_size=5000))
+def test_anything_has_a_form(path, head):
+    for data in (head, b"\x1f\x8b\x08" + head, gzip.compress(head)):
+        assert shard_format(path, data) in ("audio", "tfrecord", "tar", "parquet")

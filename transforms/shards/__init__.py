@@ -1,0 +1,1 @@
+"""Shards that hold many clips: TFRecord, tar and Parquet. Never imports Beam."""
