@@ -1,20 +1,23 @@
 """What was asked, checked and made ready: after this nothing is wrong but single clips."""
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.assets import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset, sha256_of
 from pipeline.graph import FeatureJob, run_path
 from pipeline.options import NO_PCA, QUANTIZED, Options
-from transforms.audioset.layout import SHARD_SUFFIX, check_split, parse_sharding
-from transforms.audioset.names import compile_id_pattern
+from transforms.audioset.layout import SHARD_SUFFIX, Sharding, check_split, colliding_ids, parse_sharding
+from transforms.audioset.names import compile_id_pattern, video_id_of
 from transforms.audioset.segments import split_of
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
-from transforms.files import FILE_ERRORS, match_files, open_file, put_file
+from transforms.files import FILE_ERRORS, folds_case, match_files, open_file, put_file
 from transforms.read_clips import AUDIO, AUTO, ClipSettings, ReadClips
 from transforms.read_segments import ClassLabelFile, SegmentFiles
 from transforms.shards.items import parse_columns
@@ -78,12 +81,14 @@ def check(options: Options) -> Config:
             f"--segment_seconds={options.segment_seconds}: give at least {framing.min_s} s, one frame"
         )
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
-    _check_input(options.input)
-    _check_output(options.output)
+    check_input(options.input)
+    check_output(options.output, FileSystems.join("*", f"*{SHARD_SUFFIX}"))
     sharding = parse_sharding(options.sharding)
     columns = parse_columns(options.columns)
     segments, class_labels = find_segments(options)
     class_labels = class_labels or _labels_of_shards(options)
+    if sharding == Sharding() and folds_case(options.output):
+        _check_prefixes(options, segments, id_pattern)
     pca, pca_params = None, None
     if options.postprocess == QUANTIZED:
         pca, pca_params = find_pca_params(options.pca_params, options.assets_dir)
@@ -107,6 +112,17 @@ def check(options: Options) -> Config:
         write=WriteFeatures(options.output, sharding),
     )
     return Config(options, weights, pca_params, class_labels, job)
+
+
+class SegmentOptions(Protocol):
+    """The options that segments are found by, of any command."""
+
+    @property
+    def segments(self) -> Sequence[str]: ...
+    @property
+    def class_labels(self) -> str | None: ...
+    @property
+    def assets_dir(self) -> str | None: ...
 
 
 def find_weights(given: str | None, assets_dir: str | None) -> AssetFile:
@@ -136,7 +152,7 @@ def find_pca_params(given: str | None, assets_dir: str | None) -> tuple[PcaParam
         return read_pca_params(opened, file.path), file
 
 
-def find_segments(options: Options) -> tuple[SegmentFiles | None, AssetFile | None]:
+def find_segments(options: SegmentOptions) -> tuple[SegmentFiles | None, AssetFile | None]:
     """Finds and reads segments CSVs and the class labels that they use.
 
     Raises:
@@ -179,6 +195,24 @@ def _has_shards(options: Options) -> bool:
     return any(shard_format(path, b"") != AUDIO for path in paths)
 
 
+def _check_prefixes(
+    options: Options, segments: SegmentFiles | None, id_pattern: re.Pattern[str] | None
+) -> None:
+    """On a disk that folds case `ab.tfrecord` would replace `AB.tfrecord`."""
+    where = f"--output={options.output}: this disk takes 'ab' and 'AB' for one name"
+    remedy = "give --sharding=hash:N, as hash:64"
+    if segments is not None:
+        ids = (segment.video_id for segment in segments.table())
+    elif _has_shards(options):
+        raise SettingError(f"{where}, and shards may hold clips whose prefixes collide; {remedy}")
+    else:
+        paths = (path for pattern in options.input for path in match_files(pattern))
+        ids = (video_id for path in paths if (video_id := video_id_of(path, id_pattern)))
+    collision = colliding_ids(ids)
+    if collision:
+        raise SettingError(f"{where}, and the prefixes of {' and '.join(collision)} collide; {remedy}")
+
+
 def _asset_file(asset: Asset, given: str | None, assets_dir: str | None) -> AssetFile:
     path = find_asset(asset, given, assets_dir)
     sha256 = sha256_of(path)
@@ -192,7 +226,8 @@ def _framing(hop_s: float) -> Framing:
         raise SettingError(f"--example_hop_seconds: {error}") from error
 
 
-def _check_input(patterns: tuple[str, ...]) -> None:
+def check_input(patterns: Sequence[str]) -> None:
+    """Raises SettingError if a glob matches no file."""
     for pattern in patterns:
         try:
             if match_files(pattern):
@@ -204,17 +239,17 @@ def _check_input(patterns: tuple[str, ...]) -> None:
         )
 
 
-def _check_output(output: str) -> None:
-    """A folder can be made and written, and holds no features that this run would replace."""
+def check_output(output: str, *shards: str) -> None:
+    """Raises SettingError if a folder cannot be made and written, or holds files that match `shards`."""
     probe = run_path(output, "probe")
     try:
         put_file(probe, b"")
         FileSystems.delete([probe])
-        shards = match_files(FileSystems.join(output, "*", f"*{SHARD_SUFFIX}"))
+        found = [path for pattern in shards for path in match_files(FileSystems.join(output, pattern))]
     except (*FILE_ERRORS, ValueError) as error:
         raise SettingError(f"--output={output}: cannot be written ({error}); give another folder") from error
-    if shards:
+    if found:
         raise SettingError(
-            f"--output={output}: holds {len(shards)} shards already, as {shards[0]}; "
+            f"--output={output}: holds {len(found)} shards already, as {found[0]}; "
             "give another folder or remove them"
         )

@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+import apache_beam as beam
 import yaml
-from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, _BeamArgumentParser
 
 from pipeline.assets import ASSETS_DIR_VARIABLE
 from transforms.audioset.layout import AUDIOSET
@@ -190,6 +191,21 @@ def parse_options(argv: Sequence[str]) -> Options:
     values.input = tuple(values.input)
     values.segments = tuple(values.segments or ())
     return Options(**vars(values), beam_flags=tuple(beam_flags))
+
+
+def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
+    """A pipeline with Beam's options.
+
+    Raises:
+      SettingError: Beam refuses them.
+    """
+    options = PipelineOptions(beam_flags)
+    # Workers import the package; a pickled __main__ would only make jobs larger.
+    options.view_as(SetupOptions).save_main_session = False
+    try:
+        return beam.Pipeline(options=options)
+    except ValueError as error:  # Beam's own checks of its options: an unknown runner, no project
+        raise SettingError(f"Beam refuses its options: {error}") from error
 
 
 def _all_options() -> OneLineParser:

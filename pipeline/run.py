@@ -5,16 +5,13 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
 
 from pipeline.config import check
 from pipeline.console import run_command
 from pipeline.graph import COUNTS_FILE, MANIFEST_FILE, RUN_FOLDER, build_graph, run_path
 from pipeline.manifest import Account, make_manifest
-from pipeline.options import parse_options
-from transforms.errors import SettingError
+from pipeline.options import make_pipeline, parse_options
 from transforms.files import open_file, put_file
 
 # Exit statuses beside 0; 2 is a mistake in the command.
@@ -31,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
       SettingError: a mistake in the command, before any work.
     """
     options = parse_options(argv)
-    pipeline = _make_pipeline(options.beam_flags)
+    pipeline = make_pipeline(options.beam_flags)
     config = check(options)
     print(f"weights: {config.weights}")
     if config.pca_params:
@@ -49,16 +46,6 @@ def run(argv: Sequence[str]) -> int:
     print("\n".join(account.lines()))
     print(f"features: {options.output} (account and lists in its folder {RUN_FOLDER})")
     return 0 if account.closes else LOST_CLIPS
-
-
-def _make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
-    options = PipelineOptions(beam_flags)
-    # Workers import the package; a pickled __main__ would only make jobs larger.
-    options.view_as(SetupOptions).save_main_session = False
-    try:
-        return beam.Pipeline(options=options)
-    except ValueError as error:  # Beam's own checks of its options: an unknown runner, no project
-        raise SettingError(f"Beam refuses its options: {error}") from error
 
 
 def _now() -> str:

@@ -3,7 +3,16 @@ import stat
 
 import pytest
 
-from transforms.files import FILE_ERRORS, is_local, match_files, open_file, put_file
+from transforms import files
+from transforms.files import (
+    FILE_ERRORS,
+    folds_case,
+    is_local,
+    match_files,
+    new_file,
+    open_file,
+    put_file,
+)
 
 
 def test_put_file_makes_folders_and_leaves_nothing_beside_the_file(tmp_path):
@@ -49,3 +58,25 @@ def test_open_file_leaves_compressed_bytes_as_they_are(tmp_path):
 def test_is_local():
     assert is_local("/a/b") and is_local("a")
     assert not is_local("gs://bucket/a")
+
+
+@pytest.mark.parametrize("local", [True, False])  # False: by way of Beam, as to an object store
+def test_new_file_appears_whole_or_not_at_all(tmp_path, monkeypatch, local):
+    monkeypatch.setattr(files, "is_local", lambda path: local)
+    path = tmp_path / "a" / "b.tar"
+    with new_file(str(path)) as file:
+        file.write(b"one")
+        file.write(b"two")
+        assert path.exists() <= (not local)
+    assert path.read_bytes() == b"onetwo" and list(path.parent.iterdir()) == [path]
+    path.unlink()
+    with pytest.raises(RuntimeError), new_file(str(path)) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert list(path.parent.iterdir()) == []
+
+
+def test_case_is_told_apart_where_the_disk_does(tmp_path):
+    (tmp_path / "a").touch()
+    assert folds_case(str(tmp_path)) == (tmp_path / "A").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

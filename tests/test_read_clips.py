@@ -84,6 +84,18 @@ def test_segments_join_clips_of_shards_by_id_and_start():
     assert joined(ShardClip(0, "stranger", b"")) == []
 
 
+def test_of_segments_that_share_a_start_the_one_with_the_clips_end_is_its_own():
+    longer = Segment("train", "-abc_efghij", 90.0, 110.0)
+    table = SegmentTable([ONE, TWO, longer])
+
+    def joined(end_s: float | None) -> list[Segment]:
+        item = ShardClip(0, "-abc_efghij", b"", start_s=90.0, end_s=end_s)
+        return [segment_of(clip) for clip in shard_clips("s.tar", item, "train", table, None)]
+
+    assert joined(100.0) == [TWO] and joined(110.0) == [longer]
+    assert joined(None) == joined(105.0) == [TWO, longer]
+
+
 @pytest.fixture
 def segment_files(tmp_path):
     labels = tmp_path / "class_labels_indices.csv"

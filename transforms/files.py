@@ -2,6 +2,8 @@
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -20,25 +22,38 @@ def open_file(path: str) -> BinaryIO:
 
 
 def put_file(path: str, data: bytes) -> None:
-    """Writes a file that appears with all its bytes, or does not appear.
+    """Writes a file that appears with all its bytes, or does not appear."""
+    with new_file(path) as file:
+        file.write(data)
 
-    An object store shows an object only when its upload is complete. On a local disk the bytes go to
-    a temporary file in the same folder, which then takes the name.
+
+@contextmanager
+def new_file(path: str) -> Iterator[BinaryIO]:
+    """Opens a file for writing that appears when it has all its bytes, or does not appear.
+
+    An object store shows an object only when its upload is complete; one that was broken off is deleted. On
+    a local disk the bytes go to a temporary file in the same folder, which then takes the name.
     """
     if not is_local(path):
-        with FileSystems.create(
+        file = FileSystems.create(
             path, "application/octet-stream", compression_type=CompressionTypes.UNCOMPRESSED
-        ) as file:
-            file.write(data)
+        )
+        try:
+            with file:
+                yield file
+        except BaseException:
+            if FileSystems.exists(path):  # closing it has completed the upload
+                FileSystems.delete([path])
+            raise
         return
     folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with open(temporary, "xb") as opened:
+            yield opened
+            opened.flush()
+            os.fsync(opened.fileno())
         os.replace(temporary, path)
     except BaseException:
         if os.path.exists(temporary):
@@ -58,6 +73,18 @@ def match_files(pattern: str) -> list[str]:
     found = FileSystems.match([pattern])[0].metadata_list
     paths = (m.path for m in found if not _is_folder(m.path))
     return sorted(path.encode(errors="backslashreplace").decode() for path in paths)
+
+
+def folds_case(folder: str) -> bool:
+    """Whether `a` and `A` are one file in a folder that can be written: usual on macOS and Windows."""
+    if not is_local(folder):
+        return False
+    probe = os.path.join(folder, f".case-{uuid.uuid4().hex}")
+    put_file(probe, b"")
+    try:
+        return os.path.exists(os.path.join(folder, os.path.basename(probe).upper()))
+    finally:
+        os.unlink(probe)
 
 
 def _is_folder(path: str) -> bool:

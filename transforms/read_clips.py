@@ -90,12 +90,15 @@ def shard_clips(
     """
     clip = Clip(split, item.video_id, path, item.offset, audio=item.audio)
     if table is not None:
-        start_ms = None if item.start_s is None else milliseconds(item.start_s)
-        return [
-            _segment_clip(replace(clip, is_cut=start_ms is not None), segment)
-            for segment in table.find(item.video_id)
-            if start_ms in (None, milliseconds(segment.start_s))
-        ]
+        segments = table.find(item.video_id)
+        if item.start_s is not None:
+            segments = [s for s in segments if milliseconds(s.start_s) == milliseconds(item.start_s)]
+        if item.end_s is not None:
+            # Splits may share a start and not an end; an end that none has is the audio's own.
+            same_end = [s for s in segments if milliseconds(s.end_s) == milliseconds(item.end_s)]
+            segments = same_end or segments
+        is_cut = item.start_s is not None
+        return [_segment_clip(replace(clip, is_cut=is_cut), segment) for segment in segments]
     start_s, end_s = item.start_s or 0.0, item.end_s
     if not 0 <= start_s < (start_s + 1 if end_s is None else end_s) < float("inf"):
         raise ClipError(Reason.BAD_RECORD, f"times from {item.start_s} to {end_s} s are no segment")

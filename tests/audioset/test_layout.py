@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.audioset.layout import check_split, shard_path, shard_prefix
+from transforms.audioset.layout import (
+    Sharding,
+    check_split,
+    colliding_ids,
+    parse_sharding,
+    shard_path,
+    shard_prefix,
+)
 from transforms.errors import SettingError
 
 
@@ -72,3 +79,33 @@ def test_released_shards_are_named_by_their_prefix(shared):
     shards = list((shared / "data" / "audioset_release" / "bal_train").iterdir())
     assert len(shards) == 4_070
     assert all(shard.name == f"{shard_prefix(shard.stem)}.tfrecord" for shard in shards)
+
+
+def test_ids_collide_where_only_case_tells_their_prefixes_apart():
+    assert colliding_ids(["abc", "abd", "Xyz"]) is None
+    assert colliding_ids(["abc", "zz", "ABd"]) == ("abc", "ABd")
+    assert colliding_ids(["aBc", "aBd", "ab"]) == ("aBc", "ab")
+
+
+@given(video_id=st.text(min_size=1, max_size=20), num_shards=st.integers(1, 500))
+def test_a_hashed_shards_name_tells_its_sharding(video_id, num_shards):
+    name = Sharding(num_shards).shard_name("eval", video_id)
+    assert Sharding.of_shard("eval", name) == Sharding(num_shards)
+    assert 0 <= int(name.split("-")[1]) < num_shards
+
+
+def test_hashed_shards_are_stable():
+    # A changed hash would put clips of a second run beside those of the first.
+    assert Sharding(10).shard_name("train", "--4gqARaEJE") == "train-00006-of-00010"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hash", "hash:", "hash:0", "hash:-1", "hash:x", "prefix", "hash:100000"]
+)
+def test_other_shardings_are_refused(text):
+    with pytest.raises(SettingError, match="--sharding="):
+        parse_sharding(text)
+
+
+def test_shardings_are_read():
+    assert (parse_sharding("audioset"), parse_sharding("hash:64")) == (Sharding(), Sharding(64))

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import urllib.parse
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from transforms.errors import SettingError
@@ -43,6 +44,17 @@ def shard_prefix(video_id: str) -> str:
         else c
         for c in prefix
     )
+
+
+def colliding_ids(video_ids: Iterable[str]) -> tuple[str, str] | None:
+    """Two ids whose prefixes a disk that folds case takes for one; None if there are none."""
+    first_ids: dict[str, str] = {}
+    for video_id in video_ids:
+        prefix = shard_prefix(video_id)
+        other = first_ids.setdefault(prefix.casefold(), video_id)
+        if shard_prefix(other) != prefix:
+            return other, video_id
+    return None
 
 
 @dataclass(frozen=True)

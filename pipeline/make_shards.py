@@ -1,0 +1,250 @@
+"""python -m pipeline.make_shards: audio files in, few large shards of them out, which `pipeline.run` reads.
+
+A file is copied as it is, with what its name and the segments CSVs say of it. Features from the shards equal
+features from the files, byte for byte, where `pipeline.run` is given the same `--segments` and `--split` as
+this command. What a shard says of a file:
+
+- Without `--segments`: its id, and the split if `--split` gives one.
+- With `--segments`, of a file named with its time, so already cut: id, times, labels and split. For these
+  `pipeline.run` needs no `--segments`, unless two splits share the time: a file is packed once.
+- With `--segments`, of a whole soundtrack: its id alone. It is packed once for all its segments, not cut;
+  `pipeline.run` cuts it and needs the same `--segments`. So it does for one segment, and for a file that is
+  just as long as its segment and does not say so in its name: only who decodes knows a length.
+
+Files that no segment names are not packed. Of files for one clip (`duplicate` to `pipeline.run`) all are, by
+path: the first that can be decoded is the record, from the shards as from the files.
+"""
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.assets import ASSETS_DIR_VARIABLE
+from pipeline.config import check_input, check_output, find_segments
+from pipeline.console import run_command
+from pipeline.graph import COUNTS_FILE, MANIFEST_FILE, REJECTED_FILE, RUN_FOLDER, UNMATCHED_FILE, run_path
+from pipeline.manifest import Account, package_versions
+from pipeline.options import OneLineParser, make_pipeline
+from transforms.audioset.layout import check_split
+from transforms.audioset.names import compile_id_pattern
+from transforms.errors import SettingError
+from transforms.files import open_file, put_file
+from transforms.shards.write import WRITERS
+from transforms.write_account import (
+    FILE_WITHOUT_SEGMENT,
+    READ,
+    REJECTED,
+    WRITTEN,
+    WriteCounts,
+    WriteJsonLines,
+    count_rejected,
+    count_unmatched,
+    count_written,
+)
+from transforms.write_shards import PackSettings, WriteShards
+
+# Exit statuses beside 0; 2 is a mistake in the command.
+LOST_FILES = 3
+
+# Outcomes beside those of an account of clips. Files have no split that is known before they are packed.
+_NO_SPLIT = ""
+_SHARDS = "shards"
+_JOINED_AGAIN = "joined_again"
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def parse_shard_bytes(text: str) -> int:
+    """Reads `--shard_bytes`: 256MB, 1GB, 500KB or bytes; decimal units, in capitals or not.
+
+    Raises:
+      SettingError: another form, or 0.
+    """
+    match = re.fullmatch(r"(\d{1,18}) ?([KMG]?B|)", text.strip(), re.IGNORECASE | re.ASCII)
+    size = int(match[1]) * _UNITS[match[2].upper()] if match else 0
+    if not size:
+        raise SettingError(
+            f"--shard_bytes={text}: give a whole number above 0, of bytes or with KB, MB or GB, as 256MB"
+        )
+    return size
+
+
+def run(argv: Sequence[str]) -> int:
+    """Checks the command, packs the files, prints the account.
+
+    Returns:
+      The exit status.
+
+    Raises:
+      SettingError: a mistake in the command, before any work.
+    """
+    options, beam_flags = _parse_options(argv)
+    pipeline = make_pipeline(beam_flags)
+    job = _check(options)
+    with pipeline:
+        _build_graph(pipeline, job)
+
+    counts_path = run_path(job.output, COUNTS_FILE)
+    with open_file(counts_path) as file:
+        account = Account.from_rows(json.load(file))
+    put_file(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
+    FileSystems.delete([counts_path])
+    print("\n".join(_lines(job, account)))
+    return 0 if account.closes else LOST_FILES
+
+
+def _build_graph(pipeline: beam.Pipeline, job: WriteShards) -> None:
+    shards = pipeline | "PackFiles" >> job
+    shards.rejected | "WriteRejected" >> WriteJsonLines(run_path(job.output, REJECTED_FILE))
+    shards.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(job.output, UNMATCHED_FILE))
+    counts = (
+        shards.files | "CountFiles" >> beam.Map(lambda _: ((_NO_SPLIT, READ), 1)),
+        # Whatever split a rejected file would have had.
+        shards.rejected
+        | "CountRejected"
+        >> beam.Map(lambda clip: count_rejected(dataclasses.replace(clip, split=_NO_SPLIT))),
+        shards.unmatched | "CountUnmatched" >> beam.Map(count_unmatched),
+        shards.packed | "CountPacked" >> beam.Map(lambda packed: count_written(_NO_SPLIT, packed.clips)),
+        shards.packed | "CountShards" >> beam.Map(lambda _: ((_NO_SPLIT, _SHARDS), 1)),
+        shards.packed
+        | "CountJoinedAgain" >> beam.Map(lambda packed: ((_NO_SPLIT, _JOINED_AGAIN), packed.joined_again)),
+    )
+    # ((split, outcome), n)
+    all_counts = counts | "Counts" >> beam.Flatten()
+    all_counts | "WriteCounts" >> WriteCounts(run_path(job.output, COUNTS_FILE))
+
+
+def _lines(job: WriteShards, account: Account) -> list[str]:
+    """What was packed, for a person."""
+    packed, rejected = account.total(WRITTEN), account.total(REJECTED)
+    lines = [f"files read {account.total(READ)} = packed {packed} + rejected {rejected}"]
+    if account.reasons:
+        lines.append(
+            "rejected by reason: " + ", ".join(f"{r} {n}" for r, n in sorted(account.reasons.items()))
+        )
+    if account.total(FILE_WITHOUT_SEGMENT):
+        what = "no segment names" if job.settings.segments else "--id_pattern does not match"
+        lines.append(f"files that {what}, not packed: {account.total(FILE_WITHOUT_SEGMENT)}")
+    if account.total(_JOINED_AGAIN):
+        lines.append(
+            f"packed without times: {account.total(_JOINED_AGAIN)}; "
+            "give pipeline.run the same --segments for these shards"
+        )
+    if not account.closes:
+        lines.append("THE ACCOUNT DOES NOT CLOSE: files were lost; please report this")
+    glob = FileSystems.join(job.output, f"*.{job.kind}")
+    lines.append(f"shards: {account.total(_SHARDS)}, {glob} (lists in the folder {RUN_FOLDER} beside them)")
+    return lines
+
+
+def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: Account) -> str:
+    manifest = {
+        "options": {**vars(options), "beam_flags": list(beam_flags)},
+        "versions": package_versions(),
+        "account": {
+            "read": account.total(READ),
+            "packed": account.total(WRITTEN),
+            "packed_without_times": account.total(_JOINED_AGAIN),
+            "rejected": account.total(REJECTED),
+            "rejected_by_reason": dict(sorted(account.reasons.items())),
+            "not_packed": account.total(FILE_WITHOUT_SEGMENT),
+            "shards": account.total(_SHARDS),
+            "closes": account.closes,
+        },
+    }
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+
+
+def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Reads the command line: own options, checked for their form, and Beam's as flags."""
+    parser = OneLineParser(
+        prog="python -m pipeline.make_shards",
+        description="Packs audio files, as they are, into shards that pipeline.run reads.",
+        epilog="Beam's options work too: --runner, --direct_num_workers, --temp_location and all others. "
+        "Give pipeline.run the same --segments, if any, for the shards.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--input",
+        metavar="GLOB",
+        action="extend",
+        nargs="+",
+        help="audio files, on any filesystem that Beam knows; ** goes into folders; repeatable (required)",
+    )
+    parser.add_argument("--output", metavar="DIR", help="folder or gs:// path for the shards (required)")
+    parser.add_argument("--format", choices=tuple(WRITERS), help="form of the shards (required)")
+    parser.add_argument(
+        "--shard_bytes",
+        metavar="SIZE",
+        default="256MB",
+        help="most bytes of files in a shard, with KB, MB or GB (decimal); a larger file is alone in its "
+        "own (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--segments",
+        metavar="[SPLIT=]CSV",
+        action="append",
+        help="AudioSet segments CSV; files that none names are not packed; repeatable "
+        "(default: every file is one clip)",
+    )
+    parser.add_argument(
+        "--class_labels",
+        metavar="CSV",
+        help="class_labels_indices.csv, for --segments (default: the released one)",
+    )
+    parser.add_argument(
+        "--split",
+        help="split of clips, where there are no segments (default: none, and pipeline.run's --split says)",
+    )
+    parser.add_argument(
+        "--id_pattern",
+        metavar="REGEX",
+        help="searched in each path for other file names; group 'id', and 'start' (seconds) for files "
+        "already cut to their segment",
+    )
+    parser.add_argument(
+        "--assets_dir",
+        metavar="DIR",
+        help="folder looked in first for the released class labels; also the environment variable "
+        f"{ASSETS_DIR_VARIABLE} (default: the user cache)",
+    )
+    options, beam_flags = parser.parse_known_args(argv)
+    beams_own = OneLineParser(allow_abbrev=False, add_help=False)
+    for group in PipelineOptions.__subclasses__():
+        group._add_argparse_args(beams_own)  # the hook that Beam documents for its subclasses
+    # Beam drops what it does not know with a warning, and a mistyped option would go unseen.
+    _, unknown = beams_own.parse_known_args(beam_flags)
+    if unknown:
+        raise SettingError(f"unknown option {unknown[0].split('=')[0]}; see --help")
+    for name in ("input", "output", "format"):
+        if not getattr(options, name):
+            raise SettingError(f"--{name} is required; see --help")
+    return options, beam_flags
+
+
+def _check(options: Any) -> WriteShards:
+    """Checks all of a command, cheap things first.
+
+    Raises:
+      SettingError: the first thing that is wrong.
+    """
+    shard_bytes = parse_shard_bytes(options.shard_bytes)
+    split = check_split(options.split) if options.split is not None else None
+    id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
+    check_input(options.input)
+    check_output(options.output, *(f"*.{kind}" for kind in WRITERS))
+    segments, _ = find_segments(options)
+    settings = PackSettings(split, segments, id_pattern)
+    return WriteShards(options.input, options.output, options.format, shard_bytes, settings)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("pipeline.make_shards", lambda: run(sys.argv[1:])))

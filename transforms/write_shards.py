@@ -1,0 +1,249 @@
+"""Audio files to shards: each file is read once, and its bytes are copied as they are."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from re import Pattern
+from typing import Literal, NamedTuple
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.typehints.decorators import no_annotations
+
+from transforms.audioset.segments import SegmentTable
+from transforms.clips import Clip, RejectedClip, Unmatched, reject
+from transforms.errors import ClipError, Reason
+from transforms.files import FILE_ERRORS, is_local, new_file, open_file
+from transforms.read_clips import AUDIO, file_clips
+from transforms.read_segments import SegmentFiles
+from transforms.shards.items import ShardClip
+from transforms.shards.sniff import shard_format
+from transforms.shards.write import (
+    MAX_FILE_BYTES,
+    PackedClip,
+    ShardPlan,
+    check_clip,
+    plan_shards,
+    write_shard,
+)
+
+STAGE = "write_shards"
+
+_HEAD_BYTES = 4096
+_UNMATCHED = "unmatched"
+_REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a shard holds.
+
+    Attributes:
+      clips: how many.
+      joined_again: how many of them have segments, but not in the shard; see `pack_clip`.
+    """
+
+    clips: int
+    joined_again: int
+
+
+class WrittenShards(NamedTuple):
+    """What `WriteShards` returns: PCollections of the paths to pack, of Packed (one a shard), of RejectedClip
+    and of Unmatched."""
+
+    files: beam.PCollection[tuple[str, int]]
+    packed: beam.PCollection[Packed]
+    rejected: beam.PCollection[RejectedClip]
+    unmatched: beam.PCollection[Unmatched]
+
+
+@dataclass(frozen=True)
+class PackSettings:
+    """How files become clips of shards.
+
+    Attributes:
+      split: of clips that no segment names; None leaves it to whoever reads the shards.
+      segments: segments CSVs; None if every file is one clip.
+      id_pattern: as `names.compile_id_pattern` returns.
+    """
+
+    split: str | None = None
+    segments: SegmentFiles | None = None
+    id_pattern: Pattern[str] | None = None
+
+
+def pack_clip(clips: Sequence[Clip], split: str | None, has_table: bool, audio: bytes) -> ShardClip:
+    """What a shard says of a file: a file is one clip of the shard, whatever the number of its segments.
+
+    A reader takes a clip with a start time for one that is cut already, and one without for a recording from
+    which segments are still to be cut. So
+
+    - without a table it has its id, and the split if one is given;
+    - a file that is cut to one segment has all of it: id, times, labels and split;
+    - a file that is cut to a time which several splits share has id and start;
+    - a soundtrack has its id alone.
+
+    The last two get the rest from the same segments CSVs when the shard is read, as the file would. With the
+    same segments every clip is then read from the shard as it is from the file.
+
+    Args:
+      clips: the file's, as `read_clips.file_clips` returns; not empty.
+      split: see `PackSettings`.
+      has_table: whether clips are segments.
+      audio: the file's bytes.
+    """
+    first = clips[0]
+    if not has_table:
+        return ShardClip(0, first.video_id, audio, split=split)
+    if not first.is_cut:
+        return ShardClip(0, first.video_id, audio)
+    if len(clips) > 1:
+        return ShardClip(0, first.video_id, audio, first.start_s)
+    return ShardClip(0, first.video_id, audio, first.start_s, first.end_s, first.labels, first.split)
+
+
+@dataclass
+class WriteShards(beam.PTransform):
+    """Finds audio files and packs them into shards, in the order of their paths.
+
+    Only paths and sizes are shuffled. A shard is written by one worker, which has one file (of Parquet one
+    row group) in memory. Its bytes depend on nothing but the files.
+
+    Attributes:
+      patterns: globs on any filesystem that Beam knows.
+      output: the shards' folder.
+      kind: "tfrecord", "tar" or "parquet".
+      shard_bytes: see `shards.write.plan_shards`.
+      settings: how files become clips.
+    """
+
+    patterns: Sequence[str]
+    output: str
+    kind: str
+    shard_bytes: int
+    settings: PackSettings = PackSettings()
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # Beam knows no hint for several outputs
+    def expand(self, pbegin: beam.pvalue.PBegin) -> WrittenShards:
+        found = (
+            pbegin.pipeline
+            | "Patterns" >> beam.Create(self.patterns)
+            | "ListFiles" >> beam.FlatMap(list_sizes)
+            # (path, size in bytes), twice if two globs match it
+            | "Distinct" >> beam.CombinePerKey(max)
+            | "FindClips" >> beam.ParDo(_FindClips(self.settings)).with_outputs(_UNMATCHED, main="files")
+        )
+        written = (
+            found.files
+            # One worker sorts all paths: some 200 bytes each, 2 GB for ten million.
+            | "Gather" >> beam.combiners.ToList()
+            | "PlanShards" >> beam.FlatMap(plan_shards, self.shard_bytes)
+            # ShardPlan
+            | "Spread" >> beam.Reshuffle()
+            | "WriteShards"
+            >> beam.ParDo(_WriteShard(self.output, self.kind, self.settings)).with_outputs(
+                _REJECTED, main="packed"
+            )
+        )
+        return WrittenShards(found.files, written.packed, written[_REJECTED], found[_UNMATCHED])
+
+
+def list_sizes(pattern: str) -> list[tuple[str, int]]:
+    """(path, size in bytes) of the files that a glob matches; paths as `files.match_files` gives them."""
+    found = FileSystems.match([pattern])[0].metadata_list
+    return [
+        (m.path.encode(errors="backslashreplace").decode(), m.size_in_bytes)
+        for m in found
+        if not m.path.endswith("/") and not (is_local(m.path) and os.path.isdir(m.path))
+    ]
+
+
+class _Naming:
+    """Path -> its clips, with the segments read once a process."""
+
+    def __init__(self, settings: PackSettings):
+        self._settings = settings
+        self._table: SegmentTable | None = settings.segments.table() if settings.segments else None
+        self.has_table = self._table is not None
+
+    def clips(self, path: str) -> list[Clip]:
+        return file_clips(path, self._settings.split or "", self._table, self._settings.id_pattern)
+
+
+class _FindClips(beam.DoFn):
+    """(path, size) of files that are clips; the others to the side."""
+
+    def __init__(self, settings: PackSettings):
+        self._settings = settings
+
+    def setup(self) -> None:
+        self._naming = _Naming(self._settings)
+
+    def process(
+        self, file: tuple[str, int]
+    ) -> Iterator[tuple[str, int] | TaggedOutput[Literal["unmatched"], Unmatched]]:
+        path, _ = file
+        yield file if self._naming.clips(path) else TaggedOutput(_UNMATCHED, Unmatched(file=path))
+
+
+class _WriteShard(beam.DoFn):
+    """ShardPlan -> Packed, and to the side the files that could not be packed."""
+
+    def __init__(self, output: str, kind: str, settings: PackSettings):
+        self._output, self._kind, self._settings = output, kind, settings
+
+    def setup(self) -> None:
+        self._naming = _Naming(self._settings)
+
+    def process(self, plan: ShardPlan) -> Iterator[Packed | TaggedOutput[Literal["rejected"], RejectedClip]]:
+        rejected: list[RejectedClip] = []
+        num_clips, joined_again = 0, 0
+
+        def clips() -> Iterator[PackedClip]:
+            nonlocal num_clips, joined_again
+            for path in plan.paths:
+                named = self._naming.clips(path)
+                try:
+                    packed = self._pack(path, named)
+                except ClipError as error:
+                    rejected.append(reject(named[0], STAGE, error))
+                    continue
+                num_clips += 1
+                joined_again += self._naming.has_table and packed.clip.end_s is None
+                yield packed
+
+        # A shard of which every file was rejected is written too: the numbers in the names have no gap.
+        with new_file(FileSystems.join(self._output, plan.file_name(self._kind))) as file:
+            for data in write_shard(self._kind, clips()):
+                file.write(data)
+        yield Packed(num_clips, joined_again)
+        for clip in rejected:
+            yield TaggedOutput(_REJECTED, clip)
+
+    def _pack(self, path: str, named: Sequence[Clip]) -> PackedClip:
+        audio = _read(path)
+        kind = shard_format(path, audio[:_HEAD_BYTES])
+        if kind != AUDIO:
+            raise ClipError(
+                Reason.NOT_AUDIO, f"a {kind} shard already, by its name or content; pipeline.run reads it"
+            )
+        clip = pack_clip(named, self._settings.split, self._naming.has_table, audio)
+        check_clip(self._kind, clip)
+        return PackedClip(clip, os.path.splitext(path)[1].removeprefix("."))
+
+
+def _read(path: str) -> bytes:
+    """A file's bytes, or so many that it is seen to be too large."""
+    try:
+        with open_file(path) as file:
+            parts, left = [], MAX_FILE_BYTES + 1
+            while left and (data := file.read(left)):  # some files give less than asked
+                parts.append(data)
+                left -= len(data)
+            return b"".join(parts)
+    except FILE_ERRORS as error:
+        raise ClipError(Reason.UNREADABLE, str(error)) from error
