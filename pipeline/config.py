@@ -243,7 +243,7 @@ def check_output(output: str, *shards: str) -> None:
     """Raises SettingError if a folder cannot be made and written, or holds files that match `shards`."""
     probe = run_path(output, "probe")
     try:
-        put_file(probe, b"")
+        put_file(probe, b"can be written\n")
         FileSystems.delete([probe])
         found = [path for pattern in shards for path in match_files(FileSystems.join(output, pattern))]
     except (*FILE_ERRORS, ValueError) as error:

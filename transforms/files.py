@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
@@ -13,7 +14,7 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 
 # What opening, reading or listing may raise, by filesystem.
-FILE_ERRORS = (OSError, BeamIOError, GoogleAPIError, GoogleAuthError)
+FILE_ERRORS = (OSError, BeamIOError, GoogleAPIError, GoogleAuthError, S3ClientError)
 
 
 def open_file(path: str) -> BinaryIO:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from sounds import write_bad_files, write_noise
 
-from pipeline import run
+from pipeline import config, run
 from pipeline.verify import verify_folder
 from transforms.audioset.example import decode_example
 from transforms.errors import SettingError
@@ -216,3 +216,19 @@ def test_bad_segments_name_file_and_line(corpus, tmp_path):
         assert message in refusal(good)
     csv.unlink()
     assert "cannot be read" in refusal(good)
+
+
+def test_a_disk_that_folds_case_is_refused_where_prefixes_collide(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "folds_case", lambda folder: True)
+    for name in ("abc", "ABd"):
+        write_noise(tmp_path / "audio" / f"{name}.wav", 1.0)
+    good = [*TRIAL, f"--output={tmp_path}/out"]
+    message = refusal([*good, f"--input={tmp_path}/audio/*"])
+    assert "prefixes of ABd and abc collide" in message and "--sharding=hash:N" in message
+    (tmp_path / "clips.tar").write_bytes(b"")
+    assert "--sharding=hash:N" in refusal([*good, f"--input={tmp_path}/clips.tar"])
+    # What does not collide, and hashed shards, are taken.
+    assert run.run([*good, f"--input={tmp_path}/audio/abc.wav"]) == 0
+    hashed = [*TRIAL, f"--output={tmp_path}/hashed", "--sharding=hash:2"]
+    assert run.run([*hashed, f"--input={tmp_path}/audio/*"]) == 0
+    assert verify_folder(f"{tmp_path}/hashed", strict=True).faults == []
