@@ -13,7 +13,7 @@ CODES = np.random.default_rng(0).integers(0, 256, (10, 128), np.uint8)
 def changed(change) -> bytes:
     example = tf.train.SequenceExample.FromString(encode_example(SEGMENT, CODES))
     change(example.context.feature, example.feature_lists.feature_list)
-    return example.SerializeToString()
+    return example.SerializeToString(deterministic=True)
 
 
 def faults_of(record: bytes) -> str:
@@ -69,6 +69,17 @@ def test_two_ids_are_a_fault():
 @pytest.mark.parametrize("end_s", [30.0, 20.0, float("inf"), float("nan")])
 def test_times_that_do_not_rise_are_a_fault(end_s):
     assert "lasts from 30.0" in faults_of(encode_example(Segment("eval", "a", 30.0, end_s), CODES))
+
+
+@pytest.mark.parametrize("start_s", [-1.0, float("inf"), float("nan")])
+def test_a_record_whose_times_say_nothing_has_no_id_to_be_counted_by(start_s):
+    checked = check_record(encode_example(Segment("eval", "a", start_s, 40.0), CODES))
+    assert checked.video_id is None and "lasts from" in checked.faults[-1]
+
+
+def test_an_id_that_is_no_utf8_is_read_as_it_was_written():
+    video_id = b"\xe9t\xe9".decode(errors="surrogateescape")
+    assert check_record(encode_example(Segment("eval", video_id, 0.0, 1.0), CODES)).video_id == video_id
 
 
 @pytest.mark.parametrize("labels", [(2, 1), (1, 1)])

@@ -28,7 +28,7 @@ def record_without(key: str) -> bytes:
     example = tf.train.SequenceExample.FromString(encode_example(SEGMENT, CODES))
     for features in (example.context.feature, example.feature_lists.feature_list):
         features.pop(key, None)
-    return example.SerializeToString()
+    return example.SerializeToString(deterministic=True)
 
 
 def record_with_frames(*frames: tf.train.Feature) -> bytes:
@@ -36,7 +36,7 @@ def record_with_frames(*frames: tf.train.Feature) -> bytes:
     frame_list = example.feature_lists.feature_list["audio_embedding"]
     del frame_list.feature[:]
     frame_list.feature.extend(frames)
-    return example.SerializeToString()
+    return example.SerializeToString(deterministic=True)
 
 
 def bytes_frame(data: bytes) -> tf.train.Feature:

@@ -9,7 +9,7 @@ HEADER = "index,mid,display_name\n"
 def message_of(*rows: str) -> str:
     with pytest.raises(SettingError) as caught:
         read_class_labels([HEADER, *rows], "classes.csv")
-    assert "classes.csv" in str(caught.value)
+    assert "classes.csv" in str(caught.value) and len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
 
@@ -30,12 +30,15 @@ def test_another_header_is_refused(header):
         read_class_labels(header, "classes.csv")
 
 
-@pytest.mark.parametrize("row", ["x,/m/1,A", "-1,/m/1,A", "1.0,/m/1,A", "1,,A", "1,/m/1", "1,/m/1,A,B", "1"])
+@pytest.mark.parametrize(
+    "row",
+    ["x,/m/1,A", "-1,/m/1,A", "1.0,/m/1,A", "1,,A", "1,/m/1", "1,/m/1,A,B", "1", f"{'1' * 5_000},/m/1,A"],
+)
 def test_row_of_another_form_is_named_by_its_line(row):
     assert "line 3" in message_of("0,/m/09x0r,Speech\n", row + "\n")
 
 
-@pytest.mark.parametrize("row", ["1,/m/09x0r,Speech again", "0,/m/other,Other"])
+@pytest.mark.parametrize("row", ["1,/m/09x0r,Speech again", "0,/m/other,Other", '0,"/m\nother",Other'])
 def test_index_or_mid_that_comes_twice_is_named_by_its_line(row):
     message = message_of("0,/m/09x0r,Speech\n", row + "\n")
     assert "line 3" in message

@@ -31,7 +31,7 @@ def parse(*rows: str, split: str = "eval") -> list[Segment]:
 def message_of(*rows: str) -> str:
     with pytest.raises(SettingError) as caught:
         parse(*rows)
-    assert "segments.csv" in str(caught.value)
+    assert "segments.csv" in str(caught.value) and len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
 
@@ -82,6 +82,8 @@ def test_comment_may_hold_a_quote():
         "a, 2, 1, /m/a",
         "a, -1, 1, /m/a",
         "a, 0, inf, /m/a",
+        "a, 1e306, 1e307, /m/a",
+        "a, 1, \v0, /m/a",
         "a, nan, 1, /m/a",
         "a, 0, nan, /m/a",
         "YTID, start_seconds, end_seconds, positive_labels",

@@ -90,7 +90,7 @@ def example(values: Mapping[str, Any]) -> bytes:
                 feature.int64_list.value.append(one)
             else:
                 feature.bytes_list.value.append(one if isinstance(one, bytes) else one.encode())
-    return message.SerializeToString()
+    return message.SerializeToString(deterministic=True)
 
 
 def tfrecord(records: Iterable[bytes], compression: str = "") -> bytes:

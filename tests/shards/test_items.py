@@ -78,6 +78,7 @@ def test_bytes_are_text_and_one_label_is_a_list_of_one():
         ({"start_time_seconds": -1}, "not a time"),
         ({"end_time_seconds": math.inf}, "not a time"),
         ({"end_time_seconds": 10**400}, "not a time"),
+        ({"start_time_seconds": 1e306}, "not a time"),
         ({"end_time_seconds": 0}, "times must rise"),
         ({"start_time_seconds": 3, "end_time_seconds": 2}, "times must rise"),
         ({"labels": [1.5]}, "labels has"),

@@ -88,6 +88,7 @@ def test_a_row_that_is_no_clip_is_a_fault_and_the_next_is_read(column, message, 
         ({**ONE, "audio": ["a.wav"]}, "", "column audio is string, neither binary"),
         ({**ONE, "audio": [{"path": "a.wav"}]}, "", "column audio is struct<path: string>, neither binary"),
         ({**ONE, "audio": [[0.5, 0.25]]}, "", "neither binary"),
+        ({**ONE, "audio": [{"a\nb": 1}]}, "", "column audio is struct<a b: int64>, neither binary"),
     ],
 )
 def test_a_file_without_the_columns_is_one_fault_that_names_those_there(table, columns, message):
@@ -128,6 +129,12 @@ def test_a_damaged_row_group_is_a_fault_and_the_next_is_read(form):
     assert clips(items) == whole[:2] + whole[4:]
     (bad,) = faults(items)
     assert (bad.offset, bad.reason) == (2, BAD) and "rows 2 to 3, of row group 1" in bad.message
+
+
+def test_a_column_name_that_is_not_utf8_is_damage():
+    shard = parquet({**ONE, "other_column": ["b"]}).replace(b"other_column", b"other_\xff\xfflumn")
+    bad = fault("parquet", shard)
+    assert (bad.offset, bad.reason) == (0, CUT) and "utf-8" in bad.message
 
 
 def test_without_a_footer_it_is_one_fault():

@@ -21,6 +21,8 @@ _MAX_SHORTFALL_S = 0.5
 # ffmpeg states as long a duration after copying an Ogg Vorbis stream whose last packet is cut to nothing.
 _OVERFLOWN_FRAMES = (1 << 32) - (1 << 16)
 _EINVAL = 22
+# ffmpeg's sample formats, packed or planar.
+_SAMPLE_TYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "flt": np.float32, "dbl": np.float64}
 
 
 def is_container(head: bytes) -> bool:
@@ -249,10 +251,14 @@ def _asf_duration_s(head: bytes) -> float | None:
 def _samples(frame: Any) -> NDArray[np.float64]:
     """A decoded frame as float64[frames, channels]."""
     kind = frame.format.name.removesuffix("p")
-    if kind not in ("u8", "s16", "s32", "flt", "dbl"):
+    if kind not in _SAMPLE_TYPES:
         raise ClipError(Reason.NOT_AUDIO, f"samples of type {frame.format.name} are not known")
-    array = frame.to_ndarray()  # [channels, frames] if planar, else [1, frames * channels]
-    array = array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
+    # Not `to_ndarray`: behind eight planes PyAV finds a ninth, at an address that is none, and reads it.
+    channels = frame.layout.nb_channels
+    num_planes, width = (channels, 1) if frame.format.is_planar else (1, channels)
+    planes = frame.planes[:num_planes]
+    values = [np.frombuffer(plane, _SAMPLE_TYPES[kind], frame.samples * width) for plane in planes]
+    array = np.stack(values, axis=-1).reshape(-1, channels)
     with np.errstate(invalid="ignore"):  # a signalling NaN is the reader's to reject
         samples = np.ascontiguousarray(array, np.float64)
     if kind == "u8":

@@ -21,7 +21,7 @@ class CheckedRecord:
 
     Attributes:
       faults: what is wrong, a phrase each.
-      video_id, start_s, end_s: of the record; None unless its context is sound.
+      video_id, start_s, end_s, labels: of the record; the id is None unless its context is sound.
       codes: the bytes of quantized frames, 128 a frame; empty for raw ones and where they are faulty.
       num_frames: frames, of either kind.
       is_raw: the frames are floats.
@@ -31,6 +31,7 @@ class CheckedRecord:
     video_id: str | None = None
     start_s: float = 0.0
     end_s: float = 0.0
+    labels: tuple[int, ...] = ()
     codes: bytes = b""
     num_frames: int = 0
     is_raw: bool = False
@@ -58,13 +59,14 @@ def check_record(record: bytes) -> CheckedRecord:
         faults.append(frame_fault)
     elif not is_raw:
         codes = b"".join(frame.bytes_list.value[0] for frame in frames)
+    labels = tuple(context[LABELS].int64_list.value)
+    if labels != tuple(sorted(set(labels))):
+        faults.append("labels are not sorted, or one comes twice")
     start_s, end_s = (context[key].float_list.value[0] for key in (START_TIME, END_TIME))
     if not 0 <= start_s < end_s < float("inf"):
-        faults.append(f"lasts from {start_s} to {end_s} s")
-    if list(context[LABELS].int64_list.value) != sorted(set(context[LABELS].int64_list.value)):
-        faults.append("labels are not sorted, or one comes twice")
-    video_id = context[VIDEO_ID].bytes_list.value[0].decode(errors="replace")
-    return CheckedRecord(tuple(faults), video_id, start_s, end_s, codes, len(frames), is_raw)
+        return CheckedRecord((*faults, f"lasts from {start_s} to {end_s} s"))
+    video_id = context[VIDEO_ID].bytes_list.value[0].decode(errors="surrogateescape")  # as it was encoded
+    return CheckedRecord(tuple(faults), video_id, start_s, end_s, labels, codes, len(frames), is_raw)
 
 
 def _context_faults(context: Mapping[str, Feature]) -> Iterable[str]:

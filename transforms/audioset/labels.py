@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from transforms.errors import SettingError
 
 _HEADER = ["index", "mid", "display_name"]
+# Of an index: below a billion, so that it fits in 32 bits.
+_MAX_DIGITS = 9
 
 
 def read_class_labels(lines: Iterable[str], name: str, display_names: bool = False) -> dict[str, int]:
@@ -40,13 +42,13 @@ def read_class_labels(lines: Iterable[str], name: str, display_names: bool = Fal
         if not row:
             continue
         where = f"class labels {name}, line {number}"
-        if len(row) != len(_HEADER) or not row[0].isdecimal() or not row[1]:
+        if len(row) != len(_HEADER) or not (row[0].isdecimal() and len(row[0]) <= _MAX_DIGITS and row[1]):
             raise SettingError(
                 f"{where}: {','.join(row)[:80]!r} is not index,mid,display_name; mend the line"
             )
         index, mid, display_name = int(row[0]), row[1], row[2]
         if mid in indices or index in used:
-            raise SettingError(f"{where}: {index} or {mid} comes a second time; keep one")
+            raise SettingError(f"{where}: {index} or {mid!r} comes a second time; keep one")
         indices[mid] = index
         names.setdefault(display_name, index)
         used.add(index)

@@ -1,11 +1,10 @@
 """Which recording and which segment a file is, told by its name."""
 
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from transforms.audioset.segments import Segment, milliseconds
+from transforms.audioset.segments import MAX_TIME_S, Segment, milliseconds
 from transforms.errors import SettingError
 
 _TIMES = re.compile(r"(?P<id>.+?)_(?P<start>\d+(?:\.\d+)?)(?:_(?P<end>\d+(?:\.\d+)?))?", re.DOTALL)
@@ -117,7 +116,7 @@ def _at_times(segments: Sequence[Segment], start: str, end: str | None) -> list[
         times = [float(time) for time in (start, end) if time is not None]
     except ValueError:  # what a user's pattern found is no number
         return []
-    if not all(map(math.isfinite, times)):
+    if not all(abs(time) <= 1000 * MAX_TIME_S for time in times):
         return []
     for wanted_ms in ([milliseconds(time) for time in times], [round(time) for time in times]):
         found = [

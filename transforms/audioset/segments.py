@@ -3,7 +3,6 @@
 import bisect
 import csv
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +17,8 @@ RELEASED_SPLITS = {
     "unbalanced_train_segments.csv": "unbal_train",
     "eval_segments.csv": "eval",
 }
+# 30,000 years: beyond any recording, and its milliseconds are exact and fit in 64 bits.
+MAX_TIME_S = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,10 @@ def parse_segments(
                 f"{where}: {line.strip()[:80]!r} is not YTID, start_seconds, end_seconds, labels; "
                 "mend the line"
             ) from None
-        if not video_id or not (0 <= start_s < end_s < math.inf):
+        if not video_id or not (0 <= start_s < end_s <= MAX_TIME_S):
             raise SettingError(
-                f"{where}: {video_id!r} from {start} to {end} s is no segment; times must rise from 0 on"
+                f"{where}: {video_id!r} from {start_s} to {end_s} s is no segment; "
+                f"times must rise, from 0 to {MAX_TIME_S:.0e}"
             )
         try:
             labels = tuple(sorted({class_indices[mid] for mid in mids.split(",") if mid}))

@@ -15,6 +15,9 @@ FIELDS = ("video_id", "audio", "start_time_seconds", "end_time_seconds", "labels
 # No encoded clip comes near it, and protobuf, Arrow's binary and Parquet's pages end there too.
 MAX_AUDIO_BYTES = 1 << 31
 
+# 30,000 years: beyond any recording, and its milliseconds, by which clips are keyed, fit in 64 bits.
+_MAX_TIME_S = 1e12
+
 
 @dataclass(frozen=True)
 class ShardClip:
@@ -25,7 +28,7 @@ class ShardClip:
         the shard is gzip), or the row of a Parquet file.
       video_id: its id, not empty.
       audio: the encoded file's bytes, not looked at.
-      start_s, end_s: times in the recording, 0 <= start < end; None where the shard does not say.
+      start_s, end_s: times in the recording, 0 <= start < end <= 1e12; None where the shard does not say.
       labels: as found, in their order: indices, mids or display names.
       split: as found; None where the shard does not say.
     """
@@ -157,8 +160,8 @@ def _time_s(field: str, value: Any) -> float | None:
         time_s = float(value)  # type: ignore[arg-type]
     except OverflowError:
         time_s = math.inf
-    if not 0 <= time_s < math.inf:
-        raise ValueError(f"{field} is {time_s}, not a time from 0 s on")
+    if not 0 <= time_s <= _MAX_TIME_S:
+        raise ValueError(f"{field} is {time_s}, not a time from 0 to {_MAX_TIME_S:.0e} s")
     return time_s
 
 

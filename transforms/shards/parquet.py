@@ -38,13 +38,13 @@ def read_parquet(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardCl
             watched, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
         )
         schema = parquet.schema_arrow
+        fault = _schema_fault(schema, columns)
         row_counts = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
     except Exception as error:  # Arrow raises what its parts raise, down to the KeyError of a damaged name
         watched.raise_own()
         message = f"the footer cannot be read ({_cause(error)}); the shard is cut off or damaged"
         yield ShardFault(0, Reason.TRUNCATED_SHARD, message)
         return
-    fault = _schema_fault(schema, columns)
     if fault:
         yield ShardFault(0, Reason.BAD_RECORD, fault)
         return
@@ -82,7 +82,8 @@ def _schema_fault(schema: pa.Schema, columns: Mapping[str, str]) -> str:
         at = audio.get_field_index("bytes")
         audio = audio.field(at).type if at >= 0 else audio
     if not _is_binary(audio):
-        return f"column {columns['audio']} is {str(audio)[:60]}, neither binary nor a struct with bytes"
+        kind = " ".join(str(audio).split())[:60]
+        return f"column {columns['audio']} is {kind}, neither binary nor a struct with bytes"
     return ""
 
 

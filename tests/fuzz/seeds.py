@@ -1,0 +1,176 @@
+"""What fuzzing begins with: small sound inputs of each target, made on the spot, and damaged ones."""
+
+import dataclasses
+import gzip
+import io
+import random
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import making
+import numpy as np
+import soundfile
+from sounds import noise
+
+from transforms.audioset.example import encode_example
+from transforms.audioset.segments import Segment
+
+# The developers' folder, which adds released files where it is there; see tests/conftest.py.
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+_HEAD_BYTES = 4096
+
+_CSV = """# YTID, start_seconds, end_seconds, positive_labels
+--PJHxphWEs, 30.000, 40.000, "/m/b,/m/a"
+a, 0, 1.5, /t/c\r
+Y b, 1e1, 11, ""
+"""
+_LABELS = 'index,mid,display_name\n0,/m/a,"Male speech, man speaking"\n\n1,/m/b,Speech\r\n'
+_CLIPS = [dataclasses.replace(clip, audio=b"audio") for clip in making.CLIPS[:2]]
+# (format, subtype, channels) of libsndfile: the headers of WAV first.
+_SOUNDS = [
+    ("WAV", "PCM_16", 1),
+    ("WAV", "PCM_U8", 2),
+    ("WAV", "PCM_24", 1),
+    ("WAV", "DOUBLE", 1),
+    ("WAV", "ULAW", 1),
+    ("WAV", "IMA_ADPCM", 2),
+    ("WAV", "MS_ADPCM", 2),
+    ("WAV", "GSM610", 1),
+    ("WAV", "G721_32", 1),
+    ("WAV", "NMS_ADPCM_16", 1),
+    ("WAVEX", "FLOAT", 6),
+    ("RF64", "PCM_16", 1),
+    ("W64", "PCM_16", 1),
+    ("AIFF", "PCM_16", 1),
+    ("AU", "PCM_16", 1),
+    ("CAF", "ALAC_16", 1),
+    ("FLAC", "PCM_16", 1),
+    ("OGG", "VORBIS", 1),
+    ("MP3", "MPEG_LAYER_III", 1),
+]
+# (format, codec, sample format, rate) of ffmpeg.
+_CONTAINERS = [
+    ("mp4", "aac", "fltp", 16_000),
+    ("adts", "aac", "fltp", 16_000),
+    ("webm", "libopus", "flt", 48_000),
+    ("matroska", "aac", "fltp", 16_000),
+    ("asf", "wmav2", "fltp", 16_000),
+]
+
+
+def seeds(target: str) -> list[bytes]:
+    """The seeds of a target, none larger than 20 kB."""
+    return list(_SEEDS[target]())
+
+
+def mutations(files: list[bytes], count: int) -> Iterator[bytes]:
+    """Yields flips, cuts, repetitions and splices of seeds, always the same."""
+    rng = random.Random(0)
+    for number in range(count):
+        data = bytearray(files[number % len(files)])
+        place, other = rng.randrange(len(data)), rng.choice(files)
+        match rng.randrange(4):
+            case 0:
+                for _ in range(rng.randrange(1, 20)):
+                    data[rng.randrange(len(data))] = rng.randrange(256)
+            case 1:
+                del data[place:]
+            case 2:
+                data[place:place] = data[place : place + rng.randrange(1, 600)] * rng.randrange(1, 4)
+            case _:
+                start = rng.randrange(len(other))
+                data[place : place + rng.randrange(600)] = other[start : start + rng.randrange(600)]
+        yield bytes(data)
+
+
+def _segments() -> Iterator[bytes]:
+    yield _CSV.encode()
+    yield _CSV.encode("utf-8-sig")
+    for path in sorted(SHARED.glob("audioset/*_segments.csv")):
+        yield path.read_bytes()[:_HEAD_BYTES]
+
+
+def _labels() -> Iterator[bytes]:
+    yield _LABELS.encode()
+    for path in sorted(SHARED.glob("audioset/class_labels*.csv")):
+        yield path.read_bytes()[:_HEAD_BYTES]
+
+
+def _tfrecords() -> Iterator[bytes]:
+    # Records alone too: the target frames them, since no mutation makes a right checksum.
+    clip = {**making.fields(_CLIPS[0]), "audio": b"audio"}
+    records = [
+        making.example(clip),
+        making.example(clip | {"start_time_seconds": 30, "labels": ["/m/a", "Speech"], "split": None}),
+    ]
+    yield from [*records, making.tfrecord(records), making.tfrecord(records, "GZIP")]
+
+
+def _tars() -> Iterator[bytes]:
+    members = [member for clip in _CLIPS for member in making.sample(clip)]
+    members.append(("../" * 40 + "a/\xe9.wav", b"audio"))
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        shard = making.tar(members, format=form)
+        blocks = -(-len(shard.rstrip(b"\0")) // 512) + 2
+        shard = shard[: 512 * blocks]  # else it is filled up to 10 kB
+        yield from [shard, gzip.compress(shard, mtime=0)]
+
+
+def _parquets() -> Iterator[bytes]:
+    rows = [{**making.fields(clip), "audio": clip.audio} for clip in _CLIPS]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    hugging = columns | {"audio": [{"bytes": clip.audio, "path": "a.wav"} for clip in _CLIPS]}
+    yield making.parquet(columns, row_group_size=1, compression="none", use_dictionary=False)
+    yield making.parquet(hugging, compression="zstd")
+    yield making.parquet(columns, compression="gzip", write_page_checksum=True, data_page_version="2.0")
+
+
+def _sounds() -> Iterator[bytes]:
+    for form, subtype, channels in _SOUNDS:
+        rate_hz = 8_000 if subtype in ("GSM610", "G721_32", "NMS_ADPCM_16") else 16_000
+        file = io.BytesIO()
+        soundfile.write(file, noise(0.05, rate_hz, channels), rate_hz, format=form, subtype=subtype)
+        yield file.getvalue()
+
+
+def _containers() -> Iterator[bytes]:
+    for form, codec, sample_format, rate_hz in _CONTAINERS:
+        file = io.BytesIO()
+        with av.open(file, "w", format=form) as output:
+            stream = output.add_stream(codec, rate=rate_hz, layout="mono")
+            stream.codec_context.format, stream.bit_rate = sample_format, 32_000
+            stream.codec_context.open()
+            samples = noise(4_096 / rate_hz, rate_hz).T.astype(np.float32)
+            step = stream.codec_context.frame_size
+            for start in range(0, samples.shape[1] - step + 1, step):
+                part = np.ascontiguousarray(samples[:, start : start + step])
+                frame = av.AudioFrame.from_ndarray(part, sample_format, "mono")
+                frame.sample_rate, frame.pts = rate_hz, start
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+        yield file.getvalue()
+
+
+def _examples() -> Iterator[bytes]:
+    segment = Segment("eval", "--PJHxphWEs", 30.0, 40.0, (0, 526))
+    codes = np.random.default_rng(0).integers(0, 256, (3, 128), np.uint8)
+    yield encode_example(segment, codes)
+    yield encode_example(segment, codes.astype(np.float32))
+    yield encode_example(dataclasses.replace(segment, labels=()), codes[:0])
+    for path in sorted(SHARED.glob("audioset_release/*/*.tfrecord"))[:5]:
+        data = path.read_bytes()
+        yield data[12 : 12 + int.from_bytes(data[:8], "little")]
+
+
+_SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "segments": _segments,
+    "labels": _labels,
+    "tar": _tars,
+    "tfrecord": _tfrecords,
+    "parquet": _parquets,
+    "audio": _sounds,
+    "container": _containers,
+    "example": _examples,
+}

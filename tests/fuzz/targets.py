@@ -1,0 +1,210 @@
+"""What must hold of every parser, whatever bytes it gets: a function of bytes each, which raises if not.
+
+Only documented errors, only sound items, and nothing that could name a place outside the output.
+"""
+
+import contextlib
+import io
+import itertools
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from transforms.audio.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, mono_blocks, open_audio
+from transforms.audioset.check import check_record
+from transforms.audioset.example import decode_example, encode_example
+from transforms.audioset.labels import read_class_labels
+from transforms.audioset.layout import Sharding, check_split, shard_path
+from transforms.audioset.segments import Segment, SegmentTable, parse_segments
+from transforms.errors import ClipError, Reason, SettingError
+from transforms.read_clips import shard_clips
+from transforms.shards.items import ShardClip, parse_columns
+from transforms.shards.read import read_shard
+from transforms.shards.sniff import shard_format
+from transforms.tfrecord import frame_records, read_records
+
+_CLASSES = {"/m/a": 0, "/m/b": 1, "/t/c": 526}
+_COLUMNS = parse_columns()
+_INT32_MAX = 2**31 - 1
+# A few bytes of Parquet or of compressed audio may stand for any length: enough is seen in the first.
+_MAX_ROWS = 1_000
+_MAX_SAMPLES = 1 << 20
+# What deflate can make of one byte at most.
+_DEFLATE_RATIO = 1032
+# One file in one folder: no other separator, nothing that leads elsewhere or that a file system refuses.
+_SHARD_PATH = re.compile(r"(?P<split>[A-Za-z0-9][\w.-]*)/(?P<name>[^/\\\0]+)\.tfrecord", re.ASCII)
+
+
+def segments(data: bytes) -> None:
+    """A segments CSV, as `read_segments` decodes it."""
+    try:
+        rows = list(parse_segments(_text(data), "eval", _CLASSES, "a.csv"))
+        table = SegmentTable(rows)
+    except UnicodeDecodeError:
+        return
+    except SettingError as error:
+        _check_message(str(error))
+        return
+    assert sorted(table, key=repr) == sorted(rows, key=repr)
+    for segment in rows:
+        assert segment in table.find(segment.video_id)
+        _check_segment(segment)
+
+
+def labels(data: bytes) -> None:
+    """A list of classes."""
+    try:
+        classes = read_class_labels(_text(data), "a.csv")
+    except UnicodeDecodeError:
+        return
+    except SettingError as error:
+        _check_message(str(error))
+        return
+    assert all(mid and 0 <= index <= _INT32_MAX for mid, index in classes.items())
+    assert len(set(classes.values())) == len(classes)
+
+
+def tar(data: bytes) -> None:
+    """A tar as it is, and with the checksums that its headers ought to have."""
+    _check_shard("tar", data)
+    _check_shard("tar", _with_tar_checksums(data))
+
+
+def tfrecord(data: bytes) -> None:
+    """A TFRecord, by both readers, and the record of one whose checksums are right."""
+    _check_shard("tfrecord", data)
+    _check_shard("tfrecord", frame_records([data]))
+    with contextlib.suppress(ValueError):
+        assert frame_records(read_records(io.BytesIO(data))) == data
+
+
+def parquet(data: bytes) -> None:
+    """A Parquet file."""
+    _check_shard("parquet", data)
+
+
+def audio(data: bytes) -> None:
+    """A file that libsndfile reads, unless it begins as a container."""
+    _check_audio(data)
+
+
+def container(data: bytes) -> None:
+    """A file that ffmpeg reads, unless it does not begin as a container."""
+    _check_audio(data)
+
+
+def example(data: bytes) -> None:
+    """A SequenceExample: its check never raises, and what decodes is what encodes it again."""
+    checked = check_record(data)
+    for fault in checked.faults:
+        _check_message(fault)
+    try:
+        segment, frames = decode_example(data, "eval")
+    except ValueError:
+        assert checked.faults, "a sound record must decode"
+        return
+    if not checked.faults:
+        assert checked.video_id == segment.video_id and checked.num_frames == len(frames)
+        assert (checked.start_s, checked.end_s) == (segment.start_s, segment.end_s)
+        _check_place(segment)
+    record = encode_example(segment, frames)
+    # Bytes, since NaN is not itself; and a frame without a value has no kind.
+    assert not frames.size or encode_example(*decode_example(record, "eval")) == record
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target
+    for target in (segments, labels, tar, tfrecord, parquet, audio, container, example)
+}
+
+
+def _text(data: bytes) -> io.StringIO:
+    return io.StringIO(data.decode("utf-8-sig"), newline="")
+
+
+def _check_shard(kind: str, data: bytes) -> None:
+    assert shard_format("a", data[:4096]) in ("audio", "tfrecord", "tar", "parquet")
+    most_bytes = len(data) * (_DEFLATE_RATIO if data.startswith(b"\x1f\x8b") else 1)
+    items = list(itertools.islice(read_shard(kind, io.BytesIO(data), _COLUMNS), _MAX_ROWS))
+    assert items or not data or kind != "tfrecord"
+    offsets = [item.offset for item in items]
+    if kind == "parquet":
+        assert all(offset >= 0 for offset in offsets)
+    else:
+        assert all(0 <= offset <= most_bytes for offset in offsets)
+        assert sum(len(item.audio) for item in items if isinstance(item, ShardClip)) <= most_bytes
+    for item in items:
+        if isinstance(item, ShardClip):
+            _check_clip(item)
+            continue
+        assert item.reason in (Reason.BAD_RECORD, Reason.TRUNCATED_SHARD)
+        assert item.reason is Reason.BAD_RECORD or item is items[-1]
+        assert item.video_id is None or item.video_id.encode()
+        _check_message(item.message)
+
+
+def _check_clip(item: ShardClip) -> None:
+    """A clip is sound, and a run can take it or says why not."""
+    assert isinstance(item.video_id, str) and item.video_id.encode() and isinstance(item.audio, bytes)
+    start_s, end_s = item.start_s or 0.0, item.end_s
+    assert start_s >= 0 and (end_s is None or start_s < end_s)
+    try:
+        clips = shard_clips("a", item, "eval", None, _CLASSES)
+        shard_clips("a", item, "eval", SegmentTable([Segment("eval", item.video_id, 0.0, 1.0)]), _CLASSES)
+    except ClipError as error:
+        _check_message(str(error))
+        return
+    for clip in clips:
+        last_s = clip.start_s + 1 if clip.end_s is None else clip.end_s
+        _check_segment(Segment(clip.split, clip.video_id, clip.start_s, last_s, clip.labels))
+
+
+def _check_audio(data: bytes) -> None:
+    try:
+        with open_audio(io.BytesIO(data)) as stream:
+            assert MIN_RATE_HZ <= stream.rate_hz <= MAX_RATE_HZ and 1 <= stream.channels <= MAX_CHANNELS
+            assert stream.num_frames is None or stream.num_frames >= 0
+            num_samples = 0
+            for block in mono_blocks(stream):
+                assert block.ndim == 1 and block.dtype == np.float64
+                num_samples += len(block)
+                if num_samples > _MAX_SAMPLES:
+                    break
+    except ClipError as error:
+        _check_message(str(error))
+
+
+def _check_segment(segment: Segment) -> None:
+    """It can be keyed, has a place in the output, and a record that says of it what it is."""
+    assert segment.video_id and 0 <= segment.start_s < segment.end_s
+    assert list(segment.labels) == sorted(set(segment.labels)) and all(
+        0 <= label <= _INT32_MAX for label in segment.labels
+    )
+    assert 0 <= segment.key[2] < 2**63
+    _check_place(segment)
+    checked = check_record(encode_example(segment, np.zeros((1, 128), np.uint8)))
+    # Times that float64 alone tells apart are the same in a record, and so a fault of it.
+    assert checked.video_id == segment.video_id or np.float32(segment.start_s) >= np.float32(segment.end_s)
+
+
+def _check_place(segment: Segment) -> None:
+    for sharding in (Sharding(), Sharding(10)):
+        path = shard_path(segment.split, sharding.shard_name(segment.split, segment.video_id))
+        match = _SHARD_PATH.fullmatch(path)
+        assert match and match["split"] == check_split(segment.split) and len(path.encode()) < 200, path
+
+
+def _check_message(message: str) -> None:
+    """One line that can be written down."""
+    assert message.encode() and len(message.splitlines()) == 1, message
+
+
+def _with_tar_checksums(data: bytes) -> bytes:
+    """Sets the checksum of each block that says it is a header, which no mutation finds by itself."""
+    blocks = [data[start : start + 512] for start in range(0, len(data), 512)]
+    for number, block in enumerate(blocks):
+        if block[257:262] == b"ustar" and len(block) == 512:
+            checksum = sum(block[:148]) + sum(block[156:]) + 8 * ord(" ")
+            blocks[number] = block[:148] + b"%06o\0 " % checksum + block[156:]
+    return b"".join(blocks)
