@@ -1,0 +1,380 @@
+import contextlib
+import errno
+import gc
+import io
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from sounds import noise, write_bad_files
+
+from transforms.audio.isolation import IsolatedDecoder, PlainDecoder
+from transforms.errors import ClipError, Reason
+
+RATE_HZ = 16_000
+# libsndfile's blocks.
+BLOCK = 1 << 16
+CRASH, HANG, SLEEP, BUG, MEMORY, KILLED, POISON = range(101, 108)
+
+# What the process of the decoder imports before anything else. A block that begins with one of the numbers
+# makes libsndfile do the worst.
+SABOTAGE = f"""
+import ctypes, os, soundfile
+
+read = soundfile.SoundFile.read
+poisoned_by, poisoned = None, []
+
+def sabotaged(self, *args, **options):
+    global poisoned_by
+    block = read(self, *args, **options)
+    mark = round(block[0, 0] * 32768) if len(block) else 0
+    if mark == {POISON}:
+        poisoned_by = self
+    elif poisoned_by not in (None, self):
+        poisoned.append(self)
+    if mark == {CRASH} or len(poisoned) == 2:
+        ctypes.string_at(0)
+    elif mark == {HANG}:
+        while True:
+            pass
+    elif mark == {SLEEP}:
+        ctypes.PyDLL(None).sleep(60)  # in C, and nothing of Python can run meanwhile
+    elif mark == {BUG}:
+        raise KeyError("what is wrong")
+    elif mark == {MEMORY}:
+        bytearray(20 << 30)
+    elif mark == {KILLED}:
+        os.kill(os.getpid(), 9)
+    return block
+
+soundfile.SoundFile.read = sabotaged
+"""
+
+
+class Remote(io.RawIOBase):
+    """A file without a descriptor, as those of object stores; it fails where it is told to."""
+
+    def __init__(self, data: bytes, fails_at: int | None = None):
+        self._file = io.BytesIO(data)
+        self._fails_at = fails_at
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer) -> int:
+        if self._fails_at is not None and self._file.tell() + len(buffer) > self._fails_at:
+            raise LookupError("the bucket is gone")
+        return self._file.readinto(buffer)
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    with contextlib.closing(IsolatedDecoder()) as decoder:
+        yield decoder
+
+
+@pytest.fixture
+def sabotaged(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(SABOTAGE)
+    monkeypatch.syspath_prepend(tmp_path)
+    with contextlib.closing(IsolatedDecoder(limit_s=0.4)) as decoder:
+        yield decoder
+
+
+def encoded(samples, container: str = "WAV", rate_hz: int = RATE_HZ) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format=container)
+    return file.getvalue()
+
+
+def m4a(samples) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as output:
+        stream = output.add_stream("aac", rate=44_100, layout="stereo")
+        planes = np.ascontiguousarray(samples.T, np.float32)
+        frame = av.AudioFrame.from_ndarray(planes, "fltp", "stereo")
+        frame.sample_rate = 44_100
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def marked(mark: int) -> io.BytesIO:
+    """A WAV whose second block has the mark."""
+    samples = np.zeros(2 * BLOCK, np.int16)
+    samples[BLOCK] = mark
+    return io.BytesIO(encoded(samples))
+
+
+GOOD = marked(0)
+
+
+def read(decoder, file) -> list[np.ndarray]:
+    with decoder.open(file) as audio:
+        return list(audio.blocks)
+
+
+def error_of(decoder, file) -> tuple[Reason, str]:
+    with pytest.raises(ClipError) as caught:
+        read(decoder, file)
+    return caught.value.reason, str(caught.value)
+
+
+def pid_of(decoder: IsolatedDecoder) -> int:
+    assert decoder._child is not None
+    return decoder._child._process.pid
+
+
+@pytest.mark.parametrize("kind", ["plain", "memory", "remote"])
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "MP3", "M4A"])
+def test_every_bit_is_that_of_decoding_in_this_process(decoder, tmp_path, container, kind):
+    samples = noise(7.0, 44_100, 2)
+    data = m4a(samples) if container == "M4A" else encoded(samples, container, 44_100)
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with open(path, "rb") as plain:
+        file = {"plain": plain, "memory": io.BytesIO(data), "remote": io.BufferedReader(Remote(data))}[kind]
+        with PlainDecoder().open(io.BytesIO(data)) as expected, decoder.open(file) as audio:
+            assert (audio.rate_hz, audio.channels) == (expected.rate_hz, expected.channels) == (44_100, 2)
+            assert audio.num_frames == expected.num_frames
+            blocks = list(audio.blocks)
+            for block, own in zip(blocks, expected.blocks, strict=True):
+                assert block.tobytes() == own.tobytes()
+        assert len(blocks) > 1
+        assert decoder.duration_s(file) == PlainDecoder().duration_s(io.BytesIO(data))
+
+
+def test_bad_files_have_the_errors_of_decoding_in_this_process(decoder, tmp_path):
+    write_bad_files(tmp_path)
+    (tmp_path / "slow.wav").write_bytes(encoded(noise(0.1), rate_hz=3_999))
+    (tmp_path / "wide.wav").write_bytes(encoded(noise(0.1, channels=9)))
+    (tmp_path / "box.m4a").write_bytes(m4a(noise(2.0, 44_100, 2))[:2_000])
+    messages = []
+    for path in sorted(tmp_path.iterdir()):
+        with open(path, "rb") as file:
+            for measure in (lambda d, file: d.duration_s(file), read):
+                outcomes = []
+                for each in (decoder, PlainDecoder()):
+                    try:
+                        outcomes.append(str(measure(each, file)))
+                    except ClipError as error:
+                        outcomes.append((error.reason, str(error)))
+                        messages.append(str(error))
+                assert outcomes[0] == outcomes[1]
+    assert len(messages) == 2 * (2 + 2 + 1 + 2 + 2 + 2)
+
+
+def test_the_caller_can_read_the_file_meanwhile(decoder, tmp_path):
+    path = tmp_path / "x.wav"
+    path.write_bytes(encoded(noise(5.0)))
+    with open(path, "rb") as file:
+        read(decoder, file)
+        file.seek(0)
+        with decoder.open(file) as audio:
+            next(audio.blocks)
+            file.seek(0)
+            assert file.read() == path.read_bytes()
+            assert sum(map(len, audio.blocks)) == 5 * RATE_HZ - BLOCK
+
+
+@pytest.mark.parametrize("num_blocks", [0, 1, 3])
+@pytest.mark.parametrize("kind", [io.BytesIO, Remote])
+def test_a_stream_can_be_left_at_any_place(decoder, kind, num_blocks):
+    file = kind(encoded(noise(60.0)))
+    read(decoder, GOOD)
+    pid = pid_of(decoder)
+    with decoder.open(file) as audio:
+        for _ in range(num_blocks):
+            next(audio.blocks)
+    assert len(read(decoder, GOOD)) == 2
+    with contextlib.suppress(ZeroDivisionError), decoder.open(file):
+        raise ZeroDivisionError
+    assert len(read(decoder, GOOD)) == 2
+    assert pid_of(decoder) == pid
+
+
+def test_a_stream_that_is_left_late_does_no_harm_to_the_next(decoder):
+    old = decoder.open(io.BytesIO(encoded(noise(60.0))))
+    old_audio = old.__enter__()
+    next(old_audio.blocks)
+    with decoder.open(GOOD) as audio:
+        with pytest.raises(RuntimeError, match="left"):
+            next(old_audio.blocks)
+        next(audio.blocks)
+        old.__exit__(None, None, None)
+        assert len(list(audio.blocks)) == 1
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        (CRASH, "the decoder crashed (SIGSEGV), after 4.10 s"),
+        (KILLED, "the decoder crashed (SIGKILL), after 4.10 s"),
+        (HANG, "the decoder hangs: nothing for 0.4 s, after 4.10 s"),
+        (SLEEP, "the decoder hangs: nothing for 0.4 s, after 4.10 s"),
+    ],
+)
+def test_a_crash_or_a_hang_costs_the_clip_and_the_next_one_decodes(sabotaged, mark, message):
+    for _ in range(2):  # by a process that has read nothing else, and by one that has
+        with sabotaged.open(marked(mark)) as audio:
+            assert len(next(audio.blocks)) == BLOCK
+            with pytest.raises(ClipError) as caught:
+                next(audio.blocks)
+        assert (caught.value.reason, str(caught.value)) == (Reason.CRASHED, message)
+        np.testing.assert_array_equal(np.concatenate(read(sabotaged, GOOD)), np.zeros(2 * BLOCK))
+
+
+def test_a_crash_in_measuring_the_length_costs_the_clip(sabotaged):
+    flac = bytearray(encoded(np.full(BLOCK, CRASH, np.int16), "FLAC"))
+    flac[21] &= 0xF0
+    flac[22:26] = bytes(4)  # STREAMINFO without a length
+    with pytest.raises(ClipError, match=r"crashed \(SIGSEGV\), at the file's header"):
+        sabotaged.duration_s(io.BytesIO(flac))
+    assert sabotaged.duration_s(GOOD) == 2 * BLOCK / RATE_HZ
+
+
+def test_a_crash_that_an_earlier_file_prepared_costs_nothing(sabotaged):
+    read(sabotaged, io.BytesIO(encoded(np.full(10, POISON, np.int16))))
+    pid = pid_of(sabotaged)
+    file = io.BytesIO(encoded(noise(15.0)))
+    np.testing.assert_array_equal(
+        np.concatenate(read(sabotaged, file)), np.concatenate(read(PlainDecoder(), file))
+    )
+    assert pid_of(sabotaged) != pid
+
+
+def test_a_crash_in_what_was_decoded_ahead_and_is_not_wanted_costs_nothing(sabotaged):
+    with sabotaged.open(marked(CRASH)) as audio:
+        next(audio.blocks)
+    assert len(read(sabotaged, GOOD)) == 2
+
+
+def test_more_memory_than_a_decoder_may_have_is_the_clips_fault(sabotaged):
+    assert error_of(sabotaged, marked(MEMORY)) == (
+        Reason.CORRUPT,
+        "the decoder asks for more than 1024 MiB of memory",
+    )
+    assert len(read(sabotaged, GOOD)) == 2
+
+
+def test_a_bug_is_no_clips_fault_and_comes_with_its_traceback(sabotaged):
+    with pytest.raises(RuntimeError, match=r"(?s)decode\.py.*KeyError: 'what is wrong'"):
+        read(sabotaged, marked(BUG))
+    assert len(read(sabotaged, GOOD)) == 2
+
+
+def test_a_process_that_cannot_start_is_no_clips_fault(tmp_path, monkeypatch, capfd):
+    (tmp_path / "soundfile.py").write_text("raise ImportError('no libsndfile')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match="does not start"):
+        IsolatedDecoder().duration_s(GOOD)
+    assert "no libsndfile" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("fails_at", [0, 300_000])
+def test_the_files_own_errors_are_raised_as_they_are(decoder, fails_at):
+    data = encoded(noise(60.0))
+    with pytest.raises(LookupError, match="the bucket is gone"):
+        read(decoder, Remote(data, fails_at))
+    assert len(read(decoder, GOOD)) == 2
+    with pytest.raises(ValueError, match="closed"):
+        closed = io.BytesIO(data)
+        closed.close()
+        read(decoder, closed)
+    assert len(read(decoder, GOOD)) == 2
+
+
+def test_a_disks_errors_are_raised_as_they_are(decoder, tmp_path):
+    path = tmp_path / "x.wav"
+    path.write_bytes(GOOD.getvalue())
+    # A descriptor that cannot be read stands for a disk that cannot.
+    with open(os.open(path, os.O_WRONLY), "rb") as file, pytest.raises(OSError) as caught:
+        read(decoder, file)
+    assert caught.value.errno == errno.EBADF
+    assert len(read(decoder, GOOD)) == 2
+
+
+def test_close_leaves_no_process_and_no_descriptor(sabotaged):
+    before = len(os.listdir("/proc/self/fd"))
+    read(sabotaged, GOOD)
+    first = pid_of(sabotaged)
+    sabotaged.close()
+    error_of(sabotaged, marked(CRASH))
+    read(sabotaged, GOOD)
+    second = pid_of(sabotaged)
+    sabotaged.close()
+    sabotaged.close()  # as often as one likes
+    for pid in (first, second):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_forgotten_decoder_takes_its_process_along():
+    decoder = IsolatedDecoder()
+    read(decoder, GOOD)
+    pid = pid_of(decoder)
+    del decoder
+    gc.collect()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("mark", [0, HANG])
+def test_nothing_outlives_a_parent_that_is_killed(tmp_path, mark):
+    (tmp_path / "sitecustomize.py").write_text(SABOTAGE)
+    (tmp_path / "x.wav").write_bytes(marked(mark).getvalue())
+    program = f"""
+import os, signal, sys
+from transforms.audio.isolation import IsolatedDecoder
+with IsolatedDecoder(limit_s=0.5).open(open({str(tmp_path / "x.wav")!r}, "rb")) as audio:
+    next(audio.blocks)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    # The pipe of its output is the child's too: this returns when both are gone.
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        timeout=8,
+    )
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_ctrl_c_is_the_parents_to_handle(decoder):
+    with decoder.open(io.BytesIO(encoded(noise(60.0)))) as audio:
+        next(audio.blocks)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(pid_of(decoder), number)
+        assert sum(map(len, audio.blocks)) == 60 * RATE_HZ - BLOCK
+
+
+def test_a_decoder_travels_before_its_first_file_and_each_thread_has_one():
+    found = []
+
+    def work(data: bytes) -> None:
+        with contextlib.closing(pickle.loads(data)) as decoder:
+            for _ in range(5):
+                found.append(len(read(decoder, io.BytesIO(GOOD.getvalue()))))
+
+    threads = [threading.Thread(target=work, args=[pickle.dumps(IsolatedDecoder())]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [2] * 15
