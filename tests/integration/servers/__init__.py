@@ -1,0 +1,121 @@
+"""Servers of gs://, s3:// and hdfs:// for tests: started on free ports of this machine, and stopped."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HOST = "127.0.0.1"
+START_S = 120
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs, with a client of its own: what tests put and get does not go through Beam.
+
+    Attributes:
+      root: a bucket or folder that exists, as `s3://corpus`.
+      nowhere: a path in a bucket or folder that does not exist.
+      flags: Beam's options to reach it.
+      environment: variables to reach it by.
+      put: writes a file; takes its path below the root and its bytes.
+      get: all files below a folder; takes its path below the root, gives their paths below it and bytes.
+    """
+
+    root: str
+    nowhere: str
+    flags: Sequence[str]
+    environment: Mapping[str, str]
+    put: Callable[[str, bytes], None]
+    get: Callable[[str], dict[str, bytes]]
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on, all different."""
+    sockets = [socket.create_server((HOST, 0)) for _ in range(number)]
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    return ports
+
+
+def program(name: str, remedy: str) -> str:
+    """Path of a program that a server needs; RuntimeError with the remedy if there is none."""
+    path = shutil.which(name)
+    if path is None:
+        raise RuntimeError(f"no program {name!r} on PATH, which this test needs: {remedy}")
+    return path
+
+
+def cached(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder in the user's cache; the first time it is made, and appears whole or not at all."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "audioset-beam-tests"
+    folder = cache / name
+    if not folder.is_dir():
+        temporary = cache / f"{name}.{uuid.uuid4().hex}.tmp"
+        temporary.mkdir(parents=True)
+        try:
+            make(temporary)
+            if not folder.is_dir():
+                temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def call(command: Sequence[str], **environment: str) -> None:
+    """Runs a command to its end; RuntimeError with what it said if it fails."""
+    result = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **environment},
+    )
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit status {result.returncode}\n{result.stdout[-4000:]}")
+
+
+@contextmanager
+def running(command: Sequence[str], log: Path, answers: Callable[[], object]) -> Iterator[None]:
+    """Runs a server from when it answers to the end of the block.
+
+    Args:
+      command: that starts it.
+      log: file for what it says.
+      answers: a call that raises as long as the server is not ready.
+    """
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        _wait(process, command, log, answers)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(
+    process: subprocess.Popen, command: Sequence[str], log: Path, answers: Callable[[], object]
+) -> None:
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            answers()
+            return
+        except Exception as error:
+            if process.poll() is not None or time.monotonic() > end:
+                said = log.read_text(errors="replace")[-4000:]
+                raise RuntimeError(f"{' '.join(command)}: does not answer ({error})\n{said}") from error
+            time.sleep(0.2)

@@ -1,0 +1,90 @@
+"""hdfs:// from Hadoop itself: a NameNode and a DataNode, as its jars on Maven Central have them."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import hdfs
+
+from servers import HOST, Server, cached, call, free_ports, program, running
+
+_POM = Path(__file__).with_name("pom.xml")
+_FOLDER = "/corpus"
+_SERVERS = "org.apache.hadoop.hdfs.server"
+_LOGGING = """\
+log4j.rootLogger=WARN,console
+log4j.appender.console=org.apache.log4j.ConsoleAppender
+log4j.appender.console.layout=org.apache.log4j.SimpleLayout
+"""
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[Server]:
+    """Formats and runs it.
+
+    Args:
+      folder: for its configuration, data and logs.
+    """
+    java = program("java", "install a JDK, 11 or 17")
+    jars = cached(f"hadoop-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}", _copy_jars)
+    name_rpc, name_http, *data_ports = free_ports(5)
+    _configure(folder, name_rpc, name_http, data_ports)
+    # Hadoop's JAXB defines classes by a method that Java hides since 16.
+    jvm = [java, "-Xmx256m", "--add-opens=java.base/java.lang=ALL-UNNAMED", "-cp", f"{folder}:{jars}/*"]
+    name_node, data_node = f"{_SERVERS}.namenode.NameNode", f"{_SERVERS}.datanode.DataNode"
+    client = hdfs.InsecureClient(f"http://{HOST}:{name_http}", user="test")
+
+    def put(name: str, data: bytes) -> None:
+        client.write(f"{_FOLDER}/{name}", data=data, overwrite=True)
+
+    def get(name: str) -> dict[str, bytes]:
+        folder = f"{_FOLDER}/{name}"
+        if client.status(folder, strict=False) is None:
+            return {}
+        files = {}
+        for parent, _, names in client.walk(folder):
+            for path in (f"{parent}/{found}" for found in names):
+                with client.read(path) as reader:
+                    files[path.removeprefix(f"{folder}/")] = reader.read()
+        return files
+
+    call([*jvm, name_node, "-format", "-nonInteractive"])
+    with (
+        running([*jvm, name_node], folder / "name.log", lambda: client.status("/")),
+        running([*jvm, data_node], folder / "data.log", lambda: put("ready", b"ready")),
+    ):
+        flags = [f"--hdfs_host={HOST}", f"--hdfs_port={name_http}", "--hdfs_user=test"]
+        yield Server(f"hdfs:/{_FOLDER}", "hdfs://no-such-folder/audio", flags, {}, put, get)
+
+
+def _copy_jars(folder: Path) -> None:
+    mvn = program("mvn", "install Apache Maven, 3.6 or later")
+    call([mvn, "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"])
+
+
+def _configure(folder: Path, name_rpc: int, name_http: int, data_ports: list[int]) -> None:
+    data, data_http, data_ipc = data_ports
+    settings = {
+        "fs.defaultFS": f"hdfs://{HOST}:{name_rpc}",
+        "hadoop.tmp.dir": folder / "tmp",
+        "dfs.namenode.name.dir": f"file://{folder}/name",
+        "dfs.datanode.data.dir": f"file://{folder}/data",
+        "dfs.namenode.http-address": f"{HOST}:{name_http}",
+        "dfs.datanode.address": f"{HOST}:{data}",
+        "dfs.datanode.http.address": f"{HOST}:{data_http}",
+        "dfs.datanode.ipc.address": f"{HOST}:{data_ipc}",
+        "dfs.datanode.hostname": "localhost",
+        "dfs.replication": 1,
+        "dfs.permissions.enabled": "false",
+    }
+    properties = "".join(
+        f"<property><name>{name}</name><value>{escape(str(value))}</value></property>"
+        for name, value in settings.items()
+    )
+    for name in ("core-site.xml", "hdfs-site.xml"):
+        (folder / name).write_text(f"<configuration>{properties}</configuration>")
+    (folder / "log4j.properties").write_text(_LOGGING)
+    for name in ("hdfs", "datanode"):  # of the web pages, which the jars leave out and the servers look for
+        (folder / "webapps" / name).mkdir(parents=True)

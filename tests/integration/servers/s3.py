@@ -1,0 +1,53 @@
+"""s3:// from moto, a fake of Amazon's services."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+
+from servers import HOST, Server, free_ports, running
+
+_BUCKET = "corpus"
+_REGION = "us-east-1"
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[Server]:
+    """Runs it with one bucket.
+
+    Args:
+      folder: for its log; its objects are in memory.
+    """
+    (port,) = free_ports(1)
+    url = f"http://{HOST}:{port}"
+    client = boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name=_REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+    def put(name: str, data: bytes) -> None:
+        client.put_object(Bucket=_BUCKET, Key=name, Body=data)
+
+    def get(name: str) -> dict[str, bytes]:
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=_BUCKET, Prefix=f"{name}/")
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        objects = {key: client.get_object(Bucket=_BUCKET, Key=key)["Body"].read() for key in keys}
+        return {key.removeprefix(f"{name}/"): data for key, data in objects.items()}
+
+    command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
+    with running(command, folder / "s3.log", client.list_buckets):
+        client.create_bucket(Bucket=_BUCKET)
+        flags = [
+            f"--s3_endpoint_url={url}",
+            f"--s3_region_name={_REGION}",
+            "--s3_access_key_id=test",
+            "--s3_secret_access_key=test",
+        ]
+        yield Server(f"s3://{_BUCKET}", "s3://no-such-bucket/audio", flags, {}, put, get)

@@ -1,0 +1,179 @@
+"""Inputs and outputs on s3://, gs:// and hdfs://, of servers on this machine."""
+
+import json
+from pathlib import Path
+
+import pytest
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+from servers import Server, gcs, hdfs, s3
+from sounds import write_noise
+from test_main_job import TRIAL, command, run_pipeline
+
+from pipeline.make_shards import run as make_shards
+from transforms.files import new_file, put_file
+
+pytestmark = pytest.mark.integration
+
+FILES = {"a0": "wav", "b1": "flac", "c2": "ogg", "d3": "mp3", "e4": "aiff"}
+DEEPER = {"j9": "wav"}
+IN_SHARDS = {"tar": {"f5": "wav", "g6": "ogg"}, "parquet": {"h7": "flac", "i8": "mp3"}}
+UNMATCHED = "e4"
+SPEECH = "/m/09x0r"
+# Flags and variables of servers where nobody listens.
+NOBODY: dict[str, tuple[list[str], dict[str, str]]] = {
+    "s3": (["--s3_endpoint_url=http://127.0.0.1:9", "--s3_access_key_id=a", "--s3_secret_access_key=b"], {}),
+    "hdfs": (["--hdfs_host=127.0.0.1", "--hdfs_port=9", "--hdfs_user=test"], {}),
+}
+# S3 and Beam cut an upload into parts of 5 MiB.
+MORE_THAN_A_PART = (5 << 20) + 1
+# The files of a run that are the same wherever its inputs and outputs are.
+LISTS = ("_run/rejected.jsonl", "_run/unmatched.jsonl")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """Audio files, one of them bad and one that no segment names, a tar and a Parquet shard, and CSVs."""
+    folder = tmp_path_factory.mktemp("corpus")
+    _write_clips(folder / "audio", FILES)
+    _write_clips(folder / "audio" / "deep" / "er", DEEPER)
+    (folder / "audio" / "bad.wav").write_text("no audio\n" * 100)
+    ids = [*FILES, *DEEPER, "bad"]
+    for kind, clips in IN_SHARDS.items():
+        unpacked = tmp_path_factory.mktemp(kind)
+        _write_clips(unpacked, clips)
+        flags = [f"--input={unpacked}/*", f"--output={folder}/{kind}", f"--format={kind}"]
+        assert make_shards([*flags, "--runner=FnApiRunner"]) == 0
+        ids += clips
+    rows = [f'{video_id}, 0.000, 1.000, "{SPEECH}"\n' for video_id in ids if video_id != UNMATCHED]
+    (folder / "eval_segments.csv").write_text("".join(rows))
+    (folder / "labels.csv").write_text(f'index,mid,display_name\n0,{SPEECH},"Speech"\n')
+    return folder
+
+
+def _write_clips(folder: Path, clips: dict[str, str]) -> None:
+    for video_id, suffix in clips.items():
+        seed = int(video_id[1])
+        write_noise(folder / f"{video_id}.{suffix}", 1.0 + 0.3 * seed, 44_100, seed)
+
+
+def _inputs(root: str | Path) -> list[str]:
+    return [
+        f"--input={root}/audio/**",
+        f"--input={root}/tar/*.tar",
+        f"--input={root}/parquet/*.parquet",
+        f"--segments={root}/eval_segments.csv",
+        f"--class_labels={root}/labels.csv",
+        *TRIAL,
+    ]
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def _same(found: dict[str, bytes], root: str, expected: dict[str, bytes], expected_root: str) -> None:
+    """Asserts that two runs wrote the same shards, lists and accounts, but for where the inputs were."""
+    assert {n: d for n, d in found.items() if n.endswith(".tfrecord")} == {
+        n: d for n, d in expected.items() if n.endswith(".tfrecord")
+    }
+    for name in LISTS:
+        assert found[name].decode().replace(root, expected_root) == expected[name].decode()
+    account, expected_account = (
+        json.loads(files["_run/manifest.json"])["account"] for files in (found, expected)
+    )
+    assert account == expected_account
+    assert found.keys() == expected.keys()
+
+
+@pytest.fixture(scope="module")
+def expected(corpus, tmp_path_factory) -> dict[str, bytes]:
+    """What a run on local files writes."""
+    output = tmp_path_factory.mktemp("local") / "out"
+    result = run_pipeline(*_inputs(corpus), f"--output={output}")
+    assert result.returncode == 0, result.stderr
+    assert "clips read 10 = written 9 + rejected 1" in result.stdout
+    return _files(output)
+
+
+@pytest.fixture(scope="module", params=[s3, gcs, hdfs], ids=["s3", "gs", "hdfs"])
+def server(request, corpus, tmp_path_factory):
+    with request.param.serve(tmp_path_factory.mktemp("server")) as server:
+        for name, data in _files(corpus).items():
+            server.put(name, data)
+        yield server
+
+
+def test_inputs_are_read(server: Server, corpus, expected, tmp_path):
+    result = run_pipeline(
+        *_inputs(server.root), f"--output={tmp_path}/out", *server.flags, **server.environment
+    )
+    assert result.returncode == 0, result.stderr
+    _same(_files(tmp_path / "out"), server.root, expected, str(corpus))
+
+
+def test_features_are_written(server: Server, corpus, expected):
+    result = run_pipeline(
+        *_inputs(corpus), f"--output={server.root}/out", *server.flags, **server.environment
+    )
+    assert result.returncode == 0, result.stderr
+    _same(server.get("out"), str(corpus), expected, str(corpus))
+
+
+def test_features_are_verified(server: Server, expected):
+    for name, data in expected.items():
+        server.put(f"features/{name}", data)
+        if name.endswith(".tfrecord"):
+            server.put(f"cut/{name}", data[:-7])
+    for folder, status, said in (("features", 0, "is good"), ("cut", 1, "truncated")):
+        arguments = [f"{server.root}/{folder}", "--strict", *server.flags]
+        result = command("-m", "pipeline.verify", *arguments, **server.environment)
+        assert result.returncode == status and said in result.stdout, result.stdout + result.stderr
+
+
+@pytest.fixture
+def reachable(server: Server, monkeypatch):
+    """Beam's filesystems reach the server from this process."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    FileSystems.set_options(PipelineOptions(list(server.flags)))
+    yield
+    FileSystems.set_options(PipelineOptions([]))
+
+
+def test_a_file_is_whole_or_not_there(server: Server, reachable):
+    """Of any size, none too, in place of an older one, and not if its writer breaks off."""
+    for size in (0, 3, MORE_THAN_A_PART, 0):
+        put_file(f"{server.root}/files/a", bytes(size))
+        assert server.get("files") == {"a": bytes(size)}
+    for size in (0, MORE_THAN_A_PART):
+        with pytest.raises(ZeroDivisionError), new_file(f"{server.root}/broken/b") as file:
+            file.write(bytes(size))
+            raise ZeroDivisionError
+        assert server.get("broken") == {}
+
+
+def test_what_is_not_there_is_one_line_and_exit_2(server: Server, tmp_path):
+    output, audio = f"--output={tmp_path}/out", f"--input={server.root}/audio/*.wav"
+    labels = f"--class_labels={server.root}/labels.csv"
+    wrong = [
+        [output, f"--input={server.nowhere}/*.wav"],
+        [output, audio, labels, f"--segments=eval={server.nowhere}/eval_segments.csv"],
+    ]
+    if not server.root.startswith("hdfs:"):  # which makes the folder
+        wrong.append([audio, f"--output={server.nowhere}"])
+    for flags in wrong:
+        _is_one_line(server.nowhere, *flags, *server.flags, **server.environment)
+
+
+@pytest.mark.parametrize("scheme", NOBODY)
+def test_a_server_that_does_not_answer_is_one_line_and_exit_2(scheme, tmp_path):
+    flags, environment = NOBODY[scheme]
+    pattern = f"{scheme}://corpus/audio/*.wav"
+    _is_one_line(pattern, f"--input={pattern}", f"--output={tmp_path}/out", *flags, **environment)
+
+
+def _is_one_line(cause: str, *flags: str, **environment: str) -> None:
+    result = run_pipeline(*flags, *TRIAL, **environment)
+    assert result.returncode == 2, result.stderr
+    assert len(result.stderr.splitlines()) == 1 and cause in result.stderr, result.stderr
