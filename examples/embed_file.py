@@ -23,8 +23,8 @@ from transforms.audio.front_end import waveform_examples
 from transforms.audioset.example import encode_example
 from transforms.audioset.names import stem
 from transforms.audioset.segments import Segment
-from transforms.audioset.tfrecord import frame_records
 from transforms.errors import ClipError, SettingError
+from transforms.tfrecord import frame_records
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import Embedder
 from transforms.vggish.params import SAMPLE_RATE_HZ

@@ -11,21 +11,23 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline.assets import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset, sha256_of
 from pipeline.graph import FeatureJob, run_path
 from pipeline.options import NO_PCA, QUANTIZED, Options
-from transforms.audioset.layout import SHARD_SUFFIX, Sharding, check_split, colliding_ids, parse_sharding
+from transforms.audioset.layout import Sharding, check_split, colliding_ids, parse_sharding
 from transforms.audioset.names import compile_id_pattern, video_id_of
 from transforms.audioset.segments import split_of
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
-from transforms.files import FILE_ERRORS, folds_case, match_files, open_file, put_file
+from transforms.files import FILE_ERRORS, check_reachable, folds_case, match_files, open_file, put_file
 from transforms.read_clips import AUDIO, AUTO, ClipSettings, ReadClips
 from transforms.read_segments import ClassLabelFile, SegmentFiles
+from transforms.rejects import KeepRejected, RejectFiles
 from transforms.shards.items import parse_columns
 from transforms.shards.sniff import shard_format
 from transforms.vggish.checkpoint import RANDOM, check_weights
 from transforms.vggish.params import Framing
 from transforms.vggish.postprocess import PcaParams, read_pca_params
 from transforms.write_features import WriteFeatures
+from transforms.written_clips import WrittenClips
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,20 @@ class Config:
     Attributes:
       options: as asked.
       weights, pca_params, class_labels: the assets that the run uses; None of those that it does not.
-      job: the steps.
+      framing: window and hop of an example.
+      sharding: which shard a clip goes to.
+      clips: how inputs become clips.
+      pca: PCA before quantization; None leaves it out.
     """
 
     options: Options
     weights: AssetFile
     pca_params: AssetFile | None
     class_labels: AssetFile | None
-    job: FeatureJob
+    framing: Framing
+    sharding: Sharding
+    clips: ClipSettings
+    pca: PcaParams | None
 
 
 def check(options: Options) -> Config:
@@ -75,6 +83,8 @@ def check(options: Options) -> Config:
     framing = _framing(options.example_hop_seconds)
     if not 1 <= options.batch_size <= 4096:
         raise SettingError(f"--batch_size={options.batch_size}: give 1 to 4096 examples")
+    if not 0 <= options.max_reject_fraction <= 1:
+        raise SettingError(f"--max_reject_fraction={options.max_reject_fraction}: give 0 to 1")
     check_split(options.split)
     if options.segment_seconds is not None and not framing.min_s <= options.segment_seconds < math.inf:
         raise SettingError(
@@ -82,7 +92,8 @@ def check(options: Options) -> Config:
         )
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
     check_input(options.input)
-    check_output(options.output, FileSystems.join("*", f"*{SHARD_SUFFIX}"))
+    rejects = _find_rejects(options.input_rejects) if options.input_rejects else None
+    check_output(options.output)
     sharding = parse_sharding(options.sharding)
     columns = parse_columns(options.columns)
     segments, class_labels = find_segments(options)
@@ -93,25 +104,35 @@ def check(options: Options) -> Config:
     if options.postprocess == QUANTIZED:
         pca, pca_params = find_pca_params(options.pca_params, options.assets_dir)
     weights = find_weights(options.weights, options.assets_dir)
-    job = FeatureJob(
-        read=ReadClips(
-            options.input,
-            ClipSettings(
-                options.split,
-                options.input_format,
-                columns,
-                segments,
-                ClassLabelFile(class_labels.path) if class_labels else None,
-                id_pattern,
-            ),
-        ),
-        extract=ExtractExamples(framing, options.segment_seconds),
-        embed=EmbedExamples(VggishModelHandler(weights.path, options.batch_size)),
-        quantize=options.postprocess == QUANTIZED,
-        pca=pca,
-        write=WriteFeatures(options.output, sharding),
+    label_file = ClassLabelFile(class_labels.path) if class_labels else None
+    clips = ClipSettings(
+        options.split, options.input_format, columns, segments, label_file, id_pattern, rejects
     )
-    return Config(options, weights, pca_params, class_labels, job)
+    return Config(options, weights, pca_params, class_labels, framing, sharding, clips, pca)
+
+
+def make_job(config: Config, add: bool, earlier_rejects: Sequence[str]) -> FeatureJob:
+    """The steps of a run.
+
+    Args:
+      config: of the run.
+      add: whether the output has features already, made with the same settings.
+      earlier_rejects: lists of clips that earlier runs rejected.
+    """
+    options, clips = config.options, config.clips
+    return FeatureJob(
+        read=ReadClips(options.input, clips),
+        extract=ExtractExamples(
+            config.framing,
+            options.segment_seconds,
+            WrittenClips(options.output, config.sharding) if add else None,
+        ),
+        embed=EmbedExamples(VggishModelHandler(config.weights.path, options.batch_size)),
+        quantize=options.postprocess == QUANTIZED,
+        pca=config.pca,
+        write=WriteFeatures(options.output, config.sharding, add),
+        keep=KeepRejected(earlier_rejects, clips.rejects),
+    )
 
 
 class SegmentOptions(Protocol):
@@ -195,6 +216,16 @@ def _has_shards(options: Options) -> bool:
     return any(shard_format(path, b"") != AUDIO for path in paths)
 
 
+def _find_rejects(patterns: Sequence[str]) -> RejectFiles:
+    check_input(patterns, "input_rejects")
+    rejects = RejectFiles.of([path for pattern in patterns for path in match_files(pattern)])
+    if not rejects.index().files:
+        raise SettingError(
+            f"--input_rejects={' '.join(patterns)}: no clip was rejected; there is nothing to do"
+        )
+    return rejects
+
+
 def _check_prefixes(
     options: Options, segments: SegmentFiles | None, id_pattern: re.Pattern[str] | None
 ) -> None:
@@ -226,16 +257,18 @@ def _framing(hop_s: float) -> Framing:
         raise SettingError(f"--example_hop_seconds: {error}") from error
 
 
-def check_input(patterns: Sequence[str]) -> None:
-    """Raises SettingError if a glob matches no file."""
+def check_input(patterns: Sequence[str], option: str = "input") -> None:
+    """Raises SettingError if a glob of an option matches no file."""
     for pattern in patterns:
         try:
+            check_reachable(pattern)
             if match_files(pattern):
                 continue
         except (*FILE_ERRORS, ValueError) as error:
-            raise SettingError(f"--input={pattern}: cannot be listed ({error}); check the path") from error
+            raise SettingError(f"--{option}={pattern}: cannot be listed ({error}); check the path") from error
         raise SettingError(
-            f"--input={pattern}: matches no file; give a glob, as FOLDER/*.wav, or FOLDER/** for all below it"
+            f"--{option}={pattern}: matches no file; give a glob, as FOLDER/*.wav, "
+            "or FOLDER/** for all below it"
         )
 
 
@@ -243,6 +276,7 @@ def check_output(output: str, *shards: str) -> None:
     """Raises SettingError if a folder cannot be made and written, or holds files that match `shards`."""
     probe = run_path(output, "probe")
     try:
+        check_reachable(output)
         put_file(probe, b"can be written\n")
         FileSystems.delete([probe])
         found = [path for pattern in shards for path in match_files(FileSystems.join(output, pattern))]

@@ -2,31 +2,64 @@
 
 import logging
 import os
+import re
 import sys
 import tempfile
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from transforms.errors import SettingError
+from transforms.errors import OutOfMemoryError, OutputError, SettingError
 
+# What stops a run in the middle, and how it stands in the traceback that a runner gives.
+_STOPPED: tuple[type[Exception], ...] = (OutputError, OutOfMemoryError)
+_NAMES = "|".join(kind.__name__ for kind in _STOPPED)
+_STOPPED_TEXT = re.compile(
+    rf"^transforms\.errors\.({_NAMES}): (.*?)(?: \[while running .*\])?$", re.MULTILINE
+)
 # Beam says so wherever PyTorch is not installed, and nothing follows from it.
 _NO_NEWS = "Resource module is not available"
 
 
 def run_command(name: str, command: Callable[[], int]) -> int:
-    """Runs a command; a SettingError becomes one line on the error stream and exit status 2.
+    """Runs a command; an error of the project's own becomes one line on the error stream.
+
+    The exit status is then 2 for a mistake in the command, and 1 for what stopped it later.
 
     Args:
       name: the command's, as `pipeline.run`.
       command: what to run; returns the exit status.
     """
-    logging.getLogger().addFilter(_is_news)
+    logging.basicConfig()
+    for handler in logging.getLogger().handlers:  # a logger's own filter sees nothing of its children's
+        handler.addFilter(_is_news)
+    logging.getLogger("apache_beam.utils.retry").addFilter(_without_traceback)
     try:
         return command()
-    except SettingError as error:
+    except (SettingError, OutputError, OutOfMemoryError) as error:
         line = " ".join(str(error).split())
         print(f"{name}: error: {line}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, SettingError) else 1
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Raises what stopped a worker as it was raised there; runners give no more than its text.
+
+    Raises:
+      OutputError, OutOfMemoryError: a worker raised it.
+    """
+    try:
+        yield
+    except Exception as error:
+        # In this process it is still what it was, with Beam's words behind it; from another it is text.
+        text = "".join(traceback.format_exception_only(error)) if isinstance(error, _STOPPED) else str(error)
+        found = _STOPPED_TEXT.findall(text)
+        if not found:
+            raise
+        name, message = found[-1]
+        raise next(kind for kind in _STOPPED if kind.__name__ == name)(message) from error
 
 
 def import_tensorflow_quietly() -> None:
@@ -60,4 +93,13 @@ def import_tensorflow_quietly() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(_NO_NEWS)
+    message = record.getMessage()
+    if record.exc_info and isinstance(record.exc_info[1], _STOPPED):
+        return False  # `own_errors` says it in a line
+    return not message.startswith(_NO_NEWS) and not _STOPPED_TEXT.search(message)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Shortens what Beam says before each further try."""
+    record.msg, record.args = " ".join(record.getMessage().partition("Traceback for above")[0].split()), ()
+    return True

@@ -5,26 +5,33 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
+from transforms.account import (
+    WriteAccount,
+    WriteJsonLines,
+    already_there,
+    expected,
+    rejected,
+    rejected_earlier,
+    unmatched,
+    written,
+)
 from transforms.embed_examples import EmbedExamples
 from transforms.extract_examples import ExtractExamples
 from transforms.read_clips import ReadClips
+from transforms.rejects import KeepRejected
 from transforms.vggish.postprocess import PcaParams, postprocess
-from transforms.write_account import (
-    WriteCounts,
-    WriteJsonLines,
-    count_read,
-    count_rejected,
-    count_unmatched,
-    count_written,
-)
 from transforms.write_features import WriteFeatures
 
 # The run's own folder beside the splits; no split can be called so.
 RUN_FOLDER = "_run"
-REJECTED_FILE = "rejected.jsonl"
-UNMATCHED_FILE = "unmatched.jsonl"
-COUNTS_FILE = "counts.json"
+# Lists of JSON lines, each in one or more files.
+REJECTED_LIST = "rejected"
+UNMATCHED_LIST = "unmatched"
+# What the launcher reads when the pipeline has ended, and deletes.
+WRITTEN_LIST = "written"
+ACCOUNT_FILE = "account.json"
 MANIFEST_FILE = "manifest.json"
+SHARDS_FILE = "shards.jsonl"
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class FeatureJob:
       read, extract, embed, write: as their classes say.
       quantize: whether records hold the release's bytes, or raw float32 embeddings.
       pca: PCA before quantization; None leaves it out.
+      keep: of clips rejected by earlier runs, those that this run says nothing of.
     """
 
     read: ReadClips
@@ -43,6 +51,7 @@ class FeatureJob:
     quantize: bool
     pca: PcaParams | None
     write: WriteFeatures
+    keep: KeepRejected
 
 
 def run_path(output: str, name: str) -> str:
@@ -57,26 +66,38 @@ def build_graph(pipeline: beam.Pipeline, job: FeatureJob) -> None:
     # inputs.clips: Clip
     extracted = inputs.clips | "ExtractExamples" >> job.extract
     # extracted.examples: (Piece, float32[n, 96, 64])
-    frames = extracted.examples | "EmbedExamples" >> job.embed
+    embedded = extracted.examples | "EmbedExamples" >> job.embed
+    frames = embedded.embeddings
     # (Piece, float32[n, 128])
     if job.quantize:
         frames |= "Quantize" >> beam.MapTuple(lambda piece, e: (piece, postprocess(e, job.pca)))
         # (Piece, uint8[n, 128])
     features = frames | "WriteFeatures" >> job.write
-    # features.written: (split, records), one a shard
+    # features.written: Key, one a record; features.shards: ShardFile
+    features.shards | "WriteShardList" >> WriteJsonLines(run_path(output, WRITTEN_LIST))
 
-    rejected = (inputs.rejected, extracted.rejected, features.rejected) | "Rejected" >> beam.Flatten()
+    faulty = (
+        inputs.rejected,
+        extracted.rejected,
+        embedded.rejected,
+        features.rejected,
+    ) | "Rejected" >> beam.Flatten()
     # RejectedClip
-    rejected | "WriteRejected" >> WriteJsonLines(run_path(output, REJECTED_FILE))
-    inputs.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(output, UNMATCHED_FILE))
+    earlier = inputs.files | "KeepRejected" >> job.keep
+    listed = (faulty, earlier) | "AllRejected" >> beam.Flatten()
+    listed | "WriteRejected" >> WriteJsonLines(run_path(output, REJECTED_LIST))
+    inputs.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(output, UNMATCHED_LIST))
 
-    counts = (
-        extracted.begun | "CountClips" >> beam.Map(count_read),
-        inputs.rejected | "CountFaults" >> beam.Map(count_read),
-        rejected | "CountRejected" >> beam.Map(count_rejected),
-        inputs.unmatched | "CountUnmatched" >> beam.Map(count_unmatched),
-        features.written | "CountWritten" >> beam.MapTuple(count_written),
+    events = (
+        inputs.clips | "ExpectClips" >> beam.Map(lambda clip: expected(clip.key)),
+        inputs.rejected | "ExpectFaults" >> beam.Map(lambda clip: expected(clip.key)),
+        extracted.further | "ExpectFurther" >> beam.Map(expected),
+        extracted.already_there | "CountAlreadyThere" >> beam.Map(already_there),
+        features.written | "CountWritten" >> beam.Map(written),
+        faulty | "CountRejected" >> beam.Map(rejected),
+        earlier | "CountEarlier" >> beam.Map(rejected_earlier),
+        inputs.unmatched | "CountUnmatched" >> beam.Map(unmatched),
     )
-    # ((split, outcome), n)
-    all_counts = counts | "Counts" >> beam.Flatten()
-    all_counts | "WriteCounts" >> WriteCounts(run_path(output, COUNTS_FILE))
+    # (Key, outcome)
+    all_events = events | "Events" >> beam.Flatten()
+    all_events | "WriteAccount" >> WriteAccount(run_path(output, ACCOUNT_FILE))

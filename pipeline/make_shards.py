@@ -16,46 +16,54 @@ path: the first that can be decoded is the record, from the shards as from the f
 """
 
 import argparse
-import dataclasses
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.assets import ASSETS_DIR_VARIABLE
 from pipeline.config import check_input, check_output, find_segments
-from pipeline.console import run_command
-from pipeline.graph import COUNTS_FILE, MANIFEST_FILE, REJECTED_FILE, RUN_FOLDER, UNMATCHED_FILE, run_path
-from pipeline.manifest import Account, package_versions
-from pipeline.options import OneLineParser, make_pipeline
-from transforms.audioset.layout import check_split
-from transforms.audioset.names import compile_id_pattern
-from transforms.errors import SettingError
-from transforms.files import open_file, put_file
-from transforms.shards.write import WRITERS
-from transforms.write_account import (
+from pipeline.console import own_errors, run_command
+from pipeline.graph import (
+    ACCOUNT_FILE,
+    MANIFEST_FILE,
+    REJECTED_LIST,
+    RUN_FOLDER,
+    UNMATCHED_LIST,
+    run_path,
+)
+from pipeline.manifest import Account, package_versions, without_secrets
+from pipeline.options import OneLineParser, check_flags, make_pipeline
+from transforms.account import (
+    EXPECTED,
     FILE_WITHOUT_SEGMENT,
-    READ,
     REJECTED,
     WRITTEN,
-    WriteCounts,
+    Event,
+    WriteAccount,
     WriteJsonLines,
-    count_rejected,
-    count_unmatched,
-    count_written,
+    expected,
+    unmatched,
+    written,
 )
-from transforms.write_shards import PackSettings, WriteShards
+from transforms.audioset.layout import check_split
+from transforms.audioset.names import compile_id_pattern
+from transforms.clips import Key
+from transforms.errors import SettingError
+from transforms.files import open_file, put_output
+from transforms.shards.write import WRITERS
+from transforms.write_shards import Packed, PackSettings, WriteShards
 
 # Exit statuses beside 0; 2 is a mistake in the command.
 LOST_FILES = 3
 
-# Outcomes beside those of an account of clips. Files have no split that is known before they are packed.
-_NO_SPLIT = ""
+# A shard says how many files it holds and not which, so that all are one entry of the account.
+_FILES: Key = ("", "", 0)
+# Outcomes beside those of an account of clips.
 _SHARDS = "shards"
 _JOINED_AGAIN = "joined_again"
 
@@ -89,47 +97,45 @@ def run(argv: Sequence[str]) -> int:
     options, beam_flags = _parse_options(argv)
     pipeline = make_pipeline(beam_flags)
     job = _check(options)
-    with pipeline:
+    with own_errors(), pipeline:
         _build_graph(pipeline, job)
 
-    counts_path = run_path(job.output, COUNTS_FILE)
-    with open_file(counts_path) as file:
-        account = Account.from_rows(json.load(file))
-    put_file(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
-    FileSystems.delete([counts_path])
+    account_path = run_path(job.output, ACCOUNT_FILE)
+    with open_file(account_path) as file:
+        account = Account.from_json(json.load(file))
+    put_output(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
+    FileSystems.delete([account_path])
     print("\n".join(_lines(job, account)))
     return 0 if account.closes else LOST_FILES
 
 
 def _build_graph(pipeline: beam.Pipeline, job: WriteShards) -> None:
     shards = pipeline | "PackFiles" >> job
-    shards.rejected | "WriteRejected" >> WriteJsonLines(run_path(job.output, REJECTED_FILE))
-    shards.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(job.output, UNMATCHED_FILE))
-    counts = (
-        shards.files | "CountFiles" >> beam.Map(lambda _: ((_NO_SPLIT, READ), 1)),
-        # Whatever split a rejected file would have had.
-        shards.rejected
-        | "CountRejected"
-        >> beam.Map(lambda clip: count_rejected(dataclasses.replace(clip, split=_NO_SPLIT))),
-        shards.unmatched | "CountUnmatched" >> beam.Map(count_unmatched),
-        shards.packed | "CountPacked" >> beam.Map(lambda packed: count_written(_NO_SPLIT, packed.clips)),
-        shards.packed | "CountShards" >> beam.Map(lambda _: ((_NO_SPLIT, _SHARDS), 1)),
-        shards.packed
-        | "CountJoinedAgain" >> beam.Map(lambda packed: ((_NO_SPLIT, _JOINED_AGAIN), packed.joined_again)),
+    shards.rejected | "WriteRejected" >> WriteJsonLines(run_path(job.output, REJECTED_LIST))
+    shards.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(job.output, UNMATCHED_LIST))
+    events = (
+        shards.files | "ExpectFiles" >> beam.Map(lambda _: expected(_FILES)),
+        shards.rejected | "CountRejected" >> beam.Map(lambda clip: (_FILES, REJECTED + clip.reason.value)),
+        shards.unmatched | "CountUnmatched" >> beam.Map(unmatched),
+        shards.packed | "CountPacked" >> beam.FlatMap(_packed_events),
     )
-    # ((split, outcome), n)
-    all_counts = counts | "Counts" >> beam.Flatten()
-    all_counts | "WriteCounts" >> WriteCounts(run_path(job.output, COUNTS_FILE))
+    # (Key, outcome)
+    all_events = events | "Events" >> beam.Flatten()
+    all_events | "WriteAccount" >> WriteAccount(run_path(job.output, ACCOUNT_FILE))
+
+
+def _packed_events(packed: Packed) -> Iterator[Event]:
+    yield _FILES, _SHARDS
+    yield from [written(_FILES)] * packed.clips
+    yield from [(_FILES, _JOINED_AGAIN)] * packed.joined_again
 
 
 def _lines(job: WriteShards, account: Account) -> list[str]:
     """What was packed, for a person."""
     packed, rejected = account.total(WRITTEN), account.total(REJECTED)
-    lines = [f"files read {account.total(READ)} = packed {packed} + rejected {rejected}"]
-    if account.reasons:
-        lines.append(
-            "rejected by reason: " + ", ".join(f"{r} {n}" for r, n in sorted(account.reasons.items()))
-        )
+    lines = [f"files read {account.total(EXPECTED)} = packed {packed} + rejected {rejected}"]
+    if account.reasons():
+        lines.append("rejected by reason: " + ", ".join(f"{r} {n}" for r, n in account.reasons().items()))
     if account.total(FILE_WITHOUT_SEGMENT):
         what = "no segment names" if job.settings.segments else "--id_pattern does not match"
         lines.append(f"files that {what}, not packed: {account.total(FILE_WITHOUT_SEGMENT)}")
@@ -147,14 +153,14 @@ def _lines(job: WriteShards, account: Account) -> list[str]:
 
 def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: Account) -> str:
     manifest = {
-        "options": {**vars(options), "beam_flags": list(beam_flags)},
+        "options": {**vars(options), "beam_flags": without_secrets(beam_flags)},
         "versions": package_versions(),
         "account": {
-            "read": account.total(READ),
+            "read": account.total(EXPECTED),
             "packed": account.total(WRITTEN),
             "packed_without_times": account.total(_JOINED_AGAIN),
             "rejected": account.total(REJECTED),
-            "rejected_by_reason": dict(sorted(account.reasons.items())),
+            "rejected_by_reason": account.reasons(),
             "not_packed": account.total(FILE_WITHOUT_SEGMENT),
             "shards": account.total(_SHARDS),
             "closes": account.closes,
@@ -163,15 +169,7 @@ def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: A
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
 
 
-def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Reads the command line: own options, checked for their form, and Beam's as flags."""
-    parser = OneLineParser(
-        prog="python -m pipeline.make_shards",
-        description="Packs audio files, as they are, into shards that pipeline.run reads.",
-        epilog="Beam's options work too: --runner, --direct_num_workers, --temp_location and all others. "
-        "Give pipeline.run the same --segments, if any, for the shards.",
-        allow_abbrev=False,
-    )
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         metavar="GLOB",
@@ -216,14 +214,20 @@ def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         help="folder looked in first for the released class labels; also the environment variable "
         f"{ASSETS_DIR_VARIABLE} (default: the user cache)",
     )
+
+
+def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Reads the command line: own options, checked for their form, and Beam's as flags."""
+    parser = OneLineParser(
+        prog="python -m pipeline.make_shards",
+        description="Packs audio files, as they are, into shards that pipeline.run reads.",
+        epilog="Beam's options work too: --runner, --direct_num_workers, --temp_location and all others. "
+        "Give pipeline.run the same --segments, if any, for the shards.",
+        allow_abbrev=False,
+    )
+    _add_options(parser)
     options, beam_flags = parser.parse_known_args(argv)
-    beams_own = OneLineParser(allow_abbrev=False, add_help=False)
-    for group in PipelineOptions.__subclasses__():
-        group._add_argparse_args(beams_own)  # the hook that Beam documents for its subclasses
-    # Beam drops what it does not know with a warning, and a mistyped option would go unseen.
-    _, unknown = beams_own.parse_known_args(beam_flags)
-    if unknown:
-        raise SettingError(f"unknown option {unknown[0].split('=')[0]}; see --help")
+    check_flags(argv, _add_options)
     for name in ("input", "output", "format"):
         if not getattr(options, name):
             raise SettingError(f"--{name} is required; see --help")

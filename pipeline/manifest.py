@@ -4,20 +4,29 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import keras
+
 from pipeline.config import Config
-from transforms.write_account import (
+from pipeline.folder import FeatureFolder, Settings
+from transforms.account import (
+    ALREADY_THERE,
+    EXPECTED,
     FILE_WITHOUT_SEGMENT,
-    READ,
     REJECTED,
+    REJECTED_EARLIER,
     SEGMENT_WITHOUT_FILE,
     WRITTEN,
 )
+from transforms.clips import sha256_of
 
 DISTRIBUTION = "audioset-beam"
+_LOST_SHOWN = 10
+_SECRET = re.compile(r"(.*(?:secret|token|password|access_key).*?)=.*", re.IGNORECASE | re.DOTALL)
 # Those whose version can change a feature.
 PACKAGES = (
     DISTRIBUTION,
@@ -34,17 +43,22 @@ PACKAGES = (
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """Clips read, written and rejected.
+    """Clips expected, written, rejected and already there.
 
     Attributes:
-      counts: (split, outcome) -> number, with the outcomes of `transforms.write_account`.
+      counts: (split, outcome) -> number, with the outcomes of `transforms.account`.
+      lost: (split, id, start in ms, inputs without an outcome) of clips that have not as many outcomes as
+        inputs, at most `transforms.account.MAX_LOST`.
     """
 
     counts: Counter[tuple[str, str]]
+    lost: tuple[tuple[str, str, int, int], ...] = ()
 
     @classmethod
-    def from_rows(cls, rows: Iterable[tuple[str, str, int]]) -> "Account":
-        return cls(Counter({(split, outcome): n for split, outcome, n in rows}))
+    def from_json(cls, account: dict[str, Any]) -> "Account":
+        """Reads what `transforms.account.WriteAccount` wrote."""
+        counts = Counter({(split, outcome): n for split, outcome, n in account["counts"]})
+        return cls(counts, tuple((split, name, ms, n) for split, name, ms, n in account["lost"]))
 
     def total(self, outcome: str, split: str | None = None) -> int:
         """Number with an outcome (a prefix: "rejected:" is any reason), of one split or of all."""
@@ -52,66 +66,112 @@ class Account:
 
     @property
     def splits(self) -> list[str]:
-        return sorted({split for split, outcome in self.counts if outcome in (READ, WRITTEN)})
+        return sorted({split for split, outcome in self.counts if outcome in (EXPECTED, WRITTEN)})
 
-    @property
-    def reasons(self) -> Counter[str]:
-        """Reason of rejection -> number."""
+    def reasons(self, split: str | None = None) -> dict[str, int]:
+        """Reason of rejection -> number, of one split or of all."""
         reasons: Counter[str] = Counter()
-        for (_, outcome), n in self.counts.items():
-            if outcome.startswith(REJECTED):
+        for (s, outcome), n in self.counts.items():
+            if outcome.startswith(REJECTED) and split in (None, s):
                 reasons[outcome.removeprefix(REJECTED)] += n
-        return reasons
+        return dict(sorted(reasons.items()))
 
     @property
     def closes(self) -> bool:
-        """Whether in every split clips read = written + rejected."""
-        return all(
-            self.total(READ, s) == self.total(WRITTEN, s) + self.total(REJECTED, s)
-            for s in {split for split, _ in self.counts}
-        )
+        """Whether every clip that an input gave was written, rejected, or already there, once."""
+        return not self.lost
+
+    @property
+    def reject_fraction(self) -> float:
+        """Share of the expected clips that were rejected; 0 of none."""
+        return self.total(REJECTED) / max(1, self.total(EXPECTED))
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "read": {s: self.total(READ, s) for s in self.splits},
+            "expected": {s: self.total(EXPECTED, s) for s in self.splits},
             "written": {s: self.total(WRITTEN, s) for s in self.splits},
             "rejected": {s: self.total(REJECTED, s) for s in self.splits},
-            "rejected_by_reason": dict(sorted(self.reasons.items())),
+            "already_there": {s: self.total(ALREADY_THERE, s) for s in self.splits},
+            "rejected_by_reason": {s: self.reasons(s) for s in self.splits},
+            "rejected_earlier": self.total(REJECTED_EARLIER),
             "files_without_segment": self.total(FILE_WITHOUT_SEGMENT),
             "segments_without_file": self.total(SEGMENT_WITHOUT_FILE),
             "closes": self.closes,
+            "lost": [list(clip) for clip in self.lost],
         }
 
     def lines(self) -> list[str]:
         """The account for a person: a sum, then a line a split where there are several."""
-        lines = [self._line("clips read", None)]
+        lines = [self._line("clips expected", None)]
         if len(self.splits) > 1:
             lines += [self._line(f"  {split}", split) for split in self.splits]
-        if self.reasons:
-            lines.append(
-                "rejected by reason: " + ", ".join(f"{r} {n}" for r, n in sorted(self.reasons.items()))
-            )
+        for split in self.splits:
+            if reasons := self.reasons(split):
+                of = f" of {split}" if len(self.splits) > 1 else ""
+                lines.append(f"rejected{of} by reason: " + ", ".join(f"{r} {n}" for r, n in reasons.items()))
         for kind, text in (
+            (REJECTED_EARLIER, "rejected by earlier runs, and not among these inputs"),
             (FILE_WITHOUT_SEGMENT, "files that no segment names"),
             (SEGMENT_WITHOUT_FILE, "segments with no file"),
         ):
             if self.total(kind):
                 lines.append(f"{text}: {self.total(kind)}")
         if not self.closes:
-            lines.append("THE ACCOUNT DOES NOT CLOSE: clips were lost; please report this")
+            shown = ", ".join(
+                f"{split}/{name} at {ms / 1000} s" for split, name, ms, _ in self.lost[:_LOST_SHOWN]
+            )
+            more = " and more, listed in the manifest" if len(self.lost) > _LOST_SHOWN else ""
+            lines.append(f"THE ACCOUNT DOES NOT CLOSE for {shown}{more}; run again, and please report this")
         return lines
 
     def _line(self, name: str, split: str | None) -> str:
-        read, written, rejected = (self.total(o, split) for o in (READ, WRITTEN, REJECTED))
-        return f"{name} {read} = written {written} + rejected {rejected}"
+        n = {o: self.total(o, split) for o in (EXPECTED, WRITTEN, REJECTED, ALREADY_THERE)}
+        return (
+            f"{name} {n[EXPECTED]} = written {n[WRITTEN]} + rejected {n[REJECTED]} "
+            f"+ already there {n[ALREADY_THERE]}"
+        )
 
 
-def make_manifest(config: Config, account: Account, started: str, finished: str) -> str:
-    """The manifest's JSON text; times in ISO 8601."""
+def settings_of(config: Config) -> Settings:
+    """What features in one folder must have in common: all that a byte of them, or its place, depends on."""
+    weights, pca, options = config.weights, config.pca_params, config.options
+    return {
+        "weights": weights.sha256 or weights.path,
+        "pca_params": pca and pca.sha256,
+        "postprocess": options.postprocess,
+        "example_hop_seconds": options.example_hop_seconds,
+        "segment_seconds": options.segment_seconds,
+        "sharding": options.sharding,
+        "backend": keras.backend.backend(),
+    }
+
+
+def make_manifest(
+    config: Config,
+    before: FeatureFolder,
+    started: str,
+    finished: str | None = None,
+    account: Account | None = None,
+    clips: Counter[str] | None = None,
+) -> str:
+    """The manifest's JSON text, at the start of a run and at its end.
+
+    Args:
+      config: of the run.
+      before: the folder as the run found it.
+      started, finished: times in ISO 8601; None if the run is still at work.
+      account, clips: of the run and of the folder after it, by split.
+    """
+    settings = settings_of(config)
     manifest = {
         "started": started,
         "finished": finished,
-        "options": dataclasses.asdict(config.options),
+        "settings": settings,
+        "settings_sha256": sha256_of(json.dumps(settings, sort_keys=True).encode()),
+        "options": {
+            **dataclasses.asdict(config.options),
+            "beam_flags": without_secrets(config.options.beam_flags),
+        },
         "assets": {
             name: dataclasses.asdict(asset) if asset else None
             for name, asset in (
@@ -121,9 +181,16 @@ def make_manifest(config: Config, account: Account, started: str, finished: str)
             )
         },
         "versions": package_versions(),
-        "account": account.to_json(),
+        "account": account and account.to_json(),
+        "clips": clips and dict(sorted(clips.items())),
+        "history": before.history,
     }
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+
+
+def without_secrets(flags: Iterable[str]) -> list[str]:
+    """Beam's flags as a manifest may show them: without keys to somebody's buckets."""
+    return [_SECRET.sub(r"\1=(secret)", flag) for flag in flags]
 
 
 def package_versions() -> dict[str, str]:

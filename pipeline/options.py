@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import apache_beam as beam
@@ -20,15 +20,20 @@ from transforms.shards.items import FIELDS
 QUANTIZED, RAW = "quantized", "raw"
 NO_PCA = "none"
 
+AddOptions = Callable[[argparse.ArgumentParser], None]
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The command as given: own options by name, as `--help` describes them, and Beam's as flags."""
 
     input: tuple[str, ...]
+    input_rejects: tuple[str, ...]
     input_format: str
     columns: str
     output: str
+    overwrite: bool
+    max_reject_fraction: float
     sharding: str
     segment_seconds: float | None
     segments: tuple[str, ...]
@@ -91,7 +96,14 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
         action="extend",
         nargs="+",
         help="audio files or shards, on any filesystem that Beam knows; ** goes into folders; repeatable "
-        "(required)",
+        "(this or --input_rejects is required)",
+    )
+    corpus.add_argument(
+        "--input_rejects",
+        metavar="GLOB",
+        action="extend",
+        nargs="+",
+        help="lists of rejected clips, as DIR/_run/rejected-*.jsonl: try just those again",
     )
     corpus.add_argument(
         "--input_format",
@@ -105,7 +117,22 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
         default="",
         help=f"names of the fields in shards; fields: {', '.join(FIELDS)} (default: these)",
     )
-    corpus.add_argument("--output", metavar="DIR", help="folder or gs:// path for the features (required)")
+    corpus.add_argument(
+        "--output",
+        metavar="DIR",
+        help="folder or gs:// path for the features; clips that are "
+        "there, made with the same settings, are not computed again (required)",
+    )
+    corpus.add_argument(
+        "--overwrite", action="store_true", help="delete the features that are there, and start anew"
+    )
+    corpus.add_argument(
+        "--max_reject_fraction",
+        metavar="X",
+        type=float,
+        default=0.05,
+        help="exit with status 4 if more of the clips than this are rejected (default: %(default)s)",
+    )
     corpus.add_argument(
         "--sharding",
         metavar="RULE",
@@ -182,13 +209,15 @@ def parse_options(argv: Sequence[str]) -> Options:
     _add_own_options(own)
     config, _ = own.parse_known_args(argv)
     flags = [*_config_flags(config.config, argv), *argv]
-    _check_flags(flags)
+    check_flags(flags, _add_own_options)
     values, beam_flags = own.parse_known_args(flags)
-    for name in ("input", "output"):
-        if not getattr(values, name):
-            raise SettingError(f"--{name} is required; see --help")
+    if not values.output:
+        raise SettingError("--output is required; see --help")
+    if bool(values.input) == bool(values.input_rejects):
+        raise SettingError("give --input or --input_rejects, one of the two; see --help")
     del values.config
-    values.input = tuple(values.input)
+    values.input = tuple(values.input or ())
+    values.input_rejects = tuple(values.input_rejects or ())
     values.segments = tuple(values.segments or ())
     return Options(**vars(values), beam_flags=tuple(beam_flags))
 
@@ -208,17 +237,27 @@ def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
         raise SettingError(f"Beam refuses its options: {error}") from error
 
 
-def _all_options() -> OneLineParser:
+def _all_options(add_own: AddOptions) -> OneLineParser:
     parser = OneLineParser(allow_abbrev=False, add_help=False)
-    _add_own_options(parser)
+    add_own(parser)
     for group in PipelineOptions.__subclasses__():
         group._add_argparse_args(parser)  # the hook that Beam documents for its subclasses
     return parser
 
 
-def _check_flags(flags: Sequence[str]) -> None:
-    """Beam drops what it does not know with a warning, and a mistyped option would go unseen."""
-    parser = _all_options()
+def check_flags(flags: Sequence[str], add_own: AddOptions) -> None:
+    """Checks that each flag is a command's own or Beam's.
+
+    Beam drops what it does not know with a warning, and a mistyped option would go unseen.
+
+    Args:
+      flags: the command line.
+      add_own: adds the command's options to a parser.
+
+    Raises:
+      SettingError: one is neither.
+    """
+    parser = _all_options(add_own)
     _, unknown = parser.parse_known_args(flags)
     if unknown:
         name, dashes = unknown[0].split("=")[0], "--"
@@ -235,7 +274,7 @@ def _config_flags(path: str | None, argv: Sequence[str]) -> list[str]:
     """The YAML file's options as flags, without those that the command line gives."""
     if path is None:
         return []
-    parser = _all_options()
+    parser = _all_options(_add_own_options)
     given = {flag.split("=")[0].removeprefix("--") for flag in argv if flag.startswith("--")}
     flags = []
     for key, value in _read_yaml(path).items():

@@ -22,6 +22,7 @@ from transforms.audioset.layout import shard_path
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.extract_examples import ExtractExamples
 from transforms.read_clips import ClipSettings, ReadClips
+from transforms.rejects import KeepRejected
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import Embedder
 from transforms.vggish.params import EMBEDDING_SIZE, SAMPLE_RATE_HZ
@@ -113,6 +114,7 @@ def _codes_by_pipeline(weights: str, pca: PcaParams | None) -> NDArray:
             quantize=True,
             pca=pca,
             write=WriteFeatures(folder),
+            keep=KeepRejected([]),
         )
         with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
             build_graph(pipeline, job)

@@ -43,3 +43,24 @@ def embedder(random_weights):
     from transforms.vggish.model import Embedder
 
     return Embedder(random_weights, batch_size=8)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_runs():
+    """Runs in this process share loaded models, which takes two seconds each, and settle their locks at once."""
+    from pipeline import lock
+    from transforms.embed_examples import VggishModelHandler
+
+    load = VggishModelHandler.load_model
+    models = {}
+
+    def load_once(handler):
+        key = handler._weights, handler._batch_size
+        if key not in models:
+            models[key] = load(handler)
+        return models[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VggishModelHandler, "load_model", load_once)
+        patch.setattr(lock, "_SETTLE_S", 0.01)
+        yield

@@ -1,9 +1,13 @@
+from collections import ChainMap
+
 import apache_beam as beam
 import numpy as np
-from apache_beam.testing.util import assert_that
+from apache_beam.testing.util import assert_that, equal_to
 
 from transforms.clips import Piece
-from transforms.embed_examples import EmbedExamples, VggishModelHandler
+from transforms.embed_examples import EmbedExamples, VggishModelHandler, embed_pieces
+from transforms.errors import ClipError
+from transforms.vggish.model import Embedder
 
 
 def test_pieces_come_back_whole_with_the_embeddings_of_the_model_alone(embedder):
@@ -25,7 +29,48 @@ def test_pieces_come_back_whole_with_the_embeddings_of_the_model_alone(embedder)
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         handler = VggishModelHandler("random:0", 8)
         embedded = pipeline | beam.Create(list(pieces.items())) | EmbedExamples(handler)
-        assert_that(embedded, check)
+        assert_that(embedded.embeddings, check, label="embeddings")
+        assert_that(embedded.rejected, equal_to([]), label="rejected")
+
+
+def piece(name: str, index: int = 0) -> Piece:
+    return Piece(f"{name}.wav", None, "train", name, 0.0, index, None)
+
+
+def test_a_clip_on_which_the_model_fails_costs_only_itself(embedder):
+    good = np.random.default_rng(0).uniform(-4, 4, (3, 96, 64)).astype(np.float32)
+    wrong = good[:, :50]  # no examples of VGGish's shape
+    elements = [
+        (piece("good"), good),
+        (piece("wrong", 0), good),
+        (piece("wrong", 1), wrong),
+        (piece("wrong", 2), wrong),
+        (piece("fine"), good[:1]),
+    ]
+    expected = {"good": embedder.embed(good), "fine": embedder.embed(good[:1])}
+    expected["wrong"] = expected["good"]
+
+    def check(found):
+        names = sorted((piece.video_id, piece.index) for piece, _ in found)
+        assert names == [("fine", 0), ("good", 0), ("wrong", 0)]
+        for piece, embeddings in found:
+            np.testing.assert_array_equal(embeddings, expected[piece.video_id])
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        embedded = pipeline | beam.Create(elements) | EmbedExamples(VggishModelHandler("random:0", 8))
+        assert_that(embedded.embeddings, check, label="embeddings")
+        rejected = embedded.rejected | beam.Map(lambda r: (r.video_id, r.stage, r.reason.value))
+        # Once, whatever the number of its pieces that failed.
+        assert_that(rejected, equal_to([("wrong", "embed_examples", "not_embedded")]), label="rejected")
+
+
+def test_embeddings_that_are_not_finite_are_a_failure(random_weights):
+    scope = "vggish/fc2/weights"
+    model = Embedder(ChainMap({scope: random_weights[scope] * np.float32(1e30)}, random_weights), 8)
+    good = np.random.default_rng(0).uniform(-4, 4, (3, 96, 64)).astype(np.float32)
+    outcomes = list(embed_pieces(model, [(piece("loud"), good * np.float32(1e10)), (piece("good"), good)]))
+    assert isinstance(outcomes[0][1], ClipError) and "NaN or infinite" in str(outcomes[0][1])
+    assert outcomes[1][1].shape == (3, 128)
 
 
 def test_batches_are_counted_in_examples():

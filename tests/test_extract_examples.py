@@ -1,3 +1,4 @@
+import hashlib
 import io
 
 import apache_beam as beam
@@ -131,8 +132,7 @@ def test_the_end_of_a_recording_that_fills_no_frame_is_no_clip(tmp_path):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         clips = pipeline | beam.Create([Clip("train", "x", str(path))])
         extracted = clips | ExtractExamples(segment_s=2.0)
-        begun = extracted.begun | beam.Map(lambda clip: clip.start_s)
-        assert_that(begun, equal_to([0.0, 2.0]), label="begun")
+        assert_that(extracted.further, equal_to([("train", "x", 2_000)]), label="further")
         assert_that(extracted.rejected, equal_to([]), label="rejected")
 
 
@@ -141,6 +141,7 @@ def test_bad_files_are_rejected_and_the_good_go_on(tmp_path):
     good = write_noise(tmp_path / "good.wav", 1.0)
     (tmp_path / "folder.wav").mkdir()
     clips = [Clip("train", path.stem, str(path)) for path in tmp_path.iterdir()]
+    file_of = {path.stem: path.name for path in tmp_path.iterdir()}
     clips.append(Clip("train", "gone", str(tmp_path / "gone.wav")))
     clips.append(Clip("train", "shard", "s.tar", 512, audio=good.read_bytes()))
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
@@ -151,5 +152,31 @@ def test_bad_files_are_rejected_and_the_good_go_on(tmp_path):
         rejected = extracted.rejected | beam.Map(lambda r: (r.video_id, r.reason.value))
         expected = {**reasons, "folder": "unreadable", "gone": "unreadable"}
         assert_that(rejected, equal_to(list(expected.items())), label="rejected")
-        begun = extracted.begun | beam.Map(lambda clip: (clip.video_id, clip.audio))
-        assert_that(begun, equal_to([(clip.video_id, None) for clip in clips]), label="begun")
+        hashes = extracted.rejected | "Hashes" >> beam.Map(lambda r: (r.video_id, r.sha256))
+        expected = {
+            name: hashlib.sha256((tmp_path / file_of[name]).read_bytes()).hexdigest() for name in reasons
+        }
+        expected = {**expected, "folder": None, "gone": None}
+        assert_that(hashes, equal_to(list(expected.items())), label="hashes")
+
+
+def test_of_a_recording_that_breaks_off_only_the_rest_is_rejected(tmp_path):
+    flac = write_noise(tmp_path / "x.flac", 10.0)
+    data = flac.read_bytes()
+    flac.write_bytes(data[: round(0.55 * len(data))])
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        clips = pipeline | beam.Create(
+            [Clip("train", "x", str(flac)), Clip("train", "y", "s.tar", 5, audio=data[:-999])]
+        )
+        extracted = clips | ExtractExamples(segment_s=2.0)
+        starts = extracted.examples | beam.MapTuple(lambda piece, _: (piece.video_id, piece.start_s))
+        whole = [("x", 0.0), ("x", 2.0), *[("y", start_s) for start_s in (0.0, 2.0, 4.0, 6.0)]]
+        assert_that(starts, equal_to(whole), label="whole")
+        rejected = extracted.rejected | beam.Map(lambda r: (r.video_id, r.start_s, r.reason.value, r.sha256))
+        hashes = [hashlib.sha256(part).hexdigest() for part in (flac.read_bytes(), data[:-999])]
+        expected = [("x", 4.0, "corrupt", hashes[0]), ("y", 8.0, "corrupt", hashes[1])]
+        assert_that(rejected, equal_to(expected), label="rejected")
+        further = [("train", "x", ms) for ms in (2_000, 4_000)] + [
+            ("train", "y", ms) for ms in (2_000, 4_000, 6_000, 8_000)
+        ]
+        assert_that(extracted.further, equal_to(further), label="further")

@@ -11,7 +11,7 @@ import yaml
 from pipeline.options import parse_options
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
-from transforms.audioset.tfrecord import frame_records
+from transforms.tfrecord import frame_records
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

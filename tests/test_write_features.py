@@ -10,7 +10,7 @@ from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
 from transforms.clips import Piece
 from transforms.errors import Reason
-from transforms.write_features import WriteFeatures, assemble_records
+from transforms.write_features import WriteFeatures, assemble_clips
 
 SEGMENTS = [
     Segment("train", "abc", 0.0, 2.0),
@@ -100,7 +100,7 @@ def test_of_duplicates_the_file_that_sorts_first_is_the_record():
         *pieces_of(segment, file="a.wav"),
         *pieces_of(segment, file="c.wav"),
     ]
-    records, rejected = assemble_records(pieces)
+    records, rejected = assemble_clips(pieces)
     assert len(records) == 1
     assert [(r.file, r.reason, r.video_id) for r in rejected] == [
         ("b.wav", Reason.DUPLICATE, "abc"),
@@ -110,9 +110,9 @@ def test_of_duplicates_the_file_that_sorts_first_is_the_record():
 
 def test_a_clip_that_was_rejected_on_the_way_is_left_out():
     begun, whole = pieces_of(SEGMENTS[0], file="a.wav")[:1], pieces_of(SEGMENTS[1])
-    records, rejected = assemble_records([*begun, *whole])
-    assert [decode_example(record, "train")[0] for record in records] == [SEGMENTS[1]]
+    records, rejected = assemble_clips([*begun, *whole])
+    assert [decode_example(clip.record, "train")[0] for clip in records] == [SEGMENTS[1]]
     assert rejected == []
     # Nor does it stand in the way of a sound one for the same record.
-    records, rejected = assemble_records([*begun, *pieces_of(SEGMENTS[0], file="b.wav")])
+    records, rejected = assemble_clips([*begun, *pieces_of(SEGMENTS[0], file="b.wav")])
     assert len(records) == 1 and rejected == []

@@ -1,10 +1,13 @@
 """The values that travel between the stages."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from transforms.audioset.segments import Segment, milliseconds
 from transforms.errors import ClipError, Reason
+from transforms.files import sha256_of_file
 
 Key = tuple[str, str, int]  # split, video id, start in milliseconds
 
@@ -47,6 +50,7 @@ class Piece:
       split, video_id, start_s: of the clip.
       index: pieces of the clip before this one.
       segment: of the clip, in its last piece alone, since before that its end may not be known.
+      sha256: of the audio of a shard's clip, in its last piece alone; a file can be read again for it.
     """
 
     file: str
@@ -56,6 +60,12 @@ class Piece:
     start_s: float
     index: int
     segment: Segment | None
+    sha256: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """As the clip's."""
+        return self.split, self.video_id, milliseconds(self.start_s)
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ class RejectedClip:
       stage: the stage that rejected it, a verb.
       reason: why, from a short list.
       message: what was wrong, for a person.
+      sha256: of the clip's encoded audio, in hex; None where damage hides it or it cannot be read.
     """
 
     split: str
@@ -77,6 +88,12 @@ class RejectedClip:
     stage: str
     reason: Reason
     message: str
+    sha256: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """As the clip's; where its id is hidden, of the file."""
+        return self.split, self.video_id or self.file, milliseconds(self.start_s)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -88,14 +105,58 @@ class RejectedClip:
             "stage": self.stage,
             "reason": self.reason.value,
             "message": self.message,
+            "sha256": self.sha256,
         }
+
+    @classmethod
+    def from_json(cls, line: str) -> "RejectedClip":
+        """The inverse of a line of `to_json`.
+
+        Raises:
+          ValueError: it is no such line.
+        """
+        try:
+            row = json.loads(line)
+            return cls(
+                row["split"],
+                row["id"],
+                row["start_s"],
+                row["file"],
+                row["offset"],
+                row["stage"],
+                Reason(row["reason"]),
+                row["message"],
+                row["sha256"],
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no rejected clip ({error!r})") from error
 
 
 def reject(clip: Clip | Piece, stage: str, error: ClipError) -> RejectedClip:
-    """The rejection of a clip by an error of its own."""
+    """The rejection of a clip by an error of its own, with the hash of its encoded audio where it can be had.
+
+    An audio file is read for it, from front to back.
+    """
+    sha256 = clip.sha256 if isinstance(clip, Piece) else None
+    if isinstance(clip, Clip) and clip.audio is not None:
+        sha256 = sha256_of(clip.audio)
+    if sha256 is None and clip.offset is None:
+        sha256 = sha256_of_file(clip.file)
     return RejectedClip(
-        clip.split, clip.video_id, clip.start_s, clip.file, clip.offset, stage, error.reason, str(error)
+        clip.split,
+        clip.video_id,
+        clip.start_s,
+        clip.file,
+        clip.offset,
+        stage,
+        error.reason,
+        str(error),
+        sha256,
     )
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
 """Log-mel examples to embeddings, with one model a worker process."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.typehints.decorators import no_annotations
 
-from transforms.clips import Piece
+from transforms.clips import Key, Piece, RejectedClip, reject
+from transforms.errors import ClipError, OutOfMemoryError, Reason
 from transforms.vggish.checkpoint import read_weights
 
 if TYPE_CHECKING:
@@ -17,13 +20,50 @@ if TYPE_CHECKING:
 # Beam compares type hints, and knows arrays by np.ndarray alone.
 Examples = tuple[Piece, np.ndarray]  # float32[n, 96, 64]
 Embeddings = tuple[Piece, np.ndarray]  # float32[n, 128]
+Outcome = tuple[Piece, np.ndarray | ClipError]
+Source = tuple[Key, str, int | None]  # clip, file, offset
+Failure = tuple[Piece, str]  # and what went wrong
+
+STAGE = "embed_examples"
+
+_FAILED = "failed"
+_SHOWN_ERROR = 300
 
 # Pieces stay whole, so a Beam batch seldom is a multiple of the network's; with eight of those in
 # each, padding the last one costs under a sixteenth on the average.
 _MODEL_BATCHES = 8
 
 
-class VggishModelHandler(ModelHandler[Examples, Embeddings, "Embedder"]):
+def embed_pieces(model: "Embedder", batch: Sequence[Examples]) -> Iterator[Outcome]:
+    """Embeds pieces together; where that fails one by one, so that only the culprit fails.
+
+    Yields:
+      For each piece its embeddings, or why it has none: the model raised an error on it alone, or gave NaN
+      or infinite values.
+
+    Raises:
+      OutOfMemoryError: not even one example fits: no piece's fault.
+    """
+    try:
+        embeddings = model.embed_clips([examples for _, examples in batch])
+    except OutOfMemoryError:
+        raise
+    except Exception as error:
+        if len(batch) > 1:
+            for element in batch:
+                yield from embed_pieces(model, [element])
+            return
+        cause = " ".join(str(error).split())
+        yield batch[0][0], ClipError(Reason.NOT_EMBEDDED, f"the model failed: {cause[:_SHOWN_ERROR]}")
+        return
+    for (piece, _), embedded in zip(batch, embeddings, strict=True):
+        if np.isfinite(embedded).all():
+            yield piece, embedded
+        else:
+            yield piece, ClipError(Reason.NOT_EMBEDDED, "the model gave NaN or infinite embeddings")
+
+
+class VggishModelHandler(ModelHandler[Examples, Outcome, "Embedder"]):
     """Loads VGGish and embeds batches of whole pieces.
 
     Args:
@@ -46,10 +86,9 @@ class VggishModelHandler(ModelHandler[Examples, Embeddings, "Embedder"]):
         batch: Sequence[Examples],
         model: "Embedder",
         inference_args: dict[str, Any] | None = None,
-    ) -> Iterable[Embeddings]:
-        pieces, examples = zip(*batch, strict=True)
+    ) -> Iterable[Outcome]:
         # A list, since Beam counts no failure inside a generator.
-        return list(zip(pieces, model.embed_clips(examples), strict=True))
+        return list(embed_pieces(model, batch))
 
     def get_num_bytes(self, batch: Sequence[Examples]) -> int:
         return sum(examples.nbytes for _, examples in batch)  # Beam's own would pickle the batch
@@ -66,6 +105,13 @@ def _num_examples(element: Examples) -> int:
     return len(element[1])
 
 
+class EmbeddedExamples(NamedTuple):
+    """What `EmbedExamples` returns: PCollections of (Piece, float32[n, 128]) and of RejectedClip."""
+
+    embeddings: beam.PCollection[Embeddings]
+    rejected: beam.PCollection[RejectedClip]
+
+
 @dataclass
 class EmbedExamples(beam.PTransform):
     """(Piece, float32[n, 96, 64]) -> (Piece, float32[n, 128]).
@@ -79,5 +125,34 @@ class EmbedExamples(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def expand(self, examples: beam.PCollection[Examples]) -> beam.PCollection[Embeddings]:
-        return examples | RunInference(self.handler)
+    @no_annotations  # Beam knows no hint for several outputs
+    def expand(self, examples: beam.PCollection[Examples]) -> EmbeddedExamples:
+        outcomes = (
+            examples
+            | "RunInference" >> RunInference(self.handler)
+            # (Piece, float32[n, 128] or ClipError)
+            | "SplitOutcomes" >> beam.ParDo(_split_outcome).with_outputs(_FAILED, main="embeddings")
+        )
+        rejected = (
+            outcomes[_FAILED]
+            # A long recording may fail in several pieces, and is rejected once.
+            | "GroupByClip" >> beam.GroupByKey()
+            | "Reject" >> beam.MapTuple(lambda _, failed: _reject_once(failed))
+        )
+        return EmbeddedExamples(outcomes.embeddings, rejected)
+
+
+def _split_outcome(
+    outcome: Outcome,
+) -> Iterator[Embeddings | TaggedOutput[Literal["failed"], tuple[Source, Failure]]]:
+    piece, result = outcome
+    if isinstance(result, ClipError):
+        source = (piece.key, piece.file, piece.offset)
+        yield TaggedOutput(_FAILED, (source, (piece, str(result))))
+    else:
+        yield piece, result
+
+
+def _reject_once(failed: Iterable[Failure]) -> RejectedClip:
+    piece, message = min(failed, key=lambda failure: failure[0].index)
+    return reject(piece, STAGE, ClipError(Reason.NOT_EMBEDDED, message))

@@ -2,6 +2,8 @@
 
 import io
 import itertools
+import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal, NamedTuple
@@ -11,14 +13,15 @@ import numpy as np
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
-from transforms.audio.decode import Cutter, mono_blocks, open_audio
-from transforms.audio.decode import duration_s as audio_duration_s
+from transforms.audio.decode import Cutter
 from transforms.audio.front_end import waveform_examples
+from transforms.audio.isolation import Decoder, IsolatedDecoder, PlainDecoder
 from transforms.audioset.segments import Segment
-from transforms.clips import Clip, Piece, RejectedClip, reject
+from transforms.clips import Clip, Key, Piece, RejectedClip, reject, sha256_of
 from transforms.errors import ClipError, Reason
 from transforms.files import FILE_ERRORS, open_file
 from transforms.vggish.params import Framing
+from transforms.written_clips import WrittenClips
 
 STAGE = "extract_examples"
 # A file that is longer or shorter than its segment by no more than this was cut to it.
@@ -27,27 +30,33 @@ CUT_TOLERANCE_S = 0.5
 PIECE_EXAMPLES = 256
 
 _REJECTED = "rejected"
-_BEGUN = "begun"
+_FURTHER = "further"
+_ALREADY_THERE = "already_there"
+_PLAIN = PlainDecoder()
 
 Examples = tuple[Piece, np.ndarray]  # float32[n, 96, 64]
 
 
 class ExtractedExamples(NamedTuple):
-    """What `ExtractExamples` returns: PCollections of (Piece, float32[n, 96, 64]), RejectedClip and, for
-    each clip that came to either end, Clip without its audio."""
+    """What `ExtractExamples` returns: PCollections of (Piece, float32[n, 96, 64]), of RejectedClip, and of
+    Key: of each clip after the first that a recording was cut into, and of each that has its record."""
 
     examples: beam.PCollection[Examples]
     rejected: beam.PCollection[RejectedClip]
-    begun: beam.PCollection[Clip]
+    further: beam.PCollection[Key]
+    already_there: beam.PCollection[Key]
 
 
-def clip_spans(file: BinaryIO, clip: Clip, segment_s: float | None) -> Iterator[tuple[Clip, Iterator, int]]:
+def clip_spans(
+    file: BinaryIO, clip: Clip, segment_s: float | None, decoder: Decoder = _PLAIN
+) -> Iterator[tuple[Clip, Iterator, int]]:
     """Decodes a clip's audio and gives the clips to make of it, each with its waveform.
 
     Args:
       file: the clip's audio, encoded; seekable.
       clip: which of it to read.
       segment_s: length of the clips into which audio without times of its own is cut.
+      decoder: what decodes it.
 
     Yields:
       (clip, blocks of float64[samples], sample rate in Hz); the blocks are to be read before the next clip.
@@ -55,10 +64,10 @@ def clip_spans(file: BinaryIO, clip: Clip, segment_s: float | None) -> Iterator[
     Raises:
       ClipError: the audio cannot be decoded, or a soundtrack ends before its segment.
     """
-    start_s, end_s = _span_s(file, clip)
-    with open_audio(file) as stream:
-        rate_hz = stream.rate_hz
-        cutter = Cutter(mono_blocks(stream))
+    start_s, end_s = _span_s(file, clip, decoder)
+    with decoder.open(file) as audio:
+        rate_hz = audio.rate_hz
+        cutter = Cutter(audio.blocks)
         # Decoded and dropped: no format but the simplest can seek to the sample.
         cutter.skip(round(start_s * rate_hz))
         if segment_s is None or clip.end_s is not None:
@@ -67,16 +76,33 @@ def clip_spans(file: BinaryIO, clip: Clip, segment_s: float | None) -> Iterator[
             return
         for number in itertools.count():
             first, last = (round(n * segment_s * rate_hz) for n in (number, number + 1))
-            yield replace(clip, start_s=clip.start_s + number * segment_s), cutter.take(last - first), rate_hz
+            yield _part(clip, number, segment_s), cutter.take(last - first), rate_hz
             if not cutter.more():
                 return
 
 
-def _span_s(file: BinaryIO, clip: Clip) -> tuple[float, float | None]:
+def recording_parts(
+    file: BinaryIO, clip: Clip, segment_s: float, framing: Framing, decoder: Decoder = _PLAIN
+) -> list[Clip]:
+    """The clips that a recording is cut into, as its header tells, without decoding it where that does.
+
+    Raises:
+      ClipError: the audio cannot be opened.
+    """
+    left_s = decoder.duration_s(file) - clip.start_s
+    num_parts = max(1, math.ceil((left_s - framing.min_s) / segment_s))
+    return [_part(clip, number, segment_s) for number in range(num_parts)]
+
+
+def _part(clip: Clip, number: int, segment_s: float) -> Clip:
+    return replace(clip, start_s=clip.start_s + number * segment_s)
+
+
+def _span_s(file: BinaryIO, clip: Clip, decoder: Decoder) -> tuple[float, float | None]:
     """The seconds of the audio to read: all of what is a clip, or was cut to its segment before."""
     if clip.is_cut or clip.end_s is None:
         return 0.0, None
-    length_s = audio_duration_s(file)
+    length_s = decoder.duration_s(file)
     if abs(length_s - (clip.end_s - clip.start_s)) <= CUT_TOLERANCE_S:
         return 0.0, None
     if length_s <= clip.start_s:
@@ -88,8 +114,17 @@ def _span_s(file: BinaryIO, clip: Clip) -> tuple[float, float | None]:
     return clip.start_s, clip.end_s
 
 
-def clip_pieces(clip: Clip, blocks: Iterator, rate_hz: int, framing: Framing) -> Iterator[Examples]:
+def clip_pieces(
+    clip: Clip, blocks: Iterator, rate_hz: int, framing: Framing, sha256: str | None = None
+) -> Iterator[Examples]:
     """Log-mel examples of a clip's waveform in pieces of float32[n, 96, 64], the last with its segment.
+
+    Args:
+      clip: what they are of.
+      blocks: its waveform, float64[samples] each.
+      rate_hz: of the waveform.
+      framing: window and hop of an example.
+      sha256: of the clip's encoded audio, as `Piece` takes it.
 
     Raises:
       ClipError: the audio is damaged or gives no example; pieces before are then to be thrown away.
@@ -110,7 +145,7 @@ def clip_pieces(clip: Clip, blocks: Iterator, rate_hz: int, framing: Framing) ->
         gathered.append(examples)
     end_s = clip.start_s + num_samples / rate_hz if clip.end_s is None else clip.end_s
     segment = Segment(clip.split, clip.video_id, clip.start_s, end_s, clip.labels)
-    yield _piece(clip, index, segment), np.concatenate(gathered)
+    yield replace(_piece(clip, index, segment), sha256=sha256), np.concatenate(gathered)
 
 
 def _piece(clip: Clip, index: int, segment: Segment | None) -> Piece:
@@ -125,47 +160,96 @@ class ExtractExamples(beam.PTransform):
       framing: window and hop of an example.
       segment_s: length in seconds of the clips into which recordings without times are cut; None: one
         clip each.
+      written: finds clips that need not be extracted again; None: there are none.
     """
 
     framing: Framing = Framing()
     segment_s: float | None = None
+    written: WrittenClips | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     @no_annotations  # Beam knows no hint for several outputs
     def expand(self, clips: beam.PCollection[Clip]) -> ExtractedExamples:
-        outputs = clips | beam.ParDo(_ExtractExamples(self.framing, self.segment_s)).with_outputs(
-            _REJECTED, _BEGUN, main="examples"
+        outputs = clips | beam.ParDo(
+            _ExtractExamples(self.framing, self.segment_s, self.written)
+        ).with_outputs(_REJECTED, _FURTHER, _ALREADY_THERE, main="examples")
+        return ExtractedExamples(
+            outputs.examples, outputs[_REJECTED], outputs[_FURTHER], outputs[_ALREADY_THERE]
         )
-        return ExtractedExamples(outputs.examples, outputs[_REJECTED], outputs[_BEGUN])
 
 
 class _ExtractExamples(beam.DoFn):
-    def __init__(self, framing: Framing, segment_s: float | None):
+    def __init__(self, framing: Framing, segment_s: float | None, written: WrittenClips | None):
         self._framing = framing
         self._segment_s = segment_s
+        self._written = written
+        self._decoder = IsolatedDecoder()
+
+    def teardown(self) -> None:
+        self._decoder.close()
 
     def process(
         self, clip: Clip
     ) -> Iterator[
-        Examples | TaggedOutput[Literal["rejected"], RejectedClip] | TaggedOutput[Literal["begun"], Clip]
+        Examples
+        | TaggedOutput[Literal["rejected"], RejectedClip]
+        | TaggedOutput[Literal["further"], Key]
+        | TaggedOutput[Literal["already_there"], Key]
     ]:
-        current = replace(clip, audio=None)
+        parts_s = self._segment_s if clip.end_s is None else None
+        if parts_s is None and self._is_written(clip):
+            yield TaggedOutput(_ALREADY_THERE, clip.key)
+            return
+        current = clip  # whose fault an error is
         try:
             with _open(clip) as file:
-                for part, blocks, rate_hz in clip_spans(file, clip, self._segment_s):
-                    is_first, current = part.start_s == clip.start_s, replace(part, audio=None)
-                    try:
-                        yield from clip_pieces(current, blocks, rate_hz, self._framing)
-                    except ClipError as error:
-                        if error.reason is Reason.TOO_SHORT and not is_first:
-                            continue  # the end of a recording, as the end of a clip that fills no frame
-                        raise
-                    yield TaggedOutput(_BEGUN, current)
-        except ClipError as error:
-            yield TaggedOutput(_BEGUN, current)
+                if parts_s is not None and self._written is not None:
+                    parts = recording_parts(file, clip, parts_s, self._framing, self._decoder)
+                    if all(map(self._is_written, parts)):
+                        for number, part in enumerate(parts):
+                            yield from _there(part, number)
+                        return
+                sha256 = None if clip.audio is None else sha256_of(clip.audio)
+                for number, (part, blocks, rate_hz) in enumerate(
+                    clip_spans(file, clip, parts_s, self._decoder)
+                ):
+                    current = part
+                    if self._is_written(part):
+                        deque(blocks, maxlen=0)
+                        yield from _there(part, number)
+                    else:
+                        yield from self._extract(part, number, blocks, rate_hz, sha256)
+                    if parts_s is not None:
+                        current = _part(clip, number + 1, parts_s)
+        except (ClipError, *FILE_ERRORS) as error:
+            if not isinstance(error, ClipError):
+                error = ClipError(Reason.UNREADABLE, str(error))
+            if current.start_s != clip.start_s:
+                yield TaggedOutput(_FURTHER, current.key)
             yield TaggedOutput(_REJECTED, reject(current, STAGE, error))
+
+    def _extract(
+        self, part: Clip, number: int, blocks: Iterator, rate_hz: int, sha256: str | None
+    ) -> Iterator:
+        try:
+            yield from clip_pieces(part, blocks, rate_hz, self._framing, sha256)
+        except ClipError as error:
+            if error.reason is Reason.TOO_SHORT and number:
+                return  # the end of a recording, as the end of a clip that fills no frame
+            raise
+        if number:
+            yield TaggedOutput(_FURTHER, part.key)
+
+    def _is_written(self, clip: Clip) -> bool:
+        return self._written is not None and self._written.has(clip)
+
+
+def _there(part: Clip, number: int) -> Iterator[TaggedOutput]:
+    if number:
+        yield TaggedOutput(_FURTHER, part.key)
+    yield TaggedOutput(_ALREADY_THERE, part.key)
 
 
 def _open(clip: Clip) -> BinaryIO:

@@ -1,25 +1,50 @@
 """Files on any filesystem that Beam knows, read as they are and written whole or not at all."""
 
+import hashlib
 import os
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
-from apache_beam.io.aws.clients.s3.messages import S3ClientError
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
 
-# What opening, reading or listing may raise, by filesystem.
-FILE_ERRORS = (OSError, BeamIOError, GoogleAPIError, GoogleAuthError, S3ClientError)
+from transforms.errors import OutputError
+from transforms.filesystems import (
+    FILE_ERRORS,
+    TEMPORARY_SUFFIX,
+    check_reachable,
+    is_temporary,
+    match,
+    temporary_name,
+    upload,
+)
+
+__all__ = ["FILE_ERRORS", "check_reachable"]
+
+_BLOCK_BYTES = 1 << 20
+# So much of a remote file is kept in memory until it is whole, and on disk what is more.
+_SPOOL_BYTES = 64 << 20
 
 
 def open_file(path: str) -> BinaryIO:
     """Opens a file for reading; a `.gz` stays compressed, since its bytes are what was asked for."""
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def sha256_of_file(path: str) -> str | None:
+    """Hash of a file's bytes, in hex, read as a stream; None if it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open_file(path) as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+    except FILE_ERRORS:
+        return None
+    return digest.hexdigest()
 
 
 def put_file(path: str, data: bytes) -> None:
@@ -28,28 +53,45 @@ def put_file(path: str, data: bytes) -> None:
         file.write(data)
 
 
+def put_output(path: str, data: bytes) -> None:
+    """Writes a file of the output, as `put_file`.
+
+    Raises:
+      OutputError: it cannot be written.
+    """
+    try:
+        put_file(path, data)
+    except FILE_ERRORS as error:
+        cause = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise OutputError(
+            f"{path}: cannot be written ({cause}); all that stands there is whole: "
+            "mend it and run the same command again"
+        ) from error
+
+
+def delete_files(paths: Iterable[str]) -> None:
+    """Deletes files; those that are gone already are no error."""
+    there = [path for path in paths if FileSystems.exists(path)]
+    if there:
+        FileSystems.delete(there)
+
+
 @contextmanager
-def new_file(path: str) -> Iterator[BinaryIO]:
+def new_file(path: str) -> Iterator[IO[bytes]]:
     """Opens a file for writing that appears when it has all its bytes, or does not appear.
 
-    An object store shows an object only when its upload is complete; one that was broken off is deleted. On
-    a local disk the bytes go to a temporary file in the same folder, which then takes the name.
+    On a local disk the bytes go to a temporary file in the same folder, which then takes the name. Elsewhere
+    they are kept until they are all there: an upload that is broken off would be completed by Beam.
     """
     if not is_local(path):
-        file = FileSystems.create(
-            path, "application/octet-stream", compression_type=CompressionTypes.UNCOMPRESSED
-        )
-        try:
-            with file:
-                yield file
-        except BaseException:
-            if FileSystems.exists(path):  # closing it has completed the upload
-                FileSystems.delete([path])
-            raise
+        with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as whole:
+            yield whole
+            whole.seek(0)
+            upload(whole, path)
         return
     folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}.tmp")
+    temporary = os.path.join(folder, temporary_name(os.path.basename(path)))
     try:
         with open(temporary, "xb") as opened:
             yield opened
@@ -62,6 +104,12 @@ def new_file(path: str) -> Iterator[BinaryIO]:
         raise
 
 
+def temporary_files(folder: str) -> list[str]:
+    """What killed processes left in the folders below a folder of output."""
+    paths = match_files(FileSystems.join(folder, "*", f".*{TEMPORARY_SUFFIX}"))
+    return [path for path in paths if is_temporary(path.rsplit("/", 1)[-1])]
+
+
 def is_local(path: str) -> bool:
     return isinstance(FileSystems.get_filesystem(path), LocalFileSystem)
 
@@ -71,9 +119,16 @@ def match_files(pattern: str) -> list[str]:
 
     A name that is not UTF-8 comes with escapes: it can travel and be reported, and not be opened.
     """
-    found = FileSystems.match([pattern])[0].metadata_list
-    paths = (m.path for m in found if not _is_folder(m.path))
-    return sorted(path.encode(errors="backslashreplace").decode() for path in paths)
+    return sorted(path for path, _ in match_sizes(pattern))
+
+
+def match_sizes(pattern: str) -> list[tuple[str, int]]:
+    """(path, size in bytes) of what `match_files` matches, in any order."""
+    return [
+        (found.path.encode(errors="backslashreplace").decode(), found.size_in_bytes)
+        for found in match(pattern)
+        if not _is_folder(found.path)
+    ]
 
 
 def folds_case(folder: str) -> bool:

@@ -12,10 +12,11 @@ from apache_beam.typehints.decorators import no_annotations
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import find_segments, video_id_of
 from transforms.audioset.segments import Segment, SegmentTable, milliseconds
-from transforms.clips import Clip, Key, RejectedClip, Unmatched
+from transforms.clips import Clip, Key, RejectedClip, Unmatched, sha256_of
 from transforms.errors import ClipError, Reason, SettingError
 from transforms.files import FILE_ERRORS, match_files, open_file
 from transforms.read_segments import ClassLabelFile, SegmentFiles
+from transforms.rejects import RejectFiles, RejectIndex
 from transforms.shards.items import ShardClip, ShardFault, parse_columns
 from transforms.shards.read import read_shard
 from transforms.shards.sniff import shard_format
@@ -32,8 +33,10 @@ _SEEN = "seen"
 
 
 class ClipInputs(NamedTuple):
-    """What `ReadClips` returns: PCollections of Clip, RejectedClip (a shard's faults) and Unmatched."""
+    """What `ReadClips` returns: PCollections of the paths of all files, of Clip, of RejectedClip (a shard's
+    faults) and of Unmatched."""
 
+    files: beam.PCollection[str]
     clips: beam.PCollection[Clip]
     rejected: beam.PCollection[RejectedClip]
     unmatched: beam.PCollection[Unmatched]
@@ -50,6 +53,7 @@ class ClipSettings:
       segments: segments CSVs; None if every file, or clip of a shard, is one clip.
       class_labels: what a shard's labels by mid or display name are read with; None if it cannot be had.
       id_pattern: as `names.compile_id_pattern` returns.
+      rejects: the clips to read, and no other; None: all.
     """
 
     split: str
@@ -58,6 +62,7 @@ class ClipSettings:
     segments: SegmentFiles | None = None
     class_labels: ClassLabelFile | None = None
     id_pattern: re.Pattern[str] | None = None
+    rejects: RejectFiles | None = None
 
 
 def file_clips(
@@ -142,7 +147,7 @@ class ReadClips(beam.PTransform):
     """Finds input files and the clips in them.
 
     Attributes:
-      patterns: globs on any filesystem that Beam knows.
+      patterns: globs on any filesystem that Beam knows; none where the settings have rejects.
       settings: how files become clips.
     """
 
@@ -154,21 +159,30 @@ class ReadClips(beam.PTransform):
 
     @no_annotations  # Beam knows no hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> ClipInputs:
-        pipeline = pbegin.pipeline
-        read = (
-            pipeline
-            | "Patterns" >> beam.Create(self.patterns)
-            | "MatchFiles" >> beam.FlatMap(match_files)
-            # str, twice if two globs match it; a shard is one unit of reading
-            | "Distinct" >> beam.Distinct()
-            | "ReadFiles"
-            >> beam.ParDo(_ReadFile(self.settings)).with_outputs(_REJECTED, _UNMATCHED, _SEEN, main="clips")
+        pipeline, settings = pbegin.pipeline, self.settings
+        if settings.rejects is None:
+            paths = (
+                pipeline
+                | "Patterns" >> beam.Create(self.patterns)
+                | "MatchFiles" >> beam.FlatMap(match_files)
+            )
+        else:
+            paths = (
+                pipeline
+                | "Rejects" >> beam.Create([settings.rejects])
+                | "FilesOfRejects" >> beam.FlatMap(lambda rejects: rejects.index().files)
+            )
+        # str, twice if two globs match it; a shard is one unit of reading
+        files = paths | "Distinct" >> beam.Distinct()
+        read = files | "ReadFiles" >> beam.ParDo(_ReadFile(settings)).with_outputs(
+            _REJECTED, _UNMATCHED, _SEEN, main="clips"
         )
         unmatched = read[_UNMATCHED]
-        if self.settings.segments is not None:
+        # What has no audio among a few clips says nothing.
+        if settings.segments is not None and settings.rejects is None:
             segments = (
                 pipeline
-                | "SegmentFiles" >> beam.Create([self.settings.segments])
+                | "SegmentFiles" >> beam.Create([settings.segments])
                 | "ReadSegments" >> beam.FlatMap(lambda source: ((s.key, s) for s in source.table()))
                 # (Key, Segment)
             )
@@ -179,7 +193,7 @@ class ReadClips(beam.PTransform):
                 | "SegmentsWithoutAudio" >> beam.FlatMap(_without_audio)
             )
             unmatched = (unmatched, missing) | "Unmatched" >> beam.Flatten()
-        return ClipInputs(read.clips, read[_REJECTED], unmatched)
+        return ClipInputs(files, read.clips, read[_REJECTED], unmatched)
 
 
 class _ReadFile(beam.DoFn):
@@ -189,9 +203,11 @@ class _ReadFile(beam.DoFn):
         self._settings = settings
         self._table: SegmentTable | None = None
         self._label_indices: Mapping[str, int] | None = None
+        self._rejects: RejectIndex | None = None
 
     def setup(self) -> None:
         settings = self._settings
+        self._rejects = settings.rejects.index() if settings.rejects else None
         self._table = settings.segments.table() if settings.segments else None
         self._label_indices = settings.class_labels.indices() if settings.class_labels else None
 
@@ -216,16 +232,17 @@ class _ReadFile(beam.DoFn):
                 for item in read_shard(kind, file, settings.columns):
                     yield from self._shard_item(path, item)
         except FILE_ERRORS as error:
-            yield self._fault(path, ShardFault(0, Reason.UNREADABLE, str(error)))
+            yield from self._fault(path, ShardFault(0, Reason.UNREADABLE, str(error)))
 
     def _shard_item(self, path: str, item: ShardClip | ShardFault) -> Iterator:
         if isinstance(item, ShardFault):
-            yield self._fault(path, item)
+            yield from self._fault(path, item)
             return
         try:
             clips = shard_clips(path, item, self._settings.split, self._table, self._label_indices)
         except ClipError as error:
-            yield self._fault(path, ShardFault(item.offset, error.reason, str(error), item.video_id))
+            fault = ShardFault(item.offset, error.reason, str(error), item.video_id)
+            yield from self._fault(path, fault, sha256_of(item.audio))
         else:
             yield from self._outputs(clips, Unmatched(file=path, video_id=item.video_id))
 
@@ -233,13 +250,17 @@ class _ReadFile(beam.DoFn):
         if not clips:
             yield TaggedOutput(_UNMATCHED, otherwise)
         for clip in clips:
-            yield clip
-            yield TaggedOutput(_SEEN, (clip.key, None))
+            if self._rejects is None or self._rejects.covers(clip):
+                yield clip
+                yield TaggedOutput(_SEEN, (clip.key, None))
 
-    def _fault(self, path: str, fault: ShardFault) -> TaggedOutput:
+    def _fault(self, path: str, fault: ShardFault, sha256: str | None = None) -> Iterator[TaggedOutput]:
         split, video_id = self._settings.split, fault.video_id or ""
-        rejected = RejectedClip(split, video_id, 0.0, path, fault.offset, STAGE, fault.reason, fault.message)
-        return TaggedOutput(_REJECTED, rejected)
+        rejected = RejectedClip(
+            split, video_id, 0.0, path, fault.offset, STAGE, fault.reason, fault.message, sha256
+        )
+        if self._rejects is None or self._rejects.covers(rejected):
+            yield TaggedOutput(_REJECTED, rejected)
 
 
 def _find_format(path: str) -> str:

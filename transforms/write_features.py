@@ -2,8 +2,8 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -13,11 +13,11 @@ from apache_beam.typehints.decorators import no_annotations
 
 from transforms.audioset.example import encode_example
 from transforms.audioset.layout import Sharding, shard_path
-from transforms.audioset.segments import milliseconds
-from transforms.audioset.tfrecord import frame_records
-from transforms.clips import Piece, RejectedClip, reject
+from transforms.clips import Key, Piece, RejectedClip, reject, sha256_of
 from transforms.errors import ClipError, Reason
-from transforms.files import put_file
+from transforms.files import put_output
+from transforms.tfrecord import frame_records
+from transforms.written_clips import RecordKey, read_shard_records, record_key
 
 STAGE = "write_features"
 
@@ -25,20 +25,58 @@ Frames = tuple[Piece, np.ndarray]  # uint8[n, 128] or float32[n, 128]
 Shard = tuple[str, str]  # split, name
 
 _REJECTED = "rejected"
+_SHARDS = "shards"
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """A shard as it was written.
+
+    Attributes:
+      path: below the feature folder, `SPLIT/NAME.tfrecord`.
+      records, size_bytes, sha256: of the file.
+    """
+
+    path: str
+    records: int
+    size_bytes: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 class WrittenFeatures(NamedTuple):
-    """What `WriteFeatures` returns: PCollections of (split, records), one a shard, and of RejectedClip."""
+    """What `WriteFeatures` returns: PCollections of Key, one a new record; of ShardFile, one a shard that was
+    written; and of RejectedClip."""
 
-    written: beam.PCollection[tuple[str, int]]
+    written: beam.PCollection[Key]
+    shards: beam.PCollection[ShardFile]
     rejected: beam.PCollection[RejectedClip]
 
 
-def assemble_records(pieces: Iterable[Frames]) -> tuple[list[bytes], list[RejectedClip]]:
+@dataclass(frozen=True)
+class AssembledClip:
+    """A record, ready to write.
+
+    Attributes:
+      piece: the clip's last.
+      record: serialised.
+    """
+
+    piece: Piece
+    record: bytes
+
+    @property
+    def key(self) -> RecordKey:
+        return record_key(self.piece.video_id, self.piece.start_s)
+
+
+def assemble_clips(pieces: Iterable[Frames]) -> tuple[list[AssembledClip], list[RejectedClip]]:
     """Puts the pieces of a shard's clips together.
 
     Of several clips with one id and start time the one whose file, and offset in it, sorts first is the
-    record. A clip that was rejected on the way lacks its last piece, and is left out.
+    record. A clip that was rejected on the way lacks a piece, and is left out.
 
     Args:
       pieces: of all clips of a shard, in any order.
@@ -46,7 +84,7 @@ def assemble_records(pieces: Iterable[Frames]) -> tuple[list[bytes], list[Reject
     Returns:
       The records by id and start time, and the clips that are duplicates.
     """
-    records: list[bytes] = []
+    clips: list[AssembledClip] = []
     duplicates: list[RejectedClip] = []
     ordered = sorted(
         pieces, key=lambda element: (*_record_key(element[0]), *_source(element[0]), element[0].index)
@@ -56,20 +94,27 @@ def assemble_records(pieces: Iterable[Frames]) -> tuple[list[bytes], list[Reject
         for _, same_source in itertools.groupby(same_record, key=lambda element: _source(element[0])):
             clip = list(same_source)
             last = clip[-1][0]
-            if last.segment is None:
+            if last.segment is None or len(clip) != last.index + 1:
                 continue
             if first is None:
                 first = last
-                records.append(encode_example(last.segment, np.concatenate([frames for _, frames in clip])))
+                record = encode_example(last.segment, np.concatenate([frames for _, frames in clip]))
+                clips.append(AssembledClip(last, record))
             else:
                 where = first.file if first.offset is None else f"{first.file} at {first.offset}"
                 error = ClipError(Reason.DUPLICATE, f"{where} is this clip already; it sorts first")
                 duplicates.append(reject(last, STAGE, error))
-    return records, duplicates
+    return clips, duplicates
 
 
-def _record_key(piece: Piece) -> tuple[str, int]:
-    return piece.video_id, milliseconds(piece.start_s)
+def merge_records(old: Iterable[tuple[RecordKey, bytes]], new: Iterable[AssembledClip]) -> list[bytes]:
+    """The records of a shard that is added to, in order; of two for one clip the new one."""
+    records = dict(old) | {clip.key: clip.record for clip in new}
+    return [records[key] for key in sorted(records)]
+
+
+def _record_key(piece: Piece) -> RecordKey:
+    return record_key(piece.video_id, piece.start_s)
 
 
 def _source(piece: Piece) -> tuple[str, int]:
@@ -85,10 +130,13 @@ class WriteFeatures(beam.PTransform):
     Attributes:
       output: the feature folder.
       sharding: which shard a clip goes to.
+      add: keep the records of shards that are there and put the new ones among them; else shards are
+        replaced.
     """
 
     output: str
     sharding: Sharding = Sharding()
+    add: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -96,29 +144,54 @@ class WriteFeatures(beam.PTransform):
     @no_annotations  # Beam knows no hint for several outputs
     def expand(self, frames: beam.PCollection[Frames]) -> WrittenFeatures:
         sharding = self.sharding
-        outputs = (
-            frames
-            | "KeyByShard"
-            >> beam.Map(lambda e: ((e[0].split, sharding.shard_name(e[0].split, e[0].video_id)), e))
-            # (Shard, Frames): 1.5 kB for ten seconds, all that is shuffled of a clip's features
-            | "GroupByShard" >> beam.GroupByKey()
-            | "WriteShards" >> beam.ParDo(_WriteShard(self.output)).with_outputs(_REJECTED, main="written")
+        keyed = frames | "KeyByShard" >> beam.Map(
+            lambda e: ((e[0].split, sharding.shard_name(e[0].split, e[0].video_id)), e)
         )
-        return WrittenFeatures(outputs.written, outputs[_REJECTED])
+        # (Shard, Frames): 1.5 kB for ten seconds, all that is shuffled of a clip's features
+        if sharding.num_shards:
+            # Readers of numbered shards expect all of them, those without a clip too.
+            numbered = (
+                frames
+                | "Splits" >> beam.Map(lambda e: e[0].split)
+                | "DistinctSplits" >> beam.Distinct()
+                | "AllShards"
+                >> beam.FlatMap(lambda split: [((split, name), None) for name in sharding.all_names(split)])
+            )
+            keyed = (keyed, numbered) | "WithEmptyShards" >> beam.Flatten()
+        outputs = (
+            keyed
+            | "GroupByShard" >> beam.GroupByKey()
+            | "WriteShards"
+            >> beam.ParDo(_WriteShard(self.output, self.add)).with_outputs(_REJECTED, _SHARDS, main="written")
+        )
+        return WrittenFeatures(outputs.written, outputs[_SHARDS], outputs[_REJECTED])
 
 
 class _WriteShard(beam.DoFn):
-    def __init__(self, output: str):
+    def __init__(self, output: str, add: bool):
         self._output = output
+        self._add = add
 
     def process(
-        self, element: tuple[Shard, Iterable[Frames]]
-    ) -> Iterator[tuple[str, int] | TaggedOutput[Literal["rejected"], RejectedClip]]:
-        (split, name), pieces = element
-        records, duplicates = assemble_records(pieces)
+        self, element: tuple[Shard, Iterable[Frames | None]]
+    ) -> Iterator[
+        Key | TaggedOutput[Literal["rejected"], RejectedClip] | TaggedOutput[Literal["shards"], ShardFile]
+    ]:
+        (split, name), elements = element[0], list(element[1])
+        pieces = [piece for piece in elements if piece is not None]
+        clips, duplicates = assemble_clips(pieces)
         for duplicate in duplicates:
             yield TaggedOutput(_REJECTED, duplicate)
-        if records:  # a shard whose clips were all rejected on the way is no shard
-            path = FileSystems.join(self._output, *shard_path(split, name).split("/"))
-            put_file(path, frame_records(records))
-            yield split, len(records)
+        relative = shard_path(split, name)
+        path = FileSystems.join(self._output, *relative.split("/"))
+        # A shard whose clips were all rejected on the way is no shard, unless it is one of a number.
+        is_wanted = len(pieces) < len(elements) and not (self._add and FileSystems.exists(path))
+        if not clips and not is_wanted:
+            return
+        old = read_shard_records(path) if self._add else []
+        records = merge_records([(context.key, record) for context, record in old], clips)
+        data = frame_records(records)
+        put_output(path, data)
+        for clip in clips:
+            yield clip.piece.key
+        yield TaggedOutput(_SHARDS, ShardFile(relative, len(records), len(data), sha256_of(data)))

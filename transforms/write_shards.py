@@ -14,7 +14,7 @@ from apache_beam.typehints.decorators import no_annotations
 from transforms.audioset.segments import SegmentTable
 from transforms.clips import Clip, RejectedClip, Unmatched, reject
 from transforms.errors import ClipError, Reason
-from transforms.files import FILE_ERRORS, is_local, new_file, open_file
+from transforms.files import FILE_ERRORS, match_sizes, new_file, open_file
 from transforms.read_clips import AUDIO, file_clips
 from transforms.read_segments import SegmentFiles
 from transforms.shards.items import ShardClip
@@ -132,7 +132,7 @@ class WriteShards(beam.PTransform):
         found = (
             pbegin.pipeline
             | "Patterns" >> beam.Create(self.patterns)
-            | "ListFiles" >> beam.FlatMap(list_sizes)
+            | "ListFiles" >> beam.FlatMap(match_sizes)
             # (path, size in bytes), twice if two globs match it
             | "Distinct" >> beam.CombinePerKey(max)
             | "FindClips" >> beam.ParDo(_FindClips(self.settings)).with_outputs(_UNMATCHED, main="files")
@@ -150,16 +150,6 @@ class WriteShards(beam.PTransform):
             )
         )
         return WrittenShards(found.files, written.packed, written[_REJECTED], found[_UNMATCHED])
-
-
-def list_sizes(pattern: str) -> list[tuple[str, int]]:
-    """(path, size in bytes) of the files that a glob matches; paths as `files.match_files` gives them."""
-    found = FileSystems.match([pattern])[0].metadata_list
-    return [
-        (m.path.encode(errors="backslashreplace").decode(), m.size_in_bytes)
-        for m in found
-        if not m.path.endswith("/") and not (is_local(m.path) and os.path.isdir(m.path))
-    ]
 
 
 class _Naming:

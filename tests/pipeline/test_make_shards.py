@@ -140,8 +140,8 @@ def test_files_are_packed_as_they_are_in_the_order_of_their_paths(corpus, tmp_pa
     assert f"shards: {len(shards)}, {tmp_path}/*.{kind}" in printed
     assert sorted(p.name for p in (tmp_path / "_run").iterdir()) == [
         "manifest.json",
-        "rejected.jsonl",
-        "unmatched.jsonl",
+        "rejected-00000-of-00001.jsonl",
+        "unmatched-00000-of-00001.jsonl",
     ]
 
 
@@ -172,7 +172,7 @@ def test_segments_give_times_labels_and_split_of_files_that_are_cut(corpus, tmp_
     assert "files read 8 = packed 8 + rejected 0" in printed
     assert "files that no segment names, not packed: 1" in printed
     assert "packed without times: 7; give pipeline.run the same --segments" in printed
-    (stranger,) = json_lines(tmp_path / "out" / "_run" / "unmatched.jsonl")
+    (stranger,) = json_lines(tmp_path / "out" / "_run" / "unmatched-00000-of-00001.jsonl")
     assert stranger["file"] == f"{corpus}/stranger.v1.wav"
 
 
@@ -192,7 +192,7 @@ def test_a_file_that_cannot_be_packed_is_rejected_and_the_others_go_on(tmp_path,
     capsys.readouterr()
     pack(tmp_path / "out", f"--input={audio}/*", "--format=tfrecord", "--shard_bytes=1")
     assert {item.video_id for _, item in read_shards(tmp_path / "out", "tfrecord")} == set(reasons)
-    rejected = json_lines(tmp_path / "out" / "_run" / "rejected.jsonl")
+    rejected = json_lines(tmp_path / "out" / "_run" / "rejected-00000-of-00001.jsonl")
     assert {(line["id"], line["reason"], line["stage"]) for line in rejected} == {
         ("gone", "unreadable", "write_shards"),
         ("packed already", "not_audio", "write_shards"),
@@ -213,7 +213,7 @@ def test_a_name_that_is_not_utf8_costs_only_its_file(tmp_path):
     shutil.copy(os.fsencode(audio / "good.wav"), os.fsencode(audio) + b"/bad\xff.wav")
     pack(tmp_path / "out", f"--input={audio}/*", "--format=parquet")
     assert [item.video_id for _, item in read_shards(tmp_path / "out", "parquet")] == ["good"]
-    (line,) = json_lines(tmp_path / "out" / "_run" / "rejected.jsonl")
+    (line,) = json_lines(tmp_path / "out" / "_run" / "rejected-00000-of-00001.jsonl")
     assert line["reason"] == "unreadable" and line["file"].endswith("bad\\udcff.wav")
 
 
@@ -273,7 +273,7 @@ def test_features_from_shards_are_those_from_files(corpus, tmp_path):
         output = tmp_path / name
         assert run.run([*trial, f"--output={output}", *inputs]) == 0
         features = {str(p.relative_to(output)): p.read_bytes() for p in output.glob("*/*.tfrecord")}
-        rejected = json_lines(output / "_run" / "rejected.jsonl")
+        rejected = json_lines(output / "_run" / "rejected-00000-of-00001.jsonl")
         return features, sorted((line["id"], line["reason"]) for line in rejected)
 
     expected = embed("features", f"--input={corpus}/**")

@@ -13,7 +13,15 @@ from pipeline.verify import verify_folder
 from transforms.audioset.example import decode_example
 from transforms.errors import SettingError
 
-TRIAL = ["--runner=FnApiRunner", "--weights=random:0", "--pca_params=none", "--batch_size=8"]
+TRIAL = [
+    "--runner=FnApiRunner",
+    "--weights=random:0",
+    "--pca_params=none",
+    "--batch_size=8",
+    "--max_reject_fraction=1",
+]
+
+REJECTED, UNMATCHED = "rejected-00000-of-00001.jsonl", "unmatched-00000-of-00001.jsonl"
 
 
 def read(folder) -> dict:
@@ -68,7 +76,7 @@ def test_every_good_clip_has_its_record(finished):
 
 
 def test_every_bad_clip_is_rejected_with_its_reason(corpus, finished):
-    rejected = json_lines(finished / "_run" / "rejected.jsonl")
+    rejected = json_lines(finished / "_run" / REJECTED)
     assert {r["id"]: r["reason"] for r in rejected} == corpus[1]
     for line in rejected:
         assert line["stage"] == "extract_examples" and line["split"] == "train"
@@ -81,19 +89,23 @@ def test_manifest_says_what_ran_and_its_account_closes(finished):
     assert manifest["assets"]["weights"] == {"path": "random:0", "sha256": None, "released": False}
     assert {"audioset-beam", "apache-beam", "keras", "resampy", "python"} <= set(manifest["versions"])
     assert manifest["account"] == {
-        "read": {"train": 10},
+        "expected": {"train": 10},
         "written": {"train": 5},
         "rejected": {"train": 5},
-        "rejected_by_reason": {"corrupt": 1, "not_audio": 2, "not_finite": 1, "too_short": 1},
+        "already_there": {"train": 0},
+        "rejected_by_reason": {"train": {"corrupt": 1, "not_audio": 2, "not_finite": 1, "too_short": 1}},
+        "rejected_earlier": 0,
         "files_without_segment": 0,
         "segments_without_file": 0,
         "closes": True,
+        "lost": [],
     }
+    assert manifest["clips"] == {"train": 5} and manifest["history"] == []
 
 
 def test_the_folder_has_nothing_but_shards_and_the_runs_own_files(finished):
     names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
-    own = {f"_run/{name}" for name in ("manifest.json", "rejected.jsonl", "unmatched.jsonl")}
+    own = {f"_run/{name}" for name in ("manifest.json", "shards.jsonl", REJECTED, UNMATCHED)}
     assert names == own | {f"train/{p}.tfrecord" for p in ("on", "-t", "th", "fo")}
 
 
@@ -143,13 +155,13 @@ def test_segments_give_split_times_and_labels(tmp_path, capsys):
     assert (one[0].split, one[0].start_s, one[0].end_s, one[0].labels) == ("eval", 2.0, 5.0, (0, 7))
     assert (two[0].split, two[0].start_s, two[0].end_s, two[0].labels) == ("mine", 30.0, 33.0, (7,))
     assert (len(one[1]), len(two[1])) == (3, 3)
-    unmatched = json_lines(output / "_run" / "unmatched.jsonl")
+    unmatched = json_lines(output / "_run" / UNMATCHED)
     assert {line["kind"]: line.get("id") or line["file"] for line in unmatched} == {
         "file_without_segment": f"{audio}/stranger.wav",
         "segment_without_file": "nofile",
     }
     printed = capsys.readouterr().out
-    assert "clips read 2 = written 2 + rejected 0" in printed
+    assert "clips expected 2 = written 2 + rejected 0 + already there 0" in printed
     assert "files that no segment names: 1" in printed and "segments with no file: 1" in printed
 
 
@@ -161,7 +173,7 @@ def test_a_name_that_is_not_utf8_costs_only_its_clip(tmp_path):
     except OSError:
         pytest.skip("this disk takes only UTF-8 names")
     assert run.run([*TRIAL, f"--input={audio}/*", f"--output={tmp_path}/out"]) == 0
-    (rejected,) = json_lines(tmp_path / "out" / "_run" / "rejected.jsonl")
+    (rejected,) = json_lines(tmp_path / "out" / "_run" / REJECTED)
     assert rejected["reason"] == "unreadable" and "rename it" in rejected["message"]
     assert set(read(tmp_path / "out")) == {"good"}
 
@@ -181,7 +193,7 @@ def test_mistakes_stop_the_run_before_any_work(corpus, finished, tmp_path):
         f"--input={tmp_path}/none*.wav": "matches no file",
         f"--input={tmp_path}": "matches no file",
         f"--output={tmp_path}/file/out": "cannot be written",
-        f"--output={finished}": "holds 4 shards already",
+        f"--output={finished}": "made with weights random:0, and this command has random:1",
         f"--pca_params={tmp_path}/pca.npz": "shape [64, 64], not [128, 128]",
         f"--weights={tmp_path}/text.ckpt": "cannot be read as a checkpoint",
         f"--weights={tmp_path}/none.ckpt": "no such file",
@@ -197,7 +209,8 @@ def test_mistakes_stop_the_run_before_any_work(corpus, finished, tmp_path):
         "--runner=NoRunner": "NoRunner",
     }
     for flag, message in bad_flags.items():
-        assert message in refusal([*good, flag]), flag
+        others = ["--weights=random:1"] if str(finished) in flag else []
+        assert message in refusal([*good, flag, *others]), flag
     assert not any(tmp_path.rglob("*.tfrecord"))
 
 
@@ -209,7 +222,7 @@ def test_bad_segments_name_file_and_line(corpus, tmp_path):
     good = [f"--input={corpus[0]}/*", f"--output={tmp_path}/out", *TRIAL, *flags]
     for text, message in (
         ('# a\nid, 0, 10, "/m/zz"\n', "line 2: label '/m/zz' is not among the 1 classes"),
-        ("id, 10, 0, /m/a\n", "line 1: 'id' from 10 to 0 s is no segment"),
+        ("id, 10, 0, /m/a\n", "line 1: 'id' from 10.0 to 0.0 s is no segment"),
         ("# only a comment\n", "no segment in them"),
     ):
         csv.write_text(text)

@@ -1,14 +1,21 @@
 import json
+import math
+import os
+import shutil
 
 import numpy as np
 import pytest
+from sounds import write_noise
 
-from pipeline import verify
+from pipeline import run, verify
+from pipeline.compare import compare_folders, cosine_similarity
+from pipeline.processes import Processes
 from pipeline.verify import verify_folder
 from transforms.audioset.example import SequenceExample, encode_example
+from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
-from transforms.audioset.tfrecord import frame_records
-from transforms.errors import SettingError
+from transforms.errors import OutputError, SettingError
+from transforms.tfrecord import frame_records
 
 FRAMES = np.arange(3 * 128, dtype=np.uint8).reshape(3, 128)
 
@@ -33,7 +40,7 @@ def folder(tmp_path):
 def changed(change) -> bytes:
     example = SequenceExample.FromString(record())
     change(example.context.feature, example.feature_lists.feature_list)
-    return example.SerializeToString()
+    return example.SerializeToString(deterministic=True)
 
 
 def test_a_sound_folder_is_summed_up(folder):
@@ -102,15 +109,47 @@ def test_a_split_that_no_run_writes_is_found(folder):
     assert any("split" in fault for fault in verify_folder(str(folder(record(), shard="_x/ab"))).faults)
 
 
+def manifest(folder, clips) -> None:
+    (folder / "_run").mkdir(exist_ok=True)
+    text = json.dumps({"settings": {"example_hop_seconds": 0.96}, "clips": clips})
+    (folder / "_run" / "manifest.json").write_text(text)
+
+
 def test_clips_missing_by_the_manifest_are_found(folder):
     path = folder(record())
-    (path / "_run").mkdir()
-    manifest = {"options": {"example_hop_seconds": 0.96}, "account": {"written": {"train": 2, "eval": 1}}}
-    (path / "_run" / "manifest.json").write_text(json.dumps(manifest))
+    manifest(path, {"train": 2, "eval": 1})
     assert verify_folder(str(path)).faults == [
         f"{path}: 1 clips of eval by the manifest, 0 in the shards",
         f"{path}: 2 clips of train by the manifest, 1 in the shards",
     ]
+
+
+def test_a_run_that_did_not_finish_is_noted(folder):
+    path = folder(record())
+    manifest(path, None)
+    summary = verify_folder(str(path))
+    assert summary.faults == [] and "did not finish" in summary.notes[0]
+
+
+def test_a_manifest_of_something_else_is_a_mistake(folder):
+    path = folder(record())
+    (path / "_run").mkdir()
+    for text in ('{"settings": {"example_hop_seconds": "x"}}', "[]", "{"):
+        (path / "_run" / "manifest.json").write_text(text)
+        with pytest.raises(SettingError, match=r"manifest\.json: cannot be read"):
+            verify_folder(str(path))
+
+
+def test_numbered_shards_are_all_there_and_of_one_number(folder):
+    whole = [(name, Sharding(3)) for name in Sharding(3).all_names("train")]
+    for name, sharding in whole:
+        ids = [f"id{n}" for n in range(9) if sharding.shard_name("train", f"id{n}") == name]
+        path = folder(*map(record, ids), shard=f"train/{name}")
+    assert verify_folder(str(path)).faults == []
+    (path / "train" / "train-00001-of-00003.tfrecord").unlink()
+    assert verify_folder(str(path)).faults == [f"{path}: train/train-00001-of-00003.tfrecord is missing"]
+    faults = verify_folder(str(folder(record()))).faults
+    assert "sharded in several ways (audioset, hash:3)" in faults[0]
 
 
 def test_folders_without_shards_are_refused(folder, tmp_path):
@@ -127,7 +166,322 @@ def test_command_prints_the_summary_and_exits_1_with_the_faults(folder, capsys):
     folder(record("zzz"))
     assert verify.run([str(path)]) == 1
     printed = capsys.readouterr().out
-    assert "clips   1" in printed and "belongs in zz" in printed and "has 1 faults" in printed
+    assert "clips   1, in 1 shards" in printed and "belongs in zz" in printed and "has 1 faults" in printed
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a run wrote of three segments' files, one of them no audio; beside it its segments CSV."""
+    folder = tmp_path_factory.mktemp("whole")
+    for seed, name in enumerate(("one", "two")):
+        write_noise(folder / "audio" / f"{name}.wav", 2.0, seed=seed)
+    (folder / "audio" / "three.wav").write_text("no audio\n" * 100)
+    (folder / "labels.csv").write_text("index,mid,display_name\n0,/m/a,A\n7,/m/b,B\n")
+    rows = [f'{name}, 0.100, 2.000, "/m/b,/m/a"' for name in ("one", "two", "three")]
+    (folder / "mine.csv").write_text("\n".join(rows))
+    argv = ["--runner=FnApiRunner", "--weights=random:0", "--pca_params=none", "--max_reject_fraction=1"]
+    argv += [f"--input={folder}/audio/*", f"--output={folder}/out", *segment_flags(folder)]
+    assert run.run(argv) == 0
+    return folder
+
+
+def segment_flags(folder) -> list[str]:
+    return [f"--segments=mine={folder}/mine.csv", f"--class_labels={folder}/labels.csv"]
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    """A copy to change."""
+    return shutil.copytree(whole, tmp_path / "whole")
+
+
+def verified(capsys, *argv) -> dict:
+    """The result as JSON, when the text agrees with it."""
+    capsys.readouterr()
+    status = verify.run([*map(str, argv), "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert verify.run([*map(str, argv)]) == status == (0 if result["good"] else 1)
+    printed = capsys.readouterr().out
+    assert f"clips   {sum(result['clips'].values())}, in {result['shards']} shards" in printed
+    for line in (*result["faults"][:50], *result["notes"]):
+        assert line in printed
+    assert result["good"] == (not result["faults"]) == ("is good" in printed)
+    return result
+
+
+def test_a_whole_folder_is_good_by_every_check(whole, capsys):
+    out = whole / "out"
+    result = verified(capsys, out, "--strict", "--manifest", f"--against={out}", *segment_flags(whole))
+    assert result["good"] and result["notes"] == []
+    assert (result["clips"], result["frames"], result["kinds"]) == ({"mine": 2}, 4, ["quantized"])
+    assert {name: result["segments"][name] for name in ("segments", "there", "rejected", "missing")} == {
+        "segments": 3,
+        "there": 2,
+        "rejected": 1,
+        "missing": 0,
+    }
+    assert result["against"]["identical"] == 2 and result["against"]["cosine"] == 1.0
+
+
+def damage_flip(path):
+    data = bytearray(path.read_bytes())
+    data[-30] ^= 1
+    path.write_bytes(data)
+
+
+def damage_soundly(path):
+    """Other bytes, in a file whose checksums are right."""
+    example = SequenceExample.FromString(path.read_bytes()[12:-4])
+    frame = example.feature_lists.feature_list["audio_embedding"].feature[0].bytes_list
+    frame.value[0] = bytes([frame.value[0][0] ^ 1]) + frame.value[0][1:]
+    path.write_bytes(frame_records([example.SerializeToString(deterministic=True)]))
+
+
+@pytest.mark.parametrize(
+    "change, faults",
+    [
+        (
+            damage_flip,
+            ["its checksum is wrong", "is not the file in the list of shards: records 0 and not 1"],
+        ),
+        (damage_soundly, ["tw.tfrecord: is not the file in the list of shards: sha256"]),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-20]),
+            ["tw.tfrecord: the file ends in"],
+        ),
+        (lambda path: path.write_bytes(b""), ["records 0 and not 1, size_bytes 0"]),
+        (lambda path: path.unlink(), ["mine/tw.tfrecord is in the list of shards and not there"]),
+        (
+            lambda path: path.rename(path.with_name("xy.tfrecord")),
+            ["'two' belongs in tw.tfrecord", "xy.tfrecord: is not in the list of shards"],
+        ),
+        (
+            lambda path: path.parent.rename(path.parents[1] / "other"),
+            [
+                "2 clips of mine by the manifest, 0 in",
+                "0 clips of other by the manifest, 2",
+                "mine/on.tfrecord is",
+            ],
+        ),
+        (lambda path: path.write_bytes(path.read_bytes() * 2), ["'two' at 0.1 s comes 2 times"]),
+    ],
+)
+def test_each_change_is_found_by_the_list_and_names_the_shard(copied, capsys, change, faults):
+    change(copied / "out" / "mine" / "tw.tfrecord")
+    found = verified(capsys, copied / "out", "--manifest")["faults"]
+    for fault in faults:
+        assert any(fault in line for line in found), found
+
+
+def test_bytes_that_are_sound_and_changed_need_the_list(copied, capsys):
+    damage_soundly(copied / "out" / "mine" / "tw.tfrecord")
+    assert verified(capsys, copied / "out")["good"]
+
+
+def test_the_list_must_be_there_and_a_list(copied):
+    path = copied / "out" / "_run" / "shards.jsonl"
+    path.write_text("[]")
+    with pytest.raises(SettingError, match="restore it"):
+        verify.run([str(copied / "out"), "--manifest"])
+    path.unlink()
+    with pytest.raises(SettingError, match=r"has no _run/shards\.jsonl"):
+        verify.run([str(copied / "out"), "--manifest"])
+
+
+def test_segments_are_there_or_rejected_or_missing(copied, capsys):
+    out = copied / "out"
+    (copied / "mine.csv").write_text(
+        'one, 0.100, 3.000, "/m/b,/m/a"\nthree, 0.100, 2.000, /m/a\none, 5.000, 7.000, /m/a\n'
+        "other, 0.100, 2.000, /m/a\n"
+    )
+    result = verified(capsys, out, *segment_flags(copied))
+    assert result["faults"] == [
+        f"{out}: 'one' at 5.0 s of mine has no record and is not among the rejects",
+        f"{out}: 'other' at 0.1 s of mine has no record and is not among the rejects",
+    ]
+    assert result["segments"] == {
+        "segments": 4,
+        "there": 1,
+        "rejected": 1,
+        "missing": 2,
+        "unnamed": 1,
+        "other_ends": 1,
+        "other_labels": 0,
+        "hidden": 0,
+    }
+    assert len(result["notes"]) == 2
+    verify.run([str(out), *segment_flags(copied)])
+    assert "segments: 4 = there 1 + rejected 1 + missing 2" in capsys.readouterr().out
+
+
+def test_labels_other_than_the_segments_are_a_fault(copied, capsys):
+    (copied / "mine.csv").write_text('one, 0.100, 2.000, "/m/b"\n')
+    (fault,) = verified(capsys, copied / "out", *segment_flags(copied))["faults"]
+    assert fault == f"{copied}/out/mine/on.tfrecord: 'one' at 0.1 s has other labels than its segment, [7]"
+
+
+def test_segments_of_another_split_are_missing(copied, capsys):
+    flags = [flag.replace("mine=", "eval=") for flag in segment_flags(copied)]
+    assert verified(capsys, copied / "out", *flags)["segments"]["missing"] == 3
+
+
+def test_only_fifty_faults_are_shown_and_all_are_counted(copied, capsys):
+    rows = "".join(f"id{number}, 0, 1, /m/a\n" for number in range(60))
+    (copied / "mine.csv").write_text(rows)
+    assert verify.run([str(copied / "out"), *segment_flags(copied)]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("has no record") == 50 and "... and 10 more" in printed and "60 faults" in printed
+    assert verify.run([str(copied / "out"), *segment_flags(copied), "--json"]) == 1
+    assert len(json.loads(capsys.readouterr().out)["faults"]) == 60
+
+
+CODES = np.random.default_rng(0).integers(0, 256, (40, 3, 128), np.uint8)
+
+
+def write_corpus(folder, codes=CODES, sharding: Sharding = Sharding(), skip=(), split="train"):
+    """Forty clips of CODES, or of frames like them, however sharded; two to three in a shard."""
+    shards = {name: [] for name in sharding.all_names(split)}
+    for number, frames in enumerate(codes):
+        if number not in skip:
+            video_id = f"{number % 15:02}-{number}"
+            encoded = encode_example(Segment(split, video_id, 0.5, 3.5, (1,)), frames)
+            shards.setdefault(sharding.shard_name(split, video_id), []).append(encoded)
+    (folder / split).mkdir(parents=True)
+    for name, records in shards.items():
+        (folder / split / f"{name}.tfrecord").write_bytes(frame_records(records))
+    return folder
+
+
+@pytest.mark.parametrize("sharding", [Sharding(), Sharding(1), Sharding(7)])
+def test_folders_with_the_same_clips_are_alike_however_they_are_sharded(tmp_path, capsys, sharding):
+    one, other = write_corpus(tmp_path / "one"), write_corpus(tmp_path / "other", sharding=sharding)
+    result = verified(capsys, one, f"--against={other}")
+    assert result["good"]
+    assert result["against"] == {
+        "folder": str(other),
+        "clips": 40,
+        "only_here": 0,
+        "only_there": 0,
+        "other_times": 0,
+        "other_labels": 0,
+        "frames": 120,
+        "cosine": 1.0,
+        "least_cosine": 1.0,
+        "values": CODES.size,
+        "equal": CODES.size,
+        "largest": 0.0,
+        "identical": 40,
+        "worst": [],
+    }
+
+
+def test_changed_bytes_are_measured_and_no_fault(tmp_path, capsys):
+    codes = CODES.copy()
+    codes[3] = 255 - codes[3]  # the opposite: a cosine of -1
+    codes[20:36, 1, 5] ^= 1
+    one = write_corpus(tmp_path / "one")
+    other = write_corpus(tmp_path / "other", codes, Sharding(3))
+    result = verified(capsys, one, f"--against={other}")
+    against, worst = result["against"], result["against"]["worst"]
+    assert result["good"] and against["identical"] == 23 and len(worst) == 10
+    assert (worst[0]["video_id"], worst[0]["equal"]) == ("03-3", 0.0)
+    assert worst[0]["cosine"] == pytest.approx(-1) == against["least_cosine"]
+    assert worst[1]["largest"] == 1 and 0.999 < worst[1]["least_cosine"] < worst[1]["cosine"] < 1
+    assert against["equal"] == np.count_nonzero(codes == CODES)
+    assert against["largest"] == np.abs(codes.astype(int) - CODES).max()
+    verify.run([str(one), f"--against={other}"])
+    printed = capsys.readouterr().out
+    assert f"{against['equal'] / CODES.size:.4%} equal" in printed
+    assert "train '03-3' at 0.5 s: cosine -1.000000" in printed
+
+
+def test_clips_that_one_folder_lacks_are_faults(tmp_path, capsys):
+    one = write_corpus(tmp_path / "one", skip=(1, 2))
+    other = write_corpus(tmp_path / "other", sharding=Sharding(3), skip=(7,))
+    result = verified(capsys, one, f"--against={other}")
+    assert (result["against"]["only_here"], result["against"]["only_there"]) == (1, 2)
+    assert result["faults"][0] == f"{one}/train/07.tfrecord: '07-7' at 0.5 s is not in {other}"
+    assert len(result["faults"]) == 3
+    assert all(f"is not in {one}" in fault for fault in result["faults"][1:])
+    result = verified(capsys, one, f"--against={write_corpus(tmp_path / 'eval', split='eval')}")
+    assert result["against"]["clips"] == 0 and len(result["faults"]) == 38 + 40
+    assert result["against"]["cosine"] is None and result["against"]["least_cosine"] is None
+
+
+def test_other_numbers_of_frames_are_faults_and_the_common_ones_compared(tmp_path, capsys):
+    one = write_corpus(tmp_path / "one")
+    result = verified(capsys, one, f"--against={write_corpus(tmp_path / 'other', CODES[:, :2])}")
+    assert len(result["faults"]) == 40 and "has 3 frames, and 2 in" in result["faults"][0]
+    assert (result["against"]["frames"], result["against"]["identical"]) == (80, 0)
+    assert result["against"]["cosine"] == 1.0
+
+
+def test_a_damaged_folder_is_compared_as_far_as_it_goes(tmp_path, capsys):
+    one, other = write_corpus(tmp_path / "one"), write_corpus(tmp_path / "other")
+    path = other / "train" / "05.tfrecord"
+    path.write_bytes(path.read_bytes()[:-5])
+    result = verified(capsys, one, f"--against={other}")
+    assert len(result["faults"]) == 1 and f"'05-35' at 0.5 s is not in {other}" in result["faults"][0]
+    assert result["notes"] == [f"{other} has 1 faults itself: verify it too"]
+
+
+def test_raw_folders_are_compared_by_value_and_not_with_quantized_ones(tmp_path, capsys):
+    raw = CODES.astype(np.float32)
+    one, other = write_corpus(tmp_path / "one", raw), write_corpus(tmp_path / "other", raw * 2)
+    against = verified(capsys, one, f"--against={other}")["against"]
+    assert against["cosine"] == pytest.approx(1) and against["largest"] == 255
+    with pytest.raises(SettingError, match="holds quantized frames, and"):
+        verify.run([str(one), f"--against={write_corpus(tmp_path / 'quantized')}"])
+
+
+def test_a_folder_that_is_none_cannot_be_compared_with(tmp_path):
+    one = write_corpus(tmp_path / "one")
+    with pytest.raises(SettingError, match="none: no SPLIT/PREFIX"):
+        verify.run([str(one), f"--against={tmp_path}/none"])
+
+
+def test_cosine_of_vectors_with_nothing_in_them():
+    nothing, something = np.zeros((1, 128), np.float32), np.ones((1, 128), np.float32)
+    assert cosine_similarity(nothing, nothing) == 1.0
+    assert cosine_similarity(nothing, something) == 0.0
+
+
+@pytest.mark.parametrize("count, patience_s", [(1, 0.0), (2, 0.0), (2, 60.0)])
+def test_processes_give_results_in_order(count, patience_s):
+    with Processes(count, patience_s=patience_s) as processes:
+        for tasks in (list(range(100)), [], [3]):
+            assert list(processes.map(math.factorial, tasks)) == list(map(math.factorial, tasks))
+
+
+def test_a_process_that_is_killed_is_an_error_and_no_endless_wait():
+    with Processes(2, patience_s=0) as processes, pytest.raises(OutputError, match="was killed"):
+        list(processes.map(os._exit, [1, 1]))
+
+
+def test_options_that_nobody_has_are_a_mistake(folder):
+    path = str(folder(record()))
+    with pytest.raises(SettingError, match=r"unknown option --manifests \(did you mean --manifest\?\)"):
+        verify.run([path, "--manifests"])
+    assert verify.run([path, "--s3_region_name=us-east-1"]) == 0
+
+
+def test_help_is_given(capsys):
+    with pytest.raises(SystemExit) as exited:
+        verify.run(["--help"])
+    assert exited.value.code == 0 and "--against DIR2" in capsys.readouterr().out
+
+
+@pytest.mark.integration
+def test_processes_find_what_one_process_finds(tmp_path):
+    one = write_corpus(tmp_path / "one")
+    other = write_corpus(tmp_path / "other", 255 - CODES, Sharding(5), skip=(1,))
+    damage_flip(one / "train" / "09.tfrecord")
+    with Processes(2, ["pipeline.check_folder", "pipeline.compare"], patience_s=0) as processes:
+        found = [verify_folder(str(path), indexed=True, run_all=processes.map) for path in (one, other)]
+        expected = [verify_folder(str(path), indexed=True) for path in (one, other)]
+        assert [summary.faults for summary in found] == [summary.faults for summary in expected]
+        indices = [summary.index for summary in found]
+        assert compare_folders(*indices, processes.map) == compare_folders(*indices)
 
 
 def test_the_released_balanced_split_is_good_but_for_order(shared):

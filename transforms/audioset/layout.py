@@ -77,7 +77,13 @@ class Sharding:
         if self.num_shards is None:
             return shard_prefix(video_id)
         digest = hashlib.sha256(video_id.encode(errors="surrogateescape")).digest()
-        number = int.from_bytes(digest[:8], "big") % self.num_shards
+        return self._numbered(split, int.from_bytes(digest[:8], "big") % self.num_shards)
+
+    def all_names(self, split: str) -> list[str]:
+        """The names of a split's shards, where they are so many whatever the clips; else none."""
+        return [self._numbered(split, number) for number in range(self.num_shards or 0)]
+
+    def _numbered(self, split: str, number: int) -> str:
         return f"{split}-{number:05d}-of-{self.num_shards:05d}"
 
     @classmethod

@@ -1,20 +1,14 @@
-"""Clips of TFRecords of `tf.train.Example`.
+"""Clips of TFRecords of `tf.train.Example`."""
 
-The framing: tensorflow/core/lib/io/record_writer.h.
-"""
-
-import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-import google_crc32c
 from tensorflow.core.example.example_pb2 import Example
 
 from transforms.errors import Reason
 from transforms.shards.items import MAX_AUDIO_BYTES, ShardClip, ShardFault, make_item, shortest_float32
 from transforms.shards.stream import ByteStream
-
-_HEADER_BYTES = 12
+from transforms.tfrecord import HEADER_BYTES, is_record_header, masked_crc
 
 
 def read_tfrecord(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardClip | ShardFault]:
@@ -35,10 +29,10 @@ def read_tfrecord(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardC
     stream = ByteStream(file, is_plain=is_record_header)
     while True:
         offset = stream.position
-        header = stream.read(_HEADER_BYTES)
+        header = stream.read(HEADER_BYTES)
         if not header and not stream.damage:
             return
-        if len(header) < _HEADER_BYTES:
+        if len(header) < HEADER_BYTES:
             yield _truncated(offset, stream)
             return
         length = int.from_bytes(header[:8], "little")
@@ -51,16 +45,11 @@ def read_tfrecord(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardC
         if len(checksum) < 4:
             yield _truncated(offset, stream)
             return
-        if checksum == _masked_crc(record):
+        if checksum == masked_crc(record):
             yield _read_record(offset, record, columns)
         else:
             yield ShardFault(offset, Reason.BAD_RECORD, "the record's checksum is wrong")
         del record  # else two are in memory while the next is read
-
-
-def is_record_header(head: bytes) -> bool:
-    """Whether bytes begin with the length of a record and its checksum."""
-    return len(head) >= _HEADER_BYTES and head[8:12] == _masked_crc(head[:8])
 
 
 def _truncated(offset: int, stream: ByteStream) -> ShardFault:
@@ -93,8 +82,3 @@ def _read_record(offset: int, record: bytes, columns: Mapping[str, str]) -> Shar
         there = ", ".join(sorted(map(ascii, features))[:20])
         return ShardFault(offset, item.reason, f"{item.message}; the record has {there}", item.video_id)
     return item
-
-
-def _masked_crc(data: bytes) -> bytes:
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tensorflow.core.example.example_pb2 import Example
@@ -21,6 +20,7 @@ from tensorflow.core.example.example_pb2 import Example
 from transforms.errors import ClipError, Reason
 from transforms.shards.items import MAX_AUDIO_BYTES, ShardClip, shortest_float32
 from transforms.shards.tar import AUDIO_EXTENSIONS
+from transforms.tfrecord import frame_record
 
 # Room for the other fields: no form can hold 2 GiB in one record, page or buffer, nor is it read.
 MAX_FILE_BYTES = MAX_AUDIO_BYTES - (1 << 20)
@@ -151,10 +151,7 @@ def write_tfrecord(clips: Iterable[PackedClip]) -> Iterator[bytes]:
         features["audio"].bytes_list.value.append(packed.clip.audio)
         record = example.SerializeToString(deterministic=True)
         del example, features  # else three copies are in memory while the consumer writes
-        length = struct.pack("<Q", len(record))
-        yield length + _masked_crc(length)
-        yield record
-        yield _masked_crc(record)
+        yield from frame_record(record)
 
 
 def write_tar(clips: Iterable[PackedClip]) -> Iterator[bytes]:
@@ -230,11 +227,6 @@ def _fields(clip: ShardClip) -> dict[str, Any]:
 def _as_float32(time_s: float) -> float:
     """A time as the reader of a TFRecord gets it."""
     return shortest_float32(struct.unpack("f", struct.pack("f", time_s))[0])
-
-
-def _masked_crc(data: bytes) -> bytes:
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def _key_part(video_id: str) -> str:

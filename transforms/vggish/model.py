@@ -1,5 +1,6 @@
 """The VGGish network in Keras 3, on whichever backend Keras has (TensorFlow, JAX or PyTorch)."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,8 +9,22 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.errors import OutOfMemoryError
 from transforms.vggish.checkpoint import Weights
 from transforms.vggish.params import EMBEDDING_SIZE, EXAMPLE_FRAMES, MEL_BANDS
+
+_LOG = logging.getLogger(__name__)
+# In the name or message of a backend's error: TensorFlow's ResourceExhaustedError ("OOM when allocating"),
+# JAX's RESOURCE_EXHAUSTED, PyTorch's OutOfMemoryError ("out of memory"), oneDNN's and C++'s own.
+_OUT_OF_MEMORY = (
+    "resourceexhausted",
+    "resource_exhausted",
+    "out of memory",
+    "outofmemory",
+    "oom when",
+    "bad_alloc",
+)
+_SHOWN_ERROR = 300
 
 
 def build_vggish(weights: Weights | None = None) -> keras.Model:
@@ -99,7 +114,10 @@ class Embedder:
 
     Args:
       weights: as `checkpoint.read_weights` returns.
-      batch_size: examples a call of the network.
+      batch_size: examples a call of the network, at first: halved whenever so many do not fit into memory.
+
+    Raises:
+      OutOfMemoryError: not even one example fits beside the network.
     """
 
     def __init__(self, weights: Weights, batch_size: int = 64):
@@ -109,23 +127,55 @@ class Embedder:
         self._model.compile(optimizer=None, jit_compile=keras.backend.backend() == "jax")
         # Keras does not promise that one model may predict in several threads.
         self._lock = threading.Lock()
-        self._predict(np.zeros((1, EXAMPLE_FRAMES, MEL_BANDS), np.float32))  # trace now, not later
+        self.embed(np.zeros((1, EXAMPLE_FRAMES, MEL_BANDS), np.float32))  # trace now, not later
 
     def embed(self, examples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[n, 96, 64] log-mel examples -> float32[n, 128] embeddings, n from 0."""
+        """float32[n, 96, 64] log-mel examples -> float32[n, 128] embeddings, n from 0.
+
+        Raises:
+          OutOfMemoryError: not even one example fits beside the network.
+        """
         if not len(examples):
             return np.empty((0, EMBEDDING_SIZE), np.float32)
-        starts = range(0, len(examples), self._batch_size)
-        return np.concatenate([self._predict(examples[s : s + self._batch_size]) for s in starts])
+        embedded: list[NDArray[np.float32]] = []
+        while (start := sum(map(len, embedded))) < len(examples):
+            size = self._batch_size
+            try:
+                embedded.append(self._predict(examples[start : start + size]))
+            except Exception as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._halve(size, error)
+        return np.concatenate(embedded)
 
     def embed_clips(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Embeds clips of float32[n, 96, 64] together, filling batches across them."""
         ends = np.cumsum([len(clip) for clip in clips])
         return np.split(self.embed(np.concatenate(clips)), ends[:-1])
 
+    def _halve(self, size: int, error: Exception) -> None:
+        """Goes on with batches of half a size that did not fit, unless another thread did so already."""
+        with self._lock:
+            if self._batch_size < size:
+                return
+            if size == 1:
+                raise OutOfMemoryError(
+                    "the model does not fit into memory, not even with batches of one example; free memory, "
+                    f"or run fewer workers on this machine ({' '.join(str(error).split())[:_SHOWN_ERROR]})"
+                ) from error
+            self._batch_size = size // 2
+            _LOG.warning("out of memory with %d examples a batch: going on with %d", size, size // 2)
+
     def _predict(self, examples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embeds at most one batch, padded with zeros to the fixed shape."""
-        batch = np.zeros((self._batch_size, EXAMPLE_FRAMES, MEL_BANDS), np.float32)
-        batch[: len(examples)] = examples
         with self._lock:
+            size = max(self._batch_size, len(examples))
+            batch = np.zeros((size, EXAMPLE_FRAMES, MEL_BANDS), np.float32)
+            batch[: len(examples)] = examples
             return np.asarray(self._model.predict_on_batch(batch))[: len(examples)]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether a backend says so: each has an error of its own, and TensorFlow and JAX one status for all."""
+    text = f"{type(error).__name__}: {error}".lower()
+    return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)

@@ -1,0 +1,196 @@
+"""Processes that are killed, disks that fill up, folders that turn read-only: nothing is lost or half there."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from sounds import write_bad_files, write_noise
+from test_main_job import ROOT, TRIAL, shards
+
+from transforms.tfrecord import read_records
+
+pytestmark = pytest.mark.integration
+
+NUM_CLIPS = 300
+NUM_KILLS = 50
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    for n in range(NUM_CLIPS - 5):
+        write_noise(folder / f"{chr(97 + n % 20)}{n % 3}{n}.wav", 1.0 + n % 4 / 10, seed=n)
+    write_bad_files(folder)
+    return folder
+
+
+class Launcher:
+    """The pipeline's command in processes that can be killed."""
+
+    def __init__(self, log: Path):
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("launcher.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log.open("w"),
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert self._answer().startswith("ready")
+
+    def start(self, *arguments: str) -> int:
+        """Starts a run; returns its process id."""
+        print(json.dumps(arguments), file=self._process.stdin, flush=True)
+        return int(self._answer())
+
+    def wait(self) -> int:
+        """Waits for the run; returns its exit status, or less the signal that ended it."""
+        return os.waitstatus_to_exitcode(int(self._answer()))
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(60)
+
+    def _answer(self) -> str:
+        return self._process.stdout.readline()
+
+
+def lists(output: Path) -> dict[str, bytes]:
+    """What a run says of its clips and shards, the manifest aside, which has times."""
+    names = ("rejected-*.jsonl", "unmatched-*.jsonl", "shards.jsonl")
+    return {path.name: path.read_bytes() for name in names for path in (output / "_run").glob(name)}
+
+
+def check_whole(output: Path) -> int:
+    """Reads every shard in place with all its checksums; returns how many there are."""
+    paths = sorted(output.glob("*/*.tfrecord"))
+    for path in paths:
+        with path.open("rb") as file:
+            assert list(read_records(file))
+    return len(paths)
+
+
+def test_a_run_killed_at_any_moment_leaves_whole_shards_and_the_next_one_completes_them(corpus, tmp_path):
+    launcher = Launcher(tmp_path / "log.txt")
+    flags = [*TRIAL, "--runner=FnApiRunner", f"--input={corpus}/*", "--max_reject_fraction=1"]
+    for _ in range(2):  # the first one is slower
+        started = time.monotonic()
+        launcher.start(*flags, f"--output={tmp_path}/expected", "--overwrite")
+        assert launcher.wait() == 0
+        duration_s = time.monotonic() - started
+    expected, expected_lists = shards(tmp_path / "expected"), lists(tmp_path / "expected")
+    assert len(expected) == 60
+
+    moments = random.Random(7)
+    killed, partial = 0, 0
+    for attempt in range(2 * NUM_KILLS):
+        output = tmp_path / f"attempt{attempt}"
+        pid = launcher.start(*flags, f"--output={output}")
+        if attempt % 2:  # any moment of the run
+            time.sleep(moments.uniform(0, duration_s))
+        else:  # any moment of the fraction of a second in which shards are written
+            wanted = moments.randrange(len(expected))
+            while len(list(output.glob("*/*.tfrecord"))) < wanted and psutil.pid_exists(pid):
+                time.sleep(0.0005)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        if launcher.wait() == 0:
+            continue  # it was faster
+        killed += 1
+        partial += 0 < check_whole(output) < len(expected)
+        launcher.start(*flags, f"--output={output}")
+        assert launcher.wait() == 0
+        assert shards(output) == expected
+        assert lists(output) == expected_lists
+        known = {"manifest.json", *expected_lists}
+        assert {path.name for path in output.rglob("*") if path.is_file()} - known == {
+            Path(name).name for name in expected
+        }
+        shutil.rmtree(output)
+        if killed == NUM_KILLS:
+            break
+    launcher.close()
+    print(f"{killed} runs killed, {partial} of them with some of the shards in place")
+    assert killed == NUM_KILLS and partial > NUM_KILLS / 4
+    time.sleep(1)
+    commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert not any("decoder_process" in command for command in commands)
+
+
+def in_own_mounts(script: str, **values: str) -> subprocess.CompletedProcess:
+    """Runs a shell script that may mount file systems which nobody else sees."""
+    unshare = ["unshare", "--map-root-user", "--mount"] if os.getuid() else ["unshare", "--mount"]
+    result = subprocess.run(
+        [*unshare, "bash", "-euc", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=ROOT,
+        env={**os.environ, "PYTHON": sys.executable, **values},
+    )
+    assert "mount: " not in result.stderr, result.stderr
+    return result
+
+
+def test_a_full_disk_is_one_line_and_more_room_is_enough_to_go_on(corpus, tmp_path):
+    (tmp_path / "disk").mkdir()
+    command = " ".join([*TRIAL, f"--input='{corpus}/*'", "--max_reject_fraction=1"])
+    result = in_own_mounts(
+        """
+        mount -t tmpfs -o size=200k tmpfs $DISK
+        status=0; $PYTHON -m pipeline.run $COMMAND --output=$DISK/out >&2 || status=$?
+        echo status $status
+        find $DISK -name '*.tmp' | grep . || echo nothing temporary
+        ls $DISK/out/*/*.tfrecord | wc -l
+        mount -o remount,size=50m $DISK
+        $PYTHON -m pipeline.run $COMMAND --output=$DISK/out
+        $PYTHON -m pipeline.verify $DISK/out --strict
+        cp -r $DISK/out $COPY
+        """.replace("$COMMAND", command),
+        DISK=str(tmp_path / "disk"),
+        COPY=str(tmp_path / "copy"),
+    )
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["status 1", "nothing temporary"] and int(lines[2]) > 0
+    assert "No space left on device" in result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
+    assert len([line for line in result.stderr.splitlines() if "error" in line.lower()]) == 1, result.stderr
+    account = json.loads((tmp_path / "copy" / "_run" / "manifest.json").read_text())["account"]
+    assert account["already_there"]["train"] > 0 and account["closes"]
+    check_whole(tmp_path / "copy")
+
+
+def test_a_folder_that_turns_read_only_is_one_line(corpus, tmp_path):
+    (tmp_path / "disk").mkdir()
+    command = " ".join([*TRIAL, f"--input='{corpus}/*'", "--max_reject_fraction=1"])
+    result = in_own_mounts(
+        """
+        mount -t tmpfs -o size=50m tmpfs $DISK
+        $PYTHON -m pipeline.run $COMMAND --output=$DISK/out >&2 & run=$!
+        while [ ! -e $DISK/out/_run/manifest.json ]; do sleep 0.1; done
+        until mount -o remount,ro $DISK 2>/dev/null; do sleep 0.05; done
+        status=0; wait $run || status=$?
+        echo status $status
+        mount -o remount,rw $DISK
+        $PYTHON -m pipeline.run $COMMAND --output=$DISK/out
+        cp -r $DISK/out $COPY
+        """.replace("$COMMAND", command),
+        DISK=str(tmp_path / "disk"),
+        COPY=str(tmp_path / "copy"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("status 1\n")
+    assert "Read-only file system" in result.stderr and "Traceback" not in result.stderr, result.stderr
+    assert check_whole(tmp_path / "copy") == 60

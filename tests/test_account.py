@@ -1,0 +1,102 @@
+import json
+from collections import Counter
+from dataclasses import dataclass
+
+import apache_beam as beam
+import pytest
+
+from pipeline.manifest import Account
+from transforms import account
+from transforms.account import WriteAccount, WriteJsonLines, num_files
+from transforms.clips import RejectedClip
+from transforms.errors import Reason
+
+
+@dataclass(frozen=True)
+class Value:
+    number: int
+
+    def to_json(self):
+        return {"number": self.number}
+
+
+def write_lines(folder, numbers) -> list[str]:
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        _ = pipeline | beam.Create([Value(n) for n in numbers]) | WriteJsonLines(str(folder / "list"))
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(("count", "files"), [(0, 1), (1, 1), (10, 1), (11, 2), (95, 10)])
+def test_a_list_has_every_line_once_in_as_many_files_as_it_takes(tmp_path, monkeypatch, count, files):
+    monkeypatch.setattr(account, "_FILE_LINES", 10)
+    assert num_files(count) == files
+    names = write_lines(tmp_path / "a", range(count))
+    assert names == [f"list-{n:05d}-of-{files:05d}.jsonl" for n in range(files)]
+    lines = [line for name in names for line in (tmp_path / "a" / name).read_text().splitlines()]
+    assert sorted(json.loads(line)["number"] for line in lines) == list(range(count))
+    # Beam reads them too, and their bytes depend on the lines alone.
+    if count:
+        with beam.Pipeline(runner="FnApiRunner") as pipeline:
+            read = pipeline | beam.io.ReadFromText(f"{tmp_path}/a/list-*") | beam.Map(json.loads)
+            beam.testing.util.assert_that(
+                read, beam.testing.util.equal_to([{"number": n} for n in range(count)])
+            )
+    write_lines(tmp_path / "b", reversed(range(count)))
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def close(tmp_path, events) -> Account:
+    path = tmp_path / "account.json"
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        _ = pipeline | beam.Create(events) | WriteAccount(str(path))
+    return Account.from_json(json.loads(path.read_text()))
+
+
+def rejected(name: str, reason: Reason) -> tuple:
+    return account.rejected(RejectedClip("eval", name, 0.0, f"{name}.wav", None, "s", reason, "m"))
+
+
+A, B, C, D = (("eval", name, 0) for name in "abcd")
+
+
+def test_an_account_that_closes(tmp_path):
+    found = close(
+        tmp_path,
+        [
+            *[account.expected(key) for key in (A, A, B, C, ("train", "a", 500))],
+            account.written(A),
+            rejected("a", Reason.DUPLICATE),
+            rejected("b", Reason.CORRUPT),
+            account.already_there(C),
+            account.written(("train", "a", 500)),
+            account.rejected_earlier(RejectedClip("eval", "x", 0, "x", None, "s", Reason.CORRUPT, "m")),
+        ],
+    )
+    assert found.closes and found.lost == ()
+    assert found.to_json() == {
+        "expected": {"eval": 4, "train": 1},
+        "written": {"eval": 1, "train": 1},
+        "rejected": {"eval": 2, "train": 0},
+        "already_there": {"eval": 1, "train": 0},
+        "rejected_by_reason": {"eval": {"corrupt": 1, "duplicate": 1}, "train": {}},
+        "rejected_earlier": 1,
+        "files_without_segment": 0,
+        "segments_without_file": 0,
+        "closes": True,
+        "lost": [],
+    }
+    assert found.reject_fraction == 0.4
+    assert found.lines()[0] == "clips expected 5 = written 2 + rejected 2 + already there 1"
+
+
+def test_one_clip_too_few_is_not_hidden_by_one_too_many(tmp_path):
+    found = close(tmp_path, [*map(account.expected, (A, B)), account.written(A), account.written(A)])
+    assert not found.closes
+    assert found.lost == (("eval", "a", 0, -1), ("eval", "b", 0, 1))
+    assert "THE ACCOUNT DOES NOT CLOSE for eval/a at 0.0 s, eval/b at 0.0 s;" in found.lines()[-1]
+
+
+def test_the_fraction_of_nothing_is_none():
+    assert Account(Counter()).reject_fraction == 0
+    assert Account(Counter()).closes

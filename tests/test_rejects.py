@@ -1,0 +1,93 @@
+import json
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.clips import Clip, RejectedClip
+from transforms.errors import Reason, SettingError
+from transforms.rejects import KeepRejected, RejectFiles, RejectIndex, read_rejected
+
+
+def rejection(name="a", file="a.wav", offset=None, start_s=0.0, reason=Reason.CORRUPT) -> RejectedClip:
+    return RejectedClip("train", name, start_s, file, offset, "stage", reason, "why", None)
+
+
+def write_list(path, clips) -> str:
+    path.write_text("".join(json.dumps(clip.to_json(), ensure_ascii=False) + "\n" for clip in clips))
+    return str(path)
+
+
+@given(
+    st.builds(
+        RejectedClip,
+        split=st.text(),
+        video_id=st.text(),
+        start_s=st.floats(0, 1e6),
+        file=st.text(),
+        offset=st.none() | st.integers(0, 2**60),
+        stage=st.text(),
+        reason=st.sampled_from(Reason),
+        message=st.text(),
+        sha256=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
+    )
+)
+def test_a_line_reads_back(clip):
+    assert RejectedClip.from_json(json.dumps(clip.to_json())) == clip
+
+
+def test_a_list_that_is_none_names_the_line(tmp_path):
+    path = write_list(tmp_path / "r.jsonl", [rejection()])
+    with open(path, "a") as file:
+        file.write('{"id": "b"}\n')
+    with pytest.raises(SettingError, match=r"r\.jsonl, line 2: no rejected clip"):
+        list(read_rejected(path))
+    with pytest.raises(SettingError, match="cannot be read"):
+        RejectFiles.of([str(tmp_path / "none")])
+
+
+def test_just_the_rejected_clips_are_covered():
+    index = RejectIndex(
+        [
+            rejection("a", "a.wav"),
+            rejection("b", "cut.wav", start_s=20.0),
+            rejection("c", "s.tar", 512),
+            rejection("", "t.tar", 1024),
+        ]
+    )
+    assert index.files == ["a.wav", "cut.wav", "s.tar", "t.tar"]
+    assert index.covers(Clip("train", "a", "a.wav"))
+    assert not index.covers(Clip("train", "b", "a.wav"))
+    assert not index.covers(Clip("eval", "a", "a.wav"))
+    assert not index.covers(Clip("train", "a", "other.wav"))
+    # A soundtrack's other segments are not, a recording is for any of its clips.
+    assert index.covers(Clip("train", "b", "cut.wav", start_s=20.0, end_s=30.0))
+    assert not index.covers(Clip("train", "b", "cut.wav", start_s=10.0, end_s=20.0))
+    assert index.covers(Clip("train", "b", "cut.wav"))
+    assert index.covers(Clip("train", "c", "s.tar", 512))
+    assert not index.covers(Clip("train", "c", "s.tar", 2048))
+    # A fault that hides its clip, and perhaps the rest.
+    assert index.covers(Clip("train", "any", "t.tar", 1024))
+    assert index.covers(Clip("train", "any", "t.tar", 2048))
+    assert not index.covers(Clip("train", "any", "t.tar", 512))
+
+
+def test_what_a_run_says_nothing_of_is_kept(tmp_path):
+    clips = [
+        rejection("a", "a.wav"),
+        rejection("b", "b.wav"),
+        rejection("c", "s.tar", 5),
+        rejection("d", "s.tar", 9),
+    ]
+    earlier = [write_list(tmp_path / "1.jsonl", clips), write_list(tmp_path / "2.jsonl", clips[:1])]
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        kept = pipeline | beam.Create(["b.wav", "new.wav"]) | KeepRejected(earlier)
+        assert_that(kept, equal_to([clips[0], clips[2], clips[3]]))
+    tried = RejectFiles.of([write_list(tmp_path / "tried.jsonl", [clips[2]])])
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        kept = pipeline | beam.Create(["s.tar"]) | KeepRejected(earlier, tried)
+        assert_that(kept, equal_to([clips[0], clips[1], clips[3]]))
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        assert_that(pipeline | beam.Create(["a.wav"]) | KeepRejected([]), equal_to([]))

@@ -1,0 +1,148 @@
+"""Lists of rejected clips, read again: to try just those, and to keep those that a run says nothing of."""
+
+import functools
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from transforms.clips import Clip, RejectedClip
+from transforms.errors import SettingError
+from transforms.files import FILE_ERRORS, open_file
+
+
+class RejectIndex:
+    """Rejected clips by file.
+
+    Args:
+      rejected: in any order.
+    """
+
+    def __init__(self, rejected: Iterable[RejectedClip]):
+        self._by_file: dict[str, list[RejectedClip]] = defaultdict(list)
+        for clip in rejected:
+            self._by_file[clip.file].append(clip)
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the audio files and shards, sorted."""
+        return sorted(self._by_file)
+
+    def covers(self, clip: Clip | RejectedClip) -> bool:
+        """Whether a clip or fault that is read now was rejected then."""
+        return any(_is_of(clip, rejected) for rejected in self._by_file.get(clip.file, ()))
+
+
+def _is_of(clip: Clip | RejectedClip, rejected: RejectedClip) -> bool:
+    if clip.offset is not None and rejected.offset is not None and not rejected.video_id:
+        # The fault hides which clip it was, and how many more: all from there on are tried.
+        return clip.offset >= rejected.offset
+    if clip.offset != rejected.offset:
+        return False
+    if isinstance(clip, Clip) and clip.end_s is None:  # a recording: of it, or of a part of it
+        return (clip.split, clip.video_id) == rejected.key[:2] and clip.start_s <= rejected.start_s
+    return clip.key == rejected.key
+
+
+@dataclass(frozen=True)
+class RejectFiles:
+    """Lists of rejected clips: what a stage carries in place of their lines.
+
+    Attributes:
+      paths: of the files.
+      sha256: of all their bytes; a process that read another state of the files reads them again.
+    """
+
+    paths: tuple[str, ...]
+    sha256: str
+
+    @classmethod
+    def of(cls, paths: Sequence[str]) -> "RejectFiles":
+        """The files as they are now.
+
+        Raises:
+          SettingError: one of them cannot be read.
+        """
+        digest = hashlib.sha256()
+        for path in paths:
+            digest.update(_read(path))
+        return cls(tuple(paths), digest.hexdigest())
+
+    def index(self) -> RejectIndex:
+        """Reads them all; a second call in a process returns the same index.
+
+        Raises:
+          SettingError: a file cannot be read, or is no such list.
+        """
+        return _read_index(self)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_index(source: RejectFiles) -> RejectIndex:
+    return RejectIndex(clip for path in source.paths for clip in read_rejected(path))
+
+
+def read_rejected(path: str) -> Iterator[RejectedClip]:
+    """Yields the clips of one list.
+
+    Raises:
+      SettingError: it cannot be read, or a line is no rejected clip.
+    """
+    # Not splitlines: a file's name may hold other separators.
+    for number, line in enumerate(_read(path).split(b"\n"), 1):
+        if line:
+            try:
+                yield RejectedClip.from_json(line.decode())
+            except ValueError as error:
+                raise SettingError(
+                    f"rejects {path}, line {number}: {error}; give the lists that a run wrote"
+                ) from error
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open_file(path) as file:
+            return file.read()
+    except FILE_ERRORS as error:
+        raise SettingError(f"rejects {path}: cannot be read ({error}); check the path") from error
+
+
+@dataclass
+class KeepRejected(beam.PTransform):
+    """Path of each file that a run reads -> RejectedClip of earlier runs that this one says nothing of.
+
+    Attributes:
+      earlier: lists of the runs before.
+      tried: where the run tries only the clips of some lists, those.
+    """
+
+    earlier: Sequence[str]
+    tried: RejectFiles | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, files: beam.PCollection[str]) -> beam.PCollection[RejectedClip]:
+        earlier = (
+            files.pipeline
+            | "Lists" >> beam.Create(sorted(self.earlier), reshuffle=False)
+            | "ReadRejected" >> beam.FlatMap(lambda path: ((clip.file, clip) for clip in read_rejected(path)))
+            # (path, RejectedClip)
+        )
+        read = files | "KeyByPath" >> beam.Map(lambda path: (path, None))
+        return (
+            {"earlier": earlier, "read": read}
+            | "JoinByPath" >> beam.CoGroupByKey()
+            # (path, {"earlier": [RejectedClip], "read": [None]})
+            | "Keep" >> beam.FlatMap(_kept, self.tried)
+        )
+
+
+def _kept(group: tuple[str, dict[str, Iterable]], tried: RejectFiles | None) -> Iterator[RejectedClip]:
+    _, values = group
+    is_read = bool(list(values["read"]))
+    for clip in sorted(set(values["earlier"]), key=repr):
+        if not is_read or (tried is not None and not tried.index().covers(clip)):
+            yield clip

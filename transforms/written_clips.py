@@ -1,0 +1,116 @@
+"""Which clips have their record in a feature folder already."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from apache_beam.io.filesystems import FileSystems
+from numpy.typing import NDArray
+from tensorflow.core.example.example_pb2 import SequenceExample
+
+from transforms.audioset.example import END_TIME, LABELS, START_TIME, VIDEO_ID
+from transforms.audioset.layout import Sharding, shard_path
+from transforms.audioset.segments import milliseconds
+from transforms.clips import Clip
+from transforms.errors import OutputError
+from transforms.files import FILE_ERRORS, open_file
+from transforms.tfrecord import read_records
+
+RecordKey = tuple[str, int]  # video id, start in milliseconds
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a record says of its clip, with times as a record has them: rounded to float32."""
+
+    video_id: str
+    start_s: float
+    end_s: float
+    labels: tuple[int, ...]
+
+    @property
+    def key(self) -> RecordKey:
+        """What two records of one clip share, and what they stand in order of."""
+        return record_key(self.video_id, self.start_s)
+
+
+def record_key(video_id: str, start_s: float) -> RecordKey:
+    """The key of a record, whether the time is a record's or not yet rounded to float32."""
+    return video_id, milliseconds(float(np.float32(start_s)))
+
+
+def read_shard_records(path: str) -> list[tuple[Context, bytes]]:
+    """The records of a shard of features; none if there is no such file.
+
+    Raises:
+      OutputError: it is damaged, or cannot be read.
+    """
+    try:
+        if not FileSystems.exists(path):
+            return []
+        with open_file(path) as file:
+            return [(_read_context(record), record) for record in read_records(file)]
+    except (*FILE_ERRORS, ValueError) as error:
+        raise OutputError(
+            f"{path}: is damaged or cannot be read ({error}); remove it and run the same command again: "
+            "its clips are then computed anew"
+        ) from error
+
+
+def _read_context(record: bytes) -> Context:
+    try:
+        context = SequenceExample.FromString(record).context.feature
+        return Context(
+            context[VIDEO_ID].bytes_list.value[0].decode(errors="surrogateescape"),
+            context[START_TIME].float_list.value[0],
+            context[END_TIME].float_list.value[0],
+            tuple(context[LABELS].int64_list.value),
+        )
+    except Exception as error:  # protobuf's own DecodeError is not public
+        raise ValueError(f"a record is no features of a clip: {error!r}") from error
+
+
+class WrittenClips:
+    """Looks clips up in the shards of a feature folder.
+
+    Each shard is read when the first of its clips is asked for, and its clips are remembered in 16 bytes
+    each, so that a process can know tens of millions. What it read it takes to stay: it sees nothing of what
+    is written later, unless in shards that it did not read.
+
+    Args:
+      output: the feature folder.
+      sharding: which shard a clip is in.
+    """
+
+    def __init__(self, output: str, sharding: Sharding):
+        self._output = output
+        self._sharding = sharding
+        self._known: dict[str, NDArray[np.uint64]] = {}
+
+    def has(self, clip: Clip) -> bool:
+        """Whether a clip has a record with its times and labels; an end that is not known is any."""
+        start_s, end_s = float(np.float32(clip.start_s)), clip.end_s
+        end_s = None if end_s is None else float(np.float32(end_s))
+        known = self._digests(clip.split, self._sharding.shard_name(clip.split, clip.video_id))
+        digest = _digest(clip.video_id, start_s, end_s, clip.labels)
+        place = np.searchsorted(known, digest)
+        return bool(place < len(known) and known[place] == digest)
+
+    def _digests(self, split: str, name: str) -> NDArray[np.uint64]:
+        path = FileSystems.join(self._output, *shard_path(split, name).split("/"))
+        if path not in self._known:
+            contexts = [context for context, _ in read_shard_records(path)]
+            self._known[path] = np.unique(np.array([*_all_digests(contexts)], np.uint64))
+        return self._known[path]
+
+
+def _all_digests(contexts: Iterable[Context]) -> Iterable[np.uint64]:
+    for context in contexts:
+        for end_s in (None, context.end_s):
+            yield _digest(context.video_id, context.start_s, end_s, context.labels)
+
+
+def _digest(video_id: str, start_s: float, end_s: float | None, labels: tuple[int, ...]) -> np.uint64:
+    text = repr((video_id, start_s, end_s, labels)).encode()
+    return np.frombuffer(hashlib.sha256(text).digest()[:8], "<u8")[0]
