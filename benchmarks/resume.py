@@ -1,7 +1,7 @@
 """What it costs to run a finished job again: python benchmarks/resume.py [--clips=10000]
 
-Makes a corpus of clips of one second, embeds it, and runs the same command again; and the same for a corpus of
-one clip, which is what start-up takes. Prints the times as JSON and writes them to results/resume.json.
+Makes a corpus of clips of one second, embeds it, and runs the same command again; and the same for a corpus
+of one clip, which is what start-up takes. Prints the times as JSON, and writes them to results/resume.json.
 """
 
 import argparse

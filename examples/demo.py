@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     if "--output" not in given:
         shutil.rmtree(features, ignore_errors=True)  # the last demo's
         flags.append(f"--output={features}")
-    flags += _stand_ins(argv, given)
+    flags += ["--max_reject_fraction=0.5", *_stand_ins(argv, given)]
 
     status = run.run([*flags, *argv])
     if status or "--output" in given:

@@ -183,7 +183,8 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
         "--batch_size",
         metavar="N",
         type=int,
-        default=64,
+        # 64 is 3 to 6 % faster on two cores, and takes 0.1 GB more.
+        default=32,
         help="examples a call of the network (default: %(default)s)",
     )
     parser.add_argument(

@@ -47,7 +47,7 @@ def embedder(random_weights):
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_runs():
-    """Runs in this process share loaded models, which takes two seconds each, and settle their locks at once."""
+    """Runs in this process share loaded models, two seconds each, and settle their locks at once."""
     from pipeline import lock
     from transforms.embed_examples import VggishModelHandler
 

@@ -7,6 +7,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from transforms.clips import Piece
 from transforms.embed_examples import EmbedExamples, VggishModelHandler, embed_pieces
 from transforms.errors import ClipError
+from transforms.extract_examples import PIECE_EXAMPLES
 from transforms.vggish.model import Embedder
 
 
@@ -17,7 +18,7 @@ def test_pieces_come_back_whole_with_the_embeddings_of_the_model_alone(embedder)
         Piece("a.wav", None, "train", f"id{n}", 0.0, 0, None): rng.uniform(-4, 4, (length, 96, 64)).astype(
             np.float32
         )
-        for n, length in enumerate((1, 7, 30, 11, 2, 19))
+        for n, length in enumerate((1, 7, 30, 11, 2, 19, PIECE_EXAMPLES + 5))
     }
     expected = {piece: embedder.embed(examples) for piece, examples in pieces.items()}
 
@@ -74,6 +75,6 @@ def test_embeddings_that_are_not_finite_are_a_failure(random_weights):
 
 
 def test_batches_are_counted_in_examples():
-    kwargs = VggishModelHandler("random:0", 16).batch_elements_kwargs()
-    assert kwargs["min_batch_size"] == kwargs["max_batch_size"] == 128
+    kwargs = VggishModelHandler("random:0", 64).batch_elements_kwargs()
+    assert kwargs["min_batch_size"] == kwargs["max_batch_size"] == 1024
     assert kwargs["element_size_fn"]((None, np.zeros((5, 96, 64)))) == 5

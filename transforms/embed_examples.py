@@ -29,9 +29,11 @@ STAGE = "embed_examples"
 _FAILED = "failed"
 _SHOWN_ERROR = 300
 
-# Pieces stay whole, so a Beam batch seldom is a multiple of the network's; with eight of those in
-# each, padding the last one costs under a sixteenth on the average.
-_MODEL_BATCHES = 8
+# Pieces stay whole, so a Beam batch seldom is a multiple of the network's; with sixteen of those
+# in each, padding the last one costs a thirty-second on the average.
+_MODEL_BATCHES = 16
+# Beam refuses an element that is larger than its batches: more than `extract_examples` puts in a piece.
+_MAX_PIECE = 512
 
 
 def embed_pieces(model: "Embedder", batch: Sequence[Examples]) -> Iterator[Outcome]:
@@ -97,7 +99,7 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, "Embedder"]):
         return "VggishModelHandler"
 
     def batch_elements_kwargs(self) -> dict[str, Any]:
-        size = _MODEL_BATCHES * self._batch_size
+        size = max(_MODEL_BATCHES * self._batch_size, _MAX_PIECE)
         return {"min_batch_size": size, "max_batch_size": size, "element_size_fn": _num_examples}
 
 

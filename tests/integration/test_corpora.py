@@ -71,7 +71,7 @@ def test_every_form_gives_the_same_bytes_but_for_what_is_damaged(corpus, expecte
     assert found and len(found) < len(expected)
     assert all(expected[name] == content for name, content in found.items())
     account = json.loads((tmp_path / "damaged" / "_run" / "manifest.json").read_text())["account"]
-    assert account["closes"] and account["rejected_by_reason"]["truncated_shard"] == 1
+    assert account["closes"] and account["rejected_by_reason"]["train"]["truncated_shard"] == 1
     verified = command("-m", "pipeline.verify", str(tmp_path / "damaged"), "--strict")
     assert verified.returncode == 0, verified.stdout
 
@@ -83,7 +83,7 @@ def test_segment_seconds_gives_the_clips_that_files_of_their_own_would(tmp_path)
     flags = [f"--input={tmp_path}/audio/*", "--segment_seconds=3", *TRIAL]
     result = run_pipeline(*flags, f"--output={tmp_path}/out", "--sharding=hash:4")
     assert result.returncode == 0, result.stderr
-    assert "clips read 4 = written 4 + rejected 0" in result.stdout
+    assert "clips expected 4 = written 4 + rejected 0" in result.stdout
     verified = command("-m", "pipeline.verify", str(tmp_path / "out"), "--strict")
     assert verified.returncode == 0, verified.stdout
 

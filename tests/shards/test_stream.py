@@ -79,3 +79,20 @@ def test_a_gzip_bomb_is_passed_over_in_little_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20
+
+
+def test_a_bomb_ends_the_stream_before_it_fills_the_memory():
+    size = 200_000_000
+    silence = gzip.compress(bytes(size), 9)
+    assert len(silence) < 250_000
+    tracemalloc.start()
+    stream = ByteStream(io.BytesIO(silence))
+    assert len(stream.read(size)) < 100_000_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200_000_000
+    assert "decompression bomb" in stream.damage and stream.read(10) == b""
+    # In passing over it nothing is kept, and what is no bomb is read whole.
+    assert ByteStream(io.BytesIO(silence)).skip(size)
+    assert len(ByteStream(io.BytesIO(silence)).read(60_000_000)) == 60_000_000
+    assert len(ByteStream(io.BytesIO(bytes(size))).read(size)) == size

@@ -8,6 +8,10 @@ GZIP_MAGIC = b"\x1f\x8b\x08"
 
 # Never more at a time: a small file can unpack to any size.
 _CHUNK_BYTES = 1 << 20
+# What is asked for at once may unpack to so many bytes however small it was, and beyond them to so many times
+# what it was: digital silence packs to a thousandth, and no recording to a hundredth.
+_BOMB_BYTES = 1 << 26
+_BOMB_RATIO = 100
 # Less than a chunk, because what precedes a fault is found again byte by byte.
 _PACKED_BYTES = 1 << 14
 
@@ -28,17 +32,23 @@ class ByteStream:
         self.position = 0
         self.damage = ""
         self._file = file
+        self._packed = 0
         self._chunk, self._start = self._read_file(_PACKED_BYTES), 0
         if self._chunk.startswith(GZIP_MAGIC) and not is_plain(self._chunk):
             self._chunks = self._unpacked(self._chunk)
             self._chunk = b""
         else:
-            self._chunks = iter(lambda: self._file.read(_CHUNK_BYTES), b"")
+            self._chunks = iter(lambda: self._read_file(_CHUNK_BYTES), b"")
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes; fewer only where the stream ends."""
+        """The next `size` bytes; fewer only where the stream ends, as it does where a bomb unpacks."""
         parts = []
+        begin, packed = self.position, self._packed
         while size > 0:
+            got = self.position - begin
+            if got > _BOMB_BYTES and got > _BOMB_RATIO * (self._packed - packed):
+                self._end_at_bomb(got)
+                break
             if self._start == len(self._chunk):
                 self._chunk, self._start = next(self._chunks, b""), 0
                 if not self._chunk:
@@ -57,11 +67,19 @@ class ByteStream:
             pass
         return self.position == end
 
+    def _end_at_bomb(self, got: int) -> None:
+        self.damage = (
+            f"{got >> 20} MB unpack from less than a hundredth: a decompression bomb, or hours of silence; "
+            "give such a recording as a file"
+        )
+        self._chunk, self._start, self._chunks = b"", 0, iter(())
+
     def _read_file(self, size: int) -> bytes:
         """As much as asked even of a file that gives less than asked, as an unbuffered one may."""
         data = self._file.read(size)
         while len(data) < size and (more := self._file.read(size - len(data))):
             data += more
+        self._packed += len(data)
         return data
 
     def _unpacked(self, packed: bytes) -> Iterator[bytes]:
