@@ -1,5 +1,6 @@
 """What a person sees of a command: no chatter, and one line for a mistake."""
 
+import io
 import logging
 import os
 import re
@@ -8,7 +9,8 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from typing import TextIO
 
 from transforms.errors import OutOfMemoryError, OutputError, SettingError
 
@@ -51,7 +53,8 @@ def own_errors() -> Iterator[None]:
       OutputError, OutOfMemoryError: a worker raised it.
     """
     try:
-        yield
+        with redirect_stderr(_WithoutStops(sys.stderr)):
+            yield
     except Exception as error:
         # In this process it is still what it was, with Beam's words behind it; from another it is text.
         text = "".join(traceback.format_exception_only(error)) if isinstance(error, _STOPPED) else str(error)
@@ -93,10 +96,31 @@ def import_tensorflow_quietly() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    message = record.getMessage()
-    if record.exc_info and isinstance(record.exc_info[1], _STOPPED):
-        return False  # `own_errors` says it in a line
-    return not message.startswith(_NO_NEWS) and not _STOPPED_TEXT.search(message)
+    text = record.getMessage()
+    if record.exc_info:
+        text += str(record.exc_info[1]) + "".join(traceback.format_exception(*record.exc_info))
+    return _NO_NEWS not in text and not _tells_of_a_stop(text)
+
+
+def _tells_of_a_stop(text: str) -> bool:
+    """Whether a worker's traceback is of an error that `own_errors` says in a line."""
+    return any(f"{kind.__module__}.{kind.__name__}: " in text for kind in _STOPPED)
+
+
+class _WithoutStops(io.TextIOBase):
+    """An error stream for the time of a run: Beam's workers print there what they raise."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if _tells_of_a_stop(text) else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

@@ -81,16 +81,21 @@ def test_bytes_depend_neither_on_the_order_of_clips_nor_on_their_pieces(tmp_path
     assert write(SEGMENTS, tmp_path / "d", num_pieces=5) == expected
 
 
-def test_hashed_shards_hold_every_clip_once(tmp_path):
-    files = write(SEGMENTS, tmp_path, sharding=Sharding(3))
-    assert set(files) <= {f"{s}/{s}-{n:05d}-of-00003.tfrecord" for s in ("train", "eval") for n in range(3)}
+@pytest.mark.parametrize("num_shards", [3, 20])  # more than there are clips
+def test_hashed_shards_are_all_there_and_hold_every_clip_once(tmp_path, num_shards):
+    sharding = Sharding(num_shards)
+    files = write(SEGMENTS, tmp_path, sharding=sharding)
+    splits, numbers = ("train", "eval"), range(num_shards)
+    assert set(files) == {f"{s}/{s}-{n:05d}-of-{num_shards:05d}.tfrecord" for s in splits for n in numbers}
     found = []
     for path in tmp_path.rglob("*.tfrecord"):
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             segment, _ = decode_example(record, path.parent.name)
             found.append(segment)
-            assert Sharding(3).shard_name(segment.split, segment.video_id) == path.stem
+            assert sharding.shard_name(segment.split, segment.video_id) == path.stem
     assert sorted(found, key=repr) == sorted(SEGMENTS, key=repr)
+    # Adding nothing new to them leaves them as they are, the empty ones too.
+    assert write(SEGMENTS[:1], tmp_path, sharding=sharding, add=True) == files
 
 
 def test_of_duplicates_the_file_that_sorts_first_is_the_record():
