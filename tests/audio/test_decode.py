@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import read_mono
 
-from transforms.audio.decode import Cutter, duration_s, open_audio
+from transforms.audio.decode import Cutter, duration_s, mix_to_mono, open_audio
 from transforms.errors import ClipError, Reason
 
 INT16 = np.array([-32768, -32767, -1, 0, 1, 2, 12345, 32767], np.int16)
@@ -268,3 +268,15 @@ def test_consecutive_stretches_are_the_waveform_wherever_its_blocks_end(lengths,
         position = min(position + num_samples, len(waveform))
         assert cutter.more() == (position < len(waveform))
     np.testing.assert_array_equal(np.concatenate([np.empty(0), *cutter.take()]), waveform[position:])
+
+
+@pytest.mark.parametrize("channels", range(1, 9))
+def test_mixing_gives_the_bits_of_the_mean(channels):
+    rng = np.random.default_rng(channels)
+    block = rng.uniform(-1, 1, (5_000, channels)) * 10.0 ** rng.integers(-20, 20, (5_000, channels))
+    block[:8] = np.resize([0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, 1e308, -1e308], (8, 1))
+    block[8:16] = -0.0
+    for part in (block, np.asfortranarray(block), block[::3]):
+        with np.errstate(invalid="ignore", over="ignore"):
+            found, expected = mix_to_mono(part), part.mean(axis=1)
+        np.testing.assert_array_equal(found.view(np.int64), expected.view(np.int64))

@@ -16,6 +16,7 @@ MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 MAX_CHANNELS = 8
 
 _BLOCK_FRAMES = 1 << 16
+_PAIRWISE_CHANNELS = 8
 # A FLAC that was written to a pipe says "unknown", which libsndfile reports as the largest count.
 _UNKNOWN_FRAMES = 1 << 62
 
@@ -98,7 +99,23 @@ def mono_blocks(stream: AudioStream) -> Iterator[NDArray[np.float64]]:
       ClipError: the audio is damaged, or ends before its header says.
     """
     for block in stream.blocks():
-        yield block.mean(axis=1)
+        yield mix_to_mono(block)
+
+
+def mix_to_mono(block: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over channels, [frames, channels] -> [frames]; the bits of `block.mean(axis=1)`.
+
+    NumPy adds rows one by one, ten times slower than columns. Below eight channels it adds from left to
+    right, so that the order is the same; from eight on it adds pairs.
+    """
+    channels = block.shape[1]
+    if channels >= _PAIRWISE_CHANNELS:
+        return block.mean(axis=1)
+    mono = block[:, 0] + 0.0  # the mean of a single -0.0 is 0.0
+    for channel in range(1, channels):
+        mono += block[:, channel]
+    mono /= channels
+    return mono
 
 
 class Cutter:
