@@ -29,11 +29,11 @@ STAGE = "embed_examples"
 _FAILED = "failed"
 _SHOWN_ERROR = 300
 
-# Pieces stay whole, so a Beam batch seldom is a multiple of the network's; with sixteen of those
-# in each, padding the last one costs a thirty-second on the average.
-_MODEL_BATCHES = 16
+# Pieces stay whole, so a Beam batch seldom is a multiple of the network's; with eight of those
+# in each, padding the last one costs under a sixteenth on the average.
+_MODEL_BATCHES = 8
 # Beam refuses an element that is larger than its batches: more than `extract_examples` puts in a piece.
-_MAX_PIECE = 512
+_MAX_PIECE = 256
 
 
 def embed_pieces(model: "Embedder", batch: Sequence[Examples]) -> Iterator[Outcome]:

@@ -26,8 +26,8 @@ from transforms.written_clips import WrittenClips
 STAGE = "extract_examples"
 # A file that is longer or shorter than its segment by no more than this was cut to it.
 CUT_TOLERANCE_S = 0.5
-# Examples in a piece: 6 MB, and enough to fill the network's batches. No byte depends on it.
-PIECE_EXAMPLES = 256
+# Examples in a piece: 3 MB, and enough to fill the network's batches. No byte depends on it.
+PIECE_EXAMPLES = 128
 
 _REJECTED = "rejected"
 _FURTHER = "further"

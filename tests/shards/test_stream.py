@@ -87,12 +87,12 @@ def test_a_bomb_ends_the_stream_before_it_fills_the_memory():
     assert len(silence) < 250_000
     tracemalloc.start()
     stream = ByteStream(io.BytesIO(silence))
-    assert len(stream.read(size)) < 100_000_000
+    assert stream.read(size) == b""
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 200_000_000
+    assert peak < 30_000_000
     assert "decompression bomb" in stream.damage and stream.read(10) == b""
     # In passing over it nothing is kept, and what is no bomb is read whole.
     assert ByteStream(io.BytesIO(silence)).skip(size)
-    assert len(ByteStream(io.BytesIO(silence)).read(60_000_000)) == 60_000_000
+    assert len(ByteStream(io.BytesIO(silence)).read(16_000_000)) == 16_000_000
     assert len(ByteStream(io.BytesIO(bytes(size))).read(size)) == size

@@ -10,7 +10,7 @@ GZIP_MAGIC = b"\x1f\x8b\x08"
 _CHUNK_BYTES = 1 << 20
 # What is asked for at once may unpack to so many bytes however small it was, and beyond them to so many times
 # what it was: digital silence packs to a thousandth, and no recording to a hundredth.
-_BOMB_BYTES = 1 << 26
+_BOMB_BYTES = 1 << 24
 _BOMB_RATIO = 100
 # Less than a chunk, because what precedes a fault is found again byte by byte.
 _PACKED_BYTES = 1 << 14
@@ -48,7 +48,7 @@ class ByteStream:
             got = self.position - begin
             if got > _BOMB_BYTES and got > _BOMB_RATIO * (self._packed - packed):
                 self._end_at_bomb(got)
-                break
+                return b""
             if self._start == len(self._chunk):
                 self._chunk, self._start = next(self._chunks, b""), 0
                 if not self._chunk:
