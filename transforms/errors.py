@@ -4,7 +4,7 @@ import enum
 
 
 class Reason(str, enum.Enum):
-    """Why a clip is rejected; the value is what stands in `rejected.jsonl` and in the manifest."""
+    """Why a clip is rejected; the value is what stands in the lists of the rejected and in the manifest."""
 
     UNREADABLE = "unreadable"  # the file system would not give the file's bytes
     NOT_AUDIO = "not_audio"  # empty, or no format that the decoder knows

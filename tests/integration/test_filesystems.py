@@ -28,7 +28,7 @@ NOBODY: dict[str, tuple[list[str], dict[str, str]]] = {
 # S3 and Beam cut an upload into parts of 5 MiB.
 MORE_THAN_A_PART = (5 << 20) + 1
 # The files of a run that are the same wherever its inputs and outputs are.
-LISTS = ("_run/rejected.jsonl", "_run/unmatched.jsonl")
+LISTS = ("_run/rejected-00000-of-00001.jsonl", "_run/unmatched-00000-of-00001.jsonl", "_run/shards.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def expected(corpus, tmp_path_factory) -> dict[str, bytes]:
     output = tmp_path_factory.mktemp("local") / "out"
     result = run_pipeline(*_inputs(corpus), f"--output={output}")
     assert result.returncode == 0, result.stderr
-    assert "clips read 10 = written 9 + rejected 1" in result.stdout
+    assert "clips expected 10 = written 9 + rejected 1" in result.stdout
     return _files(output)
 
 
@@ -125,7 +125,7 @@ def test_features_are_verified(server: Server, expected):
         server.put(f"features/{name}", data)
         if name.endswith(".tfrecord"):
             server.put(f"cut/{name}", data[:-7])
-    for folder, status, said in (("features", 0, "is good"), ("cut", 1, "truncated")):
+    for folder, status, said in (("features", 0, "is good"), ("cut", 1, "ends in the record")):
         arguments = [f"{server.root}/{folder}", "--strict", *server.flags]
         result = command("-m", "pipeline.verify", *arguments, **server.environment)
         assert result.returncode == status and said in result.stdout, result.stdout + result.stderr
