@@ -10,7 +10,6 @@ from typing import IO, BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.io.localfilesystem import LocalFileSystem
 
 from transforms.errors import OutputError
 from transforms.filesystems import (
@@ -111,7 +110,7 @@ def temporary_files(folder: str) -> list[str]:
 
 
 def is_local(path: str) -> bool:
-    return isinstance(FileSystems.get_filesystem(path), LocalFileSystem)
+    return FileSystems.get_scheme(path) is None
 
 
 def match_files(pattern: str) -> list[str]:

@@ -5,9 +5,11 @@ import io
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import av
@@ -176,6 +178,23 @@ def test_bad_files_have_the_errors_of_decoding_in_this_process(decoder, tmp_path
                         messages.append(str(error))
                 assert outcomes[0] == outcomes[1]
     assert len(messages) == 2 * (2 + 2 + 1 + 2 + 2 + 2)
+
+
+def test_a_default_timeout_of_sockets_makes_no_difference(tmp_path):
+    """Google's libraries set one, in the parent."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(1.0), RATE_HZ)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.2)
+    decoder = IsolatedDecoder()
+    try:
+        with path.open("rb") as file:
+            assert decoder.duration_s(file) == 1.0
+            time.sleep(0.5)  # longer than the timeout, and the child waits
+            assert decoder.duration_s(file) == 1.0
+    finally:
+        socket.setdefaulttimeout(before)
+        decoder.close()
 
 
 def test_the_caller_can_read_the_file_meanwhile(decoder, tmp_path):

@@ -63,6 +63,9 @@ class Channel:
     """Messages both ways over a Unix socket."""
 
     def __init__(self, connection: socket.socket):
+        # Libraries set a default timeout (Google's do), which makes a new socket one that does not wait, and
+        # the child's end with it.
+        connection.setblocking(True)
         self._socket = connection
 
     def send(self, kind: Message, body: Any = b"", descriptors: Sequence[int] = ()) -> None:
