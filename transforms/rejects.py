@@ -21,26 +21,30 @@ class RejectIndex:
     """
 
     def __init__(self, rejected: Iterable[RejectedClip]):
-        self._by_file: dict[str, list[RejectedClip]] = defaultdict(list)
+        # A shard may have as many as it has clips, so each is found by its place.
+        self._by_place: dict[tuple[str, int | None], list[RejectedClip]] = defaultdict(list)
+        # A fault may hide which clip it was, and how many more: all of its shard from there on are tried.
+        self._hidden_from: dict[str, int] = {}
         for clip in rejected:
-            self._by_file[clip.file].append(clip)
+            self._by_place[clip.file, clip.offset].append(clip)
+            if clip.offset is not None and not clip.video_id:
+                self._hidden_from[clip.file] = min(clip.offset, self._hidden_from.get(clip.file, clip.offset))
 
     @property
     def files(self) -> list[str]:
         """Paths of the audio files and shards, sorted."""
-        return sorted(self._by_file)
+        return sorted({file for file, _ in self._by_place})
 
     def covers(self, clip: Clip | RejectedClip) -> bool:
         """Whether a clip or fault that is read now was rejected then."""
-        return any(_is_of(clip, rejected) for rejected in self._by_file.get(clip.file, ()))
+        hidden_from = self._hidden_from.get(clip.file)
+        if clip.offset is not None and hidden_from is not None and clip.offset >= hidden_from:
+            return True
+        return any(_is_of(clip, rejected) for rejected in self._by_place.get((clip.file, clip.offset), ()))
 
 
 def _is_of(clip: Clip | RejectedClip, rejected: RejectedClip) -> bool:
-    if clip.offset is not None and rejected.offset is not None and not rejected.video_id:
-        # The fault hides which clip it was, and how many more: all from there on are tried.
-        return clip.offset >= rejected.offset
-    if clip.offset != rejected.offset:
-        return False
+    """Whether two of one place are of one clip."""
     if isinstance(clip, Clip) and clip.end_s is None:  # a recording: of it, or of a part of it
         return (clip.split, clip.video_id) == rejected.key[:2] and clip.start_s <= rejected.start_s
     return clip.key == rejected.key
