@@ -15,7 +15,7 @@ from typing import TextIO
 from transforms.errors import OutOfMemoryError, OutputError, SettingError
 
 # What stops a run in the middle, and how it stands in the traceback that a runner gives.
-_STOPPED: tuple[type[Exception], ...] = (OutputError, OutOfMemoryError)
+_STOPPED: tuple[type[Exception], ...] = (SettingError, OutputError, OutOfMemoryError)
 _NAMES = "|".join(kind.__name__ for kind in _STOPPED)
 _STOPPED_TEXT = re.compile(
     rf"^transforms\.errors\.({_NAMES}): (.*?)(?: \[while running .*\])?$", re.MULTILINE
@@ -51,6 +51,7 @@ def own_errors() -> Iterator[None]:
 
     Raises:
       OutputError, OutOfMemoryError: a worker raised it.
+      SettingError: so too; a file that the command points at changed since it was checked.
     """
     try:
         with redirect_stderr(_WithoutStops(sys.stderr)):

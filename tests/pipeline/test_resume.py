@@ -234,6 +234,13 @@ def test_what_killed_runs_left_is_cleared_away(corpus, tmp_path):
     assert not any(path.exists() for path in left) and kept.exists()
 
 
+def test_a_damaged_list_is_one_line(corpus, tmp_path):
+    flags = [*TRIAL, f"--input={corpus}/ab1.wav", f"--output={tmp_path}/out"]
+    assert run.run(flags) == 0
+    (tmp_path / "out" / "_run" / REJECTED).write_text("{\n")
+    assert f"{REJECTED}, line 1: " in refusal(flags)
+
+
 def test_a_damaged_shard_is_named_and_nothing_is_lost(corpus, tmp_path, capsys):
     from pipeline.console import run_command
 
