@@ -22,7 +22,6 @@ REJECTED_EARLIER = "rejected_earlier"  # by another run, and this one says nothi
 FILE_WITHOUT_SEGMENT = "file_without_segment"
 SEGMENT_WITHOUT_FILE = "segment_without_file"
 
-
 # Of clips that an account has lost, or has twice: enough to find out why.
 MAX_LOST = 1_000
 # Lines in a file of a list.
