@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import resampy
@@ -6,9 +9,18 @@ from hypothesis import strategies as st
 from sounds import read_mono, resample
 
 from transforms.audio.decode import open_audio
+from transforms.audio.polyphase import polyphase
 from transforms.audio.resample import resample_blocks, resampled_length
 
-RATES_HZ = [8_000, 11_025, 22_050, 44_100, 48_000, 96_000]
+RATES_HZ = [8_000, 11_025, 12_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 192_000]
+# Within float64's rounding of resampy's time axis, and far within the 2e-6 that no feature shows.
+TOLERANCE = 1e-9
+
+
+def impulse(num_samples: int, place: int) -> np.ndarray:
+    waveform = np.zeros(num_samples)
+    waveform[place] = 1.0
+    return waveform
 
 
 def test_waveform_at_16_khz_is_left_alone():
@@ -18,28 +30,95 @@ def test_waveform_at_16_khz_is_left_alone():
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
 def test_equals_resampy_with_its_default_filter(rate_hz):
-    waveform = np.random.default_rng(rate_hz).uniform(-1, 1, rate_hz // 2)
-    expected = resampy.resample(waveform, rate_hz, 16_000, filter="kaiser_best")
-    np.testing.assert_array_equal(resample(waveform, rate_hz), expected)
+    num_samples = 3 * rate_hz // 2
+    waveforms = {
+        "noise": np.random.default_rng(rate_hz).uniform(-1, 1, num_samples),
+        "tone": np.sin(2 * np.pi * 3_001 * np.arange(num_samples) / rate_hz),
+        "first sample": impulse(num_samples, 0),
+        "last sample": impulse(num_samples, num_samples - 1),
+        "a sample": impulse(num_samples, rate_hz - 7),
+    }
+    assert polyphase(rate_hz) is not None
+    for name, waveform in waveforms.items():
+        expected = resampy.resample(waveform, rate_hz, 16_000, filter="kaiser_best")
+        np.testing.assert_allclose(
+            resample(waveform, rate_hz), expected, rtol=0, atol=TOLERANCE, err_msg=name
+        )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(rate_hz=st.integers(4_000, 192_000), num_samples=st.integers(12, 6_000), data=st.data())
-def test_blocks_of_any_lengths_give_the_bits_of_the_whole(rate_hz, num_samples, data):
+def test_any_rate_equals_resampy_whatever_the_blocks(rate_hz, num_samples, data):
     waveform = np.random.default_rng(rate_hz).uniform(-1, 1, num_samples)
+    whole = resample(waveform, rate_hz)
     ends = data.draw(st.lists(st.integers(0, num_samples), max_size=8).map(sorted))
-    blocks = np.split(waveform, ends)
-    found = np.concatenate([np.empty(0), *resample_blocks(blocks, rate_hz)])
+    found = np.concatenate([np.empty(0), *resample_blocks(np.split(waveform, ends), rate_hz)])
+    np.testing.assert_array_equal(found, whole)
     if num_samples * 16_000 // rate_hz:
-        np.testing.assert_array_equal(found, resampy.resample(waveform, rate_hz, 16_000))
+        expected = resampy.resample(waveform, rate_hz, 16_000)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
     else:
         assert not len(found)
 
 
-def test_a_long_time_axis_keeps_the_bits():
+# Numbers of phases that the products can take, of every kind: 1 to 1,280.
+RATIONAL_RATES_HZ = (
+    st.integers(1, 1_280)
+    .flatmap(lambda phases: st.integers(phases // 4 + 1, 12 * phases).map(lambda period: (phases, period)))
+    .filter(lambda ratio: 16_000 % ratio[0] == 0 and np.gcd(*ratio) == 1)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ratio=RATIONAL_RATES_HZ, num_samples=st.integers(2_000, 40_000))
+def test_rational_ratios_equal_resampy(ratio, num_samples):
+    rate_hz = 16_000 // ratio[0] * ratio[1]
+    waveform = np.random.default_rng(rate_hz).uniform(-1, 1, num_samples)
+    expected = resampy.resample(waveform, rate_hz, 16_000)
+    np.testing.assert_allclose(resample(waveform, rate_hz), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "why"), [(44_099, "16,000 phases"), (22_580, "its time axis slips below whole samples")]
+)
+def test_ratios_that_have_no_few_taps_are_left_to_resampy(rate_hz, why):
+    waveform = np.random.default_rng(0).uniform(-1, 1, 50_000)
+    assert polyphase(rate_hz) is None, why
+    np.testing.assert_array_equal(resample(waveform, rate_hz), resampy.resample(waveform, rate_hz, 16_000))
+
+
+def test_a_long_time_axis_keeps_its_place():
     # Ten minutes at 44.1 kHz: large enough for a rounding of the time axis to show.
     waveform = np.random.default_rng(0).uniform(-1, 1, 600 * 44_100)
-    np.testing.assert_array_equal(resample(waveform, 44_100), resampy.resample(waveform, 44_100, 16_000))
+    expected = resampy.resample(waveform, 44_100, 16_000)
+    np.testing.assert_allclose(resample(waveform, 44_100), expected, rtol=0, atol=2e-9)
+
+
+def test_float32_blocks_are_taken_as_they_are():
+    waveform = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, 60_000) / 2.0**15
+    found = resample(waveform.astype(np.float32), 44_100)
+    np.testing.assert_array_equal(found, resample(waveform, 44_100))
+
+
+def test_the_usual_rates_need_no_compiler():
+    code = (
+        "import sys, numpy as np; from transforms.audio.resample import resample_blocks; "
+        "blocks = list(resample_blocks([np.zeros(44_100)], 44_100)); "
+        "print(len(np.concatenate(blocks)), 'numba' in sys.modules)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["16000", "False"]
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000, 44_099])
+def test_soxr_is_another_filter_of_the_same_length_whatever_the_blocks(rate_hz):
+    num_samples = 5 * rate_hz + 13
+    tone = np.sin(2 * np.pi * 1000 * np.arange(num_samples) / rate_hz)
+    whole = np.concatenate(list(resample_blocks([tone], rate_hz, "soxr")))
+    parts = np.concatenate(list(resample_blocks(np.array_split(tone, 7), rate_hz, "soxr")))
+    np.testing.assert_array_equal(parts, whole)
+    assert len(whole) == resampled_length(num_samples, rate_hz)
+    expected = np.sin(2 * np.pi * 1000 * np.arange(len(whole)) / 16_000)
+    np.testing.assert_allclose(whole[500:-500], expected[500:-500], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)

@@ -1,17 +1,22 @@
 """Any sample rate to 16 kHz, as the reference does it, in blocks of any size."""
 
-import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from resampy.filters import get_filter
-from resampy.interpn import resample_f_s
 
+from transforms.audio.polyphase import Polyphase, interpolated_filter, polyphase
 from transforms.vggish.params import SAMPLE_RATE_HZ
 
-FILTER = "kaiser_best"
+Resampler = Literal["resampy", "soxr"]
+RESAMPY: Final = "resampy"
+SOXR: Final = "soxr"
+
+# soxr's bits follow the lengths that it is fed with.
+_SOXR_BLOCK = 1 << 16
+
+Blocks = Iterable[NDArray[np.floating]]
 
 
 def resampled_length(num_samples: int, rate_hz: int) -> int:
@@ -19,75 +24,105 @@ def resampled_length(num_samples: int, rate_hz: int) -> int:
     return num_samples * SAMPLE_RATE_HZ // rate_hz
 
 
-@dataclass(frozen=True, eq=False)
-class _Filter:
-    """resampy's interpolated filter for one rate, as `resampy.resample` prepares it.
-
-    Attributes:
-      window, delta: float64[taps], the right wing and its differences.
-      precision: filter samples between zero crossings.
-      scale: the rates' ratio, at most 1.
-      time_increment: input samples from one output sample to the next.
-      reach: input samples on either side that an output sample can depend on.
-    """
-
-    window: NDArray[np.float64]
-    delta: NDArray[np.float64]
-    precision: int
-    scale: float
-    time_increment: float
-    reach: int
-
-
-@functools.cache
-def _filter(rate_hz: int) -> _Filter:
-    ratio = float(SAMPLE_RATE_HZ) / rate_hz
-    window, precision, _ = get_filter(FILTER)
-    if ratio < 1:
-        window = ratio * window
-    scale = min(1.0, ratio)
-    reach = len(window) // int(scale * precision) + 1
-    return _Filter(window, np.diff(window, append=window[-1]), precision, scale, 1.0 / ratio, reach)
-
-
-def resample_blocks(blocks: Iterable[NDArray[np.float64]], rate_hz: int) -> Iterator[NDArray[np.float64]]:
-    """Resamples a mono waveform to 16 kHz with resampy's `kaiser_best`, the reference's filter.
-
-    The bits are those of `resampy.resample` on the whole waveform, wherever the blocks end: resampy's
-    own loop runs over each stretch with all samples that its filter reaches, and only whole numbers
-    are taken off the time axis, which is exact.
+def resample_blocks(
+    blocks: Blocks, rate_hz: int, resampler: Resampler = RESAMPY
+) -> Iterator[NDArray[np.floating]]:
+    """Resamples a mono waveform to 16 kHz.
 
     Args:
-      blocks: the waveform, float64[samples] each, of any lengths.
+      blocks: the waveform, [samples] each, of any lengths; where they end makes no difference to a bit.
       rate_hz: its sample rate.
+      resampler: `resampy`, the reference's `kaiser_best`, within 1e-9 of `resampy.resample` in float64; or
+        `soxr`, libsoxr's HQ in float32, which is another filter: its features are not the reference's.
 
     Yields:
-      float64[samples] at 16 kHz; in all floor(samples * 16000 / rate_hz).
+      [samples] at 16 kHz, float64 from resampy; in all floor(samples * 16000 / rate_hz).
     """
     if rate_hz == SAMPLE_RATE_HZ:
         yield from blocks
-        return
-    taps = _filter(rate_hz)
+    elif resampler == SOXR:
+        yield from _by_soxr(blocks, rate_hz)
+    elif (filters := polyphase(rate_hz)) is not None:
+        yield from _by_polyphase(blocks, rate_hz, filters)
+    else:
+        yield from _by_resampy(blocks, rate_hz)
+
+
+def _by_polyphase(blocks: Blocks, rate_hz: int, filters: Polyphase) -> Iterator[NDArray[np.float64]]:
+    window = np.zeros(filters.window_samples)
+    windows = filters.windows(window)
+    filled, num_samples, done = filters.reach, 0, 0
+
+    def next_outputs() -> NDArray[np.float64]:
+        nonlocal filled, done
+        outputs = filters.apply(windows)
+        done += len(outputs)
+        filled = len(window) - filters.block_samples
+        window[:filled] = window[filters.block_samples :]
+        return outputs
+
+    for block in blocks:
+        num_samples += len(block)
+        while len(block):
+            part = block[: len(window) - filled]
+            window[filled : filled + len(part)] = part
+            filled += len(part)
+            block = block[len(part) :]
+            if filled == len(window):
+                yield next_outputs()
+    total = resampled_length(num_samples, rate_hz)
+    while done < total:
+        window[filled:] = 0.0
+        left = total - done
+        yield next_outputs()[:left]
+
+
+def _by_resampy(blocks: Blocks, rate_hz: int) -> Iterator[NDArray[np.float64]]:
+    """resampy's own loop over stretches, for ratios with too many phases; some fifty times slower.
+
+    The bits are those of `resampy.resample` on the whole waveform: each stretch has all samples that the
+    filter reaches, and only whole numbers are taken off the time axis, which is exact.
+    """
+    from resampy.interpn import resample_f_s  # a compiler, 0.1 GB: only where it is needed
+
+    filters = interpolated_filter(rate_hz)
+
+    def stretch(kept: NDArray, first: int, start: int, stop: int) -> NDArray[np.float64]:
+        times = np.arange(start, stop) * filters.time_increment - first
+        output = np.zeros(stop - start)
+        resample_f_s(kept, times, filters.window, filters.delta, filters.precision, filters.scale, output)
+        return output
+
     kept = np.empty(0)  # input from sample `first` on
     first, done = 0, 0  # input samples dropped, output samples made
     for block in blocks:
         kept = np.concatenate([kept, block])
         # Up to here an output sample has all the input to its right that it reaches.
-        ready = int((first + len(kept) - taps.reach - 1) / taps.time_increment)
+        ready = int((first + len(kept) - filters.reach - 1) / filters.time_increment)
         if ready > done:
-            yield _stretch(kept, first, done, ready, taps)
+            yield stretch(kept, first, done, ready)
             done = ready
-            drop = max(int(done * taps.time_increment) - taps.reach - 1 - first, 0)
+            drop = max(int(done * filters.time_increment) - filters.reach - 1 - first, 0)
             kept, first = kept[drop:], first + drop
     total = resampled_length(first + len(kept), rate_hz)
     if total > done:
-        yield _stretch(kept, first, done, total, taps)
+        yield stretch(kept, first, done, total)
 
 
-def _stretch(
-    kept: NDArray[np.float64], first: int, start: int, stop: int, taps: _Filter
-) -> NDArray[np.float64]:
-    times = np.arange(start, stop) * taps.time_increment - first
-    output = np.zeros(stop - start)
-    resample_f_s(kept, times, taps.window, taps.delta, taps.precision, taps.scale, output)
-    return output
+def _by_soxr(blocks: Blocks, rate_hz: int) -> Iterator[NDArray[np.float32]]:
+    import soxr  # an extra
+
+    stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+    num_samples, done = 0, 0
+    kept = np.empty(0, np.float32)
+    for block in blocks:
+        num_samples += len(block)
+        kept = np.concatenate([kept, block.astype(np.float32, copy=False)])
+        while len(kept) >= _SOXR_BLOCK:
+            resampled = stream.resample_chunk(kept[:_SOXR_BLOCK])
+            kept = kept[_SOXR_BLOCK:]
+            done += len(resampled)
+            yield resampled
+    # soxr rounds the length up.
+    left = resampled_length(num_samples, rate_hz) - done
+    yield stream.resample_chunk(kept, last=True)[:left]
