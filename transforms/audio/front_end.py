@@ -10,6 +10,9 @@ from transforms.audio.resample import resample_blocks
 from transforms.errors import ClipError, Reason
 from transforms.vggish.params import Framing
 
+# Up to here no sum of samples that a feature takes comes near to float32's end, 3.4e38.
+MAX_SAMPLE = 1e33
+
 
 def waveform_examples(
     blocks: Iterable[NDArray[np.float64]], rate_hz: int, framing: Framing = Framing()
@@ -26,7 +29,7 @@ def waveform_examples(
       float32[n, 96, 64], n from 1, at least once.
 
     Raises:
-      ClipError: it is too short for one example, or its samples are far beyond any full scale (1e35).
+      ClipError: it is too short for one example, or its samples are far beyond any full scale (1e33).
     """
     num_samples, num_examples = 0, 0
 
@@ -36,24 +39,29 @@ def waveform_examples(
             num_samples += len(block)
             yield block
 
-    frames = log_mel_blocks(resample_blocks(counted(), rate_hz))
-    for examples in example_blocks(_finite(frames), framing):
+    frames = log_mel_blocks(resample_blocks(in_range(counted()), rate_hz))
+    for examples in example_blocks(frames, framing):
         num_examples += len(examples)
         yield examples
     if not num_examples:
-        raise ClipError(
-            Reason.TOO_SHORT,
-            f"{num_samples / rate_hz:.3f} s of audio; one example takes {framing.min_s} s",
-        )
+        raise too_short(num_samples, rate_hz, framing)
 
 
-def _finite(frames: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    source = iter(frames)
-    while True:
-        with np.errstate(over="ignore", invalid="ignore"):
-            block = next(source, None)
-        if block is None:
-            return
-        if not np.isfinite(block).all():
+def in_range(blocks: Iterable[NDArray[np.float64]]) -> Iterator[NDArray[np.float64]]:
+    """The blocks as they are.
+
+    Raises:
+      ClipError: a sample is beyond 1e33, or NaN.
+    """
+    for block in blocks:
+        if len(block) and not (block.max() <= MAX_SAMPLE and block.min() >= -MAX_SAMPLE):
             raise ClipError(Reason.NOT_FINITE, "samples too large for float32 features")
         yield block
+
+
+def too_short(num_samples: int, rate_hz: int, framing: Framing) -> ClipError:
+    """The rejection of a waveform that gives no example."""
+    return ClipError(
+        Reason.TOO_SHORT,
+        f"{num_samples / rate_hz:.3f} s of audio; one example takes {framing.min_s} s",
+    )

@@ -26,6 +26,8 @@ _MAX_PHASES = 1280
 # Outputs of one product: as few as BLAS is fast with, since each takes the inputs of all; and fewer, for
 # numbers of phases that these do not divide.
 _GROUP_SIZES, _SMALL_GROUP_SIZES = (32, 24, 40, 48), (16, 8)
+# Outputs of a row of `row_taps`, at least: with fewer, more rows would take part in each.
+_MIN_ROW_OUTPUTS = 160
 # Of one `apply`, half a second: its parts stay in the cache. The number of rows is fixed, since BLAS may add
 # up in another order for another number.
 _BLOCK_OUTPUTS = 8_192
@@ -151,14 +153,12 @@ class Polyphase:
 @functools.cache
 def polyphase(rate_hz: int) -> Polyphase | None:
     """The matrices from `rate_hz` to 16 kHz; None where the ratio has too many phases, or none that last."""
-    divisor = math.gcd(rate_hz, SAMPLE_RATE_HZ)
-    num_phases, period = SAMPLE_RATE_HZ // divisor, rate_hz // divisor
-    filters = interpolated_filter(rate_hz)
-    if num_phases > _MAX_PHASES or _slips(filters.time_increment, num_phases, period):
+    found = _phases(rate_hz)
+    if found is None:
         return None
-    times = np.arange(num_phases) * filters.time_increment
-    starts = times.astype(np.int64)
-    phases = [filters.taps(time - start) for time, start in zip(times, starts, strict=True)]
+    phases, starts = found
+    filters = interpolated_filter(rate_hz)
+    num_phases, period = _ratio(rate_hz)
     num_periods, size = _row(num_phases, period, 2 * filters.reach + 2)
     num_groups = num_periods * num_phases // size
     group_step = size * period // num_phases
@@ -172,6 +172,46 @@ def polyphase(rate_hz: int) -> Polyphase | None:
     taps = np.stack([np.pad(group, ((0, length - len(group)), (0, 0))) for group in groups])
     num_rows = max(1, _BLOCK_OUTPUTS // (num_periods * num_phases))
     return Polyphase(filters.reach, taps, num_groups, group_step, num_periods * period, num_rows)
+
+
+@functools.cache
+def row_taps(rate_hz: int) -> NDArray[np.float64] | None:
+    """The same filter as few large products, without a copy of any sample: as accelerators like it.
+
+    A waveform with `reach` zeros before it is cut into rows of M samples, and L outputs of row n are the
+    sum of the products of the rows n, n + 1, ... with one matrix each.
+
+    Returns:
+      float64[rows, M, L]; None where `polyphase` gives none.
+    """
+    found = _phases(rate_hz)
+    if found is None:
+        return None
+    phases, starts = found
+    num_phases, period = _ratio(rate_hz)
+    num_periods = math.ceil(_MIN_ROW_OUTPUTS / num_phases)
+    matrix = _group_taps(range(num_periods * num_phases), 0, starts, period, phases)
+    row = num_periods * period
+    num_rows = math.ceil(len(matrix) / row)
+    padded = np.pad(matrix, ((0, num_rows * row - len(matrix)), (0, 0)))
+    return padded.reshape(num_rows, row, num_periods * num_phases)
+
+
+def _ratio(rate_hz: int) -> tuple[int, int]:
+    """Samples out and samples in of a period."""
+    divisor = math.gcd(rate_hz, SAMPLE_RATE_HZ)
+    return SAMPLE_RATE_HZ // divisor, rate_hz // divisor
+
+
+def _phases(rate_hz: int) -> tuple[list[NDArray[np.float64]], NDArray[np.int64]] | None:
+    """Taps of each output of a period and the sample before it; None where no such taps last."""
+    num_phases, period = _ratio(rate_hz)
+    filters = interpolated_filter(rate_hz)
+    if num_phases > _MAX_PHASES or _slips(filters.time_increment, num_phases, period):
+        return None
+    times = np.arange(num_phases) * filters.time_increment
+    starts = times.astype(np.int64)
+    return [filters.taps(time - start) for time, start in zip(times, starts, strict=True)], starts
 
 
 def _slips(time_increment: float, num_phases: int, period: int) -> bool:

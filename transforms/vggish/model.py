@@ -1,7 +1,5 @@
 """The VGGish network in Keras 3, on whichever backend Keras has (TensorFlow, JAX or PyTorch)."""
 
-import logging
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,22 +7,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.errors import OutOfMemoryError
+from transforms.vggish.batches import FixedBatches
 from transforms.vggish.checkpoint import Weights
 from transforms.vggish.params import EMBEDDING_SIZE, EXAMPLE_FRAMES, MEL_BANDS
 
-_LOG = logging.getLogger(__name__)
-# In the name or message of a backend's error: TensorFlow's ResourceExhaustedError ("OOM when allocating"),
-# JAX's RESOURCE_EXHAUSTED, PyTorch's OutOfMemoryError ("out of memory"), oneDNN's and C++'s own.
-_OUT_OF_MEMORY = (
-    "resourceexhausted",
-    "resource_exhausted",
-    "out of memory",
-    "outofmemory",
-    "oom when",
-    "bad_alloc",
-)
-_SHOWN_ERROR = 300
 # Of a tensor's first byte: Eigen's EIGEN_MAX_ALIGN_BYTES, as TensorFlow is built.
 _ALIGNMENT_BYTES = 64
 
@@ -134,8 +120,7 @@ def export_keras_weights(weights: Weights, path: str) -> None:
 class Embedder:
     """Embeds clips of any length through one fixed input shape.
 
-    One shape means one traced graph, and the same bits for an example wherever it stands: on CPU,
-    TensorFlow's float32 results are bit-identical for every shape from 7 to 64 examples.
+    On CPU, TensorFlow's float32 results are bit-identical for every shape from 7 to 64 examples.
 
     Args:
       weights: as `checkpoint.read_weights` returns.
@@ -146,12 +131,10 @@ class Embedder:
     """
 
     def __init__(self, weights: Weights, batch_size: int = 64):
-        self._batch_size = batch_size
+        self._batches = FixedBatches(batch_size)
         self._model = build_vggish(weights)
         # TensorFlow gains nothing from XLA here and would give other bits; JAX is XLA.
         self._model.compile(optimizer=None, jit_compile=keras.backend.backend() == "jax")
-        # Keras does not promise that one model may predict in several threads.
-        self._lock = threading.Lock()
         self.embed(np.zeros((1, EXAMPLE_FRAMES, MEL_BANDS), np.float32))  # trace now, not later
 
     def embed(self, examples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -160,47 +143,10 @@ class Embedder:
         Raises:
           OutOfMemoryError: not even one example fits beside the network.
         """
-        if not len(examples):
-            return np.empty((0, EMBEDDING_SIZE), np.float32)
-        embedded: list[NDArray[np.float32]] = []
-        while (start := sum(map(len, embedded))) < len(examples):
-            size = self._batch_size
-            try:
-                embedded.append(self._predict(examples[start : start + size]))
-            except Exception as error:
-                if not _is_out_of_memory(error):
-                    raise
-                self._halve(size, error)
-        return np.concatenate(embedded)
+        (embeddings,) = self._batches.run(lambda batch: [self._model.predict_on_batch(batch)], examples)
+        return embeddings
 
     def embed_clips(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Embeds clips of float32[n, 96, 64] together, filling batches across them."""
         ends = np.cumsum([len(clip) for clip in clips])
         return np.split(self.embed(np.concatenate(clips)), ends[:-1])
-
-    def _halve(self, size: int, error: Exception) -> None:
-        """Goes on with batches of half a size that did not fit, unless another thread did so already."""
-        with self._lock:
-            if self._batch_size < size:
-                return
-            if size == 1:
-                raise OutOfMemoryError(
-                    "the model does not fit into memory, not even with batches of one example; free memory, "
-                    f"or run fewer workers on this machine ({' '.join(str(error).split())[:_SHOWN_ERROR]})"
-                ) from error
-            self._batch_size = size // 2
-            _LOG.warning("out of memory with %d examples a batch: going on with %d", size, size // 2)
-
-    def _predict(self, examples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embeds at most one batch, padded with zeros to the fixed shape."""
-        with self._lock:
-            size = max(self._batch_size, len(examples))
-            batch = np.zeros((size, EXAMPLE_FRAMES, MEL_BANDS), np.float32)
-            batch[: len(examples)] = examples
-            return np.asarray(self._model.predict_on_batch(batch))[: len(examples)]
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether a backend says so: each has an error of its own, and TensorFlow and JAX one status for all."""
-    text = f"{type(error).__name__}: {error}".lower()
-    return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 # Waveform.
 SAMPLE_RATE_HZ = 16_000
+INT16_SCALE = 32_768.0  # of an int16 sample to full scale 1.0
 
 # Short-time Fourier transform: 25 ms periodic Hann window, 10 ms hop, no padding.
 STFT_WINDOW_SAMPLES = 400

@@ -1,0 +1,52 @@
+"""Windows of PCM on their way to a front end on the accelerator."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from transforms.audio.log_mel import hann_window, mel_matrix
+from transforms.audio.polyphase import row_taps
+from transforms.audio.windows import waveform_windows, window_rate_hz, window_samples
+from transforms.vggish.params import SAMPLE_RATE_HZ, Framing
+
+if TYPE_CHECKING:
+    from transforms.vggish.front_end import FrontEnd
+
+
+@dataclass(frozen=True, eq=False)
+class PcmWindows:
+    """Windows of a waveform, one an example.
+
+    Attributes:
+      samples: [n, window_samples], int16 or float32, as `waveform_windows` gives.
+      rate_hz: their sample rate.
+    """
+
+    samples: np.ndarray
+    rate_hz: int
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def nbytes(self) -> int:
+        return self.samples.nbytes
+
+
+def pcm_windows(
+    blocks: Iterable[np.ndarray], rate_hz: int, framing: Framing = Framing()
+) -> Iterator[PcmWindows]:
+    """`waveform_windows` with their rate; takes and raises what it does."""
+    own_hz = window_rate_hz(rate_hz, framing)
+    for samples in waveform_windows(blocks, rate_hz, framing):
+        yield PcmWindows(samples, own_hz)
+
+
+def device_front_end(rate_hz: int) -> "FrontEnd":
+    """What makes log-mel examples of windows at `rate_hz` on the accelerator."""
+    from transforms.vggish.front_end import FrontEnd  # seconds of Keras, where a model is only
+
+    taps = None if rate_hz == SAMPLE_RATE_HZ else row_taps(rate_hz)
+    return FrontEnd(window_samples(rate_hz), taps, hann_window(), mel_matrix())

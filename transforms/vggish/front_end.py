@@ -1,0 +1,114 @@
+"""Windows of PCM to log-mel examples as a Keras layer, for accelerators; on any backend.
+
+All in float32: a quiet band beside a loud tone is off by up to 8e-5 (see `audio/log_mel.py`), which changes
+a byte in some thousands by one.
+"""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from transforms.vggish.params import (
+    EXAMPLE_FRAMES,
+    FFT_SAMPLES,
+    INT16_SCALE,
+    LOG_OFFSET,
+    STFT_HOP_SAMPLES,
+    STFT_WINDOW_SAMPLES,
+    Framing,
+)
+
+_EXAMPLE_SAMPLES = Framing().min_samples
+
+
+@dataclass(frozen=True, eq=False)
+class FrontEnd:
+    """What a device needs to know to make log-mel examples of a rate's windows.
+
+    Attributes:
+      window_samples: of an example.
+      taps: float[rows, M, L], as `audio.polyphase.row_taps`; None at 16 kHz.
+      hann: float[400], the window of the Fourier transform.
+      mel: float[257, 64], from magnitudes to bands.
+    """
+
+    window_samples: int
+    taps: NDArray[np.floating] | None
+    hann: NDArray[np.floating]
+    mel: NDArray[np.floating]
+
+
+def full_float32() -> contextlib.AbstractContextManager[Any]:
+    """Keeps products of float32 matrices from being computed in fewer bits, as GPUs and TPUs would.
+
+    In TensorFlow and PyTorch the setting is the process's, and stays.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.default_matmul_precision("highest")
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    else:
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return contextlib.nullcontext()
+
+
+def add_constant(layer: keras.layers.Layer, name: str, values: NDArray) -> keras.Variable:
+    """Gives a layer values that are on the device before its first call."""
+    return layer.add_weight(values.shape, lambda shape, dtype: ops.convert_to_tensor(values, dtype), name=name)
+
+
+class LogMel(keras.layers.Layer):
+    """[n, window_samples] PCM, int16 or as float32 in the same units -> float32[n, 96, 64]."""
+
+    def __init__(self, front_end: FrontEnd, **options: Any):
+        super().__init__(dtype="float32", autocast=False, trainable=False, **options)
+        # Bands use some of the bins only.
+        used = np.flatnonzero(front_end.mel.any(axis=1))
+        self._bins = slice(int(used[0]), int(used[-1]) + 1)
+        self._mel = add_constant(self, "mel", front_end.mel[self._bins])
+        self._hann = add_constant(self, "hann", front_end.hann)
+        taps = front_end.taps
+        self._taps = [] if taps is None else [add_constant(self, f"taps_{k}", t) for k, t in enumerate(taps)]
+        self.built = True
+
+    def call(self, windows: Any) -> Any:
+        with full_float32():
+            samples = ops.cast(windows, "float32") / INT16_SCALE
+            # So that no square of a sample far beyond full scale is beyond float32.
+            peak = ops.maximum(ops.max(ops.abs(samples), axis=1, keepdims=True), 1.0)
+            magnitudes = self._magnitudes(self._resample(samples / peak))
+            return ops.log(ops.matmul(magnitudes, self._mel) * peak[:, None] + LOG_OFFSET)
+
+    def _resample(self, samples: Any) -> Any:
+        if not self._taps:
+            return samples
+        row = self._taps[0].shape[0]
+        rows = ops.reshape(samples, (-1, samples.shape[1] // row, row))
+        number = rows.shape[1] - len(self._taps) + 1
+        outputs = sum(ops.matmul(rows[:, k : k + number], taps) for k, taps in enumerate(self._taps))
+        return ops.reshape(outputs, (-1, number * self._taps[0].shape[1]))[:, :_EXAMPLE_SAMPLES]
+
+    def _magnitudes(self, samples: Any) -> Any:
+        # Frames overlap, and are put together from whole hops.
+        hop, overlapping = STFT_HOP_SAMPLES, -(-STFT_WINDOW_SAMPLES // STFT_HOP_SAMPLES)
+        num_hops = EXAMPLE_FRAMES + overlapping - 1
+        samples = ops.pad(samples, ((0, 0), (0, num_hops * hop - _EXAMPLE_SAMPLES)))
+        hops = ops.reshape(samples, (-1, num_hops, hop))
+        parts = [hops[:, k : k + EXAMPLE_FRAMES] for k in range(overlapping)]
+        frames = ops.concatenate(parts, axis=-1)[..., :STFT_WINDOW_SAMPLES]
+        # The matrices of the transform would take three times as long on CPU.
+        real, imaginary = ops.rfft(frames * self._hann, FFT_SAMPLES)
+        real, imaginary = real[..., self._bins], imaginary[..., self._bins]
+        return ops.sqrt(real * real + imaginary * imaginary)

@@ -1,0 +1,139 @@
+"""PCM to the release's bytes in one graph on the accelerator: front end, network, PCA, quantization."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from transforms.vggish.batches import FixedBatches, Predict
+from transforms.vggish.checkpoint import Weights
+from transforms.vggish.front_end import FrontEnd, LogMel, add_constant, full_float32
+from transforms.vggish.model import build_vggish
+from transforms.vggish.params import EMBEDDING_SIZE, QUANTIZE_MAX, QUANTIZE_MIN
+from transforms.vggish.postprocess import PcaParams
+
+
+class Quantize(keras.layers.Layer):
+    """float32[n, 128] embeddings -> uint8[n, 128], as `postprocess.postprocess`, in float32."""
+
+    def __init__(self, pca: PcaParams | None, **options: Any):
+        super().__init__(dtype="float32", autocast=False, trainable=False, **options)
+        identity = np.eye(EMBEDDING_SIZE), np.zeros((EMBEDDING_SIZE, 1))
+        vectors, means = identity if pca is None else (pca.eigen_vectors, pca.means)
+        self._means = add_constant(self, "means", means[:, 0])
+        self._components = add_constant(self, "components", vectors.T)
+        self.built = True
+
+    def call(self, embeddings: Any) -> Any:
+        with full_float32():
+            values = ops.matmul(embeddings - self._means, self._components)
+        clipped = ops.clip(values, QUANTIZE_MIN, QUANTIZE_MAX)
+        return ops.cast((clipped - QUANTIZE_MIN) * (255.0 / (QUANTIZE_MAX - QUANTIZE_MIN)), "uint8")
+
+
+def build_fused(
+    front_end: FrontEnd, vggish: keras.Model, quantize: Quantize | None, dtype: str = "int16"
+) -> keras.Model:
+    """The graph from a rate's windows to features.
+
+    Args:
+      front_end: of the rate.
+      vggish: the network, as `model.build_vggish`; several graphs may share one.
+      quantize: the last step; None leaves it out.
+      dtype: of the windows, int16 or float32.
+
+    Returns:
+      A model from [n, window_samples] to two tensors: uint8[n, 128], or without `quantize` float32[n, 128]
+      embeddings; and bool[n], whether the embedding is finite, since of its bytes nobody could tell.
+    """
+    windows = keras.Input((front_end.window_samples,), dtype=dtype, name="windows")
+    embeddings = vggish(LogMel(front_end, name="log_mel")(windows))
+    features = embeddings if quantize is None else quantize(embeddings)
+    finite = ops.all(ops.isfinite(embeddings), axis=-1)
+    return keras.Model(windows, [features, finite], name="fused")
+
+
+def compiled(model: keras.Model) -> Predict:
+    """A model's forward pass as the backend compiles it, without waiting for its results."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        forward = jax.jit(lambda *state: model.stateless_call(*state, training=False)[0])
+        trainable = [variable.value for variable in model.trainable_variables]
+        others = [variable.value for variable in model.non_trainable_variables]
+        return lambda windows: forward(trainable, others, windows)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(lambda windows: model(windows, training=False))
+    import torch
+
+    def forward_without_gradient(windows: NDArray) -> Any:
+        with torch.inference_mode():
+            return model(windows, training=False)
+
+    return forward_without_gradient
+
+
+class FusedEmbedder:
+    """Embeds clips from their PCM, with one compiled graph a sample rate and dtype, made when first needed.
+
+    Args:
+      weights: as `checkpoint.read_weights` returns.
+      front_end: gives the front end of a sample rate in Hz.
+      quantize: whether to give the release's bytes, or else embeddings.
+      pca: PCA before quantization; None leaves it out.
+      batch_size: examples a call of a graph, at first: halved whenever so many do not fit into memory.
+
+    Raises:
+      OutOfMemoryError: not even one example fits beside the network.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        front_end: Callable[[int], FrontEnd],
+        quantize: bool = True,
+        pca: PcaParams | None = None,
+        batch_size: int = 64,
+    ):
+        self._batches = FixedBatches(batch_size)
+        self._front_end = front_end
+        self._vggish = build_vggish(weights)
+        self._quantize = Quantize(pca, name="quantize") if quantize else None
+        self._graphs: dict[tuple[int, np.dtype], Predict] = {}
+
+    def embed(self, windows: NDArray, rate_hz: int) -> tuple[NDArray, NDArray[np.bool_]]:
+        """[n, window_samples] at a rate -> uint8[n, 128], or float32 embeddings; and which are finite, bool[n].
+
+        Raises:
+          OutOfMemoryError: not even one example fits beside the network.
+        """
+        key = rate_hz, windows.dtype
+        if key not in self._graphs:
+            model = build_fused(self._front_end(rate_hz), self._vggish, self._quantize, windows.dtype.name)
+            self._graphs[key] = compiled(model)
+        features, finite = self._batches.run(self._graphs[key], windows)
+        return features, finite
+
+    def embed_clips(self, clips: Sequence[tuple[NDArray, int]]) -> list[NDArray | None]:
+        """Embeds clips of (windows, rate in Hz) together, filling batches across those of one kind.
+
+        Returns:
+          Of each clip what `embed` gives; None where an embedding is NaN or infinite.
+        """
+        embedded: list[NDArray | None] = [None] * len(clips)
+        kinds = [(rate_hz, windows.dtype) for windows, rate_hz in clips]
+        for kind in dict.fromkeys(kinds):
+            numbers = [number for number, own in enumerate(kinds) if own == kind]
+            windows = [clips[number][0] for number in numbers]
+            ends = np.cumsum([len(own) for own in windows])[:-1]
+            features, finite = self.embed(np.concatenate(windows), kind[0])
+            parts = zip(np.split(features, ends), np.split(finite, ends), strict=True)
+            for number, (own, good) in zip(numbers, parts, strict=True):
+                embedded[number] = own if good.all() else None
+        return embedded
