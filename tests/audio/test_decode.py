@@ -280,3 +280,12 @@ def test_mixing_gives_the_bits_of_the_mean(channels):
         with np.errstate(invalid="ignore", over="ignore"):
             found, expected = mix_to_mono(part), part.mean(axis=1)
         np.testing.assert_array_equal(found.view(np.int64), expected.view(np.int64))
+
+
+@pytest.mark.parametrize("channels", range(1, 9))
+def test_mixing_16_bit_samples_gives_the_bits_of_the_mean(channels):
+    block = np.random.default_rng(channels).integers(-(1 << 15), 1 << 15, (5_000, channels), np.int16)
+    block[:3] = [[-(1 << 15)], [(1 << 15) - 1], [0]]
+    found = mix_to_mono(block)
+    assert found.dtype == (np.float32 if channels in (1, 2, 4, 8) else np.float64)
+    np.testing.assert_array_equal(found.astype(np.float64), (block / 32768.0).mean(axis=1))

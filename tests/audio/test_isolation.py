@@ -37,7 +37,7 @@ poisoned_by, poisoned = None, []
 def sabotaged(self, *args, **options):
     global poisoned_by
     block = read(self, *args, **options)
-    mark = round(block[0, 0] * 32768) if len(block) else 0
+    mark = block[0, 0] if len(block) else 0
     if mark == {POISON}:
         poisoned_by = self
     elif poisoned_by not in (None, self):

@@ -40,12 +40,13 @@ class Message(enum.IntEnum):
     # Commands; the first two come with the file's size in bytes and, of a plain file, its descriptor.
     OPEN = enum.auto()  # answered by VALUE: rate_hz, channels, num_frames
     DURATION = enum.auto()  # answered by VALUE: seconds
-    NEXT = enum.auto()  # answered by BLOCK, or END
+    NEXT = enum.auto()  # answered by BLOCK or BLOCK_FLOAT32, or END
     CLOSE = enum.auto()  # answered by END
     # Answers.
     READY = enum.auto()
     VALUE = enum.auto()  # JSON
     BLOCK = enum.auto()  # float64[samples]
+    BLOCK_FLOAT32 = enum.auto()  # float32[samples]
     END = enum.auto()
     CLIP_ERROR = enum.auto()  # JSON: reason, message
     FILE_ERROR = enum.auto()  # JSON: errno, message
@@ -53,6 +54,9 @@ class Message(enum.IntEnum):
     # Between a command and its answer, any number of times, where the parent reads the file.
     READ = enum.auto()  # position and number of bytes
     DATA = enum.auto()
+
+
+BLOCK_TYPES = {Message.BLOCK: np.float64, Message.BLOCK_FLOAT32: np.float32}
 
 
 class HangUpError(Exception):
@@ -130,7 +134,7 @@ class DecoderProcess:
         self._limit_s = limit_s
         self._early = collections.deque[tuple[Message, memoryview, list[int]]]()
         self._opened = contextlib.ExitStack()
-        self._blocks: Iterator[NDArray[np.float64]] = iter(())
+        self._blocks: Iterator[NDArray[np.floating]] = iter(())
         self._raw: _RawFile | None = None
 
     def run(self) -> None:
@@ -158,14 +162,16 @@ class DecoderProcess:
         # Before all else, since a decoder takes what could not be read for the end, or for damage.
         if self._raw is not None and self._raw.error is not None:
             answer = Message.FILE_ERROR, _json([self._raw.error.errno, self._raw.error.strerror])
-        if kind is Message.DURATION or answer[0] not in (Message.VALUE, Message.BLOCK):
+        if kind is Message.DURATION or answer[0] not in (Message.VALUE, *BLOCK_TYPES):
             self._close()
         return answer
 
     def _do(self, kind: Message, body: memoryview, descriptors: list[int]) -> tuple[Message, Any]:
         if kind is Message.NEXT:
             block = next(self._blocks, None)
-            return (Message.END, b"") if block is None else (Message.BLOCK, block)
+            if block is None:
+                return Message.END, b""
+            return (Message.BLOCK_FLOAT32 if block.dtype == np.float32 else Message.BLOCK), block
         if kind is Message.CLOSE:
             return Message.END, b""
         stream = self._open(json.loads(body.tobytes()), *descriptors)

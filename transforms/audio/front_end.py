@@ -15,12 +15,12 @@ MAX_SAMPLE = 1e33
 
 
 def waveform_examples(
-    blocks: Iterable[NDArray[np.float64]], rate_hz: int, framing: Framing = Framing()
+    blocks: Iterable[NDArray[np.floating]], rate_hz: int, framing: Framing = Framing()
 ) -> Iterator[NDArray[np.float32]]:
     """Resamples a mono waveform to 16 kHz and computes its log-mel examples, in bounded memory.
 
     Args:
-      blocks: the waveform, float64[samples] each, of any lengths, full scale 1.0; where they end makes
+      blocks: the waveform, [samples] each, of any lengths, full scale 1.0; where they end makes
         no difference to a bit of the result.
       rate_hz: its sample rate.
       framing: window and hop of an example.
@@ -33,7 +33,7 @@ def waveform_examples(
     """
     num_samples, num_examples = 0, 0
 
-    def counted() -> Iterator[NDArray[np.float64]]:
+    def counted() -> Iterator[NDArray[np.floating]]:
         nonlocal num_samples
         for block in blocks:
             num_samples += len(block)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio import decode
-from transforms.audio.decoder_process import Channel, HangUpError, Message, unpack_span
+from transforms.audio.decoder_process import BLOCK_TYPES, Channel, HangUpError, Message, unpack_span
 from transforms.errors import ClipError, Reason
 
 # A step is a block of 1.5 s of audio, or 6 s of a container's; none takes a second.
@@ -36,13 +36,13 @@ class MonoAudio:
     Attributes:
       rate_hz, channels: as the file has them.
       num_frames: its length by the header; None where only decoding tells.
-      blocks: float64[samples] each; raises ClipError as `decode.mono_blocks`.
+      blocks: what `decode.mono_blocks` yields, and it raises ClipError as that does.
     """
 
     rate_hz: int
     channels: int
     num_frames: int | None
-    blocks: Iterator[NDArray[np.float64]]
+    blocks: Iterator[NDArray[np.floating]]
 
 
 class Decoder(Protocol):
@@ -123,7 +123,7 @@ class IsolatedDecoder:
             except _DeathError as death:
                 self._judge(self._child, death, "at the file's header")
 
-    def _blocks(self, stream: object, file: BinaryIO, rate_hz: int) -> Iterator[NDArray[np.float64]]:
+    def _blocks(self, stream: object, file: BinaryIO, rate_hz: int) -> Iterator[NDArray[np.floating]]:
         position = 0
         while self._child is not None and self._current is stream:
             known = position  # of a second attempt
@@ -234,7 +234,7 @@ class _Child:
             return [self._scratch]
         return []
 
-    def blocks(self) -> Iterator[NDArray[np.float64]]:
+    def blocks(self) -> Iterator[NDArray[np.floating]]:
         """Yields the opened file's blocks."""
         for _ in range(_AHEAD):
             self._send(Message.NEXT)
@@ -243,7 +243,7 @@ class _Child:
             if kind is Message.END:
                 return
             self._send(Message.NEXT)
-            yield np.frombuffer(body, np.float64)
+            yield np.frombuffer(body, BLOCK_TYPES[kind])
 
     def finish(self) -> None:
         """Leaves the file that is open, if any, and waits until the child has left it too."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.polyphase import Polyphase, interpolated_filter, polyphase
+from transforms.audio.sliding import SlidingWindow
 from transforms.vggish.params import SAMPLE_RATE_HZ
 
 Resampler = Literal["resampy", "soxr"]
@@ -49,32 +50,19 @@ def resample_blocks(
 
 
 def _by_polyphase(blocks: Blocks, rate_hz: int, filters: Polyphase) -> Iterator[NDArray[np.float64]]:
-    window = np.zeros(filters.window_samples)
-    windows = filters.windows(window)
-    filled, num_samples, done = filters.reach, 0, 0
-
-    def next_outputs() -> NDArray[np.float64]:
-        nonlocal filled, done
-        outputs = filters.apply(windows)
-        done += len(outputs)
-        filled = len(window) - filters.block_samples
-        window[:filled] = window[filters.block_samples :]
-        return outputs
-
+    window = SlidingWindow(filters.window_samples, filters.block_samples, num_zeros=filters.reach)
+    views = filters.windows(window.samples)
+    num_samples, done = 0, 0
     for block in blocks:
         num_samples += len(block)
-        while len(block):
-            part = block[: len(window) - filled]
-            window[filled : filled + len(part)] = part
-            filled += len(part)
-            block = block[len(part) :]
-            if filled == len(window):
-                yield next_outputs()
+        for _ in window.push(block):
+            yield filters.apply(views)
+            done += filters.block_outputs
     total = resampled_length(num_samples, rate_hz)
     while done < total:
-        window[filled:] = 0.0
-        left = total - done
-        yield next_outputs()[:left]
+        yield filters.apply(views)[: total - done]
+        done += filters.block_outputs
+        window.move()
 
 
 def _by_resampy(blocks: Blocks, rate_hz: int) -> Iterator[NDArray[np.float64]]:
