@@ -1,6 +1,6 @@
 """Windows of PCM on their way to a front end on the accelerator."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from transforms.audio.log_mel import hann_window, mel_matrix
 from transforms.audio.polyphase import row_taps
+from transforms.audio.resample import RESAMPY, Resampler
 from transforms.audio.windows import waveform_windows, window_rate_hz, window_samples
 from transforms.vggish.params import SAMPLE_RATE_HZ, Framing
 
@@ -35,12 +36,22 @@ class PcmWindows:
         return self.samples.nbytes
 
 
+def joined(parts: Sequence[np.ndarray] | Sequence[PcmWindows]) -> np.ndarray | PcmWindows:
+    """Parts of a clip's examples, or windows, in one."""
+    if isinstance(parts[0], PcmWindows):
+        return PcmWindows(np.concatenate([part.samples for part in parts]), parts[0].rate_hz)
+    return np.concatenate(parts)
+
+
 def pcm_windows(
-    blocks: Iterable[np.ndarray], rate_hz: int, framing: Framing = Framing()
+    blocks: Iterable[np.ndarray],
+    rate_hz: int,
+    framing: Framing = Framing(),
+    resampler: Resampler = RESAMPY,
 ) -> Iterator[PcmWindows]:
     """`waveform_windows` with their rate; takes and raises what it does."""
-    own_hz = window_rate_hz(rate_hz, framing)
-    for samples in waveform_windows(blocks, rate_hz, framing):
+    own_hz = window_rate_hz(rate_hz, framing, resampler)
+    for samples in waveform_windows(blocks, rate_hz, framing, resampler):
         yield PcmWindows(samples, own_hz)
 
 
