@@ -127,7 +127,7 @@ def make_job(config: Config, add: bool, earlier_rejects: Sequence[str]) -> Featu
             options.segment_seconds,
             WrittenClips(options.output, config.sharding) if add else None,
         ),
-        embed=EmbedExamples(VggishModelHandler(config.weights.path, options.batch_size)),
+        embed=EmbedExamples(VggishModelHandler(config.weights.path, options.batch_size, options.precision)),
         quantize=options.postprocess == QUANTIZED,
         pca=config.pca,
         write=WriteFeatures(options.output, config.sharding, add),

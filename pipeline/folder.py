@@ -24,12 +24,15 @@ from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
 from transforms.files import FILE_ERRORS, delete_files, match_files, open_file, put_output, temporary_files
+from transforms.vggish.precision import FLOAT32
 from transforms.write_features import ShardFile
 from transforms.written_clips import read_shard_records
 
 Settings = dict[str, Any]
 
 _HASHED_AT_ONCE = 8
+# Settings that older manifests lack, as runs then had them.
+_SETTINGS_BEFORE = {"precision": FLOAT32}
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class FeatureFolder:
                 f"{where}, as {self.shards[0]}, and no {RUN_FOLDER}/{MANIFEST_FILE} that says how they were "
                 "made; give another folder"
             )
-        made = self.manifest["settings"]
+        made = _SETTINGS_BEFORE | self.manifest["settings"]
         for name in sorted({*made, *settings}):
             if made.get(name) != settings.get(name):
                 raise SettingError(

@@ -8,14 +8,21 @@ from typing import Any, NoReturn
 
 import apache_beam as beam
 import yaml
-from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    SetupOptions,
+    _BeamArgumentParser,
+)
 
 from pipeline.assets import ASSETS_DIR_VARIABLE
+from pipeline.processes import num_cores, share_cores
 from transforms.audioset.layout import AUDIOSET
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, open_file
 from transforms.read_clips import AUDIO, AUTO
 from transforms.shards.items import FIELDS
+from transforms.vggish.precision import FLOAT32, PRECISIONS
 
 QUANTIZED, RAW = "quantized", "raw"
 NO_PCA = "none"
@@ -46,6 +53,7 @@ class Options:
     postprocess: str
     example_hop_seconds: float
     batch_size: int
+    precision: str
     beam_flags: tuple[str, ...]
 
 
@@ -187,6 +195,13 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
         default=32,
         help="examples a call of the network (default: %(default)s)",
     )
+    features.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=FLOAT32,
+        help="what the network computes in; others than float32 are faster and change some output bytes "
+        "(default: %(default)s)",
+    )
     parser.add_argument(
         "--config",
         metavar="YAML",
@@ -224,7 +239,7 @@ def parse_options(argv: Sequence[str]) -> Options:
 
 
 def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
-    """A pipeline with Beam's options.
+    """A pipeline with Beam's options; worker processes that it starts on this machine share its cores.
 
     Raises:
       SettingError: Beam refuses them.
@@ -232,6 +247,9 @@ def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
     options = PipelineOptions(beam_flags)
     # Workers import the package; a pickled __main__ would only make jobs larger.
     options.view_as(SetupOptions).save_main_session = False
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode == "multi_processing":
+        share_cores(direct.direct_num_workers or num_cores())
     try:
         return beam.Pipeline(options=options)
     except ValueError as error:  # Beam's own checks of its options: an unknown runner, no project

@@ -42,7 +42,7 @@ class Processes:
         beam_flags: Sequence[str] = (),
         patience_s: float = _PATIENCE_S,
     ):
-        self._count = count or _num_cores()
+        self._count = count or num_cores()
         self._modules = list(modules)
         self._beam_flags = list(beam_flags)
         _set_beam_options(self._beam_flags)
@@ -87,11 +87,21 @@ class Processes:
         return ProcessPoolExecutor(self._count, context, _set_beam_options, (self._beam_flags,))
 
 
+def share_cores(num_processes: int) -> None:
+    """Gives each of some processes that this one will start its part of the cores.
+
+    TensorFlow and NumPy's OpenBLAS start a thread a core in every process, and the threads of several
+    processes would wait for each other. What the environment says already stays.
+    """
+    for variable in ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, str(max(1, num_cores() // num_processes)))
+
+
 def _set_beam_options(flags: Sequence[str]) -> None:
     if flags:
         FileSystems.set_options(PipelineOptions(flags))
 
 
-def _num_cores() -> int:
-    # Fewer than the machine's in a container or a job of a cluster.
+def num_cores() -> int:
+    """Cores that this process may use: fewer than the machine's in some containers and jobs of clusters."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -24,6 +24,7 @@ from pipeline.manifest import Account, make_manifest, settings_of
 from pipeline.options import make_pipeline, parse_options
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.files import delete_files, open_file, put_output
+from transforms.vggish.precision import CHANGED_BYTES
 
 # Exit statuses beside 0: 1 is a run that could not go on, 2 a mistake in the command.
 LOST_CLIPS = 3
@@ -68,6 +69,8 @@ def _run_locked(pipeline: beam.Pipeline, config: Config, folder: FeatureFolder) 
     print(f"weights: {config.weights}")
     if config.pca_params:
         print(f"PCA parameters: {config.pca_params}")
+    if config.options.precision in CHANGED_BYTES:
+        print(f"precision {config.options.precision}: {CHANGED_BYTES[config.options.precision]}")
     started, output = _now(), folder.path
     manifest_path, account_path = run_path(output, MANIFEST_FILE), run_path(output, ACCOUNT_FILE)
     put_output(manifest_path, make_manifest(config, folder, started).encode())

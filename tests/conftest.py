@@ -55,7 +55,7 @@ def quick_runs():
     models = {}
 
     def load_once(handler):
-        key = handler._weights, handler._batch_size
+        key = handler._weights, handler._batch_size, handler._precision
         if key not in models:
             models[key] = load(handler)
         return models[key]

@@ -13,6 +13,7 @@ from apache_beam.typehints.decorators import no_annotations
 from transforms.clips import Key, Piece, RejectedClip, reject
 from transforms.errors import ClipError, OutOfMemoryError, Reason
 from transforms.vggish.checkpoint import read_weights
+from transforms.vggish.precision import FLOAT32
 
 if TYPE_CHECKING:
     from transforms.vggish.model import Embedder
@@ -70,18 +71,19 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, "Embedder"]):
 
     Args:
       weights: as `checkpoint.read_weights` takes; a path that every worker can read.
-      batch_size: examples a call of the network; see `model.Embedder`.
+      batch_size, precision: as `model.Embedder` takes.
     """
 
-    def __init__(self, weights: str, batch_size: int):
+    def __init__(self, weights: str, batch_size: int, precision: str = FLOAT32):
         super().__init__()
         self._weights = weights
         self._batch_size = batch_size
+        self._precision = precision
 
     def load_model(self) -> "Embedder":
         from transforms.vggish.model import Embedder  # seconds of Keras, on workers only
 
-        return Embedder(read_weights(self._weights), self._batch_size)
+        return Embedder(read_weights(self._weights), self._batch_size, self._precision)
 
     def run_inference(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,8 +36,8 @@ class PcmWindows:
         return self.samples.nbytes
 
 
-def joined(parts: Sequence[np.ndarray] | Sequence[PcmWindows]) -> np.ndarray | PcmWindows:
-    """Parts of a clip's examples, or windows, in one."""
+def joined(parts: Sequence[Any]) -> Any:
+    """Arrays, or PcmWindows, of a clip in one."""
     if isinstance(parts[0], PcmWindows):
         return PcmWindows(np.concatenate([part.samples for part in parts]), parts[0].rate_hz)
     return np.concatenate(parts)

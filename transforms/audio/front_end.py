@@ -47,7 +47,7 @@ def waveform_examples(
         raise too_short(num_samples, rate_hz, framing)
 
 
-def in_range(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float64]]:
+def in_range(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.floating]]:
     """The blocks as they are.
 
     Raises:

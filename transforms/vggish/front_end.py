@@ -66,9 +66,8 @@ def full_float32() -> contextlib.AbstractContextManager[Any]:
 
 def add_constant(layer: keras.layers.Layer, name: str, values: NDArray) -> keras.Variable:
     """Gives a layer values that are on the device before its first call."""
-    return layer.add_weight(
-        values.shape, lambda shape, dtype: ops.convert_to_tensor(values, dtype), name=name
-    )
+    initial = ops.convert_to_tensor(values, "float32")
+    return layer.add_weight(values.shape, lambda shape, dtype: initial, name=name)
 
 
 class LogMel(keras.layers.Layer):

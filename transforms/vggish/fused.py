@@ -108,7 +108,7 @@ class FusedEmbedder:
         self._graphs: dict[tuple[int, np.dtype], Predict] = {}
 
     def embed(self, windows: NDArray, rate_hz: int) -> tuple[NDArray, NDArray[np.bool_]]:
-        """[n, window_samples] at a rate -> uint8[n, 128], or float32 embeddings; and which are finite, bool[n].
+        """[n, window_samples] at a rate -> uint8[n, 128], or float32 embeddings; and bool[n], which are finite.
 
         Raises:
           OutOfMemoryError: not even one example fits beside the network.
