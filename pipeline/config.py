@@ -10,14 +10,16 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.assets import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset, sha256_of
 from pipeline.graph import FeatureJob, run_path
-from pipeline.options import NO_PCA, QUANTIZED, Options
+from pipeline.options import ACCELERATOR, NO_PCA, QUANTIZED, Options
+from transforms.audio.front_end import waveform_examples
 from transforms.audioset.layout import Sharding, check_split, colliding_ids, parse_sharding
 from transforms.audioset.names import compile_id_pattern, video_id_of
 from transforms.audioset.segments import split_of
-from transforms.embed_examples import EmbedExamples, VggishModelHandler
+from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler
 from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
 from transforms.files import FILE_ERRORS, check_reachable, folds_case, match_files, open_file, put_file
+from transforms.pcm import pcm_windows
 from transforms.read_clips import AUDIO, AUTO, ClipSettings, ReadClips
 from transforms.read_segments import ClassLabelFile, SegmentFiles
 from transforms.rejects import KeepRejected, RejectFiles
@@ -120,15 +122,22 @@ def make_job(config: Config, add: bool, earlier_rejects: Sequence[str]) -> Featu
       earlier_rejects: lists of clips that earlier runs rejected.
     """
     options, clips = config.options, config.clips
+    quantize = options.postprocess == QUANTIZED
+    network = config.weights.path, options.batch_size, options.precision
+    accelerated = options.frontend == ACCELERATOR
+    handler = (
+        FusedModelHandler(*network, quantize, config.pca) if accelerated else VggishModelHandler(*network)
+    )
     return FeatureJob(
         read=ReadClips(options.input, clips),
         extract=ExtractExamples(
             config.framing,
             options.segment_seconds,
             WrittenClips(options.output, config.sharding) if add else None,
+            pcm_windows if accelerated else waveform_examples,
         ),
-        embed=EmbedExamples(VggishModelHandler(config.weights.path, options.batch_size, options.precision)),
-        quantize=options.postprocess == QUANTIZED,
+        embed=EmbedExamples(handler),
+        quantize=quantize and not accelerated,
         pca=config.pca,
         write=WriteFeatures(options.output, config.sharding, add),
         keep=KeepRejected(earlier_rejects, clips.rejects),

@@ -19,6 +19,7 @@ from pipeline.graph import (
     WRITTEN_LIST,
     run_path,
 )
+from pipeline.options import CPU
 from transforms.account import num_files
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.clips import sha256_of
@@ -32,7 +33,7 @@ Settings = dict[str, Any]
 
 _HASHED_AT_ONCE = 8
 # Settings that older manifests lack, as runs then had them.
-_SETTINGS_BEFORE = {"precision": FLOAT32}
+_SETTINGS_BEFORE = {"precision": FLOAT32, "frontend": CPU}
 
 
 @dataclass(frozen=True)

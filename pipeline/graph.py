@@ -40,7 +40,7 @@ class FeatureJob:
 
     Attributes:
       read, extract, embed, write: as their classes say.
-      quantize: whether records hold the release's bytes, or raw float32 embeddings.
+      quantize: whether embeddings are to become the release's bytes after `embed`.
       pca: PCA before quantization; None leaves it out.
       keep: of clips rejected by earlier runs, those that this run says nothing of.
     """
@@ -65,10 +65,10 @@ def build_graph(pipeline: beam.Pipeline, job: FeatureJob) -> None:
     inputs = pipeline | "ReadClips" >> job.read
     # inputs.clips: Clip
     extracted = inputs.clips | "ExtractExamples" >> job.extract
-    # extracted.examples: (Piece, float32[n, 96, 64])
+    # extracted.examples: (Piece, float32[n, 96, 64] or PcmWindows)
     embedded = extracted.examples | "EmbedExamples" >> job.embed
     frames = embedded.embeddings
-    # (Piece, float32[n, 128])
+    # (Piece, float32[n, 128]; with PCM quantized already)
     if job.quantize:
         frames |= "Quantize" >> beam.MapTuple(lambda piece, e: (piece, postprocess(e, job.pca)))
         # (Piece, uint8[n, 128])

@@ -26,6 +26,7 @@ from transforms.vggish.precision import FLOAT32, PRECISIONS
 
 QUANTIZED, RAW = "quantized", "raw"
 NO_PCA = "none"
+CPU, ACCELERATOR = "cpu", "accelerator"
 
 AddOptions = Callable[[argparse.ArgumentParser], None]
 
@@ -54,6 +55,7 @@ class Options:
     example_hop_seconds: float
     batch_size: int
     precision: str
+    frontend: str
     beam_flags: tuple[str, ...]
 
 
@@ -201,6 +203,13 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
         default=FLOAT32,
         help="what the network computes in; others than float32 are faster and change some output bytes "
         "(default: %(default)s)",
+    )
+    features.add_argument(
+        "--frontend",
+        choices=(CPU, ACCELERATOR),
+        default=CPU,
+        help="where resampling, log-mel and quantization run; accelerator: in one graph with the network, in "
+        "float32, which changes a byte in some thousands by 1 (default: %(default)s)",
     )
     parser.add_argument(
         "--config",

@@ -1,4 +1,4 @@
-"""Log-mel examples to embeddings, with one model a worker process."""
+"""Examples to embeddings, with one model a worker process."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,18 @@ from apache_beam.typehints.decorators import no_annotations
 
 from transforms.clips import Key, Piece, RejectedClip, reject
 from transforms.errors import ClipError, OutOfMemoryError, Reason
+from transforms.pcm import PcmWindows, device_front_end
 from transforms.vggish.checkpoint import read_weights
+from transforms.vggish.postprocess import PcaParams
 from transforms.vggish.precision import FLOAT32
 
 if TYPE_CHECKING:
+    from transforms.vggish.fused import FusedEmbedder
     from transforms.vggish.model import Embedder
 
 # Beam compares type hints, and knows arrays by np.ndarray alone.
-Examples = tuple[Piece, np.ndarray]  # float32[n, 96, 64]
-Embeddings = tuple[Piece, np.ndarray]  # float32[n, 128]
+Examples = tuple[Piece, np.ndarray | PcmWindows]  # float32[n, 96, 64], or the windows of n examples
+Embeddings = tuple[Piece, np.ndarray]  # float32[n, 128], or from windows the release's uint8[n, 128]
 Outcome = tuple[Piece, np.ndarray | ClipError]
 Source = tuple[Key, str, int | None]  # clip, file, offset
 Failure = tuple[Piece, str]  # and what went wrong
@@ -30,14 +33,11 @@ STAGE = "embed_examples"
 _FAILED = "failed"
 _SHOWN_ERROR = 300
 
-# Pieces stay whole, so a Beam batch seldom is a multiple of the network's; with eight of those
-# in each, padding the last one costs under a sixteenth on the average.
-_MODEL_BATCHES = 8
 # Beam refuses an element that is larger than its batches: more than `extract_examples` puts in a piece.
 _MAX_PIECE = 256
 
 
-def embed_pieces(model: "Embedder", batch: Sequence[Examples]) -> Iterator[Outcome]:
+def embed_pieces(model: Any, batch: Sequence[Examples]) -> Iterator[Outcome]:
     """Embeds pieces together; where that fails one by one, so that only the culprit fails.
 
     Yields:
@@ -60,19 +60,26 @@ def embed_pieces(model: "Embedder", batch: Sequence[Examples]) -> Iterator[Outco
         yield batch[0][0], ClipError(Reason.NOT_EMBEDDED, f"the model failed: {cause[:_SHOWN_ERROR]}")
         return
     for (piece, _), embedded in zip(batch, embeddings, strict=True):
-        if np.isfinite(embedded).all():
+        if embedded is not None:
             yield piece, embedded
         else:
             yield piece, ClipError(Reason.NOT_EMBEDDED, "the model gave NaN or infinite embeddings")
 
 
-class VggishModelHandler(ModelHandler[Examples, Outcome, "Embedder"]):
+class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
     """Loads VGGish and embeds batches of whole pieces.
 
     Args:
       weights: as `checkpoint.read_weights` takes; a path that every worker can read.
       batch_size, precision: as `model.Embedder` takes.
+
+    Attributes:
+      model_batches: of the network, in one of Beam's.
     """
+
+    # Pieces stay whole, so a Beam batch seldom is a multiple of the network's; with eight of those in each,
+    # padding the last one costs under a sixteenth on the average.
+    model_batches = 8
 
     def __init__(self, weights: str, batch_size: int, precision: str = FLOAT32):
         super().__init__()
@@ -80,7 +87,7 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, "Embedder"]):
         self._batch_size = batch_size
         self._precision = precision
 
-    def load_model(self) -> "Embedder":
+    def load_model(self) -> "Embedder | FusedEmbedder":
         from transforms.vggish.model import Embedder  # seconds of Keras, on workers only
 
         return Embedder(read_weights(self._weights), self._batch_size, self._precision)
@@ -88,7 +95,7 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, "Embedder"]):
     def run_inference(
         self,
         batch: Sequence[Examples],
-        model: "Embedder",
+        model: Any,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[Outcome]:
         # A list, since Beam counts no failure inside a generator.
@@ -101,8 +108,40 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, "Embedder"]):
         return "VggishModelHandler"
 
     def batch_elements_kwargs(self) -> dict[str, Any]:
-        size = max(_MODEL_BATCHES * self._batch_size, _MAX_PIECE)
+        size = max(self.model_batches * self._batch_size, _MAX_PIECE)
         return {"min_batch_size": size, "max_batch_size": size, "element_size_fn": _num_examples}
+
+
+class FusedModelHandler(VggishModelHandler):
+    """Loads the graph from PCM to the release's bytes, or embeddings, and runs batches of whole pieces.
+
+    Args:
+      weights: as `checkpoint.read_weights` takes; a path that every worker can read.
+      batch_size, precision, quantize, pca: as `fused.FusedEmbedder` takes.
+    """
+
+    # PCM takes thirty times the room of log-mel at worst.
+    model_batches = 2
+
+    def __init__(
+        self,
+        weights: str,
+        batch_size: int,
+        precision: str = FLOAT32,
+        quantize: bool = True,
+        pca: PcaParams | None = None,
+    ):
+        super().__init__(weights, batch_size, precision)
+        self._quantize = quantize
+        self._pca = pca
+
+    def load_model(self) -> "FusedEmbedder":
+        from transforms.vggish.fused import FusedEmbedder
+
+        weights = read_weights(self._weights)
+        return FusedEmbedder(
+            weights, device_front_end, self._quantize, self._pca, self._batch_size, self._precision
+        )
 
 
 def _num_examples(element: Examples) -> int:
@@ -110,7 +149,7 @@ def _num_examples(element: Examples) -> int:
 
 
 class EmbeddedExamples(NamedTuple):
-    """What `EmbedExamples` returns: PCollections of (Piece, float32[n, 128]) and of RejectedClip."""
+    """What `EmbedExamples` returns: PCollections of (Piece, features[n, 128]) and of RejectedClip."""
 
     embeddings: beam.PCollection[Embeddings]
     rejected: beam.PCollection[RejectedClip]
@@ -118,10 +157,10 @@ class EmbeddedExamples(NamedTuple):
 
 @dataclass
 class EmbedExamples(beam.PTransform):
-    """(Piece, float32[n, 96, 64]) -> (Piece, float32[n, 128]).
+    """(Piece, float32[n, 96, 64] or PcmWindows) -> (Piece, features[n, 128]).
 
     Attributes:
-      handler: loads and runs the model.
+      handler: loads and runs the model for the one or the other.
     """
 
     handler: VggishModelHandler
@@ -134,7 +173,7 @@ class EmbedExamples(beam.PTransform):
         outcomes = (
             examples
             | "RunInference" >> RunInference(self.handler)
-            # (Piece, float32[n, 128] or ClipError)
+            # (Piece, features[n, 128] or ClipError)
             | "SplitOutcomes" >> beam.ParDo(_split_outcome).with_outputs(_FAILED, main="embeddings")
         )
         rejected = (

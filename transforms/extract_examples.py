@@ -4,7 +4,7 @@ import io
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -20,13 +20,15 @@ from transforms.audioset.segments import Segment
 from transforms.clips import Clip, Key, Piece, RejectedClip, reject, sha256_of
 from transforms.errors import ClipError, Reason
 from transforms.files import FILE_ERRORS, open_file
+from transforms.pcm import PcmWindows, joined
 from transforms.vggish.params import Framing
 from transforms.written_clips import WrittenClips
 
 STAGE = "extract_examples"
 # A file that is longer or shorter than its segment by no more than this was cut to it.
 CUT_TOLERANCE_S = 0.5
-# Examples in a piece: 3 MB, and enough to fill the network's batches. No byte depends on it.
+# Examples in a piece: 3 MB, of PCM mostly four to seven times as much, and enough to fill the network's
+# batches. No byte depends on it.
 PIECE_EXAMPLES = 128
 
 _REJECTED = "rejected"
@@ -34,12 +36,15 @@ _FURTHER = "further"
 _ALREADY_THERE = "already_there"
 _PLAIN = PlainDecoder()
 
-Examples = tuple[Piece, np.ndarray]  # float32[n, 96, 64]
+Examples = tuple[Piece, np.ndarray | PcmWindows]  # float32[n, 96, 64], or the windows of n examples
+# `waveform_examples`, or for a front end on the accelerator `pcm_windows`.
+CutWaveform = Callable[[Iterator, int, Framing], Iterator]
 
 
 class ExtractedExamples(NamedTuple):
-    """What `ExtractExamples` returns: PCollections of (Piece, float32[n, 96, 64]), of RejectedClip, and of
-    Key: of each clip after the first that a recording was cut into, and of each that has its record."""
+    """What `ExtractExamples` returns: PCollections of (Piece, float32[n, 96, 64] or PcmWindows), of
+    RejectedClip, and of Key: of each clip after the first that a recording was cut into, and of each that has
+    its record."""
 
     examples: beam.PCollection[Examples]
     rejected: beam.PCollection[RejectedClip]
@@ -115,9 +120,14 @@ def _span_s(file: BinaryIO, clip: Clip, decoder: Decoder) -> tuple[float, float 
 
 
 def clip_pieces(
-    clip: Clip, blocks: Iterator, rate_hz: int, framing: Framing, sha256: str | None = None
+    clip: Clip,
+    blocks: Iterator,
+    rate_hz: int,
+    framing: Framing,
+    sha256: str | None = None,
+    cut: CutWaveform = waveform_examples,
 ) -> Iterator[Examples]:
-    """Log-mel examples of a clip's waveform in pieces of float32[n, 96, 64], the last with its segment.
+    """Examples of a clip's waveform in pieces of what `cut` gives, the last with its segment.
 
     Args:
       clip: what they are of.
@@ -125,6 +135,7 @@ def clip_pieces(
       rate_hz: of the waveform.
       framing: window and hop of an example.
       sha256: of the clip's encoded audio, as `Piece` takes it.
+      cut: makes the examples.
 
     Raises:
       ClipError: the audio is damaged or gives no example; pieces before are then to be thrown away.
@@ -137,15 +148,15 @@ def clip_pieces(
             num_samples += len(block)
             yield block
 
-    index, gathered = 0, list[np.ndarray]()
-    for examples in waveform_examples(counted(), rate_hz, framing):
+    index, gathered = 0, list[np.ndarray | PcmWindows]()
+    for examples in cut(counted(), rate_hz, framing):
         if sum(map(len, gathered)) >= PIECE_EXAMPLES:
-            yield _piece(clip, index, None), np.concatenate(gathered)
+            yield _piece(clip, index, None), joined(gathered)
             index, gathered = index + 1, []
         gathered.append(examples)
     end_s = clip.start_s + num_samples / rate_hz if clip.end_s is None else clip.end_s
     segment = Segment(clip.split, clip.video_id, clip.start_s, end_s, clip.labels)
-    yield replace(_piece(clip, index, segment), sha256=sha256), np.concatenate(gathered)
+    yield replace(_piece(clip, index, segment), sha256=sha256), joined(gathered)
 
 
 def _piece(clip: Clip, index: int, segment: Segment | None) -> Piece:
@@ -154,18 +165,20 @@ def _piece(clip: Clip, index: int, segment: Segment | None) -> Piece:
 
 @dataclass
 class ExtractExamples(beam.PTransform):
-    """Clip -> (Piece, float32[n, 96, 64]), fused with the reading, since audio and examples are large.
+    """Clip -> (Piece, float32[n, 96, 64] or PcmWindows), fused with the reading, since all of it is large.
 
     Attributes:
       framing: window and hop of an example.
       segment_s: length in seconds of the clips into which recordings without times are cut; None: one
         clip each.
       written: finds clips that need not be extracted again; None: there are none.
+      cut: what makes examples of a waveform.
     """
 
     framing: Framing = Framing()
     segment_s: float | None = None
     written: WrittenClips | None = None
+    cut: CutWaveform = waveform_examples
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -173,7 +186,7 @@ class ExtractExamples(beam.PTransform):
     @no_annotations  # Beam knows no hint for several outputs
     def expand(self, clips: beam.PCollection[Clip]) -> ExtractedExamples:
         outputs = clips | beam.ParDo(
-            _ExtractExamples(self.framing, self.segment_s, self.written)
+            _ExtractExamples(self.framing, self.segment_s, self.written, self.cut)
         ).with_outputs(_REJECTED, _FURTHER, _ALREADY_THERE, main="examples")
         return ExtractedExamples(
             outputs.examples, outputs[_REJECTED], outputs[_FURTHER], outputs[_ALREADY_THERE]
@@ -181,10 +194,13 @@ class ExtractExamples(beam.PTransform):
 
 
 class _ExtractExamples(beam.DoFn):
-    def __init__(self, framing: Framing, segment_s: float | None, written: WrittenClips | None):
+    def __init__(
+        self, framing: Framing, segment_s: float | None, written: WrittenClips | None, cut: CutWaveform
+    ):
         self._framing = framing
         self._segment_s = segment_s
         self._written = written
+        self._cut = cut
         self._decoder = IsolatedDecoder()
 
     def teardown(self) -> None:
@@ -234,7 +250,7 @@ class _ExtractExamples(beam.DoFn):
         self, part: Clip, number: int, blocks: Iterator, rate_hz: int, sha256: str | None
     ) -> Iterator:
         try:
-            yield from clip_pieces(part, blocks, rate_hz, self._framing, sha256)
+            yield from clip_pieces(part, blocks, rate_hz, self._framing, sha256, self._cut)
         except ClipError as error:
             if error.reason is Reason.TOO_SHORT and number:
                 return  # the end of a recording, as the end of a clip that fills no frame

@@ -4,7 +4,6 @@ All in float32: a quiet band beside a loud tone is off by up to 8e-5 (see `audio
 a byte in some thousands by one.
 """
 
-import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from transforms.vggish.params import (
     STFT_WINDOW_SAMPLES,
     Framing,
 )
+from transforms.vggish.precision import exact_products
 
 _EXAMPLE_SAMPLES = Framing().min_samples
 
@@ -41,27 +41,6 @@ class FrontEnd:
     taps: NDArray[np.floating] | None
     hann: NDArray[np.floating]
     mel: NDArray[np.floating]
-
-
-def full_float32() -> contextlib.AbstractContextManager[Any]:
-    """Keeps products of float32 matrices from being computed in fewer bits, as GPUs and TPUs would.
-
-    In TensorFlow and PyTorch the setting is the process's, and stays.
-    """
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        return jax.default_matmul_precision("highest")
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_tensor_float_32_execution(False)
-    else:
-        import torch
-
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    return contextlib.nullcontext()
 
 
 def add_constant(layer: keras.layers.Layer, name: str, values: NDArray) -> keras.Variable:
@@ -85,7 +64,7 @@ class LogMel(keras.layers.Layer):
         self.built = True
 
     def call(self, windows: Any) -> Any:
-        with full_float32():
+        with exact_products():
             samples = ops.cast(windows, "float32") / INT16_SCALE
             # So that no square of a sample far beyond full scale is beyond float32.
             peak = ops.maximum(ops.max(ops.abs(samples), axis=1, keepdims=True), 1.0)

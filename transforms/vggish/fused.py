@@ -1,7 +1,7 @@
 """PCM to the release's bytes in one graph on the accelerator: front end, network, PCA, quantization."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -10,10 +10,20 @@ from numpy.typing import NDArray
 
 from transforms.vggish.batches import FixedBatches, Predict
 from transforms.vggish.checkpoint import Weights
-from transforms.vggish.front_end import FrontEnd, LogMel, add_constant, full_float32
+from transforms.vggish.front_end import FrontEnd, LogMel, add_constant
 from transforms.vggish.model import build_vggish
 from transforms.vggish.params import EMBEDDING_SIZE, QUANTIZE_MAX, QUANTIZE_MIN
 from transforms.vggish.postprocess import PcaParams
+from transforms.vggish.precision import FLOAT32, exact_products
+
+
+class Windows(Protocol):
+    """A clip's PCM: int16 or float32[n, window_samples] at a rate."""
+
+    @property
+    def samples(self) -> NDArray: ...
+    @property
+    def rate_hz(self) -> int: ...
 
 
 class Quantize(keras.layers.Layer):
@@ -28,7 +38,7 @@ class Quantize(keras.layers.Layer):
         self.built = True
 
     def call(self, embeddings: Any) -> Any:
-        with full_float32():
+        with exact_products():
             values = ops.matmul(embeddings - self._means, self._components)
         clipped = ops.clip(values, QUANTIZE_MIN, QUANTIZE_MAX)
         return ops.cast((clipped - QUANTIZE_MIN) * (255.0 / (QUANTIZE_MAX - QUANTIZE_MIN)), "uint8")
@@ -56,27 +66,42 @@ def build_fused(
     return keras.Model(windows, [features, finite], name="fused")
 
 
-def compiled(model: keras.Model) -> Predict:
-    """A model's forward pass as the backend compiles it, without waiting for its results."""
+def compiled(model: keras.Model, precision: str = FLOAT32) -> Predict:
+    """A model's forward pass as the backend compiles it; it does not wait for its results.
+
+    Args:
+      model: what to compile.
+      precision: of the network in it.
+    """
+    forward = _forward(model)
+
+    def predict(windows: NDArray) -> Any:
+        with exact_products(precision):
+            return forward(windows)
+
+    return predict
+
+
+def _forward(model: keras.Model) -> Predict:
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
 
-        forward = jax.jit(lambda *state: model.stateless_call(*state, training=False)[0])
+        stateless = jax.jit(lambda *state: model.stateless_call(*state, training=False)[0])
         trainable = [variable.value for variable in model.trainable_variables]
         others = [variable.value for variable in model.non_trainable_variables]
-        return lambda windows: forward(trainable, others, windows)
+        return lambda windows: stateless(trainable, others, windows)
     if backend == "tensorflow":
         import tensorflow as tf
 
         return tf.function(lambda windows: model(windows, training=False))
     import torch
 
-    def forward_without_gradient(windows: NDArray) -> Any:
+    def without_gradients(windows: NDArray) -> Any:
         with torch.inference_mode():
             return model(windows, training=False)
 
-    return forward_without_gradient
+    return without_gradients
 
 
 class FusedEmbedder:
@@ -88,6 +113,7 @@ class FusedEmbedder:
       quantize: whether to give the release's bytes, or else embeddings.
       pca: PCA before quantization; None leaves it out.
       batch_size: examples a call of a graph, at first: halved whenever so many do not fit into memory.
+      precision: what the network computes in, one of `precision.PRECISIONS`; all else is float32.
 
     Raises:
       OutOfMemoryError: not even one example fits beside the network.
@@ -100,15 +126,20 @@ class FusedEmbedder:
         quantize: bool = True,
         pca: PcaParams | None = None,
         batch_size: int = 64,
+        precision: str = FLOAT32,
     ):
         self._batches = FixedBatches(batch_size)
         self._front_end = front_end
-        self._vggish = build_vggish(weights)
+        self._vggish = build_vggish(weights, precision)
+        self._precision = precision
         self._quantize = Quantize(pca, name="quantize") if quantize else None
         self._graphs: dict[tuple[int, np.dtype], Predict] = {}
 
     def embed(self, windows: NDArray, rate_hz: int) -> tuple[NDArray, NDArray[np.bool_]]:
-        """[n, window_samples] at a rate -> uint8[n, 128], or float32 embeddings; and bool[n], which are finite.
+        """Embeds windows, [n, window_samples], of one rate.
+
+        Returns:
+          uint8[n, 128], or float32[n, 128] embeddings; and which embeddings are finite, bool[n].
 
         Raises:
           OutOfMemoryError: not even one example fits beside the network.
@@ -116,21 +147,21 @@ class FusedEmbedder:
         key = rate_hz, windows.dtype
         if key not in self._graphs:
             model = build_fused(self._front_end(rate_hz), self._vggish, self._quantize, windows.dtype.name)
-            self._graphs[key] = compiled(model)
+            self._graphs[key] = compiled(model, self._precision)
         features, finite = self._batches.run(self._graphs[key], windows)
         return features, finite
 
-    def embed_clips(self, clips: Sequence[tuple[NDArray, int]]) -> list[NDArray | None]:
-        """Embeds clips of (windows, rate in Hz) together, filling batches across those of one kind.
+    def embed_clips(self, clips: Sequence[Windows]) -> list[NDArray | None]:
+        """Embeds clips together, filling batches across those of one rate and dtype.
 
         Returns:
           Of each clip what `embed` gives; None where an embedding is NaN or infinite.
         """
         embedded: list[NDArray | None] = [None] * len(clips)
-        kinds = [(rate_hz, windows.dtype) for windows, rate_hz in clips]
+        kinds = [(clip.rate_hz, clip.samples.dtype) for clip in clips]
         for kind in dict.fromkeys(kinds):
             numbers = [number for number, own in enumerate(kinds) if own == kind]
-            windows = [clips[number][0] for number in numbers]
+            windows = [clips[number].samples for number in numbers]
             ends = np.cumsum([len(own) for own in windows])[:-1]
             features, finite = self.embed(np.concatenate(windows), kind[0])
             parts = zip(np.split(features, ends), np.split(finite, ends), strict=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transforms.vggish.batches import FixedBatches
 from transforms.vggish.checkpoint import Weights
 from transforms.vggish.params import EMBEDDING_SIZE, EXAMPLE_FRAMES, MEL_BANDS
-from transforms.vggish.precision import FLOAT16, FLOAT32
+from transforms.vggish.precision import FLOAT16, FLOAT32, exact_products
 
 # Of a tensor's first byte: Eigen's EIGEN_MAX_ALIGN_BYTES, as TensorFlow is built.
 _ALIGNMENT_BYTES = 64
@@ -156,6 +156,7 @@ class Embedder:
     def __init__(self, weights: Weights, batch_size: int = 64, precision: str = FLOAT32):
         self._batches = FixedBatches(batch_size)
         self._model = build_vggish(weights, precision)
+        self._precision = precision
         # TensorFlow gains nothing from XLA here and would give other bits; JAX is XLA.
         self._model.compile(optimizer=None, jit_compile=keras.backend.backend() == "jax")
         self.embed(np.zeros((1, EXAMPLE_FRAMES, MEL_BANDS), np.float32))  # trace now, not later
@@ -166,8 +167,12 @@ class Embedder:
         Raises:
           OutOfMemoryError: not even one example fits beside the network.
         """
-        (embeddings,) = self._batches.run(lambda batch: [self._model.predict_on_batch(batch)], examples)
+        (embeddings,) = self._batches.run(self._predict, examples)
         return embeddings
+
+    def _predict(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        with exact_products(self._precision):
+            return [self._model.predict_on_batch(batch)]
 
     def embed_clips(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32] | None]:
         """Embeds clips of float32[n, 96, 64] together, filling batches across them.

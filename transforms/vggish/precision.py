@@ -1,6 +1,8 @@
 """What the network may compute in, and what each choice but float32 does to the bytes."""
 
+import contextlib
 from dataclasses import dataclass
+from typing import Any
 
 FLOAT32, BFLOAT16, FLOAT16 = "float32", "bfloat16", "float16"
 PRECISIONS = (FLOAT32, BFLOAT16, FLOAT16)
@@ -32,3 +34,29 @@ CHANGED_BYTES = {
     BFLOAT16: ChangedBytes(fraction=0.3, mean=0.4, worst=18),
     FLOAT16: ChangedBytes(fraction=0.05, mean=0.05, worst=2),
 }
+
+
+def exact_products(precision: str = FLOAT32) -> contextlib.AbstractContextManager[Any]:
+    """Keeps products of float32 from being computed in fewer bits, as GPUs and TPUs would.
+
+    With another precision it does nothing. For what is traced, or in PyTorch run, inside; in TensorFlow and
+    PyTorch the setting is the process's.
+    """
+    import keras  # seconds, where a network is only
+
+    backend = keras.backend.backend()
+    if precision != FLOAT32:
+        return contextlib.nullcontext()
+    if backend == "jax":
+        import jax
+
+        return jax.default_matmul_precision("highest")
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    else:
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return contextlib.nullcontext()
