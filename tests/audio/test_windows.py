@@ -89,9 +89,7 @@ def test_windows_are_as_many_as_examples_or_the_same_rejection(rate_hz, duration
         examples = np.concatenate(list(waveform_examples([waveform], rate_hz, framing)))
     except ClipError as error:
         with pytest.raises(ClipError) as caught:
-            windows_of(waveform, rate_hz, framing, block=10_000) if len(waveform) else list(
-                waveform_windows([], rate_hz, framing)
-            )
+            windows_of(waveform, rate_hz, framing, block=10_000)
         assert (caught.value.reason, str(caught.value)) == (error.reason, str(error))
     else:
         assert len(windows_of(waveform, rate_hz, framing, block=10_000)) == len(examples)

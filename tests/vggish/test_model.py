@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transforms.errors import OutOfMemoryError
 from transforms.vggish.model import Embedder, build_vggish
 
 TOLERANCE = 1e-4
@@ -168,13 +167,3 @@ def test_jax_gives_the_goldens(shared, golden_weights, tmp_path):
         embeddings = embed_with_jax(str(weights), golden["examples"], tmp_path)
         weights.unlink()  # 288 MB
         np.testing.assert_allclose(embeddings, golden["embeddings"], rtol=0, atol=TOLERANCE)
-
-
-def test_not_one_example_in_memory_is_a_clear_error(embedder, monkeypatch):
-    def out_of_memory(batch):
-        raise MemoryError("no room")
-
-    monkeypatch.setattr(embedder, "_batch_size", 8)
-    monkeypatch.setattr(embedder._model, "predict_on_batch", out_of_memory)
-    with pytest.raises(OutOfMemoryError, match="not even with batches of one example"):
-        embedder.embed(np.zeros((3, 96, 64), np.float32))

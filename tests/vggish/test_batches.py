@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from transforms.errors import OutOfMemoryError
+from transforms.vggish.batches import FixedBatches
+
+
+def half_and_sum(batch):
+    return batch / 2, batch.sum(axis=1)
+
+
+@pytest.mark.parametrize("num", [0, 1, 4, 9])
+def test_batches_have_one_shape_and_the_padding_is_cut_off(num):
+    shapes = set()
+
+    def predict(batch):
+        shapes.add((batch.shape, batch.dtype))
+        return half_and_sum(batch)
+
+    inputs = np.arange(3 * num, dtype=np.int16).reshape(num, 3)
+    halves, sums = FixedBatches(4).run(predict, inputs)
+    assert shapes == {((4, 3), np.dtype(np.int16))}
+    np.testing.assert_array_equal(halves, inputs / 2)
+    np.testing.assert_array_equal(sums, inputs.sum(axis=1))
+
+
+def test_a_batch_that_does_not_fit_is_halved_for_good():
+    sizes = []
+
+    def predict(batch):
+        sizes.append(len(batch))
+        if len(batch) > 2 or sizes == [8, 4, 2]:
+            raise RuntimeError("RESOURCE_EXHAUSTED: 1 GB")
+        return half_and_sum(batch)
+
+    batches, inputs = FixedBatches(8), np.arange(30).reshape(10, 3)
+    np.testing.assert_array_equal(batches.run(predict, inputs)[0], inputs / 2)
+    assert set(sizes[3:]) == {1}
+    sizes.clear()
+    batches.run(predict, inputs)
+    assert set(sizes) == {1}
+
+
+def test_what_was_done_before_memory_ran_out_is_kept():
+    """Backends tell of it as late as when results are fetched."""
+
+    class Late:
+        def __init__(self, values, fails):
+            self._values, self._fails = values, fails
+
+        def __array__(self, dtype=None, copy=None):
+            if self._fails:
+                raise MemoryError
+            return self._values
+
+    calls = []
+
+    def predict(batch):
+        calls.append(batch[:, 0].tolist())
+        return [Late(2 * batch, fails=len(calls) == 2)]
+
+    inputs = np.arange(7)[:, np.newaxis]
+    (doubled,) = FixedBatches(4).run(predict, inputs)
+    np.testing.assert_array_equal(doubled, 2 * inputs)
+    assert calls == [[0, 1, 2, 3], [4, 5, 6, 0], [4, 5], [6, 0]]
+
+
+def test_not_one_example_in_memory_is_a_clear_error():
+    def predict(batch):
+        raise MemoryError("no room")
+
+    with pytest.raises(OutOfMemoryError, match="not even with batches of one example"):
+        FixedBatches(8).run(predict, np.zeros((3, 2)))
+
+
+def test_other_errors_are_raised_as_they_are():
+    def predict(batch):
+        raise ValueError("wrong shape")
+
+    with pytest.raises(ValueError, match="wrong shape"):
+        FixedBatches(8).run(predict, np.zeros((3, 2)))
