@@ -98,6 +98,17 @@ def add_postprocess_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_precision_option(parser: argparse._ActionsContainer) -> None:
+    """Adds the option of the numbers that the network computes with."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=FLOAT32,
+        help="what the network computes in; others than float32 are faster and change some output bytes "
+        "(default: %(default)s)",
+    )
+
+
 def _add_own_options(parser: argparse.ArgumentParser) -> None:
     corpus = parser.add_argument_group("corpus")
     corpus.add_argument(
@@ -197,13 +208,7 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
         default=32,
         help="examples a call of the network (default: %(default)s)",
     )
-    features.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=FLOAT32,
-        help="what the network computes in; others than float32 are faster and change some output bytes "
-        "(default: %(default)s)",
-    )
+    add_precision_option(features)
     features.add_argument(
         "--frontend",
         choices=(CPU, ACCELERATOR),

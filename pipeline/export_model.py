@@ -1,0 +1,104 @@
+"""python -m pipeline.export_model --output=DIR: waveform to embeddings as a TensorFlow SavedModel.
+
+Whoever has TensorFlow can use it, without this project:
+
+    embed = tf.saved_model.load(DIR).signatures["serving_default"]
+    embed(waveform=samples)["embeddings"]
+
+`samples` are float32[samples], mono at 16 kHz, full scale 1.0, of any length; fewer than 15,600 give none.
+`embeddings` are uint8[n, 128], the release's bytes, or with --postprocess=raw float32[n, 128].
+"""
+
+import sys
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from pipeline.config import find_pca_params, find_weights
+from pipeline.console import run_command
+from pipeline.options import (
+    QUANTIZED,
+    OneLineParser,
+    add_asset_options,
+    add_postprocess_option,
+    add_precision_option,
+)
+from transforms.errors import SettingError
+from transforms.pcm import device_front_end
+from transforms.vggish.checkpoint import read_weights
+from transforms.vggish.fused import Quantize, build_fused
+from transforms.vggish.model import build_vggish
+from transforms.vggish.params import EMBEDDING_SIZE, INT16_SCALE, SAMPLE_RATE_HZ, Framing
+
+# Examples that are embedded together, so that a long waveform takes no more memory.
+_BATCH = 32
+
+
+def run(argv: Sequence[str]) -> int:
+    """Writes the SavedModel and returns the exit status.
+
+    Raises:
+      SettingError: a mistake in the command, or weights that cannot be had.
+    """
+    parser = OneLineParser(
+        prog="python -m pipeline.export_model",
+        description="Writes a TensorFlow SavedModel that takes a waveform and returns its embeddings.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--output", metavar="DIR", required=True, help="new folder for the model (required)")
+    add_asset_options(parser)
+    add_postprocess_option(parser)
+    add_precision_option(parser)
+    options = parser.parse_args(argv)
+    if keras.backend.backend() != "tensorflow":
+        raise SettingError(
+            f"KERAS_BACKEND={keras.backend.backend()}: a SavedModel is TensorFlow's; set it to tensorflow"
+        )
+    _check_output(options.output)
+    quantize = None
+    if options.postprocess == QUANTIZED:
+        pca, _ = find_pca_params(options.pca_params, options.assets_dir)
+        quantize = Quantize(pca, name="quantize")
+    weights = find_weights(options.weights, options.assets_dir)
+    print(f"weights: {weights}")
+    vggish = build_vggish(read_weights(weights.path), options.precision)
+    model = build_fused(device_front_end(SAMPLE_RATE_HZ), vggish, quantize, "float32")
+    save(model, options.output)
+    print(f"written to {options.output}")
+    return 0
+
+
+def _check_output(path: str) -> None:
+    try:
+        tf.io.gfile.makedirs(path)
+        there = tf.io.gfile.listdir(path)
+    except (tf.errors.OpError, OSError) as error:
+        raise SettingError(f"--output={path}: cannot be written ({error}); give another folder") from error
+    if there:
+        raise SettingError(f"--output={path}: is not empty, as {there[0]}; give another folder or remove it")
+
+
+def save(model: keras.Model, path: str) -> None:
+    """Writes a model of windows, as `build_fused` gives at 16 kHz, as a SavedModel of waveforms."""
+    window, hop = Framing().min_samples, round(Framing().hop_s * SAMPLE_RATE_HZ)
+    dtype = tf.as_dtype(model.outputs[0].dtype)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="waveform")])
+    def embed(waveform):
+        windows = tf.signal.frame(waveform * INT16_SCALE, window, hop)
+        num_examples = tf.shape(windows)[0]
+        num_batches = -(-num_examples // _BATCH)
+        parts = tf.TensorArray(dtype, num_batches, element_shape=[None, EMBEDDING_SIZE], infer_shape=False)
+        for number in tf.range(num_batches):
+            batch = windows[number * _BATCH : (number + 1) * _BATCH]
+            parts = parts.write(number, model(batch, training=False)[0])
+        return {"embeddings": parts.concat()}
+
+    module = tf.Module()
+    module.model, module.embed = model, embed
+    tf.saved_model.save(module, path, signatures=embed)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("pipeline.export_model", lambda: run(sys.argv[1:])))
