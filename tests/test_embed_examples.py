@@ -5,9 +5,10 @@ import numpy as np
 from apache_beam.testing.util import assert_that, equal_to
 
 from transforms.clips import Piece
-from transforms.embed_examples import EmbedExamples, VggishModelHandler, embed_pieces
+from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler, embed_pieces
 from transforms.errors import ClipError
 from transforms.extract_examples import PIECE_EXAMPLES
+from transforms.pcm import PcmWindows
 from transforms.vggish.model import Embedder
 
 
@@ -78,3 +79,27 @@ def test_batches_are_counted_in_examples():
     kwargs = VggishModelHandler("random:0", 64).batch_elements_kwargs()
     assert kwargs["min_batch_size"] == kwargs["max_batch_size"] == 512
     assert kwargs["element_size_fn"]((None, np.zeros((5, 96, 64)))) == 5
+
+
+def test_windows_of_all_rates_become_bytes_in_one_batch():
+    def windows(num_examples: int, rate_hz: int, size: int) -> PcmWindows:
+        samples = np.random.default_rng(rate_hz).integers(-9_999, 9_999, (num_examples, size), np.int16)
+        return PcmWindows(samples, rate_hz)
+
+    elements = [
+        (piece("a"), windows(3, 16_000, 15_600)),
+        (piece("wrong"), windows(2, 16_000, 15_000)),
+        (piece("b"), windows(5, 48_000, 47_520)),
+        (piece("c"), windows(1, 16_000, 15_600)),
+    ]
+
+    def check(found):
+        kinds = {piece.video_id: (codes.dtype.name, codes.shape) for piece, codes in found}
+        assert kinds == {"a": ("uint8", (3, 128)), "b": ("uint8", (5, 128)), "c": ("uint8", (1, 128))}
+        assert all(len(np.unique(codes)) > 20 for _, codes in found)
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        embedded = pipeline | beam.Create(elements) | EmbedExamples(FusedModelHandler("random:0", 8))
+        assert_that(embedded.embeddings, check, label="embeddings")
+        rejected = embedded.rejected | beam.Map(lambda r: (r.video_id, r.reason.value))
+        assert_that(rejected, equal_to([("wrong", "not_embedded")]), label="rejected")

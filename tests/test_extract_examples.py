@@ -8,6 +8,7 @@ import soundfile
 from apache_beam.testing.util import assert_that, equal_to
 from sounds import noise, write_bad_files, write_noise
 
+from transforms.audio.front_end import waveform_examples
 from transforms.audio.log_mel import log_mel_examples
 from transforms.audioset.segments import Segment
 from transforms.clips import Clip
@@ -18,6 +19,7 @@ from transforms.extract_examples import (
     clip_pieces,
     clip_spans,
 )
+from transforms.pcm import joined, pcm_windows
 from transforms.vggish.params import Framing
 
 RATE_HZ = 16_000
@@ -110,6 +112,22 @@ def test_a_long_recording_comes_in_pieces_that_are_the_whole():
     assert len(pieces) == 3
     whole = np.concatenate([examples for _, examples in pieces])
     np.testing.assert_array_equal(whole, examples_of(samples))
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 8_000, 12_345])
+def test_for_the_accelerator_a_recording_comes_as_windows_in_as_many_pieces(rate_hz):
+    samples = noise(1.1 * PIECE_EXAMPLES * 0.96, rate_hz)
+    found = {}
+    for cut in (waveform_examples, pcm_windows):
+        for part, blocks, hz in clip_spans(wav(samples, rate_hz), WHOLE, None):
+            found[cut] = list(clip_pieces(part, blocks, hz, Framing(), cut=cut))
+    examples, windows = found.values()
+    assert len(windows) == 2
+    assert windows[-1][0] == examples[-1][0]
+    assert sum(len(own) for _, own in windows) == sum(len(own) for _, own in examples)
+    whole = joined(list(pcm_windows([samples[:, 0]], rate_hz)))
+    assert {own.rate_hz for _, own in windows} == {whole.rate_hz}
+    np.testing.assert_array_equal(joined([own for _, own in windows]).samples, whole.samples)
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])

@@ -83,6 +83,20 @@ def test_every_bad_clip_is_rejected_with_its_reason(corpus, finished):
         assert line["file"].startswith(str(corpus[0])) and line["message"]
 
 
+def test_the_accelerators_front_end_gives_the_same_records_and_rejects(corpus, finished, tmp_path):
+    flags = [*TRIAL, f"--input={corpus[0]}/*", "--frontend=accelerator"]
+    assert run.run([*flags, f"--output={tmp_path}"]) == 0
+    records, expected = read(tmp_path), read(finished)
+    assert {name: segment for name, (segment, _) in records.items()} == {
+        name: segment for name, (segment, _) in expected.items()
+    }
+    apart = np.concatenate([records[name][1].astype(int) - expected[name][1] for name in expected])
+    assert np.abs(apart).max() <= 1 and (apart == 0).mean() >= 0.999
+    assert json_lines(tmp_path / "_run" / REJECTED) == json_lines(finished / "_run" / REJECTED)
+    with pytest.raises(SettingError, match="made with frontend cpu, and this command has accelerator"):
+        run.run([*flags, f"--output={finished}"])
+
+
 def test_manifest_says_what_ran_and_its_account_closes(finished):
     manifest = json.loads((finished / "_run" / "manifest.json").read_text())
     assert manifest["options"]["batch_size"] == 8 and manifest["options"]["beam_flags"] == [TRIAL[0]]

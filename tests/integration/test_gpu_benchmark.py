@@ -1,0 +1,36 @@
+"""The benchmark of accelerators, on a machine with JAX alone."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+WITHOUT_TENSORFLOW_AND_BEAM = """
+import runpy, sys
+sys.modules |= dict.fromkeys(["tensorflow", "apache_beam"])
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_benchmark_runs_without_tensorflow_and_beam_and_its_bytes_agree(tmp_path):
+    flags = ["--batch_sizes", "4", "--precisions", "float32", "--files=1", "--seconds=0.1"]
+    script, out = str(ROOT / "benchmarks" / "gpu.py"), tmp_path / "out.json"
+    subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW_AND_BEAM, script, *flags, f"--out={out}"],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        check=True,
+    )
+    results = json.loads(out.read_text())
+    assert round(results["network_flop_per_example"] / 1e9, 2) == 1.73
+    (run,) = results["runs"]
+    assert {"network", "fused_44100_hz_int16", "end_to_end_flac"} <= set(run["examples_per_s"])
+    assert all(value > 0 for value in run["examples_per_s"].values())
+    assert run["agreement_with_cpu"]["equal"] >= 0.999
+    assert run["agreement_with_cpu"]["largest_difference"] <= 1
