@@ -11,13 +11,12 @@ import argparse
 import glob
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +26,6 @@ import numpy as np
 
 from transforms.audio.decode import Cutter, mono_blocks, open_audio
 from transforms.audio.front_end import waveform_examples
-from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.postprocess import postprocess, read_pca_params
 from transforms.vggish.precision import BFLOAT16, FLOAT16, FLOAT32, PRECISIONS
 
@@ -35,6 +33,7 @@ BATCH_SIZES = (8, 16, 32, 64, 128)
 BASE = f"{FLOAT32} batch 32"
 # At least so many examples are timed at once.
 EXAMPLES = 64
+WORKER = Path(__file__).with_name("embedding_worker.py")
 CORES = len(os.sched_getaffinity(0))
 # name -> environment
 PROCESSES: dict[str, dict[str, str]] = {
@@ -74,7 +73,7 @@ class Worker:
 
     def __init__(self, weights: str, environment: Mapping[str, str]):
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--work", f"--weights={weights}"],
+            [sys.executable, str(WORKER), weights],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -91,7 +90,7 @@ class Worker:
 
     def begin(self, **task: Any) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(task) + "\n")
+        self._process.stdin.write(json.dumps({"at_least": EXAMPLES, **task}) + "\n")
         self._process.stdin.flush()
 
     def end(self) -> dict[str, float]:
@@ -103,60 +102,8 @@ class Worker:
         return self.end()
 
 
-def work(weights: str) -> None:
-    """A worker's side: a task a line in, what it took a line out."""
-    from transforms.vggish.model import Embedder, build_vggish
-
-    models: dict[tuple, Any] = {}
-    calls: dict[tuple, Callable] = {}
-
-    def model(precision: str, fused: bool) -> Any:
-        if (precision, fused) not in models:
-            if fused:
-                built = build_vggish(read_weights(weights), precision)
-                built.compile(optimizer=None, jit_compile=False)
-            else:
-                built = Embedder(read_weights(weights), 8, precision)._model
-            models[precision, fused] = built
-        return models[precision, fused]
-
-    def call(precision: str, way: str, size: int, fused: bool) -> Callable:
-        built = model(precision, fused)
-        if way == "keras":
-            return built.predict_on_batch
-        import tensorflow as tf
-
-        signature = [tf.TensorSpec((size, 96, 64), tf.float32)]
-        function = tf.function(
-            lambda batch: built(batch, training=False), signature, jit_compile=way == "xla"
-        )
-        return lambda batch: function(batch).numpy()
-
-    for line in sys.stdin:
-        task = json.loads(line)
-        key = task["precision"], task.get("call", "keras"), task["size"], task.get("fused", False)
-        calls[key] = calls.get(key) or call(*key)
-        if "examples" in task:
-            examples = np.load(task["examples"])
-            room = -len(examples) % task["size"]
-            batches = np.split(np.pad(examples, ((0, room), (0, 0), (0, 0))), (len(examples) + room) // task["size"])
-            np.save(task["output"], np.concatenate([calls[key](b) for b in batches])[: len(examples)])
-        else:
-            batches = [np.random.default_rng(0).uniform(-4.6, 4.0, (task["size"], 96, 64)).astype(np.float32)]
-            batches *= task.get("repeat", -(-EXAMPLES // task["size"]))
-            started, used = time.perf_counter(), time.process_time()
-            for batch in batches:
-                calls[key](batch)
-            took = {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - used}
-            took["examples"] = len(batches) * task["size"]
-            peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            print(json.dumps({**took, "peak_gb": peak_kb / 1e6}), flush=True)
-            continue
-        print(json.dumps({}), flush=True)
-
-
 def summary(rounds: Sequence[Mapping[str, Mapping[str, float]]], base: str) -> dict[str, dict[str, float]]:
-    """Medians of examples a second and of processor milliseconds an example, and of their ratios to `base`."""
+    """Medians of examples a second, of processor milliseconds an example, and of ratios to `base`."""
     results = {}
     for name in rounds[0]:
         rates = [took[name]["examples"] / took[name]["wall_s"] for took in rounds]
@@ -177,8 +124,7 @@ def measure_speed(weights: str, num_rounds: int) -> dict[str, Any]:
     rounds: list[dict] = []
     with ExitStack() as stack:
         workers = {
-            name: stack.enter_context(Worker(weights, environment))
-            for name, environment in PROCESSES.items()
+            name: stack.enter_context(Worker(weights, environment)) for name, environment in PROCESSES.items()
         }
         for number in range(num_rounds + 1):
             took = {}
@@ -186,9 +132,7 @@ def measure_speed(weights: str, num_rounds: int) -> dict[str, Any]:
                 took[name] = workers[process].run(precision=precision, call=call, size=size)
             rounds += [took] if number else []
         slow = {"precision": FLOAT16, "size": 4, "repeat": 1}
-        workers["fused float16"].run(**slow, fused=True)
         fused = workers["fused float16"].run(**slow, fused=True)
-        apart = workers["float16"].run(**slow)
         apart = workers["float16"].run(**slow)
     return {
         "variants": summary(rounds, BASE),
@@ -196,15 +140,16 @@ def measure_speed(weights: str, num_rounds: int) -> dict[str, Any]:
     }
 
 
-def measure_peaks(weights: str) -> dict[str, float]:
-    """Peak resident memory in GB of a process that embeds one way only."""
-    peaks = {}
+def measure_memory() -> dict[str, dict[str, float]]:
+    """Resident memory in GB of a process that embeds one way only, its weights not from a file."""
+    found = {}
     for size in BATCH_SIZES:
         for precision in PRECISIONS if size == 32 else (FLOAT32,):
-            with Worker(weights, {}) as worker:
+            with Worker("random:0", {}) as worker:
                 took = worker.run(precision=precision, size=size)
-                peaks[f"{precision} batch {size}"] = round(took["peak_gb"], 3)
-    return peaks
+            kinds = ("resident_gb", "peak_gb")
+            found[f"{precision} batch {size}"] = {kind: round(took[kind], 3) for kind in kinds}
+    return found
 
 
 def measure_threads(weights: str, num_rounds: int) -> dict[str, dict[str, float]]:
@@ -293,7 +238,7 @@ def measure(
         | {name: version(name) for name in ("keras", "tensorflow", "numpy")},
         "load_before": round(os.getloadavg()[0], 2),
         **measure_speed(weights, rounds),
-        "peak_gb": measure_peaks(weights),
+        "memory": measure_memory(),
         "processes": measure_threads(weights, rounds),
     }
     if audio:
@@ -307,11 +252,7 @@ def main() -> None:
     parser.add_argument("--weights", default="random:0")
     parser.add_argument("--audio")
     parser.add_argument("--pca_params")
-    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.work:
-        work(args.weights)
-        return
     audio = sorted(glob.glob(args.audio)) if args.audio else []
     text = json.dumps(measure(args.rounds, args.weights, audio, args.pca_params), indent=2)
     print(text)

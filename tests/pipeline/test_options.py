@@ -1,9 +1,11 @@
 import contextlib
 import io
+import os
 
 import pytest
 
-from pipeline.options import parse_options
+from pipeline import options, processes
+from pipeline.options import make_pipeline, parse_options
 from transforms.errors import SettingError
 
 REQUIRED = ["--input=a.wav", "--output=out"]
@@ -34,6 +36,7 @@ def test_beams_options_are_passed_on():
         (["stray"], "unknown option stray"),
         (["--batch_size=many"], "--batch_size: invalid int value: 'many'"),
         (["--postprocess=pca"], "invalid choice: 'pca'"),
+        (["--precision=int8"], "invalid choice: 'int8'"),
         (["--direct_num_workers=two"], "--direct_num_workers: invalid int value"),
     ],
 )
@@ -41,6 +44,35 @@ def test_a_mistyped_option_is_an_error_that_names_it(flags, message):
     with pytest.raises(SettingError) as caught:
         parse_options([*REQUIRED, *flags])
     assert message in str(caught.value)
+
+
+@pytest.fixture
+def no_threads_set(monkeypatch):
+    """Variables that say how many threads a process may have, which are left as they were."""
+    names = ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS")
+    for name in names:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return names
+
+
+MULTI_PROCESSING = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing"]
+
+
+@pytest.mark.parametrize("workers, threads", [(2, "4"), (3, "2"), (0, "1"), (100, "1")])
+def test_worker_processes_share_the_cores(no_threads_set, monkeypatch, workers, threads):
+    monkeypatch.setattr(options, "num_cores", lambda: 8)
+    monkeypatch.setattr(processes, "num_cores", lambda: 8)
+    make_pipeline([*MULTI_PROCESSING, f"--direct_num_workers={workers}"])
+    assert [os.environ[name] for name in no_threads_set] == [threads] * 2
+
+
+def test_one_process_has_all_cores_and_the_environment_wins(no_threads_set, monkeypatch):
+    make_pipeline(["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"])
+    assert not set(no_threads_set) & set(os.environ)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "5")
+    make_pipeline([*MULTI_PROCESSING, "--direct_num_workers=2"])
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "5"
 
 
 def test_input_and_output_are_required():

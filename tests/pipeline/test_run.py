@@ -12,6 +12,7 @@ from pipeline import config, run
 from pipeline.verify import verify_folder
 from transforms.audioset.example import decode_example
 from transforms.errors import SettingError
+from transforms.vggish.precision import CHANGED_BYTES
 
 TRIAL = [
     "--runner=FnApiRunner",
@@ -135,6 +136,18 @@ def test_raw_embeddings_are_those_that_quantization_took(corpus, finished, tmp_p
     codes = ((np.clip(raw.astype(np.float64), -2, 2) + 2) * 63.75).astype(np.uint8)
     np.testing.assert_array_equal(codes, read(finished)["one"][1])
     assert verify_folder(str(tmp_path)).faults == []
+
+
+def test_precision_changes_some_bytes_and_says_how_many(corpus, finished, tmp_path, capsys):
+    argv = [*TRIAL, f"--input={corpus[0]}/four.mp3", f"--output={tmp_path}", "--precision=bfloat16"]
+    assert run.run(argv) == 0
+    line = f"precision bfloat16: {CHANGED_BYTES['bfloat16']}"
+    assert line in capsys.readouterr().out.splitlines() and "of the bytes on real audio" in line
+    rounded, codes = read(tmp_path)["four"][1], read(finished)["four"][1]
+    apart = np.abs(rounded.astype(int) - codes)
+    assert apart.any() and apart.max() <= CHANGED_BYTES["bfloat16"].worst
+    manifest = json.loads((tmp_path / "_run" / "manifest.json").read_text())
+    assert manifest["settings"]["precision"] == "bfloat16"
 
 
 def test_hop_gives_more_frames(corpus, tmp_path):

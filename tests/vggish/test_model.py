@@ -11,29 +11,44 @@ from transforms.vggish.model import Embedder, build_vggish
 
 TOLERANCE = 1e-4
 
+# What one rounding changes at most, relatively: 8 and 11 significant bits.
+UNIT_ROUNDOFF = {"bfloat16": 2**-8, "float16": 2**-11}
+NUM_LAYERS = 9
+
 EMBED_IN_A_FRESH_PROCESS = """
-import sys
+import os, sys
 import keras
 import numpy as np
+import psutil
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import Embedder
 
-assert keras.backend.backend() == "jax"
-weights, examples, embeddings = sys.argv[1:]
-np.save(embeddings, Embedder(read_weights(weights), batch_size=8).embed(np.load(examples)))
+assert keras.backend.backend() == os.environ["KERAS_BACKEND"]
+weights, examples, embeddings, precision = sys.argv[1:]
+np.save(embeddings, Embedder(read_weights(weights), 8, precision).embed(np.load(examples)))
+print(psutil.Process().num_threads())
 """
 
 
-def embed_with_jax(weights: str, examples: np.ndarray, folder: Path) -> np.ndarray:
+def embed_in_a_fresh_process(
+    weights: str, examples: np.ndarray, folder: Path, precision: str = "float32", **environment: str
+) -> tuple[np.ndarray, int]:
+    """The embeddings, and the threads that it took."""
     files = [folder / "examples.npy", folder / "embeddings.npy"]
     np.save(files[0], examples)
-    subprocess.run(
-        [sys.executable, "-c", EMBED_IN_A_FRESH_PROCESS, weights, *map(str, files)],
-        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+    printed = subprocess.check_output(
+        [sys.executable, "-c", EMBED_IN_A_FRESH_PROCESS, weights, *map(str, files), precision],
+        env=os.environ | environment,
         cwd=Path(__file__).parents[2],
-        check=True,
     )
-    return np.load(files[1])
+    return np.load(files[1]), int(printed)
+
+
+def embed_with_jax(
+    weights: str, examples: np.ndarray, folder: Path, precision: str = "float32"
+) -> np.ndarray:
+    environment = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    return embed_in_a_fresh_process(weights, examples, folder, precision, **environment)[0]
 
 
 def convolve(images: np.ndarray, kernel: np.ndarray, biases: np.ndarray) -> np.ndarray:
@@ -157,6 +172,59 @@ def test_jax_gives_what_tensorflow_gives(embedder, noise_examples, tmp_path):
     examples = noise_examples[:10]
     embeddings = embed_with_jax("random:0", examples, tmp_path)
     np.testing.assert_allclose(embeddings, embedder.embed(examples), rtol=0, atol=TOLERANCE)
+
+
+def check_is_rounded(embeddings: np.ndarray, expected: np.ndarray, precision: str) -> None:
+    """Checks that embeddings are the expected ones but for a network's rounding.
+
+    A layer rounds weights, sums and outputs, each by a third of a squared unit roundoff on the average, so
+    together by one; errors of random signs add as squares, and a layer hands them on as it does its input.
+    """
+    assert embeddings.dtype == np.float32
+    error = np.sqrt(np.mean((embeddings - expected) ** 2)) / np.sqrt(np.mean(expected**2))
+    # At the least the output itself is rounded.
+    assert UNIT_ROUNDOFF[precision] / 4 < error < np.sqrt(NUM_LAYERS) * UNIT_ROUNDOFF[precision]
+
+
+@pytest.fixture
+def fusing():
+    """TensorFlow's fusions, which float16 turns off, are on again for other tests."""
+    import tensorflow as tf
+
+    yield
+    tf.config.optimizer.set_experimental_options({"remapping": True})
+
+
+@pytest.mark.parametrize("precision", UNIT_ROUNDOFF)
+def test_precision_changes_embeddings_by_its_rounding_alone(
+    embedder, random_weights, noise_examples, precision, fusing
+):
+    examples = noise_examples[:10]
+    before = embedder.embed(examples)
+    rounded = Embedder(random_weights, 8, precision)
+    layers = [layer for layer in rounded._model.layers if layer.name != "embedding"]
+    assert {layer.compute_dtype for layer in layers} == {precision}
+    assert {variable.dtype for variable in rounded._model.variables} == {precision}
+    expected = reference_embeddings(examples, random_weights)
+    check_is_rounded(rounded.embed(examples), expected, precision)
+    # Another precision in the same process does not change a bit.
+    np.testing.assert_array_equal(embedder.embed(examples), before)
+
+
+@pytest.mark.parametrize("precision", UNIT_ROUNDOFF)
+def test_jax_takes_the_precision_too(random_weights, noise_examples, precision, tmp_path):
+    examples = noise_examples[:3]
+    embeddings = embed_with_jax("random:0", examples, tmp_path, precision)
+    check_is_rounded(embeddings, reference_embeddings(examples, random_weights), precision)
+
+
+def test_number_of_threads_does_not_change_a_bit(embedder, noise_examples, tmp_path):
+    examples, threads = noise_examples[:10], {}
+    for given in (1, 9):
+        environment = {"TF_NUM_INTRAOP_THREADS": str(given), "OPENBLAS_NUM_THREADS": "1"}
+        embeddings, threads[given] = embed_in_a_fresh_process("random:0", examples, tmp_path, **environment)
+        np.testing.assert_array_equal(embeddings, embedder.embed(examples))
+    assert threads[9] - threads[1] >= 8  # TensorFlow heeds it
 
 
 @pytest.mark.integration

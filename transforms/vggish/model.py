@@ -76,8 +76,8 @@ def build_vggish(weights: Weights | None = None, dtype: str = FLOAT32) -> keras.
 def _keep_layers_apart() -> None:
     """Keeps TensorFlow from fusing convolution, bias and ReLU on CPU.
 
-    oneDNN's fused kernels have no fast float16: four examples take 5 s instead of 0.03 s. The setting is the
-    process's; the bits of other precisions do not depend on it.
+    oneDNN's fused kernels have no fast float16: four examples take seconds instead of 0.04 s. The setting is
+    the process's; the bits of other precisions do not depend on it.
     """
     if keras.backend.backend() != "tensorflow":
         return
