@@ -1,5 +1,6 @@
 """Work that goes on in threads while the results before it are used."""
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,6 +10,16 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Worker = TypeVar("Worker")
+
+
+def num_cores() -> int:
+    """Cores that this process may use.
+
+    Fewer than the machine's where several workers share them, which TensorFlow's own variable tells, and in
+    some containers and jobs of clusters.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, int(os.environ.get("TF_NUM_INTRAOP_THREADS") or cores))
 
 
 class _ClosedError(Exception):

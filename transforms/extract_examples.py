@@ -15,8 +15,9 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
+from threadpoolctl import threadpool_limits
 
-from transforms.ahead import Ahead
+from transforms.ahead import Ahead, num_cores
 from transforms.audio.decode import Cutter
 from transforms.audio.front_end import waveform_examples
 from transforms.audio.isolation import Decoder, IsolatedDecoder, PlainDecoder
@@ -176,14 +177,14 @@ class ExtractExamples(beam.PTransform):
         clip each.
       written: finds clips that need not be extracted again; None: there are none.
       resampler: as `resample_blocks` takes it.
-      num_threads: clips worked on at a time, while the network runs on those before.
+      num_threads: clips worked on at a time, while the network runs on those before; None: one a core.
     """
 
     framing: Framing = Framing()
     segment_s: float | None = None
     written: WrittenClips | None = None
     resampler: Resampler = RESAMPY
-    num_threads: int = 1
+    num_threads: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -208,12 +209,14 @@ _Output: TypeAlias = (
 
 
 class _ExtractAhead(beam.DoFn):
-    def __init__(self, extract: "_Extract", num_threads: int):
+    def __init__(self, extract: "_Extract", num_threads: int | None):
         self._extract = extract
         self._num_threads = num_threads
 
     def setup(self) -> None:
-        self._decoders = [IsolatedDecoder() for _ in range(self._num_threads)]
+        # The threads are these; BLAS's own would wait for each other.
+        threadpool_limits(1, "blas")
+        self._decoders = [IsolatedDecoder() for _ in range(self._num_threads or num_cores())]
         self._ahead = Ahead(
             self._extract.outputs, self._decoders, _audio_bytes, _output_bytes, _MAX_CLIPS, _MAX_BYTES
         )
