@@ -134,7 +134,7 @@ def make_job(config: Config, add: bool, earlier_rejects: Sequence[str]) -> Featu
             config.framing,
             options.segment_seconds,
             WrittenClips(options.output, config.sharding) if add else None,
-            pcm_windows if accelerated else waveform_examples,
+            cut=pcm_windows if accelerated else waveform_examples,
         ),
         embed=EmbedExamples(handler),
         quantize=quantize and not accelerated,

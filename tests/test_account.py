@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 import pytest
+from apache_beam.testing.util import assert_that, equal_to
 
 from pipeline.manifest import Account
 from transforms import account
@@ -38,9 +39,7 @@ def test_a_list_has_every_line_once_in_as_many_files_as_it_takes(tmp_path, monke
     if count:
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
             read = pipeline | beam.io.ReadFromText(f"{tmp_path}/a/list-*") | beam.Map(json.loads)
-            beam.testing.util.assert_that(
-                read, beam.testing.util.equal_to([{"number": n} for n in range(count)])
-            )
+            assert_that(read, equal_to([{"number": n} for n in range(count)]))
     write_lines(tmp_path / "b", reversed(range(count)))
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

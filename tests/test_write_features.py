@@ -4,13 +4,14 @@ import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
+from apache_beam.coders import FastPrimitivesCoder
 
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
 from transforms.clips import Piece
 from transforms.errors import Reason
-from transforms.write_features import WriteFeatures, assemble_clips
+from transforms.write_features import WriteFeatures, assemble_clips, pack_frames, unpack_frames
 
 SEGMENTS = [
     Segment("train", "abc", 0.0, 2.0),
@@ -121,3 +122,14 @@ def test_a_clip_that_was_rejected_on_the_way_is_left_out():
     # Nor does it stand in the way of a sound one for the same record.
     records, rejected = assemble_clips([*begun, *pieces_of(SEGMENTS[0], file="b.wav")])
     assert len(records) == 1 and rejected == []
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_what_is_shuffled_of_a_piece_is_little_more_than_its_frames_and_reads_back(dtype):
+    for piece, frames in pieces_of(SEGMENTS[1], dtype):
+        encoded = FastPrimitivesCoder().encode(pack_frames(piece, frames))
+        assert len(encoded) < frames.nbytes + 100
+        read_piece, read_frames = unpack_frames(piece.split, FastPrimitivesCoder().decode(encoded))
+        assert read_piece == piece
+        assert read_frames.dtype == frames.dtype
+        np.testing.assert_array_equal(read_frames, frames)

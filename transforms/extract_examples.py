@@ -6,16 +6,22 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
 from apache_beam.typehints.decorators import no_annotations
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+from threadpoolctl import threadpool_limits
 
+from transforms.ahead import Ahead, num_cores
 from transforms.audio.decode import Cutter
 from transforms.audio.front_end import waveform_examples
 from transforms.audio.isolation import Decoder, IsolatedDecoder, PlainDecoder
+from transforms.audio.resample import RESAMPY, Resampler
 from transforms.audioset.segments import Segment
 from transforms.clips import Clip, Key, Piece, RejectedClip, reject, sha256_of
 from transforms.errors import ClipError, Reason
@@ -30,6 +36,9 @@ CUT_TOLERANCE_S = 0.5
 # Examples in a piece: 3 MB, of PCM mostly four to seven times as much, and enough to fill the network's
 # batches. No byte depends on it.
 PIECE_EXAMPLES = 128
+# Worked on ahead of the network: as many clips of 10 s as its longest call takes, and 32 MB of their
+# examples; as much again of encoded audio, where shards hold it.
+_MAX_CLIPS, _MAX_BYTES = 64, 1 << 25
 
 _REJECTED = "rejected"
 _FURTHER = "further"
@@ -38,7 +47,7 @@ _PLAIN = PlainDecoder()
 
 Examples = tuple[Piece, np.ndarray | PcmWindows]  # float32[n, 96, 64], or the windows of n examples
 # `waveform_examples`, or for a front end on the accelerator `pcm_windows`.
-CutWaveform = Callable[[Iterator, int, Framing], Iterator]
+CutWaveform = Callable[[Iterator, int, Framing, Resampler], Iterator]
 
 
 class ExtractedExamples(NamedTuple):
@@ -64,7 +73,7 @@ def clip_spans(
       decoder: what decodes it.
 
     Yields:
-      (clip, blocks of float64[samples], sample rate in Hz); the blocks are to be read before the next clip.
+      (clip, blocks of [samples], sample rate in Hz); the blocks are to be read before the next clip.
 
     Raises:
       ClipError: the audio cannot be decoded, or a soundtrack ends before its segment.
@@ -125,16 +134,18 @@ def clip_pieces(
     rate_hz: int,
     framing: Framing,
     sha256: str | None = None,
+    resampler: Resampler = RESAMPY,
     cut: CutWaveform = waveform_examples,
 ) -> Iterator[Examples]:
     """Examples of a clip's waveform in pieces of what `cut` gives, the last with its segment.
 
     Args:
       clip: what they are of.
-      blocks: its waveform, float64[samples] each.
+      blocks: its waveform, [samples] each.
       rate_hz: of the waveform.
       framing: window and hop of an example.
       sha256: of the clip's encoded audio, as `Piece` takes it.
+      resampler: as `resample_blocks` takes it.
       cut: makes the examples.
 
     Raises:
@@ -149,7 +160,7 @@ def clip_pieces(
             yield block
 
     index, gathered = 0, list[np.ndarray | PcmWindows]()
-    for examples in cut(counted(), rate_hz, framing):
+    for examples in cut(counted(), rate_hz, framing, resampler):
         if sum(map(len, gathered)) >= PIECE_EXAMPLES:
             yield _piece(clip, index, None), joined(gathered)
             index, gathered = index + 1, []
@@ -172,12 +183,16 @@ class ExtractExamples(beam.PTransform):
       segment_s: length in seconds of the clips into which recordings without times are cut; None: one
         clip each.
       written: finds clips that need not be extracted again; None: there are none.
+      resampler: as `resample_blocks` takes it.
+      num_threads: clips worked on at a time, while the network runs on those before; None: one a core.
       cut: what makes examples of a waveform.
     """
 
     framing: Framing = Framing()
     segment_s: float | None = None
     written: WrittenClips | None = None
+    resampler: Resampler = RESAMPY
+    num_threads: int | None = None
     cut: CutWaveform = waveform_examples
 
     def __post_init__(self) -> None:
@@ -185,58 +200,100 @@ class ExtractExamples(beam.PTransform):
 
     @no_annotations  # Beam knows no hint for several outputs
     def expand(self, clips: beam.PCollection[Clip]) -> ExtractedExamples:
-        outputs = clips | beam.ParDo(
-            _ExtractExamples(self.framing, self.segment_s, self.written, self.cut)
-        ).with_outputs(_REJECTED, _FURTHER, _ALREADY_THERE, main="examples")
+        extract = _Extract(self.framing, self.segment_s, self.written, self.resampler, self.cut)
+        outputs = clips | beam.ParDo(_ExtractAhead(extract, self.num_threads)).with_outputs(
+            _REJECTED, _FURTHER, _ALREADY_THERE, main="examples"
+        )
         return ExtractedExamples(
             outputs.examples, outputs[_REJECTED], outputs[_FURTHER], outputs[_ALREADY_THERE]
         )
 
 
-class _ExtractExamples(beam.DoFn):
-    def __init__(
-        self, framing: Framing, segment_s: float | None, written: WrittenClips | None, cut: CutWaveform
-    ):
-        self._framing = framing
-        self._segment_s = segment_s
-        self._written = written
-        self._cut = cut
-        self._decoder = IsolatedDecoder()
+_Output: TypeAlias = (
+    Examples
+    | TaggedOutput[Literal["rejected"], RejectedClip]
+    | TaggedOutput[Literal["further"], Key]
+    | TaggedOutput[Literal["already_there"], Key]
+)
+
+
+class _ExtractAhead(beam.DoFn):
+    def __init__(self, extract: "_Extract", num_threads: int | None):
+        self._extract = extract
+        self._num_threads = num_threads
+
+    def setup(self) -> None:
+        # The threads are these; BLAS's own would wait for each other.
+        threadpool_limits(1, "blas")
+        self._decoders = [IsolatedDecoder() for _ in range(self._num_threads or num_cores())]
+        self._ahead = Ahead(
+            self._extract.outputs, self._decoders, _audio_bytes, _output_bytes, _MAX_CLIPS, _MAX_BYTES
+        )
+
+    def process(self, clip: Clip) -> Iterator[_Output]:
+        if self._extract.is_written(clip):
+            yield TaggedOutput(_ALREADY_THERE, clip.key)
+        else:
+            yield from self._ahead.put(clip)
+
+    def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
+        for output in self._ahead.drain():
+            if isinstance(output, TaggedOutput):
+                yield TaggedOutput(output.tag, _in_global_window(output.value))
+            else:
+                yield _in_global_window(output)
 
     def teardown(self) -> None:
-        self._decoder.close()
+        self._ahead.close()
+        for decoder in self._decoders:
+            decoder.close()
 
-    def process(
-        self, clip: Clip
-    ) -> Iterator[
-        Examples
-        | TaggedOutput[Literal["rejected"], RejectedClip]
-        | TaggedOutput[Literal["further"], Key]
-        | TaggedOutput[Literal["already_there"], Key]
-    ]:
-        parts_s = self._segment_s if clip.end_s is None else None
-        if parts_s is None and self._is_written(clip):
-            yield TaggedOutput(_ALREADY_THERE, clip.key)
-            return
+
+def _audio_bytes(clip: Clip) -> int:
+    return len(clip.audio or b"")
+
+
+def _output_bytes(output: _Output) -> int:
+    return 0 if isinstance(output, TaggedOutput) else output[1].nbytes
+
+
+def _in_global_window(value: object) -> WindowedValue:
+    return WindowedValue(value, MIN_TIMESTAMP, [GlobalWindow()])
+
+
+@dataclass(frozen=True)
+class _Extract:
+    """All that comes of a clip; the attributes are those of `ExtractExamples`."""
+
+    framing: Framing
+    segment_s: float | None
+    written: WrittenClips | None
+    resampler: Resampler
+    cut: CutWaveform
+
+    def is_written(self, clip: Clip) -> bool:
+        """Whether all that a clip gives has its records; of a recording to be cut that is not yet known."""
+        return (self.segment_s is None or clip.end_s is not None) and self._has(clip)
+
+    def outputs(self, clip: Clip, decoder: Decoder) -> Iterator[_Output]:
+        parts_s = self.segment_s if clip.end_s is None else None
         current = clip  # whose fault an error is
         try:
             with _open(clip) as file:
-                if parts_s is not None and self._written is not None:
-                    parts = recording_parts(file, clip, parts_s, self._framing, self._decoder)
-                    if all(map(self._is_written, parts)):
+                if parts_s is not None and self.written is not None:
+                    parts = recording_parts(file, clip, parts_s, self.framing, decoder)
+                    if all(map(self._has, parts)):
                         for number, part in enumerate(parts):
                             yield from _there(part, number)
                         return
                 sha256 = None if clip.audio is None else sha256_of(clip.audio)
-                for number, (part, blocks, rate_hz) in enumerate(
-                    clip_spans(file, clip, parts_s, self._decoder)
-                ):
+                for number, (part, blocks, rate_hz) in enumerate(clip_spans(file, clip, parts_s, decoder)):
                     current = part
-                    if self._is_written(part):
+                    if self._has(part):
                         deque(blocks, maxlen=0)
                         yield from _there(part, number)
                     else:
-                        yield from self._extract(part, number, blocks, rate_hz, sha256)
+                        yield from self._examples(part, number, blocks, rate_hz, sha256)
                     if parts_s is not None:
                         current = _part(clip, number + 1, parts_s)
         except (ClipError, *FILE_ERRORS) as error:
@@ -246,11 +303,11 @@ class _ExtractExamples(beam.DoFn):
                 yield TaggedOutput(_FURTHER, current.key)
             yield TaggedOutput(_REJECTED, reject(current, STAGE, error))
 
-    def _extract(
+    def _examples(
         self, part: Clip, number: int, blocks: Iterator, rate_hz: int, sha256: str | None
-    ) -> Iterator:
+    ) -> Iterator[_Output]:
         try:
-            yield from clip_pieces(part, blocks, rate_hz, self._framing, sha256, self._cut)
+            yield from clip_pieces(part, blocks, rate_hz, self.framing, sha256, self.resampler, self.cut)
         except ClipError as error:
             if error.reason is Reason.TOO_SHORT and number:
                 return  # the end of a recording, as the end of a clip that fills no frame
@@ -258,8 +315,8 @@ class _ExtractExamples(beam.DoFn):
         if number:
             yield TaggedOutput(_FURTHER, part.key)
 
-    def _is_written(self, clip: Clip) -> bool:
-        return self._written is not None and self._written.has(clip)
+    def _has(self, clip: Clip) -> bool:
+        return self.written is not None and self.written.has(clip)
 
 
 def _there(part: Clip, number: int) -> Iterator[TaggedOutput]:

@@ -129,6 +129,8 @@ class KeepRejected(beam.PTransform):
         super().__init__()
 
     def expand(self, files: beam.PCollection[str]) -> beam.PCollection[RejectedClip]:
+        if not self.earlier:  # and all paths would be shuffled for nothing
+            return files.pipeline | "NoLists" >> beam.Create([], reshuffle=False)
         earlier = (
             files.pipeline
             | "Lists" >> beam.Create(sorted(self.earlier), reshuffle=False)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.log_mel import example_blocks, log_mel_blocks
-from transforms.audio.resample import resample_blocks
+from transforms.audio.resample import RESAMPY, Resampler, resample_blocks
 from transforms.errors import ClipError, Reason
 from transforms.vggish.params import Framing
 
@@ -15,7 +15,10 @@ MAX_SAMPLE = 1e33
 
 
 def waveform_examples(
-    blocks: Iterable[NDArray[np.floating]], rate_hz: int, framing: Framing = Framing()
+    blocks: Iterable[NDArray[np.floating]],
+    rate_hz: int,
+    framing: Framing = Framing(),
+    resampler: Resampler = RESAMPY,
 ) -> Iterator[NDArray[np.float32]]:
     """Resamples a mono waveform to 16 kHz and computes its log-mel examples, in bounded memory.
 
@@ -24,6 +27,7 @@ def waveform_examples(
         no difference to a bit of the result.
       rate_hz: its sample rate.
       framing: window and hop of an example.
+      resampler: as `resample_blocks` takes it.
 
     Yields:
       float32[n, 96, 64], n from 1, at least once.
@@ -39,7 +43,7 @@ def waveform_examples(
             num_samples += len(block)
             yield block
 
-    frames = log_mel_blocks(resample_blocks(in_range(counted()), rate_hz))
+    frames = log_mel_blocks(resample_blocks(in_range(counted()), rate_hz, resampler))
     for examples in example_blocks(frames, framing):
         num_examples += len(examples)
         yield examples

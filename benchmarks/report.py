@@ -1,0 +1,149 @@
+"""Results as a page with tables and a plot: docs/benchmarks.md and docs/benchmarks.svg."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import RESULTS
+
+DOCS = Path(__file__).parents[1] / "docs"
+FORMS = {"wav_44": "WAV, 44.1 kHz stereo", "flac_44": "FLAC, 44.1 kHz stereo", "wav_16": "WAV, 16 kHz mono"}
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table, numbers to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def where(report: Mapping[str, Any]) -> str:
+    """How and on what a report was made."""
+    machine = report["machine"]
+    features = ", ".join(machine["features"])
+    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    return (
+        f"`{report['command']}` on {machine['cores']} cores of {machine['cpu']} ({features}), load before "
+        f"{machine['load_before']}; {versions}."
+    )
+
+
+def end_to_end(report: Mapping[str, Any]) -> str:
+    """Clips a second of the recipe, the pipeline and its floors, and their ratios."""
+    sections = [
+        f"Clips of 10 s a second ({report['clips']} clips, start-up left out; medians). The recipe is one "
+        "file after the other: resampy, float64 log-mel in NumPy, TensorFlow with a batch a file, its model "
+        "loaded once. The floors are decoding on all cores and the bare model at its best batch size, one "
+        "after the other.",
+    ]
+    columns = {
+        "recipe": "recipe",
+        "pipeline_float32": "pipeline, float32",
+        "pipeline_bfloat16": "pipeline, bfloat16",
+        "pipeline_float32_2_workers": "2 processes",
+        "pipeline_float32_4_workers": "4 processes",
+        "model_float32": "bare model, float32",
+        "model_bfloat16": "bare model, bfloat16",
+        "decoding_all_cores": "decoding alone",
+    }
+    rates = {form: result["clips_per_s"] for form, result in report["forms"].items()}
+    sections.append(
+        table(
+            ["", *(FORMS[form] for form in rates)],
+            ([name, *(rates[form][key] for form in rates)] for key, name in columns.items()),
+        )
+    )
+    rows = []
+    for precision in ("float32", "bfloat16"):
+        for key, name in {
+            "over_recipe": "times the recipe's speed",
+            "over_bare_model": "of the bare model's speed",
+            "time_over_floors": "times the time of its floors",
+        }.items():
+            values = (result["ratios"][f"{precision}_{key}"] for result in report["forms"].values())
+            rows.append([f"{precision}: {name}", *values])
+    sections.append(table(["ratio", *(FORMS[form] for form in rates)], rows))
+    return "\n\n".join(sections)
+
+
+def front_end(report: Mapping[str, Any]) -> str:
+    """Resampling and log-mel."""
+    rows = [
+        [
+            f"{int(rate_hz):,} Hz",
+            row["resampy_ms"],
+            row["ours_ms"],
+            row["soxr_ms"],
+            row["resampy_over_ours"],
+            row["ours_over_soxr"],
+            row["max_difference"],
+        ]
+        for rate_hz, row in report["resampling"].items()
+    ]
+    header = ["10 s to 16 kHz", "resampy, ms", "here, ms", "soxr HQ, ms", "resampy / here", "here / soxr"]
+    ratios = report["log_mel"]["reference_over_ours"]
+    return "\n\n".join(
+        [
+            "On one core; the difference is to `resampy.resample` in float64, of full-scale noise.",
+            table([*header, "difference"], rows),
+            table(
+                ["10 s, against the reference's float64 in NumPy", "times as fast"],
+                ([name.replace("_", " "), value] for name, value in ratios.items()),
+            ),
+        ]
+    )
+
+
+def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Clips a second, and how much faster resampling is, as one picture."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "benchmarks"  # the same picture for the same numbers
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    bars = {
+        "recipe": "per-file recipe",
+        "pipeline_float32": "pipeline, float32",
+        "pipeline_bfloat16": "pipeline, bfloat16",
+    }
+    forms = results["end_to_end"]["forms"]
+    for number, (key, name) in enumerate(bars.items()):
+        places = [form + 0.27 * (number - 1) for form in range(len(forms))]
+        rates = [result["clips_per_s"][key] for result in forms.values()]
+        left.bar_label(left.barh(places, rates, 0.25, label=name), fmt="%.0f", padding=2)
+    left.set_yticks(range(len(forms)), [FORMS[form] for form in forms])
+    left.invert_yaxis()
+    left.set_xlabel("clips of 10 s a second")
+    left.legend(frameon=False)
+    resampling = results["front_end"]["resampling"]
+    speeds = [row["resampy_over_ours"] for row in resampling.values()]
+    right.bar_label(right.barh(list(resampling), speeds, color="tab:green"), fmt="%.0f", padding=2)
+    right.invert_yaxis()
+    right.set_xlabel("times resampy's speed, one core, Hz to 16 kHz")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def write_page() -> None:
+    """Writes the page from the results that there are."""
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    page = [
+        "# Benchmarks",
+        "Made by `python -m benchmarks`, which runs all of them and writes this page; `python -m benchmarks "
+        "NAME ...` runs some. Machines are shared and noisy: look at ratios, which are taken side by side. "
+        "[scale.md](scale.md) has what follows for large corpora, and the folder `benchmarks/results` every "
+        "number.",
+        "![Clips a second, and resampling against resampy](benchmarks.svg)",
+    ]
+    for name, title, section in (
+        ("end_to_end", "End to end", end_to_end),
+        ("front_end", "Resampling and log-mel", front_end),
+    ):
+        page += [f"## {title}", section(results[name]), where(results[name])]
+    plot(results, DOCS / "benchmarks.svg")
+    (DOCS / "benchmarks.md").write_text("\n\n".join(page) + "\n")
+
+
+if __name__ == "__main__":
+    write_page()
