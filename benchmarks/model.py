@@ -26,6 +26,7 @@ import numpy as np
 
 from transforms.audio.decode import Cutter, mono_blocks, open_audio
 from transforms.audio.front_end import waveform_examples
+from transforms.audio.resample import RESAMPY, SOXR, Resampler
 from transforms.vggish.postprocess import postprocess, read_pca_params
 from transforms.vggish.precision import BFLOAT16, FLOAT16, FLOAT32, PRECISIONS
 
@@ -179,32 +180,38 @@ def measure_threads(weights: str, num_rounds: int) -> dict[str, dict[str, float]
 
 
 def measure_bytes(weights: str, audio: Sequence[str], pca_params: str | None) -> dict[str, Any]:
-    """How far the bytes of each precision are from those of float32."""
-    clips = []
+    """How far the bytes of each precision, and of the other resampler, are from the default's."""
+    examples: dict[Resampler, list[np.ndarray]] = {RESAMPY: [], SOXR: []}
     for path in audio:
-        with open(path, "rb") as file, open_audio(file) as stream:
-            clips += list(waveform_examples(Cutter(mono_blocks(stream)).take(), stream.rate_hz))
+        for resampler, found in examples.items():
+            with open(path, "rb") as file, open_audio(file) as stream:
+                blocks = Cutter(mono_blocks(stream)).take()
+                found += waveform_examples(blocks, stream.rate_hz, resampler=resampler)
     pca = None
     if pca_params:
         with open(pca_params, "rb") as file:
             pca = read_pca_params(file, pca_params)
     embeddings = {}
     with tempfile.TemporaryDirectory() as folder:
-        np.save(f"{folder}/examples.npy", np.concatenate(clips))
-        for precision in PRECISIONS:
+        for resampler, found in examples.items():
+            np.save(f"{folder}/{resampler}.npy", np.concatenate(found))
+        for name, resampler, precision in (
+            *((precision, RESAMPY, precision) for precision in PRECISIONS),
+            (SOXR, SOXR, FLOAT32),
+        ):
             with Worker(weights, {}) as worker:
-                files = {"examples": f"{folder}/examples.npy", "output": f"{folder}/{precision}.npy"}
+                files = {"examples": f"{folder}/{resampler}.npy", "output": f"{folder}/output-{name}.npy"}
                 worker.run(precision=precision, size=32, **files)
-            embeddings[precision] = np.load(f"{folder}/{precision}.npy")
+            embeddings[name] = np.load(f"{folder}/output-{name}.npy")
     results: dict[str, Any] = {"recordings": len(audio), "bytes": embeddings[FLOAT32].size}
-    codes = {precision: postprocess(found, pca).astype(int) for precision, found in embeddings.items()}
-    for precision in PRECISIONS[1:]:
-        apart = np.abs(codes[precision] - codes[FLOAT32])
-        results[precision] = {
+    codes = {name: postprocess(found, pca).astype(int) for name, found in embeddings.items()}
+    for name in (*PRECISIONS[1:], SOXR):
+        apart = np.abs(codes[name] - codes[FLOAT32])
+        results[name] = {
             "fraction": round(float((apart > 0).mean()), 4),
             "mean": round(float(apart.mean()), 4),
             "worst": int(apart.max()),
-            "embedding_worst": round(float(np.abs(embeddings[precision] - embeddings[FLOAT32]).max()), 5),
+            "embedding_worst": round(float(np.abs(embeddings[name] - embeddings[FLOAT32]).max()), 5),
         }
     return results
 

@@ -1,5 +1,6 @@
 """What was asked, checked and made ready: after this nothing is wrong but single clips."""
 
+import importlib.util
 import math
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pipeline.assets import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset
 from pipeline.graph import FeatureJob, run_path
 from pipeline.options import ACCELERATOR, NO_PCA, QUANTIZED, Options
 from transforms.audio.front_end import waveform_examples
+from transforms.audio.resample import SOXR
 from transforms.audioset.layout import Sharding, check_split, colliding_ids, parse_sharding
 from transforms.audioset.names import compile_id_pattern, video_id_of
 from transforms.audioset.segments import split_of
@@ -102,6 +104,8 @@ def check(options: Options) -> Config:
     class_labels = class_labels or _labels_of_shards(options)
     if sharding == Sharding() and folds_case(options.output):
         _check_prefixes(options, segments, id_pattern)
+    if options.resampler == SOXR and importlib.util.find_spec("soxr") is None:
+        raise SettingError("--resampler=soxr: soxr is not installed; pip install 'audioset-beam[soxr]'")
     pca, pca_params = None, None
     if options.postprocess == QUANTIZED:
         pca, pca_params = find_pca_params(options.pca_params, options.assets_dir)
@@ -134,6 +138,7 @@ def make_job(config: Config, add: bool, earlier_rejects: Sequence[str]) -> Featu
             config.framing,
             options.segment_seconds,
             WrittenClips(options.output, config.sharding) if add else None,
+            options.resampler,
             cut=pcm_windows if accelerated else waveform_examples,
         ),
         embed=EmbedExamples(handler),

@@ -21,6 +21,7 @@ from pipeline.graph import (
 )
 from pipeline.options import CPU
 from transforms.account import num_files
+from transforms.audio.resample import RESAMPY
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
@@ -33,7 +34,7 @@ Settings = dict[str, Any]
 
 _HASHED_AT_ONCE = 8
 # Settings that older manifests lack, as runs then had them.
-_SETTINGS_BEFORE = {"precision": FLOAT32, "frontend": CPU}
+_SETTINGS_BEFORE = {"precision": FLOAT32, "resampler": RESAMPY, "frontend": CPU}
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,7 @@ def settings_of(config: Config) -> Settings:
         "weights": weights.sha256 or weights.path,
         "pca_params": pca and pca.sha256,
         "precision": options.precision,
+        "resampler": options.resampler,
         "frontend": options.frontend,
         "postprocess": options.postprocess,
         "example_hop_seconds": options.example_hop_seconds,

@@ -16,7 +16,9 @@ from apache_beam.options.pipeline_options import (
 )
 
 from pipeline.assets import ASSETS_DIR_VARIABLE
-from pipeline.processes import num_cores, share_cores
+from pipeline.processes import share_cores
+from transforms.ahead import num_cores
+from transforms.audio.resample import RESAMPY, SOXR, Resampler
 from transforms.audioset.layout import AUDIOSET
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, open_file
@@ -55,6 +57,7 @@ class Options:
     example_hop_seconds: float
     batch_size: int
     precision: str
+    resampler: Resampler
     frontend: str
     beam_flags: tuple[str, ...]
 
@@ -209,6 +212,13 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
         help="examples a call of the network (default: %(default)s)",
     )
     add_precision_option(features)
+    features.add_argument(
+        "--resampler",
+        choices=(RESAMPY, SOXR),
+        default=RESAMPY,
+        help="resampy: the reference's filter; soxr: libsoxr's HQ, faster and another filter, with the extra "
+        "[soxr] (default: %(default)s)",
+    )
     features.add_argument(
         "--frontend",
         choices=(CPU, ACCELERATOR),

@@ -12,6 +12,7 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from transforms.ahead import num_cores
 from transforms.errors import OutputError
 
 # A function and its tasks -> results, in order. The builtin `map` is one.
@@ -90,18 +91,12 @@ class Processes:
 def share_cores(num_processes: int) -> None:
     """Gives each of some processes that this one will start its part of the cores.
 
-    TensorFlow and NumPy's OpenBLAS start a thread a core in every process, and the threads of several
-    processes would wait for each other. What the environment says already stays.
+    TensorFlow starts a thread a core in every process, and the threads of several processes would wait for
+    each other. What the environment says already stays.
     """
-    for variable in ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(variable, str(max(1, num_cores() // num_processes)))
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, num_cores() // num_processes)))
 
 
 def _set_beam_options(flags: Sequence[str]) -> None:
     if flags:
         FileSystems.set_options(PipelineOptions(flags))
-
-
-def num_cores() -> int:
-    """Cores that this process may use: fewer than the machine's in some containers and jobs of clusters."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline import options, processes
 from pipeline.options import make_pipeline, parse_options
+from transforms.ahead import num_cores
 from transforms.errors import SettingError
 
 REQUIRED = ["--input=a.wav", "--output=out"]
@@ -37,6 +38,7 @@ def test_beams_options_are_passed_on():
         (["--batch_size=many"], "--batch_size: invalid int value: 'many'"),
         (["--postprocess=pca"], "invalid choice: 'pca'"),
         (["--precision=int8"], "invalid choice: 'int8'"),
+        (["--resampler=sinc"], "invalid choice: 'sinc'"),
         (["--direct_num_workers=two"], "--direct_num_workers: invalid int value"),
     ],
 )
@@ -48,12 +50,9 @@ def test_a_mistyped_option_is_an_error_that_names_it(flags, message):
 
 @pytest.fixture
 def no_threads_set(monkeypatch):
-    """Variables that say how many threads a process may have, which are left as they were."""
-    names = ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS")
-    for name in names:
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    return names
+    """The variable that says how many threads a process may have is left as it was."""
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")  # so that what the test sets is undone
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
 
 
 MULTI_PROCESSING = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing"]
@@ -64,15 +63,21 @@ def test_worker_processes_share_the_cores(no_threads_set, monkeypatch, workers, 
     monkeypatch.setattr(options, "num_cores", lambda: 8)
     monkeypatch.setattr(processes, "num_cores", lambda: 8)
     make_pipeline([*MULTI_PROCESSING, f"--direct_num_workers={workers}"])
-    assert [os.environ[name] for name in no_threads_set] == [threads] * 2
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == threads
 
 
 def test_one_process_has_all_cores_and_the_environment_wins(no_threads_set, monkeypatch):
     make_pipeline(["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"])
-    assert not set(no_threads_set) & set(os.environ)
+    assert "TF_NUM_INTRAOP_THREADS" not in os.environ
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "5")
     make_pipeline([*MULTI_PROCESSING, "--direct_num_workers=2"])
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "5"
+
+
+def test_a_process_has_the_threads_that_it_was_given(no_threads_set, monkeypatch):
+    assert num_cores() == len(os.sched_getaffinity(0))
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    assert num_cores() == 1
 
 
 def test_input_and_output_are_required():

@@ -96,6 +96,7 @@ def test_other_settings_are_refused_and_overwrite_starts_anew(corpus, tmp_path):
         (["--weights=random:1", "--pca_params=none"], "weights random:0, and this command has random:1"),
         (["--weights=random:0", f"--pca_params={tmp_path}/pca.npz"], "pca_params None, and this command has"),
         ([*made, "--precision=bfloat16"], "precision float32, and this command has bfloat16"),
+        ([*made, "--resampler=soxr"], "resampler resampy, and this command has soxr"),
         ([*made, "--postprocess=raw"], "postprocess quantized, and this command has raw"),
         ([*made, "--example_hop_seconds=0.48"], "example_hop_seconds 0.96, and this command has 0.48"),
         ([*made, "--segment_seconds=2"], "segment_seconds None, and this command has 2.0"),
@@ -110,12 +111,13 @@ def test_other_settings_are_refused_and_overwrite_starts_anew(corpus, tmp_path):
     assert manifest["history"] == [] and manifest["settings"]["weights"] == "random:1"
 
 
-def test_features_made_before_there_were_precisions_are_of_float32(corpus, tmp_path):
+def test_features_made_before_there_was_a_choice_are_of_the_defaults(corpus, tmp_path):
     flags = [*TRIAL, f"--input={corpus}/ab1.wav", f"--output={tmp_path}/out"]
     assert run.run(flags) == 0
     path = tmp_path / "out" / "_run" / "manifest.json"
     manifest = json.loads(path.read_text())
-    del manifest["settings"]["precision"]
+    for name in ("precision", "resampler", "frontend"):
+        del manifest["settings"][name]
     path.write_text(json.dumps(manifest))
     assert "precision float32, and this command has float16" in refusal([*flags, "--precision=float16"])
     assert run.run(flags) == 0

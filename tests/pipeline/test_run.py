@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -96,6 +97,19 @@ def test_the_accelerators_front_end_gives_the_same_records_and_rejects(corpus, f
     assert json_lines(tmp_path / "_run" / REJECTED) == json_lines(finished / "_run" / REJECTED)
     with pytest.raises(SettingError, match="made with frontend cpu, and this command has accelerator"):
         run.run([*flags, f"--output={finished}"])
+
+
+def test_soxr_changes_bytes_and_no_times(corpus, finished, tmp_path, monkeypatch):
+    argv = [*TRIAL, f"--input={corpus[0]}/four.mp3", f"--output={tmp_path}", "--resampler=soxr"]
+    assert run.run(argv) == 0
+    (segment, codes), (expected_segment, expected) = read(tmp_path)["four"], read(finished)["four"]
+    assert segment == expected_segment and codes.shape == expected.shape
+    apart = np.abs(codes.astype(int) - expected)
+    assert apart.any() and np.median(apart) <= 1
+    assert json.loads((tmp_path / "_run" / "manifest.json").read_text())["settings"]["resampler"] == "soxr"
+    monkeypatch.setitem(sys.modules, "soxr", None)
+    with pytest.raises(SettingError, match=r"soxr is not installed; pip install 'audioset-beam\[soxr\]'"):
+        run.run(argv)
 
 
 def test_manifest_says_what_ran_and_its_account_closes(finished):
