@@ -88,7 +88,7 @@ class LogMel(keras.layers.Layer):
         hops = ops.reshape(samples, (-1, num_hops, hop))
         parts = [hops[:, k : k + EXAMPLE_FRAMES] for k in range(overlapping)]
         frames = ops.concatenate(parts, axis=-1)[..., :STFT_WINDOW_SAMPLES]
-        # The matrices of the transform would take three times as long on CPU.
+        # As a product with its matrix the transform takes longer on CPU.
         real, imaginary = ops.rfft(frames * self._hann, FFT_SAMPLES)
         real, imaginary = real[..., self._bins], imaginary[..., self._bins]
         return ops.sqrt(real * real + imaginary * imaginary)
