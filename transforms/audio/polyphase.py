@@ -26,6 +26,8 @@ _MAX_PHASES = 1280
 # Outputs of one product: as few as BLAS is fast with, since each takes the inputs of all; and fewer, for
 # numbers of phases that these do not divide.
 _GROUP_SIZES, _SMALL_GROUP_SIZES = (32, 24, 40, 48), (16, 8)
+# Where groups are alike their matrix stays in the cache, and a smaller one is the fastest.
+_ALIKE_GROUP_SIZE = 16
 # Outputs of a row of `row_taps`, at least: with fewer, more rows would take part in each.
 _MIN_ROW_OUTPUTS = 160
 # Of one `apply`, half a second: its parts stay in the cache. The number of rows is fixed, since BLAS may add
@@ -230,7 +232,8 @@ def _row(num_phases: int, period: int, span: int) -> tuple[int, int]:
     BLAS then takes the rows where they are.
     """
     first = math.ceil(span / period)
-    tries = [(n, _GROUP_SIZES) for n in range(first, 4 * first + 1)]
+    best = _GROUP_SIZES if _ALIKE_GROUP_SIZE % num_phases else (_ALIKE_GROUP_SIZE,)
+    tries: list[tuple[int, tuple[int, ...]]] = [(n, best) for n in range(first, 4 * first + 1)]
     more = ((n, _SMALL_GROUP_SIZES) for n in itertools.count(first))
     for num_periods, sizes in itertools.chain(tries, more):
         num_outputs = num_periods * num_phases
