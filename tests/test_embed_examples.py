@@ -4,10 +4,10 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.testing.util import assert_that, equal_to
 
+from transforms.clip_pieces import PIECE_EXAMPLES
 from transforms.clips import Piece
 from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler, embed_pieces
 from transforms.errors import ClipError
-from transforms.extract_examples import PIECE_EXAMPLES
 from transforms.pcm import PcmWindows
 from transforms.vggish.model import Embedder
 

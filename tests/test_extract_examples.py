@@ -11,14 +11,10 @@ from sounds import noise, write_bad_files, write_noise
 from transforms.audio.front_end import waveform_examples
 from transforms.audio.log_mel import log_mel_examples
 from transforms.audioset.segments import Segment
+from transforms.clip_pieces import PIECE_EXAMPLES, clip_pieces, clip_spans
 from transforms.clips import Clip
 from transforms.errors import ClipError, Reason
-from transforms.extract_examples import (
-    PIECE_EXAMPLES,
-    ExtractExamples,
-    clip_pieces,
-    clip_spans,
-)
+from transforms.extract_examples import ExtractExamples
 from transforms.pcm import joined, pcm_windows
 from transforms.vggish.params import Framing
 

@@ -14,9 +14,10 @@ from sounds import noise, write_noise
 from test_main_job import TRIAL, command, run_pipeline, shards
 
 from pipeline.make_shards import run as make_shards
+from transforms.clip_pieces import clip_pieces, clip_spans
 from transforms.clips import Clip
 from transforms.errors import ClipError
-from transforms.extract_examples import ExtractExamples, clip_pieces, clip_spans
+from transforms.extract_examples import ExtractExamples
 from transforms.files import open_file
 from transforms.vggish.params import Framing
 
