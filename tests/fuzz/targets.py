@@ -168,7 +168,7 @@ def _check_audio(data: bytes) -> None:
             assert stream.num_frames is None or stream.num_frames >= 0
             num_samples = 0
             for block in mono_blocks(stream):
-                assert block.ndim == 1 and block.dtype == np.float64
+                assert block.ndim == 1 and block.dtype in (np.float32, np.float64)
                 num_samples += len(block)
                 if num_samples > _MAX_SAMPLES:
                     break
