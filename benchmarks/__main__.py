@@ -8,7 +8,17 @@ from pathlib import Path
 from benchmarks.report import write_page
 
 # In this order; each prints its report and writes it to results/NAME.json. All take some three hours.
-NAMES = ("front_end", "model", "end_to_end", "codecs", "scale", "isolation", "resume", "long_recording")
+NAMES = (
+    "front_end",
+    "model",
+    "fused",
+    "end_to_end",
+    "codecs",
+    "scale",
+    "isolation",
+    "resume",
+    "long_recording",
+)
 
 
 def main() -> int:

@@ -1,8 +1,9 @@
 """What a clip of each codec costs before the model: OPENBLAS_NUM_THREADS=1 python benchmarks/codecs.py
 
 Clips of 10 s, 44.1 kHz stereo (Opus 48 kHz), of a tone in noise, are decoded and mixed to mono, and then
-made into log-mel examples, as the pipeline does, but in this process and not in one of the decoder's own.
-Prints medians of processor milliseconds a clip as JSON, and writes them to results/codecs.json.
+made into log-mel examples, or cut into the windows that an accelerator's front end takes, as the pipeline
+does, but in this process and not in one of the decoder's own. Prints medians of processor milliseconds a
+clip as JSON, and writes them to results/codecs.json.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import soundfile
 
 from transforms.audio.decode import mono_blocks, open_audio
 from transforms.audio.front_end import waveform_examples
+from transforms.audio.windows import waveform_windows
 from transforms.vggish.params import Framing
 
 RESULTS = Path(__file__).parent / "results" / "codecs.json"
@@ -59,13 +61,19 @@ def extract(data: bytes) -> int:
         return sum(map(len, waveform_examples(mono_blocks(stream), stream.rate_hz, Framing())))
 
 
+def cut(data: bytes) -> int:
+    """Decodes a clip and cuts the windows that an accelerator's front end takes; returns their number."""
+    with open_audio(io.BytesIO(data)) as stream:
+        return sum(map(len, waveform_windows(mono_blocks(stream), stream.rate_hz, Framing())))
+
+
 def measure(num_clips: int = 20) -> dict[str, Any]:
     """Codec -> kB and processor milliseconds a clip, the codecs in turn."""
     clips = {codec: [encode(codec, number) for number in range(num_clips)] for codec in CODECS}
-    steps = {"decode": decode, "extract": extract}
+    steps = {"decode": decode, "extract": extract, "windows": cut}
     times_ms: dict[str, list[float]] = {f"{codec} {step}": [] for codec in CODECS for step in steps}
     for encoded in clips.values():
-        extract(encoded[0])  # which compiles the resampler
+        extract(encoded[0])  # which prepares the resampler
     for number in range(num_clips):
         for codec, encoded in clips.items():
             for step, work in steps.items():

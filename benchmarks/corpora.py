@@ -7,8 +7,8 @@ its peak times an assumed share of it, until `python benchmarks/gpu.py` measures
 
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from transforms.audioset.segments import Segment
 from transforms.clips import Piece
 from transforms.vggish.checkpoint import KERNEL_SHAPES
 from transforms.vggish.params import EMBEDDING_SIZE, EXAMPLE_FRAMES, MEL_BANDS
+from transforms.vggish.precision import BFLOAT16, FLOAT32
 from transforms.write_features import pack_frames
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,27 +43,28 @@ class Machine:
       num_cores: vCPUs; a measured core is taken for one.
       price_usd: of an hour, on demand.
       card: its GPU, if any.
-      fp32_tflops, tf32_tflops: the card's dense peaks; None where it has no such unit.
+      peak_tflops: the card's dense peaks by precision; a T4 has no bfloat16, and float16 stands for it.
     """
 
     name: str
     num_cores: int
     price_usd: float
     card: str | None = None
-    fp32_tflops: float | None = None
-    tf32_tflops: float | None = None
+    peak_tflops: Mapping[str, float] = field(default_factory=dict)
 
-    def examples_per_s(self) -> float:
-        """Of the card, at its better peak of the two that TensorFlow uses for float32."""
-        return SHARE_OF_PEAK * 1e12 * (self.tf32_tflops or self.fp32_tflops or 0) / example_flop()
+    def card_s(self, precision: str) -> float:
+        """Seconds that the card, if there is one, takes for a clip."""
+        if self.card is None:
+            return 0.0
+        return EXAMPLES_PER_CLIP * example_flop() / (SHARE_OF_PEAK * 1e12 * self.peak_tflops[precision])
 
 
 MACHINES = (
     Machine("c4-highcpu-8", 8, 0.340),
-    Machine("g4dn.xlarge", 4, 0.53, "T4", 8.1),
-    Machine("g2-standard-16", 16, 1.147, "L4", 30.3, 60.0),
-    Machine("a2-highgpu-1g", 12, 3.673, "A100", 19.5, 156.0),
-    Machine("a3-highgpu-1g", 26, 10.979, "H100", 66.9, 494.7),
+    Machine("g4dn.xlarge", 4, 0.53, "T4", {FLOAT32: 8.1, BFLOAT16: 65.1}),
+    Machine("g2-standard-16", 16, 1.147, "L4", {FLOAT32: 30.3, BFLOAT16: 121.0}),
+    Machine("a2-highgpu-1g", 12, 3.673, "A100", {FLOAT32: 19.5, BFLOAT16: 312.0}),
+    Machine("a3-highgpu-1g", 26, 10.979, "H100", {FLOAT32: 66.9, BFLOAT16: 989.4}),
 )
 CARDS = [machine for machine in MACHINES if machine.card]
 
@@ -105,10 +107,18 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 def main() -> None:
     pipeline_s = read("scale")["files"]["100000"]["cpu_ms_a_clip"] / 1e3
-    front_s = {codec: row["extract_cpu_ms"] / 1e3 for codec, row in read("codecs")["codecs"].items()}
-    model_s = EXAMPLES_PER_CLIP * read("model")["variants"]["float32 batch 32"]["cpu_ms_per_example"] / 1e3
-    print(f"GFLOP an example: {example_flop() / 1e9:.3f}; of a clip on one core, in ms: pipeline")
-    print(f"{1e3 * pipeline_s:.1f}, model {1e3 * model_s:.0f}\n")
+    codecs = read("codecs")["codecs"]
+    # Processor seconds of a clip before the network, with either front end.
+    front_s = {codec: row["extract_cpu_ms"] / 1e3 + pipeline_s for codec, row in codecs.items()}
+    cut_s = {codec: row["windows_cpu_ms"] / 1e3 + pipeline_s for codec, row in codecs.items()}
+    variants = read("model")["variants"]
+    model_s = {
+        precision: EXAMPLES_PER_CLIP * variants[f"{precision} batch 32"]["cpu_ms_per_example"] / 1e3
+        for precision in (FLOAT32, BFLOAT16)
+    }
+    models = ", ".join(f"model in {name} {1e3 * seconds:.0f}" for name, seconds in model_s.items())
+    print(f"GFLOP an example: {example_flop() / 1e9:.3f}")
+    print(f"ms of a core a clip: pipeline {1e3 * pipeline_s:.1f}, {models}\n")
     print(
         table(
             ["shuffle", "bytes a clip", *(f"{name}, GB" for name in CORPORA)],
@@ -121,10 +131,9 @@ def main() -> None:
     print()
     print(
         table(
-            ["card", "FP32", "TF32", "examples/s", "clips/s"],
+            ["card", "float32, TFLOPS", "16 bits, TFLOPS", "float32, clips/s", "16 bits, clips/s"],
             (
-                [m.card, m.fp32_tflops, m.tf32_tflops or "none"]
-                + [f"{n:,.0f}" for n in (m.examples_per_s(), m.examples_per_s() / EXAMPLES_PER_CLIP)]
+                [m.card, *m.peak_tflops.values(), *(f"{1 / m.card_s(p):,.0f}" for p in m.peak_tflops)]
                 for m in CARDS
             ),
         )
@@ -132,27 +141,30 @@ def main() -> None:
     print()
     print(
         table(
-            ["codec", "ms a clip", *(m.card or "" for m in CARDS)],
+            ["codec", "front end", "ms a clip", *(f"{m.card}: float32, 16 bits" for m in CARDS)],
             (
-                [codec, f"{1e3 * (seconds + pipeline_s):.0f}"]
-                + [f"{(seconds + pipeline_s) * m.examples_per_s() / EXAMPLES_PER_CLIP:,.0f}" for m in CARDS]
-                for codec, seconds in front_s.items()
+                [codec, name, f"{1e3 * seconds[codec]:.1f}"]
+                + [", ".join(f"{seconds[codec] / m.card_s(p):,.0f}" for p in m.peak_tflops) for m in CARDS]
+                for codec in codecs
+                for name, seconds in (("cpu", front_s), ("accelerator", cut_s))
             ),
         )
     )
     print()
-    cpu_s = front_s[CODEC] + pipeline_s
     rows = []
     for machine in MACHINES:
-        card_s = EXAMPLES_PER_CLIP / machine.examples_per_s() if machine.card else 0.0
-        clip_s = max(card_s, (cpu_s + (0 if machine.card else model_s)) / machine.num_cores)
-        row = [machine.card or "none", f"{machine.name}, {machine.num_cores}", f"{1 / clip_s:,.0f}"]
-        for clips in CORPORA.values():
-            hours = clips * clip_s / 3600
-            row += [f"{hours:,.0f}", f"{hours * machine.price_usd:,.0f}"]
-        rows.append([*row, f"{CORPORA['AudioSet'] * card_s / 3600:,.1f}" if machine.card else "-"])
+        for precision in (FLOAT32, BFLOAT16):
+            card_s = machine.card_s(precision)
+            cpu_s = cut_s[CODEC] if machine.card else front_s[CODEC] + model_s[precision]
+            clip_s = max(card_s, cpu_s / machine.num_cores)
+            bits = "float32" if precision == FLOAT32 else "16 bits"
+            row = [machine.card or "none", f"{machine.name}, {machine.num_cores}", bits, f"{1 / clip_s:,.0f}"]
+            for clips in CORPORA.values():
+                hours = clips * clip_s / 3600
+                row += [f"{hours:,.1f}", f"{hours * machine.price_usd:,.0f}"]
+            rows.append([*row, f"{100 * card_s / clip_s:.0f} %" if machine.card else "-"])
     columns = [f"{name}: {unit}" for name in CORPORA for unit in ("hours", "USD")]
-    print(table(["card", "machine, vCPUs", "clips/s", *columns, "AudioSet: card's hours"], rows))
+    print(table(["card", "machine, vCPUs", "precision", "clips/s", *columns, "card at work"], rows))
 
 
 if __name__ == "__main__":

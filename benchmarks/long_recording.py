@@ -78,11 +78,10 @@ def main() -> None:
     for result in (short, whole):
         result["times_real_time"] = round(result["audio_s"] / max(result["wall_s"] - start_s, 1e-9), 1)
     ratio = whole["times_real_time"] / short["times_real_time"]
-    print(
-        json.dumps(
-            {"start_s": start_s, "clips": short, "long": whole, "speed_ratio": round(ratio, 3)}, indent=2
-        )
-    )
+    report = {"start_s": start_s, "clips": short, "long": whole, "speed_ratio": round(ratio, 3)}
+    text = json.dumps(report, indent=2)
+    print(text)
+    (Path(__file__).parent / "results" / "long_recording.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

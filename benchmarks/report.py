@@ -125,24 +125,34 @@ def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def write_page() -> None:
-    """Writes the page from the results that there are."""
-    results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    page = [
+def read_results() -> dict[str, dict[str, Any]]:
+    """Name -> report, of all that there are."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def page(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page in Markdown."""
+    parts = [
         "# Benchmarks",
         "Made by `python -m benchmarks`, which runs all of them and writes this page; `python -m benchmarks "
         "NAME ...` runs some. Machines are shared and noisy: look at ratios, which are taken side by side. "
-        "[scale.md](scale.md) has what follows for large corpora, and the folder `benchmarks/results` every "
-        "number.",
+        "[performance.md](performance.md) has what was tried on the model, [scale.md](scale.md) what follows "
+        "for large corpora, and the folder `benchmarks/results` every number.",
         "![Clips a second, and resampling against resampy](benchmarks.svg)",
     ]
     for name, title, section in (
         ("end_to_end", "End to end", end_to_end),
         ("front_end", "Resampling and log-mel", front_end),
     ):
-        page += [f"## {title}", section(results[name]), where(results[name])]
+        parts += [f"## {title}", section(results[name]), where(results[name])]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_page() -> None:
+    """Writes the page and its plot from the results that there are."""
+    results = read_results()
     plot(results, DOCS / "benchmarks.svg")
-    (DOCS / "benchmarks.md").write_text("\n\n".join(page) + "\n")
+    (DOCS / "benchmarks.md").write_text(page(results))
 
 
 if __name__ == "__main__":

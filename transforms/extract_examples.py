@@ -26,9 +26,9 @@ from transforms.vggish.params import Framing
 from transforms.written_clips import WrittenClips
 
 STAGE = "extract_examples"
-# Worked on ahead of the network: as many clips of 10 s as its longest call takes, and 32 MB of their
+# Worked on ahead of the network: as many clips of 10 s as its longest call takes, and 16 MB of their
 # examples; as much again of encoded audio, where shards hold it.
-_MAX_CLIPS, _MAX_BYTES = 64, 1 << 25
+_MAX_CLIPS, _MAX_BYTES = 64, 1 << 24
 
 _REJECTED = "rejected"
 _FURTHER = "further"

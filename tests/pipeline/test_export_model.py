@@ -36,7 +36,7 @@ def waveform():
     return (0.2 * np.sin(3_000 * times_s**1.3) + 0.01 * rng.standard_normal(len(times_s))).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", ["quantized", "raw"])
+@pytest.mark.parametrize("kind", ["quantized", pytest.param("raw", marks=pytest.mark.integration)])
 def test_a_saved_model_gives_what_the_cpu_path_gives(kind, waveform, embedder, tmp_path):
     flags = ["--weights=random:0", "--pca_params=none", f"--postprocess={kind}"]
     assert export_model.run([*flags, f"--output={tmp_path / 'model'}"]) == 0

@@ -211,6 +211,7 @@ def test_precision_changes_embeddings_by_its_rounding_alone(
     np.testing.assert_array_equal(embedder.embed(examples), before)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("precision", UNIT_ROUNDOFF)
 def test_jax_takes_the_precision_too(random_weights, noise_examples, precision, tmp_path):
     examples = noise_examples[:3]
@@ -218,6 +219,7 @@ def test_jax_takes_the_precision_too(random_weights, noise_examples, precision, 
     check_is_rounded(embeddings, reference_embeddings(examples, random_weights), precision)
 
 
+@pytest.mark.integration
 def test_number_of_threads_does_not_change_a_bit(embedder, noise_examples, tmp_path):
     examples, threads = noise_examples[:10], {}
     for given in (1, 9):

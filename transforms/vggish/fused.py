@@ -94,7 +94,8 @@ def _forward(model: keras.Model) -> Predict:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(lambda windows: model(windows, training=False))
+        # AutoGraph would leave the function's source behind in the temporary folder.
+        return tf.function(lambda windows: model(windows, training=False), autograph=False)
     import torch
 
     def without_gradients(windows: NDArray) -> Any:
