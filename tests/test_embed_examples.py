@@ -77,7 +77,7 @@ def test_embeddings_that_are_not_finite_are_a_failure(random_weights):
 
 def test_batches_are_counted_in_examples():
     kwargs = VggishModelHandler("random:0", 64).batch_elements_kwargs()
-    assert kwargs["min_batch_size"] == kwargs["max_batch_size"] == 512
+    assert kwargs["min_batch_size"] == kwargs["max_batch_size"] == 256
     assert kwargs["element_size_fn"]((None, np.zeros((5, 96, 64)))) == 5
 
 

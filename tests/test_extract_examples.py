@@ -110,7 +110,7 @@ def test_a_long_recording_comes_in_pieces_that_are_the_whole():
     np.testing.assert_array_equal(whole, examples_of(samples))
 
 
-@pytest.mark.parametrize("rate_hz", [16_000, 8_000, 12_345])
+@pytest.mark.parametrize("rate_hz", [16_000, 8_000, pytest.param(12_345, marks=pytest.mark.integration)])
 def test_for_the_accelerator_a_recording_comes_as_windows_in_as_many_pieces(rate_hz):
     samples = noise(1.1 * PIECE_EXAMPLES * 0.96, rate_hz)
     found = {}

@@ -61,18 +61,14 @@ def test_any_rate_equals_resampy_whatever_the_blocks(rate_hz, num_samples, data)
         assert not len(found)
 
 
-# Numbers of phases that the products can take, of every kind: 1 to 1,280.
-RATIONAL_RATES_HZ = (
-    st.integers(1, 1_280)
-    .flatmap(lambda phases: st.integers(phases // 4 + 1, 12 * phases).map(lambda period: (phases, period)))
-    .filter(lambda ratio: 16_000 % ratio[0] == 0 and np.gcd(*ratio) == 1)
-)
+ALL_RATES_HZ = np.arange(4_000, 192_001)
+# Those with as few phases as the products take, 1 to 1,280: an eighth of all.
+RATIONAL_RATES_HZ = ALL_RATES_HZ[16_000 // np.gcd(ALL_RATES_HZ, 16_000) <= 1_280].tolist()
 
 
 @settings(max_examples=30, deadline=None)
-@given(ratio=RATIONAL_RATES_HZ, num_samples=st.integers(2_000, 40_000))
-def test_rational_ratios_equal_resampy(ratio, num_samples):
-    rate_hz = 16_000 // ratio[0] * ratio[1]
+@given(rate_hz=st.sampled_from(RATIONAL_RATES_HZ), num_samples=st.integers(2_000, 40_000))
+def test_rational_ratios_equal_resampy(rate_hz, num_samples):
     waveform = np.random.default_rng(rate_hz).uniform(-1, 1, num_samples)
     expected = resampy.resample(waveform, rate_hz, 16_000)
     np.testing.assert_allclose(resample(waveform, rate_hz), expected, rtol=0, atol=TOLERANCE)
