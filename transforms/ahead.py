@@ -19,7 +19,9 @@ def num_cores() -> int:
     some containers and jobs of clusters.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, int(os.environ.get("TF_NUM_INTRAOP_THREADS") or cores))
+    given = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    # 0 leaves it to TensorFlow, which takes all.
+    return min(cores, int(given) or cores) if given.isdecimal() else cores
 
 
 class _ClosedError(Exception):

@@ -76,8 +76,9 @@ def test_one_process_has_all_cores_and_the_environment_wins(no_threads_set, monk
 
 def test_a_process_has_the_threads_that_it_was_given(no_threads_set, monkeypatch):
     assert num_cores() == len(os.sched_getaffinity(0))
-    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
-    assert num_cores() == 1
+    for given, cores in (("1", 1), ("0", num_cores()), ("", num_cores()), ("many", num_cores())):
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", given)
+        assert num_cores() == cores
 
 
 def test_input_and_output_are_required():
