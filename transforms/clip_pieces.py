@@ -12,6 +12,7 @@ from transforms.audio.decode import Cutter
 from transforms.audio.front_end import waveform_examples
 from transforms.audio.isolation import Decoder, PlainDecoder
 from transforms.audio.resample import RESAMPY, Resampler
+from transforms.audio.sliding import Counted
 from transforms.audioset.segments import Segment
 from transforms.clips import Clip, Piece
 from transforms.errors import ClipError, Reason
@@ -122,21 +123,14 @@ def clip_pieces(
     Raises:
       ClipError: the audio is damaged or gives no example; pieces before are then to be thrown away.
     """
-    num_samples = 0
-
-    def counted() -> Iterator[np.ndarray]:
-        nonlocal num_samples
-        for block in blocks:
-            num_samples += len(block)
-            yield block
-
+    counted = Counted(blocks)
     index, gathered = 0, list[np.ndarray | PcmWindows]()
-    for examples in cut(counted(), rate_hz, framing, resampler):
+    for examples in cut(iter(counted), rate_hz, framing, resampler):
         if sum(map(len, gathered)) >= PIECE_EXAMPLES:
             yield _piece(clip, index, None), joined(gathered)
             index, gathered = index + 1, []
         gathered.append(examples)
-    end_s = clip.start_s + num_samples / rate_hz if clip.end_s is None else clip.end_s
+    end_s = clip.start_s + counted.num_samples / rate_hz if clip.end_s is None else clip.end_s
     segment = Segment(clip.split, clip.video_id, clip.start_s, end_s, clip.labels)
     yield replace(_piece(clip, index, segment), sha256=sha256), joined(gathered)
 

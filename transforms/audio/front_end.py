@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from transforms.audio.log_mel import example_blocks, log_mel_blocks
 from transforms.audio.resample import RESAMPY, Resampler, resample_blocks
+from transforms.audio.sliding import Counted
 from transforms.errors import ClipError, Reason
 from transforms.vggish.params import Framing
 
@@ -35,20 +36,13 @@ def waveform_examples(
     Raises:
       ClipError: it is too short for one example, or its samples are far beyond any full scale (1e33).
     """
-    num_samples, num_examples = 0, 0
-
-    def counted() -> Iterator[NDArray[np.floating]]:
-        nonlocal num_samples
-        for block in blocks:
-            num_samples += len(block)
-            yield block
-
-    frames = log_mel_blocks(resample_blocks(in_range(counted()), rate_hz, resampler))
+    counted, num_examples = Counted(blocks), 0
+    frames = log_mel_blocks(resample_blocks(in_range(counted), rate_hz, resampler))
     for examples in example_blocks(frames, framing):
         num_examples += len(examples)
         yield examples
     if not num_examples:
-        raise too_short(num_samples, rate_hz, framing)
+        raise too_short(counted.num_samples, rate_hz, framing)
 
 
 def in_range(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.floating]]:

@@ -1,9 +1,26 @@
-"""A window over a waveform that comes in blocks."""
+"""A waveform that comes in blocks: counted, and seen through a window."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Counted:
+    """Passes blocks on, once.
+
+    Attributes:
+      num_samples: passed on so far.
+    """
+
+    def __init__(self, blocks: Iterable[NDArray[np.floating]]):
+        self.num_samples = 0
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[NDArray[np.floating]]:
+        for block in self._blocks:
+            self.num_samples += len(block)
+            yield block
 
 
 class SlidingWindow:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transforms.audio.front_end import in_range, too_short
 from transforms.audio.polyphase import interpolated_filter, polyphase, row_taps
 from transforms.audio.resample import RESAMPY, Resampler, resample_blocks, resampled_length
-from transforms.audio.sliding import SlidingWindow
+from transforms.audio.sliding import Counted, SlidingWindow
 from transforms.vggish.params import INT16_SCALE, SAMPLE_RATE_HZ, STFT_HOP_SAMPLES, Framing
 
 
@@ -62,26 +62,19 @@ def waveform_windows(
     Raises:
       ClipError: as `front_end.waveform_examples`.
     """
-    num_samples, done = 0, 0
-
-    def counted() -> Iterator[NDArray[np.floating]]:
-        nonlocal num_samples
-        for block in blocks:
-            num_samples += len(block)
-            yield block
-
+    counted, done = Counted(blocks), 0
     own_hz = window_rate_hz(rate_hz, framing, resampler)
     size, hop = window_samples(own_hz), _hop_samples(own_hz, framing)
     reach = 0 if own_hz == SAMPLE_RATE_HZ else interpolated_filter(own_hz).reach
     window = SlidingWindow(max(size, hop), hop, num_zeros=reach)
-    waveform = in_range(counted())
+    waveform = in_range(counted)
     for block in waveform if own_hz == rate_hz else resample_blocks(waveform, rate_hz, resampler):
         for samples in window.push(block):
             yield _pcm(samples[np.newaxis, :size])
             done += 1
-    total = framing.num_examples(resampled_length(num_samples, rate_hz))
+    total = framing.num_examples(resampled_length(counted.num_samples, rate_hz))
     if not total:
-        raise too_short(num_samples, rate_hz, framing)
+        raise too_short(counted.num_samples, rate_hz, framing)
     for _ in range(done, total):
         yield _pcm(window.samples[np.newaxis, :size])
         window.move()
