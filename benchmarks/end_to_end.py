@@ -53,7 +53,8 @@ def make_corpus(folder: Path, form: str, num_clips: int) -> None:
 def embed(corpus: str, *flags: str) -> float:
     """Runs the pipeline; returns the seconds it took."""
     with tempfile.TemporaryDirectory() as output:
-        options = ["--runner=FnApiRunner", f"--weights={WEIGHTS}", "--pca_params=none", *flags]
+        options = ["--runner=FnApiRunner", f"--weights={WEIGHTS}", "--pca_params=none"]
+        options += [f"--batch_size={BEST_BATCH}", *flags]
         started = time.monotonic()
         subprocess.run(
             [sys.executable, "-m", "pipeline.run", *options, f"--input={corpus}", f"--output={output}"],

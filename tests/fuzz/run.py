@@ -1,7 +1,7 @@
 """python tests/fuzz/run.py [TARGET ...] [--seconds=60]: looks for bytes on which a target does not hold.
 
-Each target runs in a process of its own under atheris (libFuzzer), led by the branches of `transforms`:
-instrumenting TensorFlow or Arrow would take minutes. Exit status: 0 nothing was found, 1 an input was; it is
+Each target runs in a process of its own under atheris (libFuzzer), as many at a time as there are cores, led by
+the branches of `transforms`: instrumenting TensorFlow or Arrow would take minutes. Exit status: 0 nothing was found, 1 an input was; it is
 printed, and kept, so that it can become a test.
 """
 
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,14 +41,15 @@ def main(argv: list[str]) -> int:
     if importlib.util.find_spec("atheris") is None:
         parser.error("atheris is not installed; it has wheels for Linux on x86-64 alone")
     crashes = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    found = [name for name in options.targets or NAMES if not fuzz(name, options, crashes)]
-    if not found:
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        held = list(threads.map(lambda name: fuzz(name, options, crashes), options.targets or NAMES))
+    if all(held):
         shutil.rmtree(crashes)
-    return bool(found)
+    return not all(held)
 
 
 def fuzz(name: str, options: argparse.Namespace, crashes: Path) -> bool:
-    """Runs a target and prints what came of it; whether it held."""
+    """Runs a target and prints what came of it, whole; whether it held."""
     with tempfile.TemporaryDirectory() as corpus:
         flags = [
             f"-max_total_time={options.seconds}",
@@ -66,16 +68,17 @@ def fuzz(name: str, options: argparse.Namespace, crashes: Path) -> bool:
     log = child.stderr
     progress = re.findall(r"^#(\d+)\s.*?cov: (\d+) ft: (\d+) corp: (\d+)", log, re.MULTILINE)
     runs, edges, features, kept = progress[-1] if progress else (0, 0, 0, 0)
-    print(f"{name}: {runs} executions, {edges} edges, {features} features, {kept} inputs kept", flush=True)
+    lines = [f"{name}: {runs} executions, {edges} edges, {features} features, {kept} inputs kept"]
     if child.returncode == 0 and progress:
+        print(lines[0], flush=True)
         return True
     # Without libFuzzer's progress and its own three ways of writing the input; atheris' traceback comes last.
     told = [line for line in log.splitlines() if not re.match(r"#\d|0x|INFO|Base64", line)]
-    print("\n".join([*told[-20:], *child.stdout.splitlines()[-40:]]))
+    lines += [*told[-20:], *child.stdout.splitlines()[-40:]]
     for path in sorted(crashes.glob(f"{name}-*")):
         data = path.read_bytes()
-        print(f"{path}, {len(data)} bytes: {data[:_SHOWN_BYTES]!r}")
-    print(f"{name} does not hold, exit status {child.returncode}", flush=True)
+        lines.append(f"{path}, {len(data)} bytes: {data[:_SHOWN_BYTES]!r}")
+    print("\n".join([*lines, f"{name} does not hold, exit status {child.returncode}"]), flush=True)
     return False
 
 

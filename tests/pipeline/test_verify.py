@@ -1,20 +1,19 @@
 import json
-import math
-import os
 import shutil
 
 import numpy as np
 import pytest
+from folders import CODES, verified, write_corpus
 from sounds import write_noise
 
 from pipeline import run, verify
-from pipeline.compare import compare_folders, cosine_similarity
+from pipeline.compare import compare_folders
 from pipeline.processes import Processes
 from pipeline.verify import verify_folder
 from transforms.audioset.example import SequenceExample, encode_example
 from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
-from transforms.errors import OutputError, SettingError
+from transforms.errors import SettingError
 from transforms.tfrecord import frame_records
 
 FRAMES = np.arange(3 * 128, dtype=np.uint8).reshape(3, 128)
@@ -195,20 +194,6 @@ def copied(whole, tmp_path):
     return shutil.copytree(whole, tmp_path / "whole")
 
 
-def verified(capsys, *argv) -> dict:
-    """The result as JSON, when the text agrees with it."""
-    capsys.readouterr()
-    status = verify.run([*map(str, argv), "--json"])
-    result = json.loads(capsys.readouterr().out)
-    assert verify.run([*map(str, argv)]) == status == (0 if result["good"] else 1)
-    printed = capsys.readouterr().out
-    assert f"clips   {sum(result['clips'].values())}, in {result['shards']} shards" in printed
-    for line in (*result["faults"][:50], *result["notes"]):
-        assert line in printed
-    assert result["good"] == (not result["faults"]) == ("is good" in printed)
-    return result
-
-
 def test_a_whole_folder_is_good_by_every_check(whole, capsys):
     out = whole / "out"
     result = verified(capsys, out, "--strict", "--manifest", f"--against={out}", *segment_flags(whole))
@@ -333,129 +318,6 @@ def test_only_fifty_faults_are_shown_and_all_are_counted(copied, capsys):
     assert printed.count("has no record") == 50 and "... and 10 more" in printed and "60 faults" in printed
     assert verify.run([str(copied / "out"), *segment_flags(copied), "--json"]) == 1
     assert len(json.loads(capsys.readouterr().out)["faults"]) == 60
-
-
-CODES = np.random.default_rng(0).integers(0, 256, (40, 3, 128), np.uint8)
-
-
-def write_corpus(folder, codes=CODES, sharding: Sharding = Sharding(), skip=(), split="train"):
-    """Forty clips of CODES, or of frames like them, however sharded; two to three in a shard."""
-    shards = {name: [] for name in sharding.all_names(split)}
-    for number, frames in enumerate(codes):
-        if number not in skip:
-            video_id = f"{number % 15:02}-{number}"
-            encoded = encode_example(Segment(split, video_id, 0.5, 3.5, (1,)), frames)
-            shards.setdefault(sharding.shard_name(split, video_id), []).append(encoded)
-    (folder / split).mkdir(parents=True)
-    for name, records in shards.items():
-        (folder / split / f"{name}.tfrecord").write_bytes(frame_records(records))
-    return folder
-
-
-@pytest.mark.parametrize("sharding", [Sharding(), Sharding(1), Sharding(7)])
-def test_folders_with_the_same_clips_are_alike_however_they_are_sharded(tmp_path, capsys, sharding):
-    one, other = write_corpus(tmp_path / "one"), write_corpus(tmp_path / "other", sharding=sharding)
-    result = verified(capsys, one, f"--against={other}")
-    assert result["good"]
-    assert result["against"] == {
-        "folder": str(other),
-        "clips": 40,
-        "only_here": 0,
-        "only_there": 0,
-        "other_times": 0,
-        "other_labels": 0,
-        "frames": 120,
-        "cosine": 1.0,
-        "least_cosine": 1.0,
-        "values": CODES.size,
-        "equal": CODES.size,
-        "largest": 0.0,
-        "identical": 40,
-        "worst": [],
-    }
-
-
-def test_changed_bytes_are_measured_and_no_fault(tmp_path, capsys):
-    codes = CODES.copy()
-    codes[3] = 255 - codes[3]  # the opposite: a cosine of -1
-    codes[20:36, 1, 5] ^= 1
-    one = write_corpus(tmp_path / "one")
-    other = write_corpus(tmp_path / "other", codes, Sharding(3))
-    result = verified(capsys, one, f"--against={other}")
-    against, worst = result["against"], result["against"]["worst"]
-    assert result["good"] and against["identical"] == 23 and len(worst) == 10
-    assert (worst[0]["video_id"], worst[0]["equal"]) == ("03-3", 0.0)
-    assert worst[0]["cosine"] == pytest.approx(-1) == against["least_cosine"]
-    assert worst[1]["largest"] == 1 and 0.999 < worst[1]["least_cosine"] < worst[1]["cosine"] < 1
-    assert against["equal"] == np.count_nonzero(codes == CODES)
-    assert against["largest"] == np.abs(codes.astype(int) - CODES).max()
-    verify.run([str(one), f"--against={other}"])
-    printed = capsys.readouterr().out
-    assert f"{against['equal'] / CODES.size:.4%} equal" in printed
-    assert "train '03-3' at 0.5 s: cosine -1.000000" in printed
-
-
-def test_clips_that_one_folder_lacks_are_faults(tmp_path, capsys):
-    one = write_corpus(tmp_path / "one", skip=(1, 2))
-    other = write_corpus(tmp_path / "other", sharding=Sharding(3), skip=(7,))
-    result = verified(capsys, one, f"--against={other}")
-    assert (result["against"]["only_here"], result["against"]["only_there"]) == (1, 2)
-    assert result["faults"][0] == f"{one}/train/07.tfrecord: '07-7' at 0.5 s is not in {other}"
-    assert len(result["faults"]) == 3
-    assert all(f"is not in {one}" in fault for fault in result["faults"][1:])
-    result = verified(capsys, one, f"--against={write_corpus(tmp_path / 'eval', split='eval')}")
-    assert result["against"]["clips"] == 0 and len(result["faults"]) == 38 + 40
-    assert result["against"]["cosine"] is None and result["against"]["least_cosine"] is None
-
-
-def test_other_numbers_of_frames_are_faults_and_the_common_ones_compared(tmp_path, capsys):
-    one = write_corpus(tmp_path / "one")
-    result = verified(capsys, one, f"--against={write_corpus(tmp_path / 'other', CODES[:, :2])}")
-    assert len(result["faults"]) == 40 and "has 3 frames, and 2 in" in result["faults"][0]
-    assert (result["against"]["frames"], result["against"]["identical"]) == (80, 0)
-    assert result["against"]["cosine"] == 1.0
-
-
-def test_a_damaged_folder_is_compared_as_far_as_it_goes(tmp_path, capsys):
-    one, other = write_corpus(tmp_path / "one"), write_corpus(tmp_path / "other")
-    path = other / "train" / "05.tfrecord"
-    path.write_bytes(path.read_bytes()[:-5])
-    result = verified(capsys, one, f"--against={other}")
-    assert len(result["faults"]) == 1 and f"'05-35' at 0.5 s is not in {other}" in result["faults"][0]
-    assert result["notes"] == [f"{other} has 1 faults itself: verify it too"]
-
-
-def test_raw_folders_are_compared_by_value_and_not_with_quantized_ones(tmp_path, capsys):
-    raw = CODES.astype(np.float32)
-    one, other = write_corpus(tmp_path / "one", raw), write_corpus(tmp_path / "other", raw * 2)
-    against = verified(capsys, one, f"--against={other}")["against"]
-    assert against["cosine"] == pytest.approx(1) and against["largest"] == 255
-    with pytest.raises(SettingError, match="holds quantized frames, and"):
-        verify.run([str(one), f"--against={write_corpus(tmp_path / 'quantized')}"])
-
-
-def test_a_folder_that_is_none_cannot_be_compared_with(tmp_path):
-    one = write_corpus(tmp_path / "one")
-    with pytest.raises(SettingError, match="none: no SPLIT/PREFIX"):
-        verify.run([str(one), f"--against={tmp_path}/none"])
-
-
-def test_cosine_of_vectors_with_nothing_in_them():
-    nothing, something = np.zeros((1, 128), np.float32), np.ones((1, 128), np.float32)
-    assert cosine_similarity(nothing, nothing) == 1.0
-    assert cosine_similarity(nothing, something) == 0.0
-
-
-@pytest.mark.parametrize("count, patience_s", [(1, 0.0), (2, 0.0), (2, 60.0)])
-def test_processes_give_results_in_order(count, patience_s):
-    with Processes(count, patience_s=patience_s) as processes:
-        for tasks in (list(range(100)), [], [3]):
-            assert list(processes.map(math.factorial, tasks)) == list(map(math.factorial, tasks))
-
-
-def test_a_process_that_is_killed_is_an_error_and_no_endless_wait():
-    with Processes(2, patience_s=0) as processes, pytest.raises(OutputError, match="was killed"):
-        list(processes.map(os._exit, [1, 1]))
 
 
 def test_options_that_nobody_has_are_a_mistake(folder):

@@ -1,0 +1,222 @@
+import contextlib
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from media import (
+    FAST_START,
+    FRAGMENTED,
+    M4A,
+    MKV_FLAC,
+    OPUS,
+    WMA,
+    contained,
+    decode,
+    rejection_of,
+    sweep,
+    vorbis,
+)
+
+from transforms.audio.containers import ContainerStream
+from transforms.errors import ClipError, Reason
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+def test_video_without_audio_is_not_audio(container):
+    rejection = rejection_of(contained([], 16_000, container, "aac", "fltp", video_s=2))
+    assert rejection.reason is Reason.NOT_AUDIO
+    assert "no audio stream" in str(rejection)
+
+
+@pytest.mark.parametrize(("container", "codec", "sample_format"), [M4A, OPUS, WMA])
+def test_a_header_with_garbage_behind_is_not_audio(container, codec, sample_format):
+    data = contained(sweep(48_000, 1), 48_000, container, codec, sample_format)
+    garbage = np.random.default_rng(0).bytes(20_000)
+    assert rejection_of(data[:64] + garbage).reason is Reason.NOT_AUDIO
+
+
+def test_an_m4a_whose_index_is_cut_off_is_not_audio():
+    data = contained(sweep(16_000, 1), 16_000, *M4A)
+    assert rejection_of(data[: len(data) * 9 // 10]).reason is Reason.NOT_AUDIO
+
+
+TRUNCATABLE = [
+    (*M4A, FAST_START),
+    ("mp4", "aac", "fltp", FRAGMENTED),
+    ("ipod", "alac", "s16p", FAST_START),
+    (*OPUS, None),
+    (*MKV_FLAC, None),
+    ("matroska", "pcm_s16le", "s16", None),
+    (*WMA, None),
+    ("adts", "aac", "fltp", None),
+]
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.7])
+@pytest.mark.parametrize(("container", "codec", "sample_format", "options"), TRUNCATABLE)
+def test_a_truncated_file_is_corrupt_and_says_where(container, codec, sample_format, options, kept):
+    data = contained(sweep(48_000, 1, 3), 48_000, container, codec, sample_format, options)
+    rejection = rejection_of(data[: round(len(data) * kept)])
+    assert rejection.reason is Reason.CORRUPT
+    place_s = float(str(rejection).split("ends at ")[-1].split("after ")[-1].split()[0])
+    assert place_s == pytest.approx(3 * kept, abs=0.5)
+
+
+def test_a_video_cut_off_where_only_video_was_left_is_corrupt():
+    data = contained(sweep(48_000, 1, 1), 48_000, *OPUS, video_s=8)
+    rejection = rejection_of(data[: len(data) * 2 // 3])
+    assert rejection.reason is Reason.CORRUPT
+    assert "of 8.0" in str(rejection)
+
+
+def test_wma_that_ends_between_two_packets_is_corrupt():
+    data = contained(sweep(44_100, 2, 3), 44_100, *WMA)
+    # The data object's packets have 3200 bytes each and begin 50 bytes after its GUID.
+    first = data.index(bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")) + 50
+    rejection = rejection_of(data[: first + 3_200 * 6])
+    assert rejection.reason is Reason.CORRUPT
+
+
+@pytest.mark.parametrize(
+    ("codec", "sample_format"), [("libopus", "flt"), ("pcm_s16le", "s16"), ("flac", "s16")]
+)
+def test_a_live_file_has_no_duration_to_fall_short_of(codec, sample_format):
+    # Twenty small clusters a second: from bit rate and size ffmpeg would guess more than a second too much.
+    options = {"live": "1", "cluster_time_limit": "50"}
+    source = sweep(48_000, 1, 20)
+    data = contained(source, 48_000, "matroska", codec, sample_format, options)
+    assert len(decode(data)[0]) == len(source)
+    assert 0.4 < len(decode(data[: len(data) // 2])[0]) / len(source) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "sample_format", "options"),
+    [c for c in TRUNCATABLE if c[1] in ("aac", "alac", "flac")],
+)
+def test_a_hole_is_corrupt(container, codec, sample_format, options):
+    data = bytearray(contained(sweep(48_000, 1, 3), 48_000, container, codec, sample_format, options))
+    middle = len(data) // 2
+    data[middle : middle + 500] = bytes(500)
+    rejection = rejection_of(bytes(data))
+    assert rejection.reason is Reason.CORRUPT
+    assert 1 < float(str(rejection).split("after ")[-1].split()[0]) < 2
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 2), (44_100, 1)])
+def test_a_stream_that_changes_its_form_is_corrupt(rate_hz, channels):
+    first = contained(sweep(16_000, 1), 16_000, "adts", "aac", "fltp")
+    second = contained(sweep(rate_hz, channels), rate_hz, "adts", "aac", "fltp")
+    rejection = rejection_of(first + second)
+    assert rejection.reason is Reason.CORRUPT
+    assert f"changes to {rate_hz} Hz and {channels} channels" in str(rejection)
+
+
+def test_a_container_without_samples_has_no_blocks():
+    data = contained(sweep(44_100, 2), 44_100, "matroska", "pcm_s16le", "s16", {"live": "1"})
+    cluster = data.index(b"\x1f\x43\xb6\x75")
+    decoded, rate_hz = decode(data[: cluster + 20])
+    assert (decoded.shape, rate_hz) == ((0, 2), 44_100)
+
+
+def test_a_duration_that_ffmpeg_let_overflow_is_no_promise():
+    # Copying this Ogg file's packets, ffmpeg takes the last one's length, -32, for 2**32 - 32.
+    data = vorbis(sweep(8_000, 1), 8_000, "webm")
+    with av.open(io.BytesIO(data)) as file:
+        assert file.duration / 1e6 > 2**32 / 8_000
+    assert len(decode(data)[0]) / 8_000 == pytest.approx(1.5, abs=0.1)
+
+
+class Unplugged(io.BytesIO):
+    """A file whose disk goes away."""
+
+    def read(self, size=-1):
+        if self.tell() > 30_000:
+            raise OSError("the disk is gone")
+        return super().read(size)
+
+
+@pytest.mark.parametrize(("container", "codec", "sample_format"), [MKV_FLAC, M4A])
+def test_a_file_system_error_is_not_the_clips_fault(container, codec, sample_format, capfd):
+    file = Unplugged(contained(sweep(96_000, 2), 96_000, container, codec, sample_format, FAST_START))
+    with pytest.raises(OSError, match="the disk is gone"), ContainerStream(file) as stream:
+        list(stream.blocks())
+    assert capfd.readouterr().err == ""
+
+
+DAMAGEABLE = {
+    "M4A": contained(sweep(16_000, 1, 0.5), 16_000, *M4A, FAST_START),
+    "fragments": contained(sweep(16_000, 1, 0.5), 16_000, "mp4", "aac", "fltp", FRAGMENTED),
+    "ALAC": contained(sweep(8_000, 2, 0.5), 8_000, "ipod", "alac", "s16p", FAST_START),
+    "Opus": contained(sweep(48_000, 1, 0.5), 48_000, *OPUS),
+    "Vorbis": vorbis(sweep(16_000, 1, 0.5), 16_000, "webm"),
+    "FLAC": contained(sweep(8_000, 2, 0.5), 8_000, *MKV_FLAC),
+    "WMA": contained(sweep(16_000, 1, 0.5), 16_000, *WMA),
+    "ADTS": contained(sweep(16_000, 1, 0.5), 16_000, "adts", "aac", "fltp"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGEABLE)
+def test_files_that_are_damaged_below_are_whole(name):
+    decoded, rate_hz = decode(DAMAGEABLE[name])
+    assert len(decoded) / rate_hz == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("name", DAMAGEABLE)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_damaged_file_decodes_or_is_the_clips_own_fault(name, data):
+    file = bytearray(DAMAGEABLE[name])
+    places = st.integers(0, len(file) - 1) | st.integers(0, 800)
+    for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), min_size=1, max_size=8)):
+        file[place] = value
+    damaged = bytes(file[: data.draw(places) + 1]) if data.draw(st.booleans()) else bytes(file)
+    try:
+        samples, rate_hz = decode(damaged)
+    except ClipError as error:
+        assert error.reason in (Reason.NOT_AUDIO, Reason.CORRUPT)
+    else:
+        assert rate_hz > 0
+        assert np.isfinite(samples).all()
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5])
+def test_ffmpeg_says_nothing_on_the_error_stream(place, capfd):
+    for file in DAMAGEABLE.values():
+        damaged = bytearray(file)
+        begin = round(len(damaged) * place)
+        damaged[begin : begin + 400] = bytes(400)
+        with contextlib.suppress(ClipError):
+            decode(bytes(damaged))
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+
+
+def test_without_pyav_one_line_says_what_to_install(tmp_path):
+    (tmp_path / "av.py").write_text("raise ImportError('no PyAV here')")
+    (tmp_path / "clip.m4a").write_bytes(DAMAGEABLE["M4A"])
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from transforms.audio.containers import ContainerStream, is_container\n"
+        "from transforms.errors import ClipError\n"
+        "file = open(sys.argv[1] + '/clip.m4a', 'rb')\n"
+        "assert is_container(file.read(64))\n"
+        "try:\n    ContainerStream(file)\n"
+        "except ClipError as error:\n    print(error.reason.value, error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+    assert done.stdout.startswith("not_audio ")
+    assert "pip install 'audioset-beam[containers]'" in done.stdout

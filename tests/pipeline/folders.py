@@ -1,0 +1,41 @@
+"""Feature folders to check, and what the check says of them."""
+
+import json
+
+import numpy as np
+
+from pipeline import verify
+from transforms.audioset.example import encode_example
+from transforms.audioset.layout import Sharding
+from transforms.audioset.segments import Segment
+from transforms.tfrecord import frame_records
+
+CODES = np.random.default_rng(0).integers(0, 256, (40, 3, 128), np.uint8)
+
+
+def write_corpus(folder, codes=CODES, sharding: Sharding = Sharding(), skip=(), split="train"):
+    """Forty clips of CODES, or of frames like them, however sharded; two to three in a shard."""
+    shards = {name: [] for name in sharding.all_names(split)}
+    for number, frames in enumerate(codes):
+        if number not in skip:
+            video_id = f"{number % 15:02}-{number}"
+            encoded = encode_example(Segment(split, video_id, 0.5, 3.5, (1,)), frames)
+            shards.setdefault(sharding.shard_name(split, video_id), []).append(encoded)
+    (folder / split).mkdir(parents=True)
+    for name, records in shards.items():
+        (folder / split / f"{name}.tfrecord").write_bytes(frame_records(records))
+    return folder
+
+
+def verified(capsys, *argv) -> dict:
+    """The result as JSON, when the text agrees with it."""
+    capsys.readouterr()
+    status = verify.run([*map(str, argv), "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert verify.run([*map(str, argv)]) == status == (0 if result["good"] else 1)
+    printed = capsys.readouterr().out
+    assert f"clips   {sum(result['clips'].values())}, in {result['shards']} shards" in printed
+    for line in (*result["faults"][:50], *result["notes"]):
+        assert line in printed
+    assert result["good"] == (not result["faults"]) == ("is good" in printed)
+    return result
