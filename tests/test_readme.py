@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 
 from pipeline.options import parse_options
@@ -23,6 +24,7 @@ def test_the_options_are_those_of_the_command():
     assert documented == own | {"config"}
 
 
+@pytest.mark.integration
 def test_the_reader_reads(tmp_path):
     (snippet,) = re.findall(r"```python\n(import tensorflow.*?)```", README, re.DOTALL)
     assert len(snippet.replace("\n\n", "\n").splitlines()) == 6

@@ -128,6 +128,7 @@ def test_recordings_give_the_golden_bytes(shared, golden_weights):
     assert_codes_agree(np.concatenate(embedder.embed_clips(clips)), expected)
 
 
+@pytest.mark.integration
 def test_jax_gives_what_the_cpu_path_gives_and_needs_no_other_package(embedder, tmp_path):
     waveform = tones(9.0, 44_100)
     files = [str(tmp_path / "windows.npy"), str(tmp_path / "codes.npy")]

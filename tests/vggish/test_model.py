@@ -168,6 +168,7 @@ def test_embeddings_equal_the_goldens(shared, golden_embedder):
         np.testing.assert_allclose(embeddings, golden["embeddings"], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.integration
 def test_jax_gives_what_tensorflow_gives(embedder, noise_examples, tmp_path):
     examples = noise_examples[:10]
     embeddings = embed_with_jax("random:0", examples, tmp_path)
