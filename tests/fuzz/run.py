@@ -1,8 +1,8 @@
 """python tests/fuzz/run.py [TARGET ...] [--seconds=60]: looks for bytes on which a target does not hold.
 
-Each target runs in a process of its own under atheris (libFuzzer), as many at a time as there are cores, led by
-the branches of `transforms`: instrumenting TensorFlow or Arrow would take minutes. Exit status: 0 nothing was found, 1 an input was; it is
-printed, and kept, so that it can become a test.
+Each target runs in a process of its own under atheris (libFuzzer), as many at a time as there are cores, led
+by the branches of `transforms`: instrumenting TensorFlow or Arrow would take minutes. Exit status: 0 nothing
+was found, 1 an input was; it is printed, and kept, so that it can become a test.
 """
 
 import argparse
