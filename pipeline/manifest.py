@@ -15,8 +15,10 @@ from pipeline.config import Config
 from pipeline.folder import FeatureFolder, Settings
 from transforms.account import (
     ALREADY_THERE,
+    AUDIO_MS,
     EXPECTED,
     FILE_WITHOUT_SEGMENT,
+    FRAMES,
     REJECTED,
     REJECTED_EARLIER,
     SEGMENT_WITHOUT_FILE,
@@ -75,6 +77,16 @@ class Account:
             if outcome.startswith(REJECTED) and split in (None, s):
                 reasons[outcome.removeprefix(REJECTED)] += n
         return dict(sorted(reasons.items()))
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of audio that were embedded."""
+        return self.total(AUDIO_MS) / 1000
+
+    @property
+    def frames(self) -> int:
+        """Frames that were embedded."""
+        return self.total(FRAMES)
 
     @property
     def closes(self) -> bool:
@@ -185,6 +197,11 @@ def make_manifest(
         },
         "versions": package_versions(),
         "account": account and account.to_json(),
+        "audio": account
+        and {
+            split: {"frames": account.total(FRAMES, split), "seconds": account.total(AUDIO_MS, split) / 1000}
+            for split in account.splits
+        },
         "clips": clips and dict(sorted(clips.items())),
         "history": before.history,
     }

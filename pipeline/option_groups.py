@@ -170,8 +170,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="where resampling, log-mel and quantization run; accelerator: in one graph with the network, in "
         "float32, which changes a byte in some thousands by 1 (default: %(default)s)",
     )
-    parser.add_argument(
+    run = parser.add_argument_group("run")
+    run.add_argument(
         "--config",
         metavar="YAML",
         help="a file with any of these options; flags win (see configs/)",
     )
+    run.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    run.add_argument("--quiet", action="store_true", help="show no progress")
+    run.add_argument("--verbose", action="store_true", help="show all that Beam and TensorFlow say")

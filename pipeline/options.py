@@ -4,7 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, SetupOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    SetupOptions,
+)
 
 from pipeline.config_file import config_flags
 from pipeline.flags import OneLineParser, check_flags
@@ -37,6 +43,9 @@ __all__ = [
     "check_flags",
 ]
 
+# As Beam calls them within.
+_LOCAL_RUNNERS = ("SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner")
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -64,6 +73,9 @@ class Options:
     precision: str
     resampler: Resampler
     frontend: str
+    json: bool
+    quiet: bool
+    verbose: bool
     beam_flags: tuple[str, ...]
 
 
@@ -94,6 +106,15 @@ def parse_options(argv: Sequence[str]) -> Options:
     values.input_rejects = tuple(values.input_rejects or ())
     values.segments = tuple(values.segments or ())
     return Options(**vars(values), beam_flags=tuple(beam_flags))
+
+
+def runs_here(pipeline: beam.Pipeline) -> bool:
+    """Whether a pipeline's workers are processes of this machine."""
+    runner = type(pipeline.runner).__name__
+    environment = pipeline.options.view_as(PortableOptions).environment_type
+    if environment is None and runner == "FlinkRunner":  # takes this machine where it starts Flink itself
+        return pipeline.options.view_as(FlinkRunnerOptions).flink_master.startswith("[")
+    return runner in _LOCAL_RUNNERS or environment == "LOOPBACK"
 
 
 def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:

@@ -151,7 +151,7 @@ class _Extract:
         parts_s = self.segment_s if clip.end_s is None else None
         current = clip  # whose fault an error is
         try:
-            with _open(clip) as file:
+            with open_clip(clip) as file:
                 if parts_s is not None and self.written is not None:
                     parts = recording_parts(file, clip, parts_s, self.framing, decoder)
                     if all(map(self._has, parts)):
@@ -197,7 +197,12 @@ def _there(part: Clip, number: int) -> Iterator[TaggedOutput]:
     yield TaggedOutput(_ALREADY_THERE, part.key)
 
 
-def _open(clip: Clip) -> BinaryIO:
+def open_clip(clip: Clip) -> BinaryIO:
+    """A clip's audio, encoded.
+
+    Raises:
+      ClipError: it cannot be read.
+    """
     if clip.audio is not None:
         return io.BytesIO(clip.audio)
     try:
