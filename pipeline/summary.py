@@ -42,6 +42,7 @@ class RunSummary:
       output: the feature folder.
       shards, size_bytes: of the folder after the run.
       wall_s: from the check of the command to the last file.
+      report: path of the report.
     """
 
     account: Account
@@ -49,6 +50,7 @@ class RunSummary:
     shards: int
     size_bytes: int
     wall_s: float
+    report: str
 
     @property
     def real_time_factor(self) -> float:
@@ -67,6 +69,7 @@ class RunSummary:
                     "audio embedded": embedded,
                     "wall time": duration(self.wall_s) + speed,
                     "features": f"{self.output}: {self.shards:,} shards, {size(self.size_bytes)}",
+                    "report": self.report,
                     "rejected": f"{rejects:,}: {again}" if rejects else "",
                     "next": f"python -m pipeline.verify {self.output}",
                 }
@@ -84,4 +87,5 @@ class RunSummary:
             "output": self.output,
             "shards": self.shards,
             "size_bytes": self.size_bytes,
+            "report": self.report,
         }
