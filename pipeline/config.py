@@ -125,12 +125,13 @@ def check(options: Options) -> Config:
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
     inputs = check_input(options.input)
     rejects = _find_rejects(options.input_rejects) if options.input_rejects else None
-    check_output(options.output)
+    if not options.plan:  # which writes nothing, not even to find out whether it could
+        check_output(options.output)
     sharding = parse_sharding(options.sharding)
     columns = parse_columns(options.columns)
     segments, class_labels = find_segments(options)
     class_labels = class_labels or _labels_of_shards(options)
-    if sharding == Sharding() and folds_case(options.output):
+    if sharding == Sharding() and not options.plan and folds_case(options.output):
         _check_prefixes(options, segments, id_pattern)
     if options.resampler == SOXR and importlib.util.find_spec("soxr") is None:
         raise SettingError("--resampler=soxr: soxr is not installed; pip install 'audioset-beam[soxr]'")

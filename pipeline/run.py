@@ -23,8 +23,10 @@ from pipeline.graph import (
 )
 from pipeline.lock import lock_folder
 from pipeline.manifest import Account, make_manifest, settings_of
-from pipeline.options import Options, make_pipeline, parse_options, runs_here
+from pipeline.options import Options, make_pipeline, parse_options, printed_instead, runs_here
+from pipeline.plan import make_plan
 from pipeline.progress import show_progress
+from pipeline.report import REPORT_FILE, write_report
 from pipeline.summary import RunSummary, print_result
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.files import delete_files, open_file, put_output
@@ -47,9 +49,17 @@ def run(argv: Sequence[str]) -> int:
       OutputError, OutOfMemoryError: the run could not go on; what is in the folder is whole.
     """
     begun = time.monotonic()
+    text = printed_instead(argv)
+    if text is not None:
+        print(text)
+        return 0
     options = parse_options(argv)
     pipeline = make_pipeline(options.beam_flags)
     config = check(options)
+    if options.plan:
+        plan = make_plan(config)
+        print_result(plan.lines(), plan.to_json(), options.json)
+        return 0
     with lock_folder(options.output):
         folder = FeatureFolder.at(options.output)
         if options.overwrite:
@@ -57,13 +67,14 @@ def run(argv: Sequence[str]) -> int:
             folder = FeatureFolder.at(options.output)
         folder.check_settings(settings_of(config))
         folder.delete_temporary_files()
-        account, shards = _run_locked(pipeline, config, folder)
+        account, shards = _run_locked(pipeline, config, folder, begun)
     summary = RunSummary(
         account,
         options.output,
         len(shards),
         sum(shard.size_bytes for shard in shards),
         time.monotonic() - begun,
+        run_path(options.output, REPORT_FILE),
     )
     status = _status(account, options.max_reject_fraction)
     print_result(summary.lines(), summary.to_json(status), options.json)
@@ -87,7 +98,7 @@ def _say(options: Options, line: str) -> None:
 
 
 def _run_locked(
-    pipeline: beam.Pipeline, config: Config, folder: FeatureFolder
+    pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, begun: float
 ) -> tuple[Account, list[ShardFile]]:
     options = config.options
     _say(options, f"weights: {config.weights}")
@@ -117,6 +128,8 @@ def _run_locked(
         clips[shard.path.split("/")[0]] += shard.records
     manifest = make_manifest(config, folder, started, _now(), account, clips)
     put_output(manifest_path, manifest.encode())
+    wall_s = time.monotonic() - begun
+    write_report(config, json.loads(manifest), account, shards, shown.samples, wall_s)
     delete_files([account_path])
     folder.delete_temporary_files()
     return account, shards
@@ -126,5 +139,10 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
+def main() -> int:
+    """The command audioset-beam."""
+    return run_command("pipeline.run", lambda: run(sys.argv[1:]))
+
+
 if __name__ == "__main__":
-    sys.exit(run_command("pipeline.run", lambda: run(sys.argv[1:])))
+    sys.exit(main())
