@@ -1,11 +1,11 @@
-"""A YAML file's options as flags."""
+"""A YAML file's options as flags, and options as a YAML file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from pipeline.flags import AddOptions, all_options, nearest
+from pipeline.flags import AddOptions, all_options, nearest, without_secrets
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, open_file
 
@@ -34,6 +34,29 @@ def config_flags(path: str | None, argv: Sequence[str], add_own: AddOptions) -> 
         else:
             flags += [f"--{key}={item}" for item in (value if isinstance(value, list) else [value])]
     return flags
+
+
+def config_text(
+    values: Mapping[str, Any], beam_flags: Sequence[str], path: str | None, argv: Sequence[str]
+) -> str:
+    """All options as a YAML file, with where each comes from.
+
+    Args:
+      values: a command's own options.
+      beam_flags: Beam's that were given; secrets are left out.
+      path: of the YAML file that was read; None if there was none.
+      argv: the command line.
+    """
+    given = {flag.split("=")[0].removeprefix("--") for flag in argv if flag.startswith("--")}
+    in_file = set(_read_yaml(path)) if path else set()
+    parsed = vars(all_options(lambda parser: None).parse_known_args(without_secrets(beam_flags))[0])
+    names = [flag.split("=")[0].removeprefix("--") for flag in beam_flags if flag.startswith("--")]
+    lines = []
+    for name, value in [*values.items(), *((n, parsed[n]) for n in dict.fromkeys(names) if n in parsed)]:
+        origin = "command line" if name in given else path if name in in_file else "default"
+        text = yaml.safe_dump({name: value}, default_flow_style=True, width=1 << 20).strip("{}\n ")
+        lines.append(f"{text}  # {origin}")
+    return "\n".join(lines)
 
 
 def _read_yaml(path: str) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 import argparse
 import difflib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
 from transforms.errors import SettingError
+
+_SECRET = re.compile(r"(.*(?:secret|token|password|access_key).*?)=.*", re.IGNORECASE | re.DOTALL)
 
 AddOptions = Callable[[argparse.ArgumentParser], None]
 
@@ -52,3 +55,8 @@ def nearest(name: str, parser: argparse.ArgumentParser, dashes: str) -> str:
     known = [option.removeprefix("--") for option in parser._option_string_actions]
     near = difflib.get_close_matches(name.lstrip("-"), known, n=1)
     return f" (did you mean {dashes}{near[0]}?)" if near else ""
+
+
+def without_secrets(flags: Iterable[str]) -> list[str]:
+    """Beam's flags as a manifest or a screen may show them: without keys to somebody's buckets."""
+    return [_SECRET.sub(r"\1=(secret)", flag) for flag in flags]

@@ -4,14 +4,13 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
-import re
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import keras
 
 from pipeline.config import Config
+from pipeline.flags import without_secrets
 from pipeline.folder import FeatureFolder, Settings
 from transforms.account import (
     ALREADY_THERE,
@@ -28,7 +27,6 @@ from transforms.clips import sha256_of
 
 DISTRIBUTION = "audioset-beam"
 _LOST_SHOWN = 10
-_SECRET = re.compile(r"(.*(?:secret|token|password|access_key).*?)=.*", re.IGNORECASE | re.DOTALL)
 # Those whose version can change a feature.
 PACKAGES = (
     DISTRIBUTION,
@@ -206,11 +204,6 @@ def make_manifest(
         "history": before.history,
     }
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-
-
-def without_secrets(flags: Iterable[str]) -> list[str]:
-    """Beam's flags as a manifest may show them: without keys to somebody's buckets."""
-    return [_SECRET.sub(r"\1=(secret)", flag) for flag in flags]
 
 
 def package_versions() -> dict[str, str]:

@@ -12,6 +12,8 @@ from transforms.vggish.precision import FLOAT32, PRECISIONS
 QUANTIZED, RAW = "quantized", "raw"
 NO_PCA = "none"
 CPU, ACCELERATOR = "cpu", "accelerator"
+# What prints something, and does nothing else.
+PRINT_CONFIG, PRINT_COMPLETION = "--print_config", "--print_completion"
 
 
 def add_asset_options(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +61,16 @@ def add_precision_option(parser: argparse._ActionsContainer) -> None:
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `pipeline.run`."""
-    corpus = parser.add_argument_group("corpus")
-    corpus.add_argument(
+    _add_input_options(parser.add_argument_group("input"))
+    _add_clip_options(parser.add_argument_group("clips (default: a file is one, named as the file)"))
+    _add_output_options(parser.add_argument_group("output"))
+    add_asset_options(parser)
+    _add_feature_options(parser.add_argument_group("features"))
+    _add_conduct_options(parser.add_argument_group("run"))
+
+
+def _add_input_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
         "--input",
         metavar="GLOB",
         action="extend",
@@ -68,114 +78,133 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="audio files or shards, on any filesystem that Beam knows; ** goes into folders; repeatable "
         "(this or --input_rejects is required)",
     )
-    corpus.add_argument(
+    group.add_argument(
         "--input_rejects",
         metavar="GLOB",
         action="extend",
         nargs="+",
         help="lists of rejected clips, as DIR/_run/rejected-*.jsonl: try just those again",
     )
-    corpus.add_argument(
+    group.add_argument(
         "--input_format",
         choices=(AUTO, AUDIO, "tfrecord", "tar", "parquet"),
         default=AUTO,
         help="form of the input files (default: %(default)s, by name and first bytes, file by file)",
     )
-    corpus.add_argument(
+    group.add_argument(
         "--columns",
         metavar="FIELD=NAME,...",
         default="",
         help=f"names of the fields in shards; fields: {', '.join(FIELDS)} (default: these)",
     )
-    corpus.add_argument(
+
+
+def _add_clip_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--segments",
+        metavar="[SPLIT=]CSV",
+        action="append",
+        help="AudioSet segments CSV: clips, their split, times and labels; repeatable",
+    )
+    group.add_argument(
+        "--class_labels",
+        metavar="CSV",
+        help="class_labels_indices.csv, for --segments (default: the released one)",
+    )
+    group.add_argument(
+        "--segment_seconds",
+        metavar="S",
+        type=float,
+        help="cut recordings without times into consecutive clips of S seconds (default: one clip each)",
+    )
+    group.add_argument(
+        "--split",
+        default="train",
+        help="split of clips that no segments CSV names (default: %(default)s)",
+    )
+    group.add_argument(
+        "--id_pattern",
+        metavar="REGEX",
+        help="searched in each path for other file names; group 'id', and 'start' (seconds) for files "
+        "already cut to their segment",
+    )
+
+
+def _add_output_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
         "--output",
         metavar="DIR",
-        help="folder or gs:// path for the features; clips that are "
-        "there, made with the same settings, are not computed again (required)",
+        help="folder for the features, on any filesystem that Beam knows; clips that are there, made with "
+        "the same settings, are not computed again (required)",
     )
-    corpus.add_argument(
+    group.add_argument(
         "--overwrite", action="store_true", help="delete the features that are there, and start anew"
     )
-    corpus.add_argument(
-        "--max_reject_fraction",
-        metavar="X",
-        type=float,
-        default=0.05,
-        help="exit with status 4 if more of the clips than this are rejected (default: %(default)s)",
-    )
-    corpus.add_argument(
+    group.add_argument(
         "--sharding",
         metavar="RULE",
         default=AUDIOSET,
         help="audioset: a file for each first two characters of an id; hash:N: N files a split "
         "(default: %(default)s)",
     )
-    corpus.add_argument(
-        "--segment_seconds",
-        metavar="S",
+    group.add_argument(
+        "--max_reject_fraction",
+        metavar="X",
         type=float,
-        help="cut recordings without times into consecutive clips of S seconds (default: one clip each)",
+        default=0.05,
+        help="exit with status 4 if more of the clips than this are rejected (default: %(default)s)",
     )
-    corpus.add_argument(
-        "--segments",
-        metavar="[SPLIT=]CSV",
-        action="append",
-        help="AudioSet segments CSV: clips, their split, times and labels; released names tell their "
-        "split; repeatable (default: every input file is one clip)",
-    )
-    corpus.add_argument(
-        "--class_labels",
-        metavar="CSV",
-        help="class_labels_indices.csv, for --segments (default: the released one)",
-    )
-    corpus.add_argument(
-        "--split",
-        default="train",
-        help="split of clips that no segments CSV names (default: %(default)s)",
-    )
-    corpus.add_argument(
-        "--id_pattern",
-        metavar="REGEX",
-        help="searched in each path for other file names; group 'id', and 'start' (seconds) for files "
-        "already cut to their segment",
-    )
-    add_asset_options(parser)
-    features = parser.add_argument_group("features")
-    add_postprocess_option(features)
-    features.add_argument(
+
+
+def _add_feature_options(group: argparse._ActionsContainer) -> None:
+    add_postprocess_option(group)
+    group.add_argument(
         "--example_hop_seconds",
         metavar="S",
         type=float,
         default=0.96,
         help="time from one frame to the next (default: %(default)s, the release's)",
     )
-    features.add_argument(
+    group.add_argument(
         "--batch_size",
         metavar="N",
         type=int,
         help="examples a call of the network (default: 32, or 64 in 16 bits, in the same memory)",
     )
-    add_precision_option(features)
-    features.add_argument(
+    add_precision_option(group)
+    group.add_argument(
         "--resampler",
         choices=(RESAMPY, SOXR),
         default=RESAMPY,
-        help="resampy: the reference's filter; soxr: libsoxr's HQ, faster and another filter, with the extra "
-        "[soxr] (default: %(default)s)",
+        help="resampy: the reference's filter; soxr: another one, faster, with the extra [soxr] "
+        "(default: %(default)s)",
     )
-    features.add_argument(
+    group.add_argument(
         "--frontend",
         choices=(CPU, ACCELERATOR),
         default=CPU,
-        help="where resampling, log-mel and quantization run; accelerator: in one graph with the network, in "
-        "float32, which changes a byte in some thousands by 1 (default: %(default)s)",
+        help="where resampling, log-mel and quantization run; accelerator: in one graph with the network, "
+        "which changes a byte in some thousands by 1 (default: %(default)s)",
     )
-    run = parser.add_argument_group("run")
-    run.add_argument(
-        "--config",
-        metavar="YAML",
-        help="a file with any of these options; flags win (see configs/)",
+
+
+def _add_conduct_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--config", metavar="YAML", help="a file with any of these options; flags win (see configs/)"
     )
-    run.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    run.add_argument("--quiet", action="store_true", help="show no progress")
-    run.add_argument("--verbose", action="store_true", help="show all that Beam and TensorFlow say")
+    group.add_argument(
+        PRINT_CONFIG,
+        action="store_true",
+        help="print all options, where each comes from, as such a file; do nothing else",
+    )
+    group.add_argument(
+        "--plan", action="store_true", help="say what there is to do, and how long it may take; write nothing"
+    )
+    group.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    group.add_argument("--quiet", action="store_true", help="show no progress")
+    group.add_argument("--verbose", action="store_true", help="show all that Beam and TensorFlow say")
+    group.add_argument(
+        PRINT_COMPLETION,
+        choices=("bash", "zsh", "tcsh"),
+        help="print a completion script of the command audioset-beam for a shell; do nothing else",
+    )

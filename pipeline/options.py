@@ -1,5 +1,6 @@
 """A command line of `pipeline.run` to what was asked; config.py alone knows the flags' names too."""
 
+import argparse
 import dataclasses
 from collections.abc import Sequence
 
@@ -12,12 +13,14 @@ from apache_beam.options.pipeline_options import (
     SetupOptions,
 )
 
-from pipeline.config_file import config_flags
+from pipeline.config_file import config_flags, config_text
 from pipeline.flags import OneLineParser, check_flags
 from pipeline.option_groups import (
     ACCELERATOR,
     CPU,
     NO_PCA,
+    PRINT_COMPLETION,
+    PRINT_CONFIG,
     QUANTIZED,
     RAW,
     add_asset_options,
@@ -43,6 +46,20 @@ __all__ = [
     "check_flags",
 ]
 
+# As installed by pip.
+SCRIPT = "audioset-beam"
+_NOT_IN_CONFIGS = ("config", "print_config", "print_completion")
+_EPILOG = """\
+examples:
+  %(prog)s --input='/data/clips/**' --output=/data/features --plan
+  %(prog)s --input='/data/clips/**' --output=/data/features
+  %(prog)s --config=configs/audioset.yaml --input='clips/**' --output=features
+  %(prog)s --input_rejects='/data/features/_run/rejected-*' --output=/data/features
+
+Beam's options work too: --runner, --direct_num_workers, --temp_location and all others.
+Exit status: 0 done, 1 could not go on, 2 a mistake in the command, 3 clips lost, 4 too many rejected.
+Each option at length: docs/options.md
+"""
 # As Beam calls them within.
 _LOCAL_RUNNERS = ("SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner")
 
@@ -73,6 +90,7 @@ class Options:
     precision: str
     resampler: Resampler
     frontend: str
+    plan: bool
     json: bool
     quiet: bool
     verbose: bool
@@ -86,26 +104,57 @@ def parse_options(argv: Sequence[str]) -> Options:
       SettingError: an option that neither this program nor Beam has, a value of the wrong form, or
         one of the required options is missing.
     """
-    own = OneLineParser(
-        prog="python -m pipeline.run",
-        description="Embeds audio files with VGGish and writes features laid out as the AudioSet release.",
-        epilog="Beam's options work too: --runner, --direct_num_workers, --temp_location and all others.",
-        allow_abbrev=False,
-    )
-    add_run_options(own)
-    config, _ = own.parse_known_args(argv)
-    flags = [*config_flags(config.config, argv, add_run_options), *argv]
-    check_flags(flags, add_run_options)
-    values, beam_flags = own.parse_known_args(flags)
+    values, beam_flags = _read(argv)
     if not values.output:
         raise SettingError("--output is required; see --help")
     if bool(values.input) == bool(values.input_rejects):
         raise SettingError("give --input or --input_rejects, one of the two; see --help")
-    del values.config
+    for name in ("config", "print_config", "print_completion"):
+        delattr(values, name)
     values.input = tuple(values.input or ())
     values.input_rejects = tuple(values.input_rejects or ())
     values.segments = tuple(values.segments or ())
     return Options(**vars(values), beam_flags=tuple(beam_flags))
+
+
+def printed_instead(argv: Sequence[str]) -> str | None:
+    """What --print_config or --print_completion prints; None of a command line without them.
+
+    Raises:
+      SettingError: as `parse_options`; an option may be missing.
+    """
+    if PRINT_CONFIG in argv:
+        values, beam_flags = _read(argv)
+        own = {name: value for name, value in vars(values).items() if name not in _NOT_IN_CONFIGS}
+        return config_text(own, beam_flags, values.config, argv)
+    if any(flag.startswith(PRINT_COMPLETION) for flag in argv):
+        import shtab  # for this alone
+
+        shell = _read(argv)[0].print_completion
+        return shtab.complete(make_parser(SCRIPT), shell)
+    return None
+
+
+def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    own = make_parser()
+    config, _ = own.parse_known_args(argv)
+    flags = [*config_flags(config.config, argv, add_run_options), *argv]
+    check_flags(flags, add_run_options)
+    return own.parse_known_args(flags)
+
+
+def make_parser(prog: str = "python -m pipeline.run") -> OneLineParser:
+    """The parser of the own options of `pipeline.run`, for a command of some name."""
+    parser = OneLineParser(
+        prog=prog,
+        description="Embeds audio files with VGGish and writes features laid out as the AudioSet release.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s --input GLOB --output DIR [OPTION ...]",
+        allow_abbrev=False,
+    )
+    add_run_options(parser)
+    return parser
 
 
 def runs_here(pipeline: beam.Pipeline) -> bool:
