@@ -142,7 +142,7 @@ def embedding_map(points: NDArray, groups: Sequence[str], names: Sequence[str], 
             axes.scatter(
                 points[others, 0],
                 points[others, 1],
-                s=6,
+                s=9,
                 color=_MUTED,
                 alpha=0.35,
                 linewidths=0,
@@ -150,12 +150,12 @@ def embedding_map(points: NDArray, groups: Sequence[str], names: Sequence[str], 
             )
         for name, colour in zip(names, COLOURS, strict=False):
             own = points[group == name]
-            axes.scatter(own[:, 0], own[:, 1], s=8, color=colour, alpha=0.8, linewidths=0, label=name)
+            axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0, label=name)
         axes.set_xlabel(f"first component, {shares[0]:.0%} of the variance")
         axes.set_ylabel(f"second, {shares[1]:.0%}")
         axes.set_xticks([])
         axes.set_yticks([])
-        legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, markerscale=2)
+        legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, markerscale=1.6)
         legend.set_in_layout(True)
 
     return _svg("map", draw, height=3.2 + 0.1 * len(names))
