@@ -14,38 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import find_pca_params, find_weights
 from pipeline.console import run_command
+from pipeline.embed import embed, read_waveform
 from pipeline.options import OneLineParser, add_asset_options, add_postprocess_option
 from pipeline.smoke_test import sine
-from transforms.audio.decode import Cutter, mono_blocks, open_audio
-from transforms.audio.front_end import waveform_examples
 from transforms.audioset.example import encode_example
 from transforms.audioset.names import stem
 from transforms.audioset.segments import Segment
-from transforms.errors import ClipError, SettingError
+from transforms.errors import SettingError
 from transforms.tfrecord import frame_records
-from transforms.vggish.checkpoint import read_weights
-from transforms.vggish.model import Embedder
 from transforms.vggish.params import SAMPLE_RATE_HZ
-from transforms.vggish.postprocess import postprocess
 
 SUFFIXES = (".tfrecord", ".npy")
-
-
-def read_audio(path: str | None) -> tuple[np.ndarray, int]:
-    """A file's mono waveform, float64[samples], and its rate in Hz; of None a tone of 5 s.
-
-    Raises:
-      SettingError: the file cannot be read or decoded.
-    """
-    if path is None:
-        return sine(duration_s=5.0, frequency_hz=440.0), SAMPLE_RATE_HZ
-    try:
-        with open(path, "rb") as file, open_audio(file) as stream:
-            return np.concatenate([np.empty(0), *Cutter(mono_blocks(stream)).take()]), stream.rate_hz
-    except (OSError, ClipError) as error:
-        raise SettingError(f"{path}: {error}; give an audio file") from error
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,19 +38,12 @@ def main(argv: Sequence[str]) -> int:
     if options.output and not options.output.endswith(SUFFIXES):
         raise SettingError(f"output {options.output}: ends with neither {' nor '.join(SUFFIXES)}")
 
-    waveform, rate_hz = read_audio(options.audio)
-    try:
-        examples = np.concatenate(list(waveform_examples([waveform], rate_hz)))
-    except ClipError as error:
-        raise SettingError(f"{options.audio}: {error}; give a longer file") from error
-    pca = None
-    if options.postprocess == "quantized":
-        pca, _ = find_pca_params(options.pca_params, options.assets_dir)
-    weights = find_weights(options.weights, options.assets_dir)
-    print(f"weights: {weights}")
-
-    embeddings = Embedder(read_weights(weights.path)).embed(examples)
-    frames = postprocess(embeddings, pca) if options.postprocess == "quantized" else embeddings
+    if options.audio:
+        waveform, rate_hz = read_waveform(options.audio)
+    else:
+        waveform, rate_hz = sine(duration_s=5.0, frequency_hz=440.0), SAMPLE_RATE_HZ
+    given = {name: getattr(options, name) for name in ("postprocess", "weights", "pca_params", "assets_dir")}
+    frames = embed(waveform, rate_hz, **given)
     print(f"{frames.dtype}{list(frames.shape)}, a row each 0.96 s")
     with np.printoptions(threshold=0):
         print(frames)

@@ -3,7 +3,7 @@
 import importlib.util
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
 from transforms.files import FILE_ERRORS, check_reachable, folds_case, match_files, open_file, put_file
 from transforms.pcm import pcm_windows
+from transforms.progress import ProgressFolder
 from transforms.read_clips import AUDIO, AUTO, ClipSettings, ReadClips
 from transforms.read_segments import ClassLabelFile, SegmentFiles
 from transforms.rejects import KeepRejected, RejectFiles
@@ -34,6 +35,8 @@ from transforms.vggish.precision import BFLOAT16, FLOAT16
 from transforms.write_features import WriteFeatures
 from transforms.written_clips import WrittenClips
 
+# Files that are looked at where not all can be.
+_SOME_INPUTS = 16
 # Examples a call of the network: 64 is faster on CPU, by 14 % in float32 and by 36 % in bfloat16, but takes
 # 0.15 GB more in float32, and a recording of hours is to pass in 1.5 GB (docs/performance.md).
 _BATCH_SIZE, _BATCH_SIZES = 32, {BFLOAT16: 64, FLOAT16: 64}
@@ -61,6 +64,24 @@ class AssetFile:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """The files that a run reads, of which there may be millions.
+
+    Attributes:
+      count: how many they are.
+      some: a few of them, from all over the list.
+    """
+
+    count: int
+    some: tuple[str, ...]
+
+    @classmethod
+    def of(cls, paths: Collection[str]) -> "Inputs":
+        ordered = sorted(paths)
+        return cls(len(ordered), tuple(ordered[:: max(1, len(ordered) // _SOME_INPUTS)][:_SOME_INPUTS]))
+
+
+@dataclass(frozen=True)
 class Config:
     """A run that can begin.
 
@@ -69,6 +90,7 @@ class Config:
       weights, pca_params, class_labels: the assets that the run uses; None of those that it does not.
       framing: window and hop of an example.
       sharding: which shard a clip goes to.
+      inputs: the files to read.
       clips: how inputs become clips.
       pca: PCA before quantization; None leaves it out.
     """
@@ -79,6 +101,7 @@ class Config:
     class_labels: AssetFile | None
     framing: Framing
     sharding: Sharding
+    inputs: Inputs
     clips: ClipSettings
     pca: PcaParams | None
 
@@ -100,14 +123,15 @@ def check(options: Options) -> Config:
             f"--segment_seconds={options.segment_seconds}: give at least {framing.min_s} s, one frame"
         )
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
-    check_input(options.input)
+    inputs = check_input(options.input)
     rejects = _find_rejects(options.input_rejects) if options.input_rejects else None
-    check_output(options.output)
+    if not options.plan:  # which writes nothing, not even to find out whether it could
+        check_output(options.output)
     sharding = parse_sharding(options.sharding)
     columns = parse_columns(options.columns)
     segments, class_labels = find_segments(options)
     class_labels = class_labels or _labels_of_shards(options)
-    if sharding == Sharding() and folds_case(options.output):
+    if sharding == Sharding() and not options.plan and folds_case(options.output):
         _check_prefixes(options, segments, id_pattern)
     if options.resampler == SOXR and importlib.util.find_spec("soxr") is None:
         raise SettingError("--resampler=soxr: soxr is not installed; pip install 'audioset-beam[soxr]'")
@@ -119,16 +143,21 @@ def check(options: Options) -> Config:
     clips = ClipSettings(
         options.split, options.input_format, columns, segments, label_file, id_pattern, rejects
     )
-    return Config(options, weights, pca_params, class_labels, framing, sharding, clips, pca)
+    if rejects is not None:
+        inputs = Inputs.of(rejects.index().files)
+    return Config(options, weights, pca_params, class_labels, framing, sharding, inputs, clips, pca)
 
 
-def make_job(config: Config, add: bool, earlier_rejects: Sequence[str]) -> FeatureJob:
+def make_job(
+    config: Config, add: bool, earlier_rejects: Sequence[str], progress: ProgressFolder | None = None
+) -> FeatureJob:
     """The steps of a run.
 
     Args:
       config: of the run.
       add: whether the output has features already, made with the same settings.
       earlier_rejects: lists of clips that earlier runs rejected.
+      progress: where workers on this machine tell how far they are.
     """
     options, clips = config.options, config.clips
     quantize = options.postprocess == QUANTIZED
@@ -139,7 +168,7 @@ def make_job(config: Config, add: bool, earlier_rejects: Sequence[str]) -> Featu
         FusedModelHandler(*network, quantize, config.pca) if accelerated else VggishModelHandler(*network)
     )
     return FeatureJob(
-        read=ReadClips(options.input, clips),
+        read=ReadClips(options.input, clips, progress),
         extract=ExtractExamples(
             config.framing,
             options.segment_seconds,
@@ -152,6 +181,7 @@ def make_job(config: Config, add: bool, earlier_rejects: Sequence[str]) -> Featu
         pca=config.pca,
         write=WriteFeatures(options.output, config.sharding, add),
         keep=KeepRejected(earlier_rejects, clips.rejects),
+        progress=progress,
     )
 
 
@@ -277,12 +307,21 @@ def _framing(hop_s: float) -> Framing:
         raise SettingError(f"--example_hop_seconds: {error}") from error
 
 
-def check_input(patterns: Sequence[str], option: str = "input") -> None:
-    """Raises SettingError if a glob of an option matches no file."""
+def check_input(patterns: Sequence[str], option: str = "input") -> Inputs:
+    """Checks that each glob of an option matches a file.
+
+    Returns:
+      The files.
+
+    Raises:
+      SettingError: one matches none, or cannot be listed.
+    """
+    paths = set[str]()
     for pattern in patterns:
         try:
             check_reachable(pattern)
-            if match_files(pattern):
+            if found := match_files(pattern):
+                paths.update(found)
                 continue
         except (*FILE_ERRORS, ValueError) as error:
             raise SettingError(f"--{option}={pattern}: cannot be listed ({error}); check the path") from error
@@ -290,6 +329,7 @@ def check_input(patterns: Sequence[str], option: str = "input") -> None:
             f"--{option}={pattern}: matches no file; give a glob, as FOLDER/*.wav, "
             "or FOLDER/** for all below it"
         )
+    return Inputs.of(paths)
 
 
 def check_output(output: str, *shards: str) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import TextIO
 
+from tqdm import tqdm
+
 from transforms.errors import OutOfMemoryError, OutputError, SettingError
 
 # What stops a run in the middle, and how it stands in the traceback that a runner gives.
@@ -20,8 +22,13 @@ _NAMES = "|".join(kind.__name__ for kind in _STOPPED)
 _STOPPED_TEXT = re.compile(
     rf"^transforms\.errors\.({_NAMES}): (.*?)(?: \[while running .*\])?$", re.MULTILINE
 )
-# Beam says so wherever PyTorch is not installed, and nothing follows from it.
-_NO_NEWS = "Resource module is not available"
+# What Beam says on every machine, and nothing follows from.
+_NO_NEWS = (
+    "Resource module is not available",  # PyTorch's
+    "No semi_persistent_directory found",
+    "Discarding unparseable args: ['--pipeline_type_check",
+    "Discarding unparseable args: [\\'--pipeline_type_check",
+)
 
 
 def run_command(name: str, command: Callable[[], int]) -> int:
@@ -33,9 +40,10 @@ def run_command(name: str, command: Callable[[], int]) -> int:
       name: the command's, as `pipeline.run`.
       command: what to run; returns the exit status.
     """
-    logging.basicConfig()
-    for handler in logging.getLogger().handlers:  # a logger's own filter sees nothing of its children's
-        handler.addFilter(_is_news)
+    logging.basicConfig(handlers=[_LineHandler()], level=logging.INFO if is_verbose() else logging.WARNING)
+    if not is_verbose():
+        for handler in logging.getLogger().handlers:  # a logger's own filter sees nothing of its children's
+            handler.addFilter(_is_news)
     logging.getLogger("apache_beam.utils.retry").addFilter(_without_traceback)
     try:
         return command()
@@ -66,6 +74,11 @@ def own_errors() -> Iterator[None]:
         raise next(kind for kind in _STOPPED if kind.__name__ == name)(message) from error
 
 
+def is_verbose() -> bool:
+    """Whether the command line has --verbose: TensorFlow speaks before any option is read."""
+    return "--verbose" in sys.argv
+
+
 def import_tensorflow_quietly() -> None:
     """Imports TensorFlow without the notes that it prints on CPU features and absent GPUs.
 
@@ -75,6 +88,8 @@ def import_tensorflow_quietly() -> None:
     """
     # Google's libraries announce, many times each, when they will drop a Python version.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
+    if is_verbose():
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     kept = os.dup(2)
@@ -100,12 +115,20 @@ def _is_news(record: logging.LogRecord) -> bool:
     text = record.getMessage()
     if record.exc_info:
         text += str(record.exc_info[1]) + "".join(traceback.format_exception(*record.exc_info))
-    return _NO_NEWS not in text and not _tells_of_a_stop(text)
+    return not any(said in text for said in _NO_NEWS) and not _tells_of_a_stop(text)
 
 
 def _tells_of_a_stop(text: str) -> bool:
     """Whether a worker's traceback is of an error that `own_errors` says in a line."""
     return any(f"{kind.__module__}.{kind.__name__}: " in text for kind in _STOPPED)
+
+
+class _LineHandler(logging.StreamHandler):
+    """Writes above the live line of a run, which is drawn again."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
 
 
 class _WithoutStops(io.TextIOBase):
@@ -115,7 +138,10 @@ class _WithoutStops(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        return len(text) if _tells_of_a_stop(text) else self._stream.write(text)
+        if _tells_of_a_stop(text):
+            return len(text)
+        with tqdm.external_write_mode(file=self._stream):
+            return self._stream.write(text)
 
     def flush(self) -> None:
         self._stream.flush()

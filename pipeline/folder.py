@@ -1,7 +1,6 @@
 """A feature folder before and after a run: what is there, how it was made, and its list of shards."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -149,14 +148,14 @@ def read_shard_list(paths: Iterable[str]) -> dict[str, ShardFile]:
     return shards
 
 
-def update_shard_list(before: FeatureFolder) -> Counter[str]:
+def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
     """Writes the list of all shards with their checksums, after a run.
 
     Args:
       before: the folder as the run found it.
 
     Returns:
-      Split -> clips.
+      All shards, by path.
 
     Raises:
       OutputError: the list cannot be written, or a shard cannot be read.
@@ -170,16 +169,14 @@ def update_shard_list(before: FeatureFolder) -> Counter[str]:
     known |= read_shard_list(now.lists(WRITTEN_LIST))
     names = ["/".join(shard.split("/")[-2:]) for shard in now.shards]
     with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
-        shards = pool.map(
+        read = pool.map(
             lambda pair: known.get(pair[0]) or _shard_file(*pair), zip(names, now.shards, strict=True)
         )
-        lines, clips = [], Counter[str]()
-        for shard in shards:
-            lines.append(json.dumps(shard.to_json(), ensure_ascii=False) + "\n")
-            clips[shard.path.split("/")[0]] += shard.records
+        shards = list(read)
+    lines = [json.dumps(shard.to_json(), ensure_ascii=False) + "\n" for shard in shards]
     put_output(path, "".join(lines).encode())
     delete_files(now.lists(WRITTEN_LIST))
-    return clips
+    return shards
 
 
 def _shard_file(name: str, path: str) -> ShardFile:

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.pvalue import AsList
 
 from transforms.account import (
+    MeasureAudio,
     WriteAccount,
     WriteJsonLines,
     already_there,
@@ -15,12 +18,14 @@ from transforms.account import (
     unmatched,
     written,
 )
-from transforms.embed_examples import EmbedExamples
-from transforms.extract_examples import ExtractExamples
-from transforms.read_clips import ReadClips
+from transforms.clips import Piece
+from transforms.embed_examples import EmbeddedExamples, EmbedExamples
+from transforms.extract_examples import ExtractedExamples, ExtractExamples
+from transforms.progress import CLIPS, CLIPS_DONE, FRAMES, REJECTED, SHARDS, CountProgress, ProgressFolder
+from transforms.read_clips import ClipInputs, ReadClips
 from transforms.rejects import KeepRejected
 from transforms.vggish.postprocess import PcaParams, postprocess
-from transforms.write_features import WriteFeatures
+from transforms.write_features import WriteFeatures, WrittenFeatures
 
 # The run's own folder beside the splits; no split can be called so.
 RUN_FOLDER = "_run"
@@ -43,6 +48,7 @@ class FeatureJob:
       quantize: whether embeddings are to become the release's bytes after `embed`.
       pca: PCA before quantization; None leaves it out.
       keep: of clips rejected by earlier runs, those that this run says nothing of.
+      progress: where workers tell how far they are; None: they do not.
     """
 
     read: ReadClips
@@ -52,6 +58,7 @@ class FeatureJob:
     pca: PcaParams | None
     write: WriteFeatures
     keep: KeepRejected
+    progress: ProgressFolder | None = None
 
 
 def run_path(output: str, name: str) -> str:
@@ -100,4 +107,36 @@ def build_graph(pipeline: beam.Pipeline, job: FeatureJob) -> None:
     )
     # (Key, outcome)
     all_events = events | "Events" >> beam.Flatten()
-    all_events | "WriteAccount" >> WriteAccount(run_path(output, ACCOUNT_FILE))
+    audio = embedded.embeddings | "MeasureAudio" >> MeasureAudio()
+    # ((split, what), n)
+    all_events | "WriteAccount" >> WriteAccount(run_path(output, ACCOUNT_FILE), AsList(audio))
+    if job.progress is not None:
+        _count_progress(job.progress, inputs, extracted, embedded, features)
+
+
+def _count_progress(
+    folder: ProgressFolder,
+    inputs: ClipInputs,
+    extracted: ExtractedExamples,
+    embedded: EmbeddedExamples,
+    features: WrittenFeatures,
+) -> None:
+    # Not of the flattened events: a runner gathers those first, and would tell when all is over.
+    done = CLIPS_DONE, 1
+    for name, values, counts in (
+        ("Clips", inputs.clips, lambda _: [(CLIPS, 1)]),
+        ("Faults", inputs.rejected, lambda _: [(CLIPS, 1), (REJECTED, 1), done]),
+        ("Further", extracted.further, lambda _: [(CLIPS, 1)]),
+        ("AlreadyThere", extracted.already_there, lambda _: [done]),
+        ("Extracted", extracted.rejected, lambda _: [(REJECTED, 1), done]),
+        ("Embedded", embedded.embeddings, _frames_and_clip),
+        ("NotEmbedded", embedded.rejected, lambda _: [(REJECTED, 1), done]),
+        ("Duplicates", features.rejected, lambda _: [(REJECTED, 1)]),
+        ("Shards", features.shards, lambda _: [(SHARDS, 1)]),
+    ):
+        values | f"Show{name}" >> CountProgress(folder, counts)
+
+
+def _frames_and_clip(element: tuple[Piece, np.ndarray]) -> list[tuple[str, int]]:
+    piece, frames = element
+    return [(FRAMES, len(frames)), (CLIPS_DONE, int(piece.segment is not None))]

@@ -28,6 +28,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline.assets import ASSETS_DIR_VARIABLE
 from pipeline.config import check_input, check_output, find_segments
 from pipeline.console import own_errors, run_command
+from pipeline.flags import without_secrets
 from pipeline.graph import (
     ACCOUNT_FILE,
     MANIFEST_FILE,
@@ -36,7 +37,7 @@ from pipeline.graph import (
     UNMATCHED_LIST,
     run_path,
 )
-from pipeline.manifest import Account, package_versions, without_secrets
+from pipeline.manifest import Account, package_versions
 from pipeline.options import OneLineParser, check_flags, make_pipeline
 from transforms.account import (
     EXPECTED,

@@ -4,19 +4,20 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
-import re
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import keras
 
 from pipeline.config import Config
+from pipeline.flags import without_secrets
 from pipeline.folder import FeatureFolder, Settings
 from transforms.account import (
     ALREADY_THERE,
+    AUDIO_MS,
     EXPECTED,
     FILE_WITHOUT_SEGMENT,
+    FRAMES,
     REJECTED,
     REJECTED_EARLIER,
     SEGMENT_WITHOUT_FILE,
@@ -26,7 +27,6 @@ from transforms.clips import sha256_of
 
 DISTRIBUTION = "audioset-beam"
 _LOST_SHOWN = 10
-_SECRET = re.compile(r"(.*(?:secret|token|password|access_key).*?)=.*", re.IGNORECASE | re.DOTALL)
 # Those whose version can change a feature.
 PACKAGES = (
     DISTRIBUTION,
@@ -75,6 +75,16 @@ class Account:
             if outcome.startswith(REJECTED) and split in (None, s):
                 reasons[outcome.removeprefix(REJECTED)] += n
         return dict(sorted(reasons.items()))
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of audio that were embedded."""
+        return self.total(AUDIO_MS) / 1000
+
+    @property
+    def frames(self) -> int:
+        """Frames that were embedded."""
+        return self.total(FRAMES)
 
     @property
     def closes(self) -> bool:
@@ -185,15 +195,15 @@ def make_manifest(
         },
         "versions": package_versions(),
         "account": account and account.to_json(),
+        "audio": account
+        and {
+            split: {"frames": account.total(FRAMES, split), "seconds": account.total(AUDIO_MS, split) / 1000}
+            for split in account.splits
+        },
         "clips": clips and dict(sorted(clips.items())),
         "history": before.history,
     }
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-
-
-def without_secrets(flags: Iterable[str]) -> list[str]:
-    """Beam's flags as a manifest may show them: without keys to somebody's buckets."""
-    return [_SECRET.sub(r"\1=(secret)", flag) for flag in flags]
 
 
 def package_versions() -> dict[str, str]:

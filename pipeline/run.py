@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
@@ -21,10 +23,15 @@ from pipeline.graph import (
 )
 from pipeline.lock import lock_folder
 from pipeline.manifest import Account, make_manifest, settings_of
-from pipeline.options import make_pipeline, parse_options
+from pipeline.options import Options, make_pipeline, parse_options, printed_instead, runs_here
+from pipeline.plan import make_plan
+from pipeline.progress import show_progress
+from pipeline.report import REPORT_FILE, write_report
+from pipeline.summary import RunSummary, print_result
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.files import delete_files, open_file, put_output
 from transforms.vggish.precision import CHANGED_BYTES
+from transforms.write_features import ShardFile
 
 # Exit statuses beside 0: 1 is a run that could not go on, 2 a mistake in the command.
 LOST_CLIPS = 3
@@ -41,9 +48,18 @@ def run(argv: Sequence[str]) -> int:
       SettingError: a mistake in the command, before any work.
       OutputError, OutOfMemoryError: the run could not go on; what is in the folder is whole.
     """
+    begun = time.monotonic()
+    text = printed_instead(argv)
+    if text is not None:
+        print(text)
+        return 0
     options = parse_options(argv)
     pipeline = make_pipeline(options.beam_flags)
     config = check(options)
+    if options.plan:
+        plan = make_plan(config)
+        print_result(plan.lines(), plan.to_json(), options.json)
+        return 0
     with lock_folder(options.output):
         folder = FeatureFolder.at(options.output)
         if options.overwrite:
@@ -51,31 +67,53 @@ def run(argv: Sequence[str]) -> int:
             folder = FeatureFolder.at(options.output)
         folder.check_settings(settings_of(config))
         folder.delete_temporary_files()
-        account = _run_locked(pipeline, config, folder)
-    print("\n".join(account.lines()))
-    print(f"features: {options.output} (account and lists in its folder {RUN_FOLDER})")
+        account, shards = _run_locked(pipeline, config, folder, begun)
+    summary = RunSummary(
+        account,
+        options.output,
+        len(shards),
+        sum(shard.size_bytes for shard in shards),
+        time.monotonic() - begun,
+        run_path(options.output, REPORT_FILE),
+    )
+    status = _status(account, options.max_reject_fraction)
+    print_result(summary.lines(), summary.to_json(status), options.json)
+    if status == MANY_REJECTED:
+        _say(
+            options,
+            f"rejected {account.reject_fraction:.1%} of the clips, more than "
+            f"--max_reject_fraction={options.max_reject_fraction}; see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl",
+        )
+    return status
+
+
+def _status(account: Account, max_reject_fraction: float) -> int:
     if not account.closes:
         return LOST_CLIPS
-    if account.reject_fraction > options.max_reject_fraction:
-        print(
-            f"rejected {account.reject_fraction:.1%} of the clips, more than "
-            f"--max_reject_fraction={options.max_reject_fraction}; see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl"
-        )
-        return MANY_REJECTED
-    return 0
+    return MANY_REJECTED if account.reject_fraction > max_reject_fraction else 0
 
 
-def _run_locked(pipeline: beam.Pipeline, config: Config, folder: FeatureFolder) -> Account:
-    print(f"weights: {config.weights}")
+def _say(options: Options, line: str) -> None:
+    print(line, file=sys.stderr if options.json else sys.stdout)
+
+
+def _run_locked(
+    pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, begun: float
+) -> tuple[Account, list[ShardFile]]:
+    options = config.options
+    _say(options, f"weights: {config.weights}")
     if config.pca_params:
-        print(f"PCA parameters: {config.pca_params}")
-    if config.options.precision in CHANGED_BYTES:
-        print(f"precision {config.options.precision}: {CHANGED_BYTES[config.options.precision]}")
+        _say(options, f"PCA parameters: {config.pca_params}")
+    if options.precision in CHANGED_BYTES:
+        _say(options, f"precision {options.precision}: {CHANGED_BYTES[options.precision]}")
     started, output = _now(), folder.path
     manifest_path, account_path = run_path(output, MANIFEST_FILE), run_path(output, ACCOUNT_FILE)
     put_output(manifest_path, make_manifest(config, folder, started).encode())
-    with own_errors(), pipeline:
-        build_graph(pipeline, make_job(config, bool(folder.shards), folder.lists(REJECTED_LIST)))
+    is_quiet = options.quiet or not runs_here(pipeline)
+    progress = show_progress(config.inputs.count, options.example_hop_seconds, is_quiet)
+    with progress as shown, own_errors(), pipeline:
+        rejected = folder.lists(REJECTED_LIST)
+        build_graph(pipeline, make_job(config, bool(folder.shards), rejected, shown.folder))
 
     with open_file(account_path) as file:
         account = Account.from_json(json.load(file))
@@ -84,17 +122,27 @@ def _run_locked(pipeline: beam.Pipeline, config: Config, folder: FeatureFolder) 
         (UNMATCHED_LIST, (FILE_WITHOUT_SEGMENT, SEGMENT_WITHOUT_FILE)),
     ):
         delete_stale_lists(output, name, sum(account.total(kind) for kind in kinds))
-    clips = update_shard_list(folder)
+    shards = update_shard_list(folder)
+    clips = Counter[str]()
+    for shard in shards:
+        clips[shard.path.split("/")[0]] += shard.records
     manifest = make_manifest(config, folder, started, _now(), account, clips)
     put_output(manifest_path, manifest.encode())
+    wall_s = time.monotonic() - begun
+    write_report(config, json.loads(manifest), account, shards, shown.samples, wall_s)
     delete_files([account_path])
     folder.delete_temporary_files()
-    return account
+    return account, shards
 
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
+def main() -> int:
+    """The command audioset-beam."""
+    return run_command("pipeline.run", lambda: run(sys.argv[1:]))
+
+
 if __name__ == "__main__":
-    sys.exit(run_command("pipeline.run", lambda: run(sys.argv[1:])))
+    sys.exit(main())

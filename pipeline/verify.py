@@ -1,8 +1,8 @@
 """python -m pipeline.verify DIR: is this feature folder whole, and how does it compare with that one?"""
 
 import argparse
-import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,8 @@ from pipeline.folder import FeatureFolder
 from pipeline.graph import REJECTED_LIST, RUN_FOLDER, SHARDS_FILE
 from pipeline.options import OneLineParser, check_flags
 from pipeline.processes import Mapper, Processes
+from pipeline.progress import duration
+from pipeline.summary import print_result
 from transforms.errors import SettingError
 from transforms.files import is_local
 from transforms.read_segments import SegmentFiles
@@ -25,6 +27,9 @@ from transforms.rejects import read_rejected
 # Exit status where the folder has faults.
 FAULTY = 1
 _FAULTS_SHOWN = 50
+_NEXT = (
+    "delete the shards that are named, and give the command that made them again: it makes what is missing"
+)
 # Of a folder that is not on this machine: each waits for the network most of the time.
 _REMOTE_PROCESSES = 16
 # What they run, and what takes long of what this module imports.
@@ -39,12 +44,14 @@ class Verification:
       summary: of the folder.
       coverage: of segments, if there were any.
       comparison, other_folder: with another folder, if there was one.
+      wall_s: time that it took.
     """
 
     summary: Summary
     coverage: Coverage | None = None
     comparison: Comparison | None = None
     other_folder: str | None = None
+    wall_s: float = 0.0
 
     @property
     def faults(self) -> list[str]:
@@ -58,6 +65,7 @@ class Verification:
     def lines(self) -> list[str]:
         """The result for a person."""
         lines, faults = self.summary.lines(), self.faults
+        lines.append(f"time    {duration(self.wall_s)}")
         if self.coverage:
             lines += self.coverage.lines()
         if self.comparison and self.other_folder:
@@ -67,7 +75,10 @@ class Verification:
         if len(faults) > _FAULTS_SHOWN:
             lines.append(f"... and {len(faults) - _FAULTS_SHOWN:,} more")
         folder = self.summary.folder
-        lines.append(f"{folder} has {len(faults):,} faults" if faults else f"{folder} is good")
+        if faults:
+            lines += [f"{folder} has {len(faults):,} faults", f"next    {_NEXT}"]
+        else:
+            lines.append(f"{folder} is good")
         return lines
 
     def to_json(self) -> dict[str, Any]:
@@ -79,6 +90,7 @@ class Verification:
             "notes": self.notes,
             "faults": self.faults,
             "good": not self.faults,
+            "wall_seconds": round(self.wall_s, 3),
         }
 
 
@@ -89,13 +101,15 @@ def run(argv: Sequence[str]) -> int:
       SettingError: a mistake in the command.
       OutputError: a process that was reading was killed.
     """
+    begun = time.monotonic()
     options, beam_flags = _parse_options(argv)
     folders = [folder for folder in (options.folder, options.against) if folder]
     count = None if all(map(is_local, folders)) else _REMOTE_PROCESSES
     with Processes(count, _MODULES, beam_flags) as processes:
         segments, _ = find_segments(options)
         result = _verify(options, segments, processes.map)
-    print(json.dumps(result.to_json(), indent=2) if options.json else "\n".join(result.lines()))
+    result.wall_s = time.monotonic() - begun
+    print_result(result.lines(), result.to_json(), options.json)
     return FAULTY if result.faults else 0
 
 

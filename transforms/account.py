@@ -3,12 +3,14 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
+import numpy as np
 
-from transforms.clips import Key, RejectedClip, Unmatched
+from transforms.audioset.segments import milliseconds
+from transforms.clips import Key, Piece, RejectedClip, Unmatched
 from transforms.files import put_output
 
 Event = tuple[Key, str]  # clip, and that it is expected or what became of it
@@ -21,6 +23,10 @@ REJECTED = "rejected:"
 REJECTED_EARLIER = "rejected_earlier"  # by another run, and this one says nothing of the clip
 FILE_WITHOUT_SEGMENT = "file_without_segment"
 SEGMENT_WITHOUT_FILE = "segment_without_file"
+
+# Of audio that was embedded.
+AUDIO_MS = "audio_ms"
+FRAMES = "frames"
 
 # Of clips that an account has lost, or has twice: enough to find out why.
 MAX_LOST = 1_000
@@ -118,9 +124,11 @@ class WriteAccount(beam.PTransform):
 
     Attributes:
       path: of the file.
+      amounts: ((split, what), n) to stand among the counts.
     """
 
     path: str
+    amounts: beam.pvalue.AsList | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -142,7 +150,26 @@ class WriteAccount(beam.PTransform):
             | "First" >> beam.combiners.Top.Smallest(MAX_LOST)
         )
         # exactly one list each
-        return counts | "Write" >> beam.Map(_put_account, beam.pvalue.AsSingleton(lost), self.path)
+        return counts | "Write" >> beam.Map(
+            _put_account, beam.pvalue.AsSingleton(lost), self.path, self.amounts or ()
+        )
+
+
+@dataclass
+class MeasureAudio(beam.PTransform):
+    """(Piece, features[n, 128]) -> ((split, AUDIO_MS or FRAMES), n), one of each for each split."""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, embedded: beam.PCollection[tuple[Piece, np.ndarray]]) -> beam.PCollection:
+        return embedded | "Measure" >> beam.FlatMapTuple(_measure) | "SumBySplit" >> beam.CombinePerKey(sum)
+
+
+def _measure(piece: Piece, frames: np.ndarray) -> Iterator[tuple[tuple[str, str], int]]:
+    yield (piece.split, FRAMES), len(frames)
+    if piece.segment is not None:
+        yield (piece.split, AUDIO_MS), milliseconds(piece.segment.end_s - piece.segment.start_s)
 
 
 def _balance(outcome: str) -> int:
@@ -151,7 +178,12 @@ def _balance(outcome: str) -> int:
     return -1 if outcome in (WRITTEN, ALREADY_THERE) or outcome.startswith(REJECTED) else 0
 
 
-def _put_account(counts: list[tuple[tuple[str, str], int]], lost: list[tuple[Key, int]], path: str) -> None:
-    rows = sorted([split, outcome, n] for (split, outcome), n in counts)
+def _put_account(
+    counts: list[tuple[tuple[str, str], int]],
+    lost: list[tuple[Key, int]],
+    path: str,
+    amounts: Iterable[tuple[tuple[str, str], int]],
+) -> None:
+    rows = sorted([split, outcome, n] for (split, outcome), n in [*counts, *amounts])
     missing = [[*key, balance] for key, balance in lost]
     put_output(path, json.dumps({"counts": rows, "lost": missing}).encode())

@@ -1,8 +1,9 @@
 """Clip to log-mel examples, in pieces, or to the reason why not."""
 
 import io
+import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
@@ -70,10 +71,24 @@ class ExtractExamples(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
+    def extract(self, clips: Iterable[Clip]) -> Iterator[Examples]:
+        """The examples of some clips without a pipeline, as in one; clips that give none are left out."""
+        extract = self._do_fn()
+        extract.setup()
+        try:
+            outputs = itertools.chain.from_iterable(map(extract.process, clips))
+            yield from (o for o in outputs if not isinstance(o, TaggedOutput))
+            yield from (o for o in extract.drain() if not isinstance(o, TaggedOutput))
+        finally:
+            extract.teardown()
+
+    def _do_fn(self) -> "_ExtractAhead":
+        extract = _Extract(self.framing, self.segment_s, self.written, self.resampler, self.cut)
+        return _ExtractAhead(extract, self.num_threads)
+
     @no_annotations  # Beam knows no hint for several outputs
     def expand(self, clips: beam.PCollection[Clip]) -> ExtractedExamples:
-        extract = _Extract(self.framing, self.segment_s, self.written, self.resampler, self.cut)
-        outputs = clips | beam.ParDo(_ExtractAhead(extract, self.num_threads)).with_outputs(
+        outputs = clips | beam.ParDo(self._do_fn()).with_outputs(
             _REJECTED, _FURTHER, _ALREADY_THERE, main="examples"
         )
         return ExtractedExamples(
@@ -108,8 +123,12 @@ class _ExtractAhead(beam.DoFn):
         else:
             yield from self._ahead.put(clip)
 
+    def drain(self) -> Iterator[_Output]:
+        """What the clips so far have still to give."""
+        return self._ahead.drain()
+
     def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
-        for output in self._ahead.drain():
+        for output in self.drain():
             if isinstance(output, TaggedOutput):
                 yield TaggedOutput(output.tag, _in_global_window(output.value))
             else:
@@ -151,7 +170,7 @@ class _Extract:
         parts_s = self.segment_s if clip.end_s is None else None
         current = clip  # whose fault an error is
         try:
-            with _open(clip) as file:
+            with open_clip(clip) as file:
                 if parts_s is not None and self.written is not None:
                     parts = recording_parts(file, clip, parts_s, self.framing, decoder)
                     if all(map(self._has, parts)):
@@ -197,7 +216,12 @@ def _there(part: Clip, number: int) -> Iterator[TaggedOutput]:
     yield TaggedOutput(_ALREADY_THERE, part.key)
 
 
-def _open(clip: Clip) -> BinaryIO:
+def open_clip(clip: Clip) -> BinaryIO:
+    """A clip's audio, encoded.
+
+    Raises:
+      ClipError: it cannot be read.
+    """
     if clip.audio is not None:
         return io.BytesIO(clip.audio)
     try:

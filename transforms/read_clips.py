@@ -15,6 +15,7 @@ from transforms.audioset.segments import Segment, SegmentTable, milliseconds
 from transforms.clips import Clip, Key, RejectedClip, Unmatched, sha256_of
 from transforms.errors import ClipError, Reason, SettingError
 from transforms.files import FILE_ERRORS, match_files, open_file
+from transforms.progress import FILES_READ, ProgressFolder
 from transforms.read_segments import ClassLabelFile, SegmentFiles
 from transforms.rejects import RejectFiles, RejectIndex
 from transforms.shards.items import ShardClip, ShardFault, parse_columns
@@ -149,10 +150,12 @@ class ReadClips(beam.PTransform):
     Attributes:
       patterns: globs on any filesystem that Beam knows; none where the settings have rejects.
       settings: how files become clips.
+      progress: where files that were read are counted; None: nowhere.
     """
 
     patterns: Sequence[str]
     settings: ClipSettings
+    progress: ProgressFolder | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -174,7 +177,7 @@ class ReadClips(beam.PTransform):
             )
         # str, twice if two globs match it; a shard is one unit of reading
         files = paths | "Distinct" >> beam.Distinct()
-        read = files | "ReadFiles" >> beam.ParDo(_ReadFile(settings)).with_outputs(
+        read = files | "ReadFiles" >> beam.ParDo(_ReadFile(settings, self.progress)).with_outputs(
             _REJECTED, _UNMATCHED, _SEEN, main="clips"
         )
         unmatched = read[_UNMATCHED]
@@ -199,8 +202,9 @@ class ReadClips(beam.PTransform):
 class _ReadFile(beam.DoFn):
     """Path -> Clip, and to the side what is no clip and which segments have audio."""
 
-    def __init__(self, settings: ClipSettings):
+    def __init__(self, settings: ClipSettings, progress: ProgressFolder | None):
         self._settings = settings
+        self._progress = progress
         self._table: SegmentTable | None = None
         self._label_indices: Mapping[str, int] | None = None
         self._rejects: RejectIndex | None = None
@@ -219,6 +223,11 @@ class _ReadFile(beam.DoFn):
         | TaggedOutput[Literal["unmatched"], Unmatched]
         | TaggedOutput[Literal["seen"], tuple[Key, None]]
     ]:
+        yield from self._file_outputs(path)
+        if self._progress is not None:
+            self._progress.add(FILES_READ)
+
+    def _file_outputs(self, path: str) -> Iterator:
         settings = self._settings
         kind = settings.input_format
         if kind == AUTO:
@@ -261,6 +270,13 @@ class _ReadFile(beam.DoFn):
         )
         if self._rejects is None or self._rejects.covers(rejected):
             yield TaggedOutput(_REJECTED, rejected)
+
+
+def clips_of_file(path: str, settings: ClipSettings) -> Iterator[Clip]:
+    """The clips of one input, as `ReadClips` gives them, without a pipeline; faults are left out."""
+    read = _ReadFile(settings, None)
+    read.setup()
+    return (output for output in read.process(path) if isinstance(output, Clip))
 
 
 def _find_format(path: str) -> str:

@@ -147,3 +147,4 @@ def test_help_names_every_own_option():
     assert caught.value.code == 0
     for name in vars(parse_options(REQUIRED)):
         assert name == "beam_flags" or f"--{name}" in output.getvalue()
+    assert "examples:" in output.getvalue() and len(output.getvalue().splitlines()) <= 120

@@ -1,0 +1,91 @@
+"""python docs/pictures.py: takes the README's pictures of a run and of its report, on the demo corpus.
+
+Needs Chromium (.ci/install_chromium). The weights are random, as the pictures say.
+"""
+
+import fcntl
+import io
+import os
+import pty
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent / "examples"))
+COLUMNS, SHOWN_PX = 118, (1280, 1330)
+
+
+def run_on_a_terminal(arguments: list[str], folder: str) -> list[str]:
+    """What a command leaves on a terminal, with the last state of its live line."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, COLUMNS, 0, 0))
+    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent)}
+    command = [sys.executable, "-m", "pipeline.run", *arguments]
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=folder, env=environment)
+    os.close(theirs)
+    screen = b""
+    try:
+        while data := os.read(ours, 1 << 16):
+            screen += data
+    except OSError:  # the terminal's other end is closed
+        pass
+    if process.wait():
+        raise RuntimeError(screen.decode())
+    lines, live = [], ""
+    for line in screen.decode().replace("\r\n", "\n").split("\n"):
+        states = [state.strip() for state in line.split("\r")]
+        live = next((state for state in reversed(states) if state.startswith("embedding")), live)
+        lines.append(states[-1])
+    lines.insert(1, live)
+    return [line for line in lines if line]
+
+
+def picture_of_run(command: str, lines: list[str]) -> str:
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
+    console.print(Text(f"$ {command}", style="bold"))
+    for line in lines:
+        console.print(Text(line, style="green" if line.startswith("embedding") else ""), soft_wrap=True)
+    return console.export_svg(title="audioset-beam")
+
+
+def picture_of_report(path: Path) -> bytes:
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--disable-gpu"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    try:
+        width, height = SHOWN_PX
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        driver.get(path.as_uri())
+        return driver.get_screenshot_as_png()
+    finally:
+        driver.quit()
+
+
+def main() -> None:
+    from demo_corpus import make_demo_corpus
+
+    with tempfile.TemporaryDirectory() as folder:
+        make_demo_corpus(Path(folder, "clips"))
+        arguments = ["--input=clips/*", "--output=features", "--weights=random:0", "--pca_params=none"]
+        lines = run_on_a_terminal([*arguments, "--max_reject_fraction=0.5"], folder)
+        shown = " ".join(["audioset-beam", "--input='clips/*'", *arguments[1:]])
+        (DOCS / "run.svg").write_text(picture_of_run(shown, lines))
+        report = Path(folder, "features", "_run", "report.html")
+        (DOCS / "report.png").write_bytes(picture_of_report(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Features of a file or a waveform in one call, without a pipeline.
+
+    from pipeline.embed import embed
+
+    embed("clip.wav")                        # uint8[n, 128], the release's bytes, a row each 0.96 s
+    embed("clip.wav", postprocess="raw")     # float32[n, 128], before PCA
+
+It stands here and not in `transforms.vggish`, since it puts audio and model together, which do not know
+each other, and since `pipeline` alone knows where the released files are.
+"""
+
+import functools
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import find_pca_params, find_weights
+from pipeline.options import QUANTIZED, RAW
+from transforms.audio.decode import Cutter, mono_blocks, open_audio
+from transforms.audio.front_end import waveform_examples
+from transforms.audio.resample import RESAMPY, Resampler
+from transforms.errors import ClipError, SettingError
+from transforms.files import FILE_ERRORS, open_file
+from transforms.vggish.checkpoint import read_weights
+from transforms.vggish.params import SAMPLE_RATE_HZ, Framing
+from transforms.vggish.postprocess import PcaParams
+from transforms.vggish.postprocess import postprocess as to_bytes
+from transforms.vggish.precision import FLOAT32
+
+if TYPE_CHECKING:
+    from transforms.vggish.model import Embedder
+
+
+def embed(
+    audio: str | os.PathLike[str] | NDArray,
+    rate_hz: int = SAMPLE_RATE_HZ,
+    *,
+    postprocess: str = QUANTIZED,
+    hop_s: float = Framing.hop_s,
+    weights: str | None = None,
+    pca_params: str | None = None,
+    assets_dir: str | None = None,
+    precision: str = FLOAT32,
+    resampler: Resampler = RESAMPY,
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """VGGish features of a sound, equal to those that `pipeline.run` writes.
+
+    The model is loaded at the first call, and kept for the next ones.
+
+    Args:
+      audio: path of a file of any format, on any filesystem that Beam knows; or a waveform, float[samples] or
+        float[samples, channels], full scale 1.0.
+      rate_hz: sample rate of a waveform; a file says its own.
+      postprocess: "quantized", or "raw" for embeddings before PCA.
+      hop_s: time from one frame to the next, in seconds.
+      weights, pca_params, assets_dir: as the options of `pipeline.run`; None: the released files.
+      precision, resampler: as the options of `pipeline.run`.
+
+    Returns:
+      uint8[n, 128], or raw float32[n, 128].
+
+    Raises:
+      SettingError: the file cannot be read or decoded, the audio is shorter than 0.975 s, or weights or PCA
+        parameters cannot be had.
+    """
+    if postprocess not in (QUANTIZED, RAW):
+        raise SettingError(f"postprocess={postprocess!r}: give {QUANTIZED!r} or {RAW!r}")
+    if isinstance(audio, np.ndarray):
+        name, waveform = "the waveform", audio if audio.ndim == 1 else audio.mean(axis=1)
+    else:
+        name = os.fspath(audio)
+        waveform, rate_hz = read_waveform(name)
+    try:
+        blocks = waveform_examples([waveform], rate_hz, Framing(hop_s=hop_s), resampler)
+        examples = np.concatenate(list(blocks))
+    except ClipError as error:
+        raise SettingError(f"{name}: {error}; give other audio") from error
+    embeddings = _embedder(weights, assets_dir, precision).embed(examples)
+    if postprocess == RAW:
+        return embeddings
+    return to_bytes(embeddings, _pca(pca_params, assets_dir))
+
+
+def read_waveform(path: str) -> tuple[NDArray[np.float64], int]:
+    """A file's mono waveform, float64[samples], full scale 1.0, and its rate in Hz.
+
+    Raises:
+      SettingError: the file cannot be read or decoded.
+    """
+    try:
+        with open_file(path) as file, open_audio(file) as stream:
+            return np.concatenate([np.empty(0), *Cutter(mono_blocks(stream)).take()]), stream.rate_hz
+    except (ClipError, *FILE_ERRORS) as error:
+        raise SettingError(f"{path}: {error}; give an audio file") from error
+
+
+@functools.lru_cache(maxsize=2)
+def _embedder(weights: str | None, assets_dir: str | None, precision: str) -> "Embedder":
+    from transforms.vggish.model import Embedder  # seconds of Keras
+
+    return Embedder(read_weights(find_weights(weights, assets_dir).path), precision=precision)
+
+
+@functools.lru_cache(maxsize=2)
+def _pca(pca_params: str | None, assets_dir: str | None) -> PcaParams | None:
+    return find_pca_params(pca_params, assets_dir)[0]

@@ -1,0 +1,83 @@
+"""A few of a run's clips, read again for their pictures."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from apache_beam.io.filesystems import FileSystems
+from numpy.typing import NDArray
+
+from pipeline.config import Config
+from transforms.audio.front_end import waveform_examples
+from transforms.audio.isolation import IsolatedDecoder
+from transforms.audioset.example import decode_example
+from transforms.audioset.layout import shard_path
+from transforms.clip_pieces import clip_spans
+from transforms.clips import Clip
+from transforms.errors import ClipError
+from transforms.extract_examples import open_clip
+from transforms.files import FILE_ERRORS
+from transforms.read_clips import clips_of_file
+from transforms.vggish.params import MEL_BANDS, Framing
+from transforms.written_clips import read_shard_records, record_key
+
+# Of a clip, so that frames can be told apart on a narrow screen.
+_MAX_FRAMES = 24
+
+
+@dataclass(frozen=True)
+class ExampleClip:
+    """The beginning of a clip.
+
+    Attributes:
+      clip: which it is.
+      log_mel: float32[spectrogram frames, 64].
+      frames: its features, [n, 128].
+    """
+
+    clip: Clip
+    log_mel: NDArray[np.float32]
+    frames: NDArray
+
+
+def example_clips(config: Config, count: int) -> list[ExampleClip]:
+    """The first clip of each of some inputs, as far as it has a record; at most so many."""
+    with closing(IsolatedDecoder()) as decoder:
+        found = (example for clip in _first_clips(config) if (example := _example(config, clip, decoder)))
+        return list(itertools.islice(found, count))
+
+
+def _first_clips(config: Config) -> Iterator[Clip]:
+    for path in config.inputs.some:
+        yield from itertools.islice(clips_of_file(path, config.clips), 1)
+
+
+def _example(config: Config, clip: Clip, decoder: IsolatedDecoder) -> ExampleClip | None:
+    shard = shard_path(clip.split, config.sharding.shard_name(clip.split, clip.video_id))
+    path = FileSystems.join(config.options.output, *shard.split("/"))
+    if not FileSystems.exists(path):
+        return None
+    key = record_key(clip.video_id, clip.start_s)
+    records = (record for context, record in read_shard_records(path) if context.key == key)
+    record = next(records, None)
+    if record is None:
+        return None
+    frames = decode_example(record, clip.split)[1][:_MAX_FRAMES]
+    # Side by side, whatever the features' hop is.
+    framing, options = Framing(), config.options
+    try:
+        with open_clip(clip) as file:
+            spans = clip_spans(file, clip, options.segment_seconds, decoder)  # the blocks end with it
+            _, blocks, rate_hz = next(spans)
+            wanted = round(len(frames) * options.example_hop_seconds / framing.hop_s) or 1
+            examples, left = [], wanted
+            for block in waveform_examples(blocks, rate_hz, framing, options.resampler):
+                examples.append(block[:left])
+                left -= len(examples[-1])
+                if not left:
+                    break
+    except (ClipError, *FILE_ERRORS):  # it has changed since
+        return None
+    return ExampleClip(clip, np.concatenate(examples).reshape(-1, MEL_BANDS), frames)

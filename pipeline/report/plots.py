@@ -1,0 +1,204 @@
+"""The report's pictures as SVG that takes its colours from the page, so that one file is light and dark."""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+# Drawn in these colours, which then become the page's variables; no picture has them otherwise.
+_VARIABLES = {
+    "#000001": "var(--ink)",
+    "#000002": "var(--muted)",
+    "#000003": "var(--grid)",
+    "#000011": "var(--c1)",
+    "#000012": "var(--c2)",
+    "#000013": "var(--c3)",
+    "#000014": "var(--c4)",
+    "#000015": "var(--c5)",
+    "#000016": "var(--c6)",
+    "#000017": "var(--c7)",
+    "#000018": "var(--c8)",
+}
+_INK, _MUTED, _GRID, *COLOURS = _VARIABLES
+_SETTINGS: Any = {
+    "svg.fonttype": "none",  # text stays text: small, selectable and in the page's font
+    "svg.hashsalt": "report",
+    "font.size": 9,
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": _GRID,
+    "text.color": _INK,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "legend.frameon": False,
+}
+# Inches; on a phone's width the text is then some 11 pixels high.
+_WIDTH, _HEIGHT = 4.4, 2.5
+
+
+def throughput(times_s: Sequence[float], clips: Sequence[int], rejected: Sequence[int]) -> str:
+    """Clips done and rejected over the time of a run."""
+
+    def draw(axes: Axes) -> None:
+        unit_s, unit = (60, "minutes") if times_s[-1] > 300 else (1, "seconds")
+        times = np.array(times_s) / unit_s
+        axes.fill_between(times, clips, color=COLOURS[0], alpha=0.2, linewidth=0)
+        axes.plot(times, clips, color=COLOURS[0], label="clips done")
+        axes.plot(times, rejected, color=COLOURS[3], label="rejected")
+        axes.set_xlabel(f"{unit} since the start")
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0)
+        axes.legend(loc="upper left")
+
+    return _svg("throughput", draw)
+
+
+def lengths(seconds: NDArray[np.float64]) -> str:
+    """How long clips are."""
+
+    def draw(axes: Axes) -> None:
+        axes.hist(seconds, bins=30 if np.ptp(seconds) else 1, color=COLOURS[0])
+        axes.set_xlabel("seconds")
+        axes.set_ylabel("clips")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+    return _svg("lengths", draw)
+
+
+def frames_by_split(frames: dict[str, float]) -> str:
+    """Frames of each split."""
+
+    def draw(axes: Axes) -> None:
+        names = list(frames)[::-1]
+        bars = axes.barh(names, [frames[name] for name in names], color=COLOURS[0], height=0.6)
+        axes.bar_label(bars, [f"{frames[name]:,.0f}" for name in names], padding=4)
+        axes.grid(False)
+        axes.set_xticks([])
+        axes.spines[["bottom", "left"]].set_visible(False)
+        axes.tick_params(left=False)
+        axes.margins(x=0.25)
+
+    return _svg("frames", draw, height=0.7 + 0.35 * len(frames))
+
+
+def values(counts: NDArray, edges: NDArray, is_raw: bool) -> str:
+    """How often each byte occurs, or of raw embeddings each value."""
+
+    def draw(axes: Axes) -> None:
+        share = counts / counts.sum() * 100
+        axes.stairs(share, edges, fill=True, color=COLOURS[0])
+        axes.set_xlabel("value" if is_raw else "byte")
+        axes.set_ylabel("% of values")
+        axes.margins(x=0.01)
+
+    return _svg("values", draw)
+
+
+def saturation(at_0: NDArray, at_255: NDArray) -> str:
+    """In how many of the frames each dimension is at an end of its range."""
+
+    def draw(axes: Axes) -> None:
+        dimensions = np.arange(len(at_0))
+        axes.bar(dimensions, at_255 * 100, 1.0, color=COLOURS[1], label="at 255")
+        axes.bar(dimensions, at_0 * -100, 1.0, color=COLOURS[0], label="at 0")
+        top = max(5.0, 115 * max(at_0.max(), at_255.max()))
+        axes.set_ylim(-top, top)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+        axes.axhline(0, color=_MUTED, linewidth=0.8)
+        axes.set_xlabel("dimension")
+        axes.set_ylabel("% of frames")
+        axes.margins(x=0.01)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+    return _svg("saturation", draw)
+
+
+def embedding_map(points: NDArray, groups: Sequence[str], names: Sequence[str], shares: NDArray) -> str:
+    """Frames on their first two principal components.
+
+    Args:
+      points: float[n, 2].
+      groups: of each point, one of the names or anything else.
+      names: of the groups that have a colour, at most eight.
+      shares: of the variance, of each component.
+    """
+
+    def draw(axes: Axes) -> None:
+        group = np.array(groups)
+        others = ~np.isin(group, names)
+        if others.any():
+            axes.scatter(
+                points[others, 0],
+                points[others, 1],
+                s=9,
+                color=_MUTED,
+                alpha=0.35,
+                linewidths=0,
+                label="others",
+            )
+        for name, colour in zip(names, COLOURS, strict=False):
+            own = points[group == name]
+            axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0, label=name)
+        axes.set_xlabel(f"first component, {shares[0]:.0%} of the variance")
+        axes.set_ylabel(f"second, {shares[1]:.0%}")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, markerscale=1.6)
+        legend.set_in_layout(True)
+
+    return _svg("map", draw, height=3.2 + 0.1 * len(names))
+
+
+def clip_pictures(log_mel: NDArray[np.float32], frames: NDArray, hop_s: float, name: str) -> str:
+    """A clip's log-mel spectrogram above its embeddings, on one axis of time.
+
+    Args:
+      log_mel: float32[spectrogram frames, 64], 10 ms each.
+      frames: [n, 128].
+      hop_s: time from one frame to the next.
+      name: that nothing else on the page has.
+    """
+    length_s = len(log_mel) / 100
+
+    def draw(top: Axes, bottom: Axes) -> None:
+        picture: Any = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
+        top.imshow(log_mel.T, cmap="magma", extent=(0, length_s, 0, 64), **picture)
+        top.set_ylabel("mel band")
+        end_s = len(frames) * hop_s
+        bottom.imshow(frames.T, cmap="viridis", extent=(0, end_s, 0, frames.shape[1]), **picture)
+        bottom.set_ylabel("dimension")
+        bottom.set_xlabel("seconds")
+        for axes in (top, bottom):
+            axes.grid(False)
+            axes.set_xlim(0, max(length_s, end_s))
+
+    return _svg(name, draw, height=3.2, rows=2)
+
+
+def _svg(name: str, draw: Callable[..., None], height: float = _HEIGHT, rows: int = 1) -> str:
+    with rc_context({**_SETTINGS, "svg.hashsalt": name}):  # ids of their own beside other pictures
+        figure = Figure((_WIDTH, height), layout="constrained")
+        draw(*np.atleast_1d(figure.subplots(rows, 1, sharex=rows > 1)))
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # names that every picture has, and nothing points at
+    # The page says how large it is, and in which font.
+    svg = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    return re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)

@@ -1,0 +1,283 @@
+"""The report's contents, from what the run left and a sample of its features."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment
+
+from pipeline.config import Config
+from pipeline.folder import FeatureFolder
+from pipeline.graph import REJECTED_LIST, run_path
+from pipeline.manifest import DISTRIBUTION, Account
+from pipeline.progress import Sample, duration
+from pipeline.report import plots
+from pipeline.report.examples import ExampleClip, example_clips
+from pipeline.summary import size
+from transforms.account import ALREADY_THERE, EXPECTED, REJECTED, WRITTEN
+from transforms.feature_sample import FrameStatistics, SampledClip, project, sample_clips
+from transforms.files import put_output
+from transforms.rejects import read_rejected
+from transforms.write_features import ShardFile
+
+REPORT_FILE = "report.html"
+
+# Clips whose features are looked at, points on the map, and clips with pictures of their own.
+_SAMPLE_CLIPS, _MAP_POINTS, _EXAMPLES = 2_000, 1_500, 3
+_REJECTS_SHOWN = 3
+_NAMES_ON_MAP = 8
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture: its name on the page, title, SVG, and what to look for."""
+
+    name: str
+    title: str
+    svg: str
+    caption: str
+
+
+def write_report(
+    config: Config,
+    manifest: dict[str, Any],
+    account: Account,
+    shards: Sequence[ShardFile],
+    samples: Sequence[Sample],
+    wall_s: float,
+) -> None:
+    """Writes the report of a run that has ended.
+
+    What it costs does not grow with the corpus: features are looked at in some 2,000 clips, always the same
+    ones.
+
+    Args:
+      config, manifest, account: of the run.
+      shards: of the folder after it.
+      samples: moments of the run; none of a run elsewhere.
+      wall_s: time that the run took.
+
+    Raises:
+      OutputError: it cannot be written.
+    """
+    output = config.options.output
+    by_split = defaultdict(list)
+    for shard in shards:
+        if shard.records:
+            by_split[shard.path.split("/")[0]].append(f"{output.rstrip('/')}/{shard.path}")
+    clips = sample_clips(by_split, _SAMPLE_CLIPS)
+    frames = _all_frames(clips)
+    statistics = FrameStatistics.of(frames) if len(frames) else None
+    records = Counter({split: n for split, n in manifest["clips"].items() if n})
+
+    figures = list(_run_figures(samples))
+    if statistics is not None:
+        figures += _feature_figures(config, clips, frames, statistics, records)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = resources.files("pipeline.report").joinpath("page.html").read_text(encoding="utf-8")
+    html = environment.from_string(page).render(
+        title=output.rstrip("/").rsplit("/", 1)[-1] or output,
+        when=f"{manifest['started']} to {manifest['finished']}".replace("T", " ").replace("+00:00", " UTC"),
+        version=manifest["versions"].get(DISTRIBUTION, ""),
+        tiles=_tiles(account, shards, wall_s),
+        notes=list(_notes(config, account, statistics)),
+        account=_account_rows(account, records),
+        sample=_sample_text(clips, sum(records.values())),
+        figures=figures,
+        examples=[
+            _example_figure(config, number, example)
+            for number, example in enumerate(example_clips(config, _EXAMPLES))
+        ],
+        rejects=_rejects(config, account),
+        tables=_tables(manifest),
+    )
+    put_output(run_path(output, REPORT_FILE), html.encode(errors="replace"))
+
+
+def _tiles(account: Account, shards: Sequence[ShardFile], wall_s: float) -> list[tuple[str, str, str]]:
+    rejected = account.total(REJECTED)
+    return [
+        (f"{account.total(WRITTEN):,}", "clips written", ""),
+        (f"{rejected:,}", f"rejected, {account.reject_fraction:.1%}", "warn" if rejected else ""),
+        (duration(account.audio_s), "audio embedded", ""),
+        (duration(wall_s), "wall time", ""),
+        (f"{account.audio_s / wall_s:,.0f}x", "real time", ""),
+        (size(sum(shard.size_bytes for shard in shards)), f"in {len(shards):,} shards", ""),
+        ("closes" if account.closes else "DOES NOT CLOSE", "account", "good" if account.closes else "bad"),
+    ]
+
+
+def _notes(config: Config, account: Account, statistics: FrameStatistics | None) -> Iterator[str]:
+    if config.weights.sha256 is None:
+        yield f"Weights {config.weights.path} are noise: these embeddings mean nothing."
+    if not account.closes:
+        yield "The account does not close: clips are lost. The manifest names them; please report this."
+    if account.reject_fraction > config.options.max_reject_fraction:
+        yield f"More clips are rejected than --max_reject_fraction={config.options.max_reject_fraction}."
+    if statistics is None:
+        yield "No features to look at."
+        return
+    yield from stuck_notes(statistics)
+
+
+def stuck_notes(statistics: FrameStatistics) -> Iterator[str]:
+    """Calls out dimensions that say little: at an end of their range in most frames, or always the same."""
+    stuck = statistics.stuck()
+    for value in (0, 255):
+        there = [f"{dimension} ({share:.0%})" for dimension, at, share in stuck if at == value]
+        if there:
+            more = f" and {len(there) - 12} more" if len(there) > 12 else ""
+            yield f"Stuck at {value} in most frames: dimension {', '.join(there[:12])}{more}."
+    constant = np.flatnonzero(statistics.is_constant)
+    if len(constant) and statistics.counts.sum() > 128:
+        yield f"The same value in every frame: dimension {', '.join(map(str, constant[:12]))}."
+
+
+def _account_rows(account: Account, records: Counter[str]) -> list[tuple[Any, ...]]:
+    outcomes = (EXPECTED, WRITTEN, REJECTED, ALREADY_THERE)
+    splits = sorted({*account.splits, *records})
+    rows = [(split, *(account.total(o, split) for o in outcomes), records[split]) for split in splits]
+    if len(splits) != 1:
+        rows.append(("all", *(account.total(o) for o in outcomes), sum(records.values())))
+    return rows
+
+
+def _sample_text(clips: Sequence[SampledClip], total: int) -> str:
+    if len(clips) == total:
+        return f"Of all {total:,} clips in the folder."
+    return f"Of a sample of {len(clips):,} of {total:,} clips in the folder, the same each time."
+
+
+def _run_figures(samples: Sequence[Sample]) -> Iterator[Figure]:
+    if len(samples) > 1:
+        columns = zip(*((s.time_s, s.clips_done, s.rejected) for s in samples), strict=True)
+        yield Figure(
+            "throughput",
+            "Throughput",
+            plots.throughput(*columns),
+            "Clips over the time of the run. A straight line is a steady run; a flat one is waiting.",
+        )
+
+
+def _feature_figures(
+    config: Config,
+    clips: Sequence[SampledClip],
+    frames: np.ndarray,
+    statistics: FrameStatistics,
+    records: Counter[str],
+) -> Iterator[Figure]:
+    seconds = np.array([clip.segment.end_s - clip.segment.start_s for clip in clips])
+    yield Figure(
+        "lengths",
+        "Clip lengths",
+        plots.lengths(seconds),
+        f"Median {np.median(seconds):.2f} s, from {seconds.min():.2f} to {seconds.max():.2f} s.",
+    )
+    sampled, of_split = Counter[str](), Counter[str]()
+    for clip in clips:
+        sampled[clip.segment.split] += 1
+        of_split[clip.segment.split] += len(clip.frames)
+    yield Figure(
+        "frames",
+        "Frames a split",
+        plots.frames_by_split({s: of_split[s] / sampled[s] * records[s] for s in sorted(sampled)}),
+        f"A frame each {config.options.example_hop_seconds} s"
+        + ("." if sum(sampled.values()) == sum(records.values()) else "; about, from the sample."),
+    )
+    is_raw = frames.dtype != np.uint8
+    yield Figure(
+        "values",
+        "Values" if is_raw else "Bytes",
+        plots.values(statistics.counts, statistics.edges, is_raw),
+        "How often each value occurs."
+        if is_raw
+        else f"How often each byte occurs. {statistics.at_0.mean():.1%} are 0 and "
+        f"{statistics.at_255.mean():.1%} are 255, where values are clipped.",
+    )
+    if not is_raw:
+        yield Figure(
+            "saturation",
+            "Saturation by dimension",
+            plots.saturation(statistics.at_0, statistics.at_255),
+            "In how many of the frames a dimension is clipped, and says no more than that.",
+        )
+    yield _map_figure(config, clips)
+
+
+def _map_figure(config: Config, clips: Sequence[SampledClip]) -> Figure:
+    each = -(-_MAP_POINTS // len(clips))
+    names = _label_names(config)
+    if any(clip.segment.labels for clip in clips):
+        by = "label"
+        groups_of = [[names.get(i, f"class {i}") for i in clip.segment.labels] for clip in clips]
+    elif len(clips) <= _NAMES_ON_MAP:
+        by, groups_of = "clip", [[clip.segment.video_id] for clip in clips]
+    else:
+        by, groups_of = "split", [[clip.segment.split] for clip in clips]
+    common = Counter(name for of_clip in groups_of for name in of_clip)
+    shown = sorted(common, key=lambda name: (-common[name], name))[:_NAMES_ON_MAP]
+    points, groups = [], list[str]()
+    for clip, of_clip in zip(clips, groups_of, strict=True):
+        some = clip.frames[:: max(1, len(clip.frames) // each)][:each]
+        points.append(some)
+        groups += [next((name for name in shown if name in of_clip), "")] * len(some)
+    projected, shares = project(np.concatenate(points)[:_MAP_POINTS])
+    svg = plots.embedding_map(projected, groups[:_MAP_POINTS], shown, shares)
+    return Figure(
+        "map",
+        "Map of embeddings",
+        svg,
+        f"A point a frame, on the sample's first two principal components, coloured by {by}.",
+    )
+
+
+def _label_names(config: Config) -> dict[int, str]:
+    if config.clips.class_labels is None:
+        return {}
+    indices = config.clips.class_labels.indices()
+    return {index: name for name, index in indices.items() if not name.startswith("/")}  # and no mid
+
+
+def _all_frames(clips: Sequence[SampledClip]) -> np.ndarray:
+    found = [clip.frames for clip in clips if len(clip.frames)]
+    return np.concatenate(found) if found else np.empty((0, 0), np.uint8)
+
+
+def _example_figure(config: Config, number: int, example: ExampleClip) -> Figure:
+    clip = example.clip
+    start = f" from {clip.start_s:g} s" if clip.start_s else ""
+    return Figure(
+        f"clip-{number}",
+        f"{clip.split}/{clip.video_id}{start}",
+        plots.clip_pictures(
+            example.log_mel, example.frames, config.options.example_hop_seconds, f"clip-{number}"
+        ),
+        clip.file,
+    )
+
+
+def _rejects(config: Config, account: Account) -> list[tuple[str, int, list[tuple[str, str]]]]:
+    shown: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    # Lines are spread over the files by their hash: the first has some of every reason that is not rare.
+    for path in FeatureFolder.at(config.options.output).lists(REJECTED_LIST)[:1]:
+        for clip in read_rejected(path):
+            if len(shown[clip.reason.value]) < _REJECTS_SHOWN:
+                where = clip.file if clip.offset is None else f"{clip.file} at {clip.offset}"
+                shown[clip.reason.value].append((where, clip.message))
+    reasons = sorted(account.reasons().items(), key=lambda item: (-item[1], item[0]))
+    return [(reason, number, shown[reason]) for reason, number in reasons]
+
+
+def _tables(manifest: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
+    def text(value: Any) -> str:
+        return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+    options = {k: v for k, v in manifest["options"].items() if v not in (None, False, "", [])}
+    return [
+        ("Settings that bytes depend on", [(k, text(v)) for k, v in manifest["settings"].items()]),
+        ("Options", [(k, text(v)) for k, v in options.items()]),
+        ("Versions", list(manifest["versions"].items())),
+    ]

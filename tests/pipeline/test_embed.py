@@ -1,0 +1,69 @@
+"""Features in one call, and the stages in a pipeline of one's own: both equal to those of a run."""
+
+import json
+import sys
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import soundfile
+from sounds import noise, write_bad_files, write_noise
+from test_run import TRIAL, read
+
+from pipeline import run
+from pipeline.embed import embed
+from transforms.errors import SettingError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
+from own_pipeline import mean_embeddings
+
+RANDOM = {"weights": "random:0", "pca_params": "none"}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    write_noise(folder / "a.wav", 3.0, 44_100)
+    write_bad_files(folder)
+    return folder
+
+
+def test_one_call_gives_the_bytes_of_a_run(corpus, tmp_path):
+    assert run.run([*TRIAL, f"--input={corpus}/a.wav", f"--output={tmp_path}/out"]) == 0
+    codes = embed(corpus / "a.wav", **RANDOM)
+    assert codes.dtype == np.uint8
+    np.testing.assert_array_equal(codes, read(tmp_path / "out")["a"][1])
+    samples, rate_hz = soundfile.read(corpus / "a.wav")
+    np.testing.assert_array_equal(embed(samples, rate_hz, **RANDOM), codes)
+    np.testing.assert_array_equal(embed(np.stack([samples, samples], 1), rate_hz, **RANDOM), codes)
+
+
+def test_raw_embeddings_and_another_hop():
+    raw = embed(noise(3.0)[:, 0], postprocess="raw", hop_s=0.48, **RANDOM)
+    assert raw.shape == (5, 128) and raw.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("text.wav", "not recognised"), ("short.wav", "one example takes 0.975 s"), ("none.wav", "none.wav")],
+)
+def test_bad_audio_is_one_error_that_names_it(corpus, name, message):
+    with pytest.raises(SettingError, match=message) as caught:
+        embed(corpus / name, **RANDOM)
+    assert name in str(caught.value)
+
+
+def test_an_unknown_kind_of_output_is_refused(corpus):
+    with pytest.raises(SettingError, match="give 'quantized' or 'raw'"):
+        embed(corpus / "a.wav", postprocess="pca", **RANDOM)
+
+
+def test_the_stages_make_a_pipeline_of_ones_own(corpus, tmp_path):
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        mean_embeddings(pipeline, f"{corpus}/*", f"{tmp_path}/means", "random:0")
+    lines = [json.loads(s) for path in tmp_path.glob("means*") for s in path.read_text().splitlines()]
+    assert len([line for line in lines if "reason" in line]) == 5
+    (found,) = [line for line in lines if "mean" in line]
+    raw = embed(corpus / "a.wav", postprocess="raw", **RANDOM)
+    np.testing.assert_allclose(found["mean"], raw.mean(axis=0), rtol=1e-5, atol=1e-6)
