@@ -59,6 +59,7 @@ class Options:
     precision: str
     resampler: Resampler
     frontend: str
+    inference_hint: tuple[str, ...]
     beam_flags: tuple[str, ...]
 
 
@@ -224,6 +225,13 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
         help="where resampling, log-mel and quantization run; accelerator: in one graph with the network, in "
         "float32, which changes a byte in some thousands by 1 (default: %(default)s)",
     )
+    features.add_argument(
+        "--inference_hint",
+        metavar="NAME=VALUE",
+        action="append",
+        help="what only machines that run the model must have: a Beam resource hint, as min_ram=16GB; what "
+        "the model takes is then shuffled to them; repeatable (default: all machines are alike)",
+    )
     parser.add_argument(
         "--config",
         metavar="YAML",
@@ -257,6 +265,7 @@ def parse_options(argv: Sequence[str]) -> Options:
     values.input = tuple(values.input or ())
     values.input_rejects = tuple(values.input_rejects or ())
     values.segments = tuple(values.segments or ())
+    values.inference_hint = tuple(values.inference_hint or ())
     return Options(**vars(values), beam_flags=tuple(beam_flags))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions, TestOptions
 
 from pipeline.config import Config, check, make_job
 from pipeline.console import own_errors, run_command
@@ -43,6 +44,11 @@ def run(argv: Sequence[str]) -> int:
     """
     options = parse_options(argv)
     pipeline = make_pipeline(options.beam_flags)
+    if pipeline.options.view_as(TestOptions).dry_run:
+        from pipeline.dry_run import build_job, job_lines  # Dataflow's client, which no other run needs
+
+        print("\n".join(job_lines(build_job(pipeline, options))))
+        return 0
     config = check(options)
     with lock_folder(options.output):
         folder = FeatureFolder.at(options.output)
@@ -52,6 +58,9 @@ def run(argv: Sequence[str]) -> int:
         folder.check_settings(settings_of(config))
         folder.delete_temporary_files()
         account = _run_locked(pipeline, config, folder)
+    if account is None:
+        print("the job is handed over; when it has ended, the same command closes its account")
+        return 0
     print("\n".join(account.lines()))
     print(f"features: {options.output} (account and lists in its folder {RUN_FOLDER})")
     if not account.closes:
@@ -65,7 +74,8 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _run_locked(pipeline: beam.Pipeline, config: Config, folder: FeatureFolder) -> Account:
+def _run_locked(pipeline: beam.Pipeline, config: Config, folder: FeatureFolder) -> Account | None:
+    """Runs the pipeline to its end; None if it is a service's job that nobody here waits for."""
     print(f"weights: {config.weights}")
     if config.pca_params:
         print(f"PCA parameters: {config.pca_params}")
@@ -74,8 +84,13 @@ def _run_locked(pipeline: beam.Pipeline, config: Config, folder: FeatureFolder) 
     started, output = _now(), folder.path
     manifest_path, account_path = run_path(output, MANIFEST_FILE), run_path(output, ACCOUNT_FILE)
     put_output(manifest_path, make_manifest(config, folder, started).encode())
+    # A template's job begins when its launcher has ended, which therefore waits for nothing.
+    waiting = pipeline.options.view_as(StandardOptions)
+    waiting.no_wait_until_finish |= bool(pipeline.options.view_as(GoogleCloudOptions).template_location)
     with own_errors(), pipeline:
         build_graph(pipeline, make_job(config, bool(folder.shards), folder.lists(REJECTED_LIST)))
+    if waiting.no_wait_until_finish:
+        return None
 
     with open_file(account_path) as file:
         account = Account.from_json(json.load(file))

@@ -1,22 +1,27 @@
-"""What Beam's filesystems lack: listings that are whole, and files that are whole or not there."""
+"""What Beam's filesystems lack: whole listings, files that are whole or not there, and further tries."""
 
+import functools
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
+import google.auth
+import requests
+from apache_beam.internal.gcp import auth
 from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.aws.s3filesystem import S3FileSystem
 from apache_beam.io.aws.s3io import S3IO, S3Uploader, parse_s3_path
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
 from apache_beam.io.gcp.gcsio import GcsIO, parse_gcs_path
 from apache_beam.io.hadoopfilesystem import HadoopFileSystem
+from apache_beam.utils.retry import with_exponential_backoff
 from botocore.exceptions import BotoCoreError, ClientError
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from hdfs.util import HdfsError
@@ -35,6 +40,9 @@ FILE_ERRORS = (
 
 TEMPORARY_SUFFIX = ".tmp"
 
+# Answers, or none (of S3's client), that another try may change; of several files S3 answers by name.
+_TRANSIENT = (None, 408, 429, 500, 502, 503, 504, "InternalError", "ServiceUnavailable", "SlowDown")
+
 _BLOCK_BYTES = 1 << 20
 _LIST_LIMIT_S = 10.0
 
@@ -49,9 +57,61 @@ def is_temporary(name: str) -> bool:
     return bool(re.fullmatch(rf"\..*\.[0-9a-f]{{32}}{re.escape(TEMPORARY_SUFFIX)}", name, re.DOTALL))
 
 
+def filesystem_of(path: str) -> FileSystem:
+    """Beam's filesystem of a path."""
+    filesystem = FileSystems.get_filesystem(path)
+    if isinstance(filesystem, GCSFileSystem):
+        _without_credentials()
+    return filesystem
+
+
+@functools.cache
+def _without_credentials() -> str:
+    """Why there are no credentials for Google's APIs; "" if there are.
+
+    Without any Beam looks for them five times, with pauses of half a minute together, in each process, before
+    it goes on as nobody in particular, who may read public buckets. Here once is enough.
+    """
+    try:
+        google.auth.default()
+    except DefaultCredentialsError as error:
+        with auth._Credentials._credentials_lock:
+            auth._Credentials._credentials_init = True
+        return str(error).splitlines()[0]
+    return ""
+
+
+def _is_transient(error: Exception) -> bool:
+    """Whether another try may go well: the server's fault, or the network's; never what is not there."""
+    if isinstance(error, BeamIOError):
+        return any(isinstance(e, Exception) and _is_transient(e) for e in error.exception_details.values())
+    if isinstance(error, S3ClientError):
+        # An upload that the server has lost, or had done when the answer to that was lost: all of it again.
+        return error.code in _TRANSIENT or "NoSuchUpload" in str(error)
+    if isinstance(error, InvalidResponse):  # and as here on Google's side
+        lost = error.response.status_code in (404, 410) and "upload_id=" in (error.response.request.url or "")
+        return lost or error.response.status_code in _TRANSIENT
+    if isinstance(error, GoogleAPICallError):
+        return error.code in _TRANSIENT
+    return isinstance(error, (ConnectionError, TimeoutError, requests.ConnectionError, requests.Timeout))
+
+
+# Beyond the tries that Google's, Amazon's and Beam's clients make themselves: for an upload, which is begun
+# anew, and for deletions. A minute and a half, in which a server starts again.
+_tried_again = with_exponential_backoff(
+    num_retries=7, initial_delay_secs=1.0, max_delay_secs=30, retry_filter=_is_transient
+)
+
+
+@_tried_again
+def delete(paths: Sequence[str]) -> None:
+    """Deletes files of one filesystem that are there."""
+    filesystem_of(paths[0]).delete(list(paths))
+
+
 def upload(whole: IO[bytes], path: str) -> None:
     """Puts all of a file in place on a filesystem other than the local one."""
-    filesystem = FileSystems.get_filesystem(path)
+    filesystem = filesystem_of(path)
     if not filesystem.has_dirs():  # an object store shows an object when it has all its bytes
         _write(whole, path)
         return
@@ -69,8 +129,10 @@ def upload(whole: IO[bytes], path: str) -> None:
         raise
 
 
+@_tried_again
 def _write(whole: IO[bytes], path: str) -> None:
-    with FileSystems.create(
+    whole.seek(0)
+    with filesystem_of(path).create(
         path, "application/octet-stream", compression_type=CompressionTypes.UNCOMPRESSED
     ) as file:
         shutil.copyfileobj(whole, file, _BLOCK_BYTES)
@@ -82,11 +144,11 @@ def _write(whole: IO[bytes], path: str) -> None:
 
 def match(pattern: str) -> list[FileMetadata]:
     """Files, and on some filesystems folders, that a glob matches; `**` goes into folders."""
-    filesystem = FileSystems.get_filesystem(pattern)
+    filesystem = filesystem_of(pattern)
     if isinstance(filesystem, HadoopFileSystem):
         folder = re.split(r"[\[*?]", pattern, maxsplit=1)[0].rpartition("/")[0]
         return list(filesystem.match_files(_hdfs_files(filesystem, folder), pattern))
-    return FileSystems.match([pattern])[0].metadata_list
+    return filesystem.match([pattern])[0].metadata_list
 
 
 def _hdfs_files(filesystem: HadoopFileSystem, folder: str) -> Iterator[FileMetadata]:
@@ -104,7 +166,7 @@ def _hdfs_files(filesystem: HadoopFileSystem, folder: str) -> Iterator[FileMetad
 
 def check_reachable(path: str) -> None:
     """Raises one of FILE_ERRORS soon if a bucket cannot be listed; Beam would try for up to ten minutes."""
-    filesystem = FileSystems.get_filesystem(path)
+    filesystem = filesystem_of(path)
     if path.startswith("hdfs:///"):
         raise OSError("Beam writes hdfs://FOLDER/..., or hdfs://SERVER/FOLDER/... with --hdfs_full_urls")
     if isinstance(filesystem, S3FileSystem):
@@ -118,4 +180,9 @@ def check_reachable(path: str) -> None:
         client = GcsIO(pipeline_options=filesystem._pipeline_options).client
         # Google's client lists when it is asked for the first item.
         blobs = client.list_blobs(bucket, max_results=1, retry=DEFAULT_RETRY.with_timeout(_LIST_LIMIT_S))
-        next(iter(blobs), None)
+        try:
+            next(iter(blobs), None)
+        except FILE_ERRORS as error:
+            if nobody := _without_credentials():
+                raise OSError(f"{error}; {nobody}") from error
+            raise
