@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from servers import HOST, Server, free_ports, running
+from servers import HOST, Server, free_ports, proxy, running
 
 _BUCKET = "corpus"
 _REGION = "us-east-1"
@@ -22,10 +22,10 @@ def serve(folder: Path) -> Iterator[Server]:
       folder: for its log; its objects are in memory.
     """
     (port,) = free_ports(1)
-    url = f"http://{HOST}:{port}"
+    own_url, faults = f"http://{HOST}:{port}", proxy.Faults()
     client = boto3.client(
         "s3",
-        endpoint_url=url,
+        endpoint_url=own_url,
         region_name=_REGION,
         aws_access_key_id="test",
         aws_secret_access_key="test",
@@ -42,7 +42,7 @@ def serve(folder: Path) -> Iterator[Server]:
         return {key.removeprefix(f"{name}/"): data for key, data in objects.items()}
 
     command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
-    with running(command, folder / "s3.log", client.list_buckets):
+    with running(command, folder / "s3.log", client.list_buckets), proxy.proxy(port, faults) as url:
         client.create_bucket(Bucket=_BUCKET)
         flags = [
             f"--s3_endpoint_url={url}",
@@ -50,4 +50,4 @@ def serve(folder: Path) -> Iterator[Server]:
             "--s3_access_key_id=test",
             "--s3_secret_access_key=test",
         ]
-        yield Server(f"s3://{_BUCKET}", "s3://no-such-bucket/audio", flags, {}, put, get)
+        yield Server(f"s3://{_BUCKET}", "s3://no-such-bucket/audio", flags, {}, put, get, faults)
