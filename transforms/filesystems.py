@@ -61,24 +61,24 @@ def filesystem_of(path: str) -> FileSystem:
     """Beam's filesystem of a path."""
     filesystem = FileSystems.get_filesystem(path)
     if isinstance(filesystem, GCSFileSystem):
-        _without_credentials()
+        _has_google_credentials()
     return filesystem
 
 
 @functools.cache
-def _without_credentials() -> str:
-    """Why there are no credentials for Google's APIs; "" if there are.
+def _has_google_credentials() -> bool:
+    """Whether this machine has credentials for Google's APIs.
 
     Without any Beam looks for them five times, with pauses of half a minute together, in each process, before
     it goes on as nobody in particular, who may read public buckets. Here once is enough.
     """
     try:
         google.auth.default()
-    except DefaultCredentialsError as error:
+    except DefaultCredentialsError:
         with auth._Credentials._credentials_lock:
             auth._Credentials._credentials_init = True
-        return str(error).splitlines()[0]
-    return ""
+        return False
+    return True
 
 
 def _is_transient(error: Exception) -> bool:
@@ -113,7 +113,7 @@ def upload(whole: IO[bytes], path: str) -> None:
     """Puts all of a file in place on a filesystem other than the local one."""
     filesystem = filesystem_of(path)
     if not filesystem.has_dirs():  # an object store shows an object when it has all its bytes
-        _write(whole, path)
+        _tried_again(_write)(whole, path)
         return
     # HDFS shows a file as it grows, and does not replace one.
     folder, name = FileSystems.split(path)
@@ -129,7 +129,6 @@ def upload(whole: IO[bytes], path: str) -> None:
         raise
 
 
-@_tried_again
 def _write(whole: IO[bytes], path: str) -> None:
     whole.seek(0)
     with filesystem_of(path).create(
@@ -183,6 +182,9 @@ def check_reachable(path: str) -> None:
         try:
             next(iter(blobs), None)
         except FILE_ERRORS as error:
-            if nobody := _without_credentials():
-                raise OSError(f"{error}; {nobody}") from error
-            raise
+            if _has_google_credentials():
+                raise
+            raise OSError(
+                f"{error}; there are no Google credentials: give some with GOOGLE_APPLICATION_CREDENTIALS, or "
+                "by gcloud auth application-default login"
+            ) from error

@@ -31,7 +31,7 @@ class Server:
       put: writes a file; takes its path below the root and its bytes.
       get: all files below a folder; takes its path below the root, gives their paths below it and bytes.
       faults: of requests other than the tests' own; None of a server without.
-      restart: stops the server, waits as many seconds, and starts it again with its objects.
+      restart: takes the server away for so many seconds; it comes back with its objects.
     """
 
     root: str

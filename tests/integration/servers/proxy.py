@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from servers import HOST
 
-# Kinds of faults: 503 before the server hears of a request, and after it has done it; hanging up in the middle of
-# the request, and of the answer.
+# Kinds of faults: 503 before the server hears of a request, and after it has done it; hanging up in the
+# middle of the request, and of the answer.
 BUSY, BUSY_LATE, CUT_REQUEST, CUT_ANSWER = "busy", "busy late", "cut request", "cut answer"
 
 # Of one hop; the answer is passed on as a whole.
@@ -25,12 +25,14 @@ class Faults:
     Attributes:
       kinds: of faults that may happen; none at first.
       share: of the requests that fail.
+      is_away: whether the server cannot be reached at all.
       counts: of faults by kind, and of requests by "requests".
     """
 
     def __init__(self) -> None:
         self.kinds: tuple[str, ...] = ()
         self.share = 0.2
+        self.is_away = False
         self.counts: Counter[str] = Counter()
         self._random = random.Random(7)
         self._lock = threading.Lock()
@@ -84,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         fault = self.faults.draw()
         size = int(self.headers.get("Content-Length", 0))
-        if fault == CUT_REQUEST:
+        if fault == CUT_REQUEST or self.faults.is_away:
             self.rfile.read(size // 2)
             self._hang_up()
             return

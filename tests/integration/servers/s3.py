@@ -1,6 +1,7 @@
 """s3:// from moto, a fake of Amazon's services."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,4 +51,10 @@ def serve(folder: Path) -> Iterator[Server]:
             "--s3_access_key_id=test",
             "--s3_secret_access_key=test",
         ]
-        yield Server(f"s3://{_BUCKET}", "s3://no-such-bucket/audio", flags, {}, put, get, faults)
+
+        def be_away(pause_s: float) -> None:  # restarted, it would have lost its objects
+            faults.is_away = True
+            time.sleep(pause_s)
+            faults.is_away = False
+
+        yield Server(f"s3://{_BUCKET}", "s3://no-such-bucket/audio", flags, {}, put, get, faults, be_away)
