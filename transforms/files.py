@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.errors import OutputError
@@ -20,6 +19,7 @@ from transforms.filesystems import (
     filesystem_of,
     is_temporary,
     match,
+    open_to_read,
     temporary_name,
     upload,
 )
@@ -33,7 +33,7 @@ _SPOOL_BYTES = 64 << 20
 
 def open_file(path: str) -> BinaryIO:
     """Opens a file for reading; a `.gz` stays compressed, since its bytes are what was asked for."""
-    return filesystem_of(path).open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return open_to_read(path)
 
 
 def exists(path: str) -> bool:

@@ -1,14 +1,16 @@
 """What Beam's filesystems lack: whole listings, files that are whole or not there, and further tries."""
 
 import functools
+import io
 import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, BinaryIO, cast
 
 import google.auth
 import requests
+import urllib3
 from apache_beam.internal.gcp import auth
 from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.aws.s3filesystem import S3FileSystem
@@ -23,6 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from google.cloud.storage.fileio import BlobReader
 from google.cloud.storage.retry import DEFAULT_RETRY
 from hdfs.util import HdfsError
 
@@ -36,12 +39,23 @@ FILE_ERRORS = (
     DataCorruption,
     S3ClientError,
     HdfsError,
+    urllib3.exceptions.HTTPError,
 )
 
 TEMPORARY_SUFFIX = ".tmp"
 
 # Answers, or none (of S3's client), that another try may change; of several files S3 answers by name.
 _TRANSIENT = (None, 408, 429, 500, 502, 503, 504, "InternalError", "ServiceUnavailable", "SlowDown")
+
+# Connections that cannot be made, or end too early.
+_CUT_OFF = (
+    ConnectionError,
+    TimeoutError,
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    urllib3.exceptions.ProtocolError,
+)
 
 _BLOCK_BYTES = 1 << 20
 _LIST_LIMIT_S = 10.0
@@ -93,14 +107,68 @@ def _is_transient(error: Exception) -> bool:
         return lost or error.response.status_code in _TRANSIENT
     if isinstance(error, GoogleAPICallError):
         return error.code in _TRANSIENT
-    return isinstance(error, (ConnectionError, TimeoutError, requests.ConnectionError, requests.Timeout))
+    return isinstance(error, _CUT_OFF)
 
 
 # Beyond the tries that Google's, Amazon's and Beam's clients make themselves: for an upload, which is begun
-# anew, and for deletions. A minute and a half, in which a server starts again.
+# anew, for deletions, and for what Google's reader does not try again. A server that starts takes a minute.
 _tried_again = with_exponential_backoff(
     num_retries=7, initial_delay_secs=1.0, max_delay_secs=30, retry_filter=_is_transient
 )
+
+
+def open_to_read(path: str) -> BinaryIO:
+    """Opens a file whose bytes are read as they are."""
+    file = filesystem_of(path).open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return cast(BinaryIO, _BlobFile(file)) if isinstance(file, BlobReader) else file
+
+
+class _BlobFile(io.BufferedIOBase):
+    """A file of Google's that is read to its end and not beyond, which would cost a request, and is read on.
+
+    Google's reader tries again, but for an error's own text that is cut off; and it forgets what it had of a
+    read that fails.
+
+    Args:
+      reader: as Beam opens it, so that the size is known.
+    """
+
+    def __init__(self, reader: BlobReader):
+        self._reader = reader
+
+    def read(self, size: int | None = -1) -> bytes:
+        start = self._reader.tell()
+        left = max(0, self._reader._blob.size - start)
+        size = left if size is None or size < 0 else min(size, left)
+
+        def read_from_start() -> bytes:
+            if self._reader.tell() != start:
+                self._reader.seek(start)
+            data = self._reader.read(size)
+            if len(data) < size:  # and not what a file's end looks like
+                raise ConnectionError(f"{len(data)} bytes came of {size}")
+            return data
+
+        return _tried_again(read_from_start)() if size else b""
+
+    def read1(self, size: int = -1) -> bytes:
+        return self.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._reader.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._reader.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._reader.close()
+        super().close()
 
 
 @_tried_again
@@ -185,6 +253,6 @@ def check_reachable(path: str) -> None:
             if _has_google_credentials():
                 raise
             raise OSError(
-                f"{error}; there are no Google credentials: give some with GOOGLE_APPLICATION_CREDENTIALS, or "
-                "by gcloud auth application-default login"
+                f"{error}; there are no Google credentials: name some with GOOGLE_APPLICATION_CREDENTIALS, "
+                "or log in with gcloud auth application-default login"
             ) from error
