@@ -1,26 +1,25 @@
 """The released files that a run needs: found where the user says, in the cache, or downloaded."""
 
-import glob
-import hashlib
 import logging
 import os
-import shutil
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 import pooch
 import requests
 
 from transforms.errors import SettingError
-from transforms.files import FILE_ERRORS, open_file
+from transforms.files import is_local
+from transforms.shared_files import (
+    ASSETS_DIR_VARIABLE,
+    FETCH_ERRORS,
+    cache_folder,
+    downloader,
+    fetch,
+    first_line,
+    one_process_at,
+)
 from transforms.vggish.checkpoint import V2_INDEX_SUFFIX
-
-ASSETS_DIR_VARIABLE = "VGGISH_ASSETS_DIR"
-# Connect, and between two bytes: a network that swallows packets must not hold a run up for long.
-_TIMEOUT_S = (10, 60)
-_V2_DATA_SUFFIX = ".data-00000-of-00001"
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,6 @@ CLASS_LABELS = Asset(
 )
 
 
-def cache_folder() -> Path:
-    """The user's cache of downloaded assets."""
-    return Path(platformdirs.user_cache_dir("audioset-beam"))
-
-
 def find_asset(asset: Asset, given: str | None, assets_dir: str | None) -> str:
     """Path of an asset on this machine.
 
@@ -103,84 +97,35 @@ def find_asset(asset: Asset, given: str | None, assets_dir: str | None) -> str:
     try:
         return _download(asset)
     except (requests.RequestException, ValueError, OSError) as error:
-        tried.append(f"{asset.url} ({_cause(error)})")
+        tried.append(f"{asset.url} ({first_line(error)})")
         raise SettingError(
             f"{asset.name} {asset.file_name} cannot be had; tried {', '.join(tried)}. Ways out: copy it "
             f"to a folder and give --assets_dir=FOLDER; or give {asset.option}=PATH; or {asset.way_out}"
         ) from error
 
 
-def sha256_of(path: str) -> str:
-    """Hex digest of a file on this machine; of a V2 checkpoint's prefix, of its index and data."""
-    digest = hashlib.sha256()
-    for part in _parts(path):
-        with open(part, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def _parts(path: str) -> list[str]:
-    if os.path.isfile(path) and not path.endswith(V2_INDEX_SUFFIX):
-        return [path]
-    path = path.removesuffix(V2_INDEX_SUFFIX)
-    return sorted(f for f in glob.glob(f"{glob.escape(path)}.*") if os.path.isfile(f))
-
-
 def _given_file(asset: Asset, given: str) -> str:
-    if "://" not in given:
+    if is_local(given):
         if os.path.isfile(given) or os.path.isfile(given + V2_INDEX_SUFFIX):
             return given
         raise SettingError(f"{asset.option}={given}: no such file; check the path")
-    folder = cache_folder() / "given" / hashlib.sha256(given.encode()).hexdigest()[:16]
-    path = folder / given.rsplit("/", 1)[-1]
     try:
         # Again at each run: the file behind an address of the user's own may be another one by now.
-        _fetch(given, path)
-        if given.endswith(V2_INDEX_SUFFIX):
-            _fetch(
-                given.removesuffix(V2_INDEX_SUFFIX) + _V2_DATA_SUFFIX,
-                path.with_suffix(_V2_DATA_SUFFIX),
-            )
-    except (requests.RequestException, ValueError, *FILE_ERRORS) as error:
+        return fetch(given)
+    except FETCH_ERRORS as error:
         raise SettingError(
-            f"{asset.option}={given}: cannot be fetched ({_cause(error)}); give a path on this machine"
+            f"{asset.option}={given}: cannot be fetched ({first_line(error)}); give a path on this machine"
         ) from error
-    return str(path)
 
 
 def _download(asset: Asset) -> str:
-    """Downloads a released file into the cache, checked, whole or not at all."""
+    """Downloads a released file into the cache, checked, whole or not at all; or waits for who does."""
     pooch.get_logger().setLevel(logging.WARNING)
-    return pooch.retrieve(
-        asset.url,
-        known_hash=f"sha256:{asset.sha256}",
-        fname=asset.file_name,
-        path=cache_folder(),
-        downloader=_downloader(),
-    )
-
-
-def _downloader() -> pooch.HTTPDownloader:
-    return pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_S)
-
-
-def _fetch(address: str, path: Path) -> None:
-    """Copies an `http(s)://` address or a path of any filesystem to `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        if address.startswith(("http://", "https://")):
-            _downloader()(address, str(temporary), None)
-        else:
-            with open_file(address) as source, open(temporary, "wb") as target:
-                shutil.copyfileobj(source, target)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    with one_process_at(cache_folder() / asset.file_name):
+        return pooch.retrieve(
+            asset.url,
+            known_hash=f"sha256:{asset.sha256}",
+            fname=asset.file_name,
+            path=cache_folder(),
+            downloader=downloader(),
+        )

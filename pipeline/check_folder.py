@@ -13,7 +13,7 @@ from pipeline.processes import Mapper
 from transforms.audioset.layout import AUDIOSET, SHARD_SUFFIX, Sharding
 from transforms.check_shard import CheckShard, ShardReport, Totals
 from transforms.errors import SettingError
-from transforms.files import FILE_ERRORS, match_files
+from transforms.files import FILE_ERRORS, exists, match_files
 from transforms.record_index import RecordIndex
 from transforms.vggish.params import Framing
 from transforms.write_features import ShardFile
@@ -136,7 +136,7 @@ def _framing(found: FeatureFolder) -> Framing:
 def _read_list(folder: str) -> dict[str, ShardFile]:
     path = run_path(folder, SHARDS_FILE)
     try:
-        if FileSystems.exists(path):
+        if exists(path):
             return read_shard_list([path])
     except (*FILE_ERRORS, ValueError, TypeError) as error:
         raise SettingError(f"{path}: cannot be read ({error}); restore it or leave out --manifest") from error

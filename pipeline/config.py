@@ -4,14 +4,16 @@ import importlib.util
 import math
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.transforms.resources import parse_resource_hints
 
-from pipeline.assets import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset, sha256_of
+from pipeline.assets import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset
 from pipeline.graph import FeatureJob, run_path
 from pipeline.options import ACCELERATOR, NO_PCA, QUANTIZED, Options
+from pipeline.workers import check_paths, check_seen
 from transforms.audio.front_end import waveform_examples
 from transforms.audio.resample import SOXR
 from transforms.audioset.layout import Sharding, check_split, colliding_ids, parse_sharding
@@ -20,7 +22,16 @@ from transforms.audioset.segments import split_of
 from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler
 from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
-from transforms.files import FILE_ERRORS, check_reachable, folds_case, match_files, open_file, put_file
+from transforms.files import (
+    FILE_ERRORS,
+    check_reachable,
+    delete_files,
+    folds_case,
+    is_local,
+    match_files,
+    open_file,
+    put_file,
+)
 from transforms.pcm import pcm_windows
 from transforms.progress import ProgressFolder
 from transforms.read_clips import AUDIO, AUTO, ClipSettings, ReadClips
@@ -28,6 +39,7 @@ from transforms.read_segments import ClassLabelFile, SegmentFiles
 from transforms.rejects import KeepRejected, RejectFiles
 from transforms.shards.items import parse_columns
 from transforms.shards.sniff import shard_format
+from transforms.shared_files import SharedFile, sha256_of
 from transforms.vggish.checkpoint import RANDOM, check_weights
 from transforms.vggish.params import Framing
 from transforms.vggish.postprocess import PcaParams, read_pca_params
@@ -50,11 +62,18 @@ class AssetFile:
       path: on this machine; or `random:SEED`.
       sha256: of its bytes; None of `random:SEED`.
       released: whether it is the released file.
+      address: where workers elsewhere find it; None if it is on this machine alone.
     """
 
     path: str
     sha256: str | None
     released: bool
+    address: str | None = None
+
+    @property
+    def shared(self) -> SharedFile | str:
+        """What a stage carries of it."""
+        return self.path if self.sha256 is None else SharedFile(self.path, self.sha256, self.address)
 
     def __str__(self) -> str:
         if self.sha256 is None:
@@ -106,8 +125,8 @@ class Config:
     pca: PcaParams | None
 
 
-def check(options: Options) -> Config:
-    """Checks all of a command, cheap things first, and finds its assets.
+def sketch(options: Options) -> Config:
+    """A run as far as the command itself tells: nothing is opened, listed, fetched or written.
 
     Raises:
       SettingError: the first thing that is wrong.
@@ -123,29 +142,55 @@ def check(options: Options) -> Config:
             f"--segment_seconds={options.segment_seconds}: give at least {framing.min_s} s, one frame"
         )
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
+    _check_hints(options.inference_hint)
+    sharding, columns = parse_sharding(options.sharding), parse_columns(options.columns)
+    if options.resampler == SOXR and importlib.util.find_spec("soxr") is None:
+        raise SettingError("--resampler=soxr: soxr is not installed; pip install 'audioset-beam[soxr]'")
+    segment_files = _segment_files(options)
+    check_paths(options, [path for _, path in segment_files])
+    labels = options.class_labels or CLASS_LABELS.url
+    segments = SegmentFiles(segment_files, labels, "") if segment_files else None
+    rejects = RejectFiles(options.input_rejects, "") if options.input_rejects else None
+    clips = ClipSettings(options.split, options.input_format, columns, segments, None, id_pattern, rejects)
+    weights = AssetFile(options.weights or WEIGHTS.url, None, False)
+    return Config(options, weights, None, None, framing, sharding, Inputs(0, ()), clips, None)
+
+
+def check(options: Options) -> Config:
+    """Checks all of a command, cheap things first, and finds its assets.
+
+    Raises:
+      SettingError: the first thing that is wrong.
+    """
+    drawn = sketch(options)
     inputs = check_input(options.input)
     rejects = _find_rejects(options.input_rejects) if options.input_rejects else None
     if not options.plan:  # which writes nothing, not even to find out whether it could
         check_output(options.output)
-    sharding = parse_sharding(options.sharding)
-    columns = parse_columns(options.columns)
     segments, class_labels = find_segments(options)
     class_labels = class_labels or _labels_of_shards(options)
-    if sharding == Sharding() and not options.plan and folds_case(options.output):
-        _check_prefixes(options, segments, id_pattern)
-    if options.resampler == SOXR and importlib.util.find_spec("soxr") is None:
-        raise SettingError("--resampler=soxr: soxr is not installed; pip install 'audioset-beam[soxr]'")
+    if drawn.sharding == Sharding() and not options.plan and folds_case(options.output):
+        _check_prefixes(options, segments, drawn.clips.id_pattern)
     pca, pca_params = None, None
     if options.postprocess == QUANTIZED:
         pca, pca_params = find_pca_params(options.pca_params, options.assets_dir)
     weights = find_weights(options.weights, options.assets_dir)
-    label_file = ClassLabelFile(class_labels.path) if class_labels else None
-    clips = ClipSettings(
-        options.split, options.input_format, columns, segments, label_file, id_pattern, rejects
-    )
+    for asset in (weights, class_labels):
+        if asset and asset.sha256 and asset.address is None:  # one of --assets_dir, and not the released
+            check_seen(options, asset.path)
+    label_file = ClassLabelFile(class_labels.shared) if class_labels else None
+    clips = replace(drawn.clips, segments=segments, class_labels=label_file, rejects=rejects)
     if rejects is not None:
         inputs = Inputs.of(rejects.index().files)
-    return Config(options, weights, pca_params, class_labels, framing, sharding, inputs, clips, pca)
+    return replace(
+        drawn,
+        inputs=inputs,
+        weights=weights,
+        pca_params=pca_params,
+        class_labels=class_labels,
+        clips=clips,
+        pca=pca,
+    )
 
 
 def make_job(
@@ -162,7 +207,7 @@ def make_job(
     options, clips = config.options, config.clips
     quantize = options.postprocess == QUANTIZED
     batch_size = options.batch_size or _BATCH_SIZES.get(options.precision, _BATCH_SIZE)
-    network = config.weights.path, batch_size, options.precision
+    network = config.weights.shared, batch_size, options.precision
     accelerated = options.frontend == ACCELERATOR
     handler = (
         FusedModelHandler(*network, quantize, config.pca) if accelerated else VggishModelHandler(*network)
@@ -176,7 +221,7 @@ def make_job(
             options.resampler,
             cut=pcm_windows if accelerated else waveform_examples,
         ),
-        embed=EmbedExamples(handler),
+        embed=EmbedExamples(handler, dict(hint.split("=", 1) for hint in options.inference_hint)),
         quantize=quantize and not accelerated,
         pca=config.pca,
         write=WriteFeatures(options.output, config.sharding, add),
@@ -231,17 +276,22 @@ def find_segments(options: SegmentOptions) -> tuple[SegmentFiles | None, AssetFi
     """
     if not options.segments:
         return None, None
+    class_labels = _asset_file(CLASS_LABELS, options.class_labels, options.assets_dir)
+    source = SegmentFiles.of(_segment_files(options), class_labels.shared)
+    if not len(source.table()):
+        raise SettingError(f"--segments={','.join(options.segments)}: no segment in them; give others")
+    return source, class_labels
+
+
+def _segment_files(options: SegmentOptions) -> tuple[tuple[str, str], ...]:
+    """(split, path) of each segments CSV."""
     files = []
     for text in options.segments:
         split, equals, path = text.partition("=")
         if not equals or "/" in split:
             split, path = split_of(text), text
         files.append((check_split(split), path))
-    class_labels = _asset_file(CLASS_LABELS, options.class_labels, options.assets_dir)
-    source = SegmentFiles.of(files, class_labels.path)
-    if not len(source.table()):
-        raise SettingError(f"--segments={','.join(options.segments)}: no segment in them; give others")
-    return source, class_labels
+    return tuple(files)
 
 
 def _labels_of_shards(options: Options) -> AssetFile | None:
@@ -250,7 +300,7 @@ def _labels_of_shards(options: Options) -> AssetFile | None:
         return None
     try:
         file = _asset_file(CLASS_LABELS, options.class_labels, options.assets_dir)
-        ClassLabelFile(file.path).indices()
+        ClassLabelFile(file.shared).indices()
         return file
     except SettingError:
         if options.class_labels is not None:
@@ -297,7 +347,24 @@ def _check_prefixes(
 def _asset_file(asset: Asset, given: str | None, assets_dir: str | None) -> AssetFile:
     path = find_asset(asset, given, assets_dir)
     sha256 = sha256_of(path)
-    return AssetFile(path, sha256, sha256 == asset.sha256)
+    released = sha256 == asset.sha256
+    if given is not None and not is_local(given):
+        return AssetFile(path, sha256, released, given)
+    return AssetFile(path, sha256, released, asset.url if released else None)
+
+
+def _check_hints(hints: Sequence[str]) -> None:
+    for hint in hints:
+        name, equals, value = hint.partition("=")
+        try:
+            if not equals:
+                raise ValueError("it lacks a value")
+            parse_resource_hints({name: value})
+        except ValueError as error:
+            raise SettingError(
+                f"--inference_hint={hint}: {error}; give NAME=VALUE as Beam's resource hints have them, "
+                "as min_ram=16GB"
+            ) from error
 
 
 def _framing(hop_s: float) -> Framing:
@@ -338,7 +405,7 @@ def check_output(output: str, *shards: str) -> None:
     try:
         check_reachable(output)
         put_file(probe, b"can be written\n")
-        FileSystems.delete([probe])
+        delete_files([probe])
         found = [path for pattern in shards for path in match_files(FileSystems.join(output, pattern))]
     except (*FILE_ERRORS, ValueError) as error:
         raise SettingError(f"--output={output}: cannot be written ({error}); give another folder") from error

@@ -24,7 +24,15 @@ from transforms.audio.resample import RESAMPY
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
-from transforms.files import FILE_ERRORS, delete_files, match_files, open_file, put_output, temporary_files
+from transforms.files import (
+    FILE_ERRORS,
+    delete_files,
+    exists,
+    match_files,
+    open_file,
+    put_output,
+    temporary_files,
+)
 from transforms.vggish.precision import FLOAT32
 from transforms.write_features import ShardFile
 from transforms.written_clips import read_shard_records
@@ -125,7 +133,7 @@ def read_manifest(folder: str) -> dict[str, Any] | None:
     """
     path = run_path(folder, MANIFEST_FILE)
     try:
-        if not FileSystems.exists(path):
+        if not exists(path):
             return None
         with open_file(path) as file:
             manifest = json.load(file)
@@ -164,7 +172,7 @@ def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
     path = run_path(before.path, SHARDS_FILE)
     known: dict[str, ShardFile] = {}
     # A run that did not come to its end has changed shards and not the list.
-    if before.manifest and before.manifest["finished"] and FileSystems.exists(path):
+    if before.manifest and before.manifest["finished"] and exists(path):
         known = read_shard_list([path])
     known |= read_shard_list(now.lists(WRITTEN_LIST))
     names = ["/".join(shard.split("/")[-2:]) for shard in now.shards]

@@ -55,7 +55,7 @@ from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
 from transforms.clips import Key
 from transforms.errors import SettingError
-from transforms.files import open_file, put_output
+from transforms.files import delete_files, open_file, put_output
 from transforms.shards.write import WRITERS
 from transforms.write_shards import Packed, PackSettings, WriteShards
 
@@ -105,7 +105,7 @@ def run(argv: Sequence[str]) -> int:
     with open_file(account_path) as file:
         account = Account.from_json(json.load(file))
     put_output(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
-    FileSystems.delete([account_path])
+    delete_files([account_path])
     print("\n".join(_lines(job, account)))
     return 0 if account.closes else LOST_FILES
 

@@ -186,6 +186,13 @@ def _add_feature_options(group: argparse._ActionsContainer) -> None:
         help="where resampling, log-mel and quantization run; accelerator: in one graph with the network, "
         "which changes a byte in some thousands by 1 (default: %(default)s)",
     )
+    group.add_argument(
+        "--inference_hint",
+        metavar="NAME=VALUE",
+        action="append",
+        help="what only machines that run the model must have: a Beam resource hint, as min_ram=16GB; what "
+        "the model takes is then shuffled to them; repeatable (default: all machines are alike)",
+    )
 
 
 def _add_conduct_options(group: argparse._ActionsContainer) -> None:

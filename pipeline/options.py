@@ -90,6 +90,7 @@ class Options:
     precision: str
     resampler: Resampler
     frontend: str
+    inference_hint: tuple[str, ...]
     plan: bool
     json: bool
     quiet: bool
@@ -114,6 +115,7 @@ def parse_options(argv: Sequence[str]) -> Options:
     values.input = tuple(values.input or ())
     values.input_rejects = tuple(values.input_rejects or ())
     values.segments = tuple(values.segments or ())
+    values.inference_hint = tuple(values.inference_hint or ())
     return Options(**vars(values), beam_flags=tuple(beam_flags))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions, TestOptions
 
 from pipeline.config import Config, check, make_job
 from pipeline.console import own_errors, run_command
@@ -55,6 +56,11 @@ def run(argv: Sequence[str]) -> int:
         return 0
     options = parse_options(argv)
     pipeline = make_pipeline(options.beam_flags)
+    if pipeline.options.view_as(TestOptions).dry_run:
+        from pipeline.dry_run import build_job, job_lines  # Dataflow's client, which no other run needs
+
+        print("\n".join(job_lines(build_job(pipeline, options))))
+        return 0
     config = check(options)
     if options.plan:
         plan = make_plan(config)
@@ -67,7 +73,11 @@ def run(argv: Sequence[str]) -> int:
             folder = FeatureFolder.at(options.output)
         folder.check_settings(settings_of(config))
         folder.delete_temporary_files()
-        account, shards = _run_locked(pipeline, config, folder, begun)
+        done = _run_locked(pipeline, config, folder, begun)
+    if done is None:
+        _say(options, "the job is handed over; when it has ended, the same command closes its account")
+        return 0
+    account, shards = done
     summary = RunSummary(
         account,
         options.output,
@@ -99,7 +109,8 @@ def _say(options: Options, line: str) -> None:
 
 def _run_locked(
     pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, begun: float
-) -> tuple[Account, list[ShardFile]]:
+) -> tuple[Account, list[ShardFile]] | None:
+    """Runs the pipeline to its end; None if it is a service's job that nobody here waits for."""
     options = config.options
     _say(options, f"weights: {config.weights}")
     if config.pca_params:
@@ -109,11 +120,16 @@ def _run_locked(
     started, output = _now(), folder.path
     manifest_path, account_path = run_path(output, MANIFEST_FILE), run_path(output, ACCOUNT_FILE)
     put_output(manifest_path, make_manifest(config, folder, started).encode())
+    # A template's job begins when its launcher has ended, which therefore waits for nothing.
+    waiting = pipeline.options.view_as(StandardOptions)
+    waiting.no_wait_until_finish |= bool(pipeline.options.view_as(GoogleCloudOptions).template_location)
     is_quiet = options.quiet or not runs_here(pipeline)
     progress = show_progress(config.inputs.count, options.example_hop_seconds, is_quiet)
     with progress as shown, own_errors(), pipeline:
         rejected = folder.lists(REJECTED_LIST)
         build_graph(pipeline, make_job(config, bool(folder.shards), rejected, shown.folder))
+    if waiting.no_wait_until_finish:
+        return None
 
     with open_file(account_path) as file:
         account = Account.from_json(json.load(file))

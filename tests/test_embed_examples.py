@@ -2,6 +2,7 @@ from collections import ChainMap
 
 import apache_beam as beam
 import numpy as np
+import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from transforms.clip_pieces import PIECE_EXAMPLES
@@ -12,7 +13,8 @@ from transforms.pcm import PcmWindows
 from transforms.vggish.model import Embedder
 
 
-def test_pieces_come_back_whole_with_the_embeddings_of_the_model_alone(embedder):
+@pytest.mark.parametrize("hints", [{}, {"min_ram": "1GB"}])  # fused with what is before, and not
+def test_pieces_come_back_whole_with_the_embeddings_of_the_model_alone(embedder, hints):
     rng = np.random.default_rng(0)
     # More examples than a batch of Beam's holds, in pieces that batch shapes do not divide.
     pieces = {
@@ -30,7 +32,7 @@ def test_pieces_come_back_whole_with_the_embeddings_of_the_model_alone(embedder)
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         handler = VggishModelHandler("random:0", 8)
-        embedded = pipeline | beam.Create(list(pieces.items())) | EmbedExamples(handler)
+        embedded = pipeline | beam.Create(list(pieces.items())) | EmbedExamples(handler, hints)
         assert_that(embedded.embeddings, check, label="embeddings")
         assert_that(embedded.rejected, equal_to([]), label="rejected")
 

@@ -1,7 +1,7 @@
 """Examples to embeddings, with one model a worker process."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import apache_beam as beam
@@ -13,6 +13,7 @@ from apache_beam.typehints.decorators import no_annotations
 from transforms.clips import Key, Piece, RejectedClip, reject
 from transforms.errors import ClipError, OutOfMemoryError, Reason
 from transforms.pcm import PcmWindows, device_front_end
+from transforms.shared_files import SharedFile, local_path
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.postprocess import PcaParams
 from transforms.vggish.precision import FLOAT32
@@ -70,7 +71,7 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
     """Loads VGGish and embeds batches of whole pieces.
 
     Args:
-      weights: as `checkpoint.read_weights` takes; a path that every worker can read.
+      weights: as `checkpoint.read_weights` takes, or a file of theirs that each worker fetches.
       batch_size, precision: as `model.Embedder` takes.
 
     Attributes:
@@ -81,16 +82,17 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
     # padding the last one costs little: clips of ten examples fill 250 of 256.
     model_batches = 4
 
-    def __init__(self, weights: str, batch_size: int, precision: str = FLOAT32):
+    def __init__(self, weights: SharedFile | str, batch_size: int, precision: str = FLOAT32):
         super().__init__()
         self._weights = weights
         self._batch_size = batch_size
         self._precision = precision
 
     def load_model(self) -> "Embedder | FusedEmbedder":
-        from transforms.vggish.model import Embedder  # seconds of Keras, on workers only
+        from transforms.vggish.model import Embedder, take_memory_as_needed  # seconds of Keras
 
-        return Embedder(read_weights(self._weights), self._batch_size, self._precision)
+        take_memory_as_needed()
+        return Embedder(read_weights(local_path(self._weights)), self._batch_size, self._precision)
 
     def run_inference(
         self,
@@ -116,7 +118,7 @@ class FusedModelHandler(VggishModelHandler):
     """Loads the graph from PCM to the release's bytes, or embeddings, and runs batches of whole pieces.
 
     Args:
-      weights: as `checkpoint.read_weights` takes; a path that every worker can read.
+      weights: as `VggishModelHandler` takes.
       batch_size, precision, quantize, pca: as `fused.FusedEmbedder` takes.
     """
 
@@ -125,7 +127,7 @@ class FusedModelHandler(VggishModelHandler):
 
     def __init__(
         self,
-        weights: str,
+        weights: SharedFile | str,
         batch_size: int,
         precision: str = FLOAT32,
         quantize: bool = True,
@@ -137,8 +139,10 @@ class FusedModelHandler(VggishModelHandler):
 
     def load_model(self) -> "FusedEmbedder":
         from transforms.vggish.fused import FusedEmbedder
+        from transforms.vggish.model import take_memory_as_needed
 
-        weights = read_weights(self._weights)
+        take_memory_as_needed()
+        weights = read_weights(local_path(self._weights))
         return FusedEmbedder(
             weights, device_front_end, self._quantize, self._pca, self._batch_size, self._precision
         )
@@ -161,18 +165,24 @@ class EmbedExamples(beam.PTransform):
 
     Attributes:
       handler: loads and runs the model for the one or the other.
+      hints: what a machine must have to run the model, as Beam's resource hints; none: any will do, and the
+        model runs where the examples are made.
     """
 
     handler: VggishModelHandler
+    hints: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
 
     @no_annotations  # Beam knows no hint for several outputs
     def expand(self, examples: beam.PCollection[Examples]) -> EmbeddedExamples:
+        if self.hints:
+            # Steps with other hints run on other machines, and what passes from one to the other is shuffled.
+            examples |= "ToModel" >> beam.Reshuffle()
         outcomes = (
             examples
-            | "RunInference" >> RunInference(self.handler)
+            | "RunInference" >> RunInference(self.handler).with_resource_hints(**self.hints)
             # (Piece, features[n, 128] or ClipError)
             | "SplitOutcomes" >> beam.ParDo(_split_outcome).with_outputs(_FAILED, main="embeddings")
         )

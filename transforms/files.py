@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.errors import OutputError
@@ -16,8 +15,11 @@ from transforms.filesystems import (
     FILE_ERRORS,
     TEMPORARY_SUFFIX,
     check_reachable,
+    delete,
+    filesystem_of,
     is_temporary,
     match,
+    open_to_read,
     temporary_name,
     upload,
 )
@@ -31,7 +33,11 @@ _SPOOL_BYTES = 64 << 20
 
 def open_file(path: str) -> BinaryIO:
     """Opens a file for reading; a `.gz` stays compressed, since its bytes are what was asked for."""
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return open_to_read(path)
+
+
+def exists(path: str) -> bool:
+    return filesystem_of(path).exists(path)
 
 
 def sha256_of_file(path: str) -> str | None:
@@ -70,9 +76,9 @@ def put_output(path: str, data: bytes) -> None:
 
 def delete_files(paths: Iterable[str]) -> None:
     """Deletes files; those that are gone already are no error."""
-    there = [path for path in paths if FileSystems.exists(path)]
+    there = [path for path in paths if exists(path)]
     if there:
-        FileSystems.delete(there)
+        delete(there)
 
 
 @contextmanager
@@ -85,7 +91,6 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
     if not is_local(path):
         with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as whole:
             yield whole
-            whole.seek(0)
             upload(whole, path)
         return
     folder = os.path.dirname(path) or "."

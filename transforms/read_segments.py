@@ -10,6 +10,7 @@ from transforms.audioset.labels import read_class_labels
 from transforms.audioset.segments import Segment, SegmentTable, parse_segments
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, open_file
+from transforms.shared_files import SharedFile, local_path
 
 
 @dataclass(frozen=True)
@@ -18,22 +19,22 @@ class SegmentFiles:
 
     Attributes:
       files: (split, path of a segments CSV), one or more.
-      class_labels: path of `class_labels_indices.csv`.
+      class_labels: `class_labels_indices.csv`, or its path.
       sha256: of all their bytes; a process that read another state of the files reads them again.
     """
 
     files: tuple[tuple[str, str], ...]
-    class_labels: str
+    class_labels: SharedFile | str
     sha256: str
 
     @classmethod
-    def of(cls, files: Sequence[tuple[str, str]], class_labels: str) -> "SegmentFiles":
+    def of(cls, files: Sequence[tuple[str, str]], class_labels: SharedFile | str) -> "SegmentFiles":
         """The files as they are now.
 
         Raises:
           SettingError: one of them cannot be read.
         """
-        digest = hashlib.sha256(_read(class_labels, "class labels"))
+        digest = hashlib.sha256(_read(local_path(class_labels), "class labels"))
         for split, path in files:
             digest.update(f"\0{split}\0".encode() + _read(path, "segments"))
         return cls(tuple(files), class_labels, digest.hexdigest())
@@ -52,10 +53,10 @@ class ClassLabelFile:
     """Where a shard's labels by name get their indices.
 
     Attributes:
-      path: of `class_labels_indices.csv`.
+      file: `class_labels_indices.csv`, or its path.
     """
 
-    path: str
+    file: SharedFile | str
 
     def indices(self) -> dict[str, int]:
         """Mid or display name -> index.
@@ -63,16 +64,21 @@ class ClassLabelFile:
         Raises:
           SettingError: the file cannot be read, or is none.
         """
-        return read_class_labels(_lines(self.path, "class labels"), self.path, display_names=True)
+        return _read_labels(self.file, display_names=True)
 
 
 @functools.lru_cache(maxsize=1)
 def _read_table(source: SegmentFiles) -> SegmentTable:
-    indices = read_class_labels(_lines(source.class_labels, "class labels"), source.class_labels)
+    indices = _read_labels(source.class_labels)
     segments: list[Segment] = []
     for split, path in source.files:
         segments += parse_segments(_lines(path, "segments"), split, indices, path)
     return SegmentTable(segments)
+
+
+def _read_labels(file: SharedFile | str, display_names: bool = False) -> dict[str, int]:
+    path = local_path(file)
+    return read_class_labels(_lines(path, "class labels"), path, display_names)
 
 
 def _lines(path: str, what: str) -> io.StringIO:

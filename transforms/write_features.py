@@ -16,7 +16,7 @@ from transforms.audioset.layout import Sharding, shard_path
 from transforms.audioset.segments import Segment
 from transforms.clips import Key, Piece, RejectedClip, reject, sha256_of
 from transforms.errors import ClipError, Reason
-from transforms.files import put_output
+from transforms.files import exists, put_output
 from transforms.tfrecord import frame_records
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.written_clips import RecordKey, read_shard_records, record_key
@@ -220,7 +220,7 @@ class _WriteShard(beam.DoFn):
         relative = shard_path(split, name)
         path = FileSystems.join(self._output, *relative.split("/"))
         # A shard whose clips were all rejected on the way is no shard, unless it is one of a number.
-        is_wanted = len(pieces) < len(elements) and not (self._add and FileSystems.exists(path))
+        is_wanted = len(pieces) < len(elements) and not (self._add and exists(path))
         if not clips and not is_wanted:
             return
         old = read_shard_records(path) if self._add else []

@@ -14,7 +14,7 @@ from transforms.audioset.layout import Sharding, shard_path
 from transforms.audioset.segments import milliseconds
 from transforms.clips import Clip
 from transforms.errors import OutputError
-from transforms.files import FILE_ERRORS, open_file
+from transforms.files import FILE_ERRORS, exists, open_file
 from transforms.tfrecord import read_records
 
 RecordKey = tuple[str, int]  # video id, start in milliseconds
@@ -47,7 +47,7 @@ def read_shard_records(path: str) -> list[tuple[Context, bytes]]:
       OutputError: it is damaged, or cannot be read.
     """
     try:
-        if not FileSystems.exists(path):
+        if not exists(path):
             return []
         with open_file(path) as file:
             return [(_read_context(record), record) for record in read_records(file)]

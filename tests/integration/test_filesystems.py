@@ -1,6 +1,7 @@
 """Inputs and outputs on s3://, gs:// and hdfs://, of servers on this machine."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ SPEECH = "/m/09x0r"
 # Flags and variables of servers where nobody listens.
 NOBODY: dict[str, tuple[list[str], dict[str, str]]] = {
     "s3": (["--s3_endpoint_url=http://127.0.0.1:9", "--s3_access_key_id=a", "--s3_secret_access_key=b"], {}),
+    "gs": ([], {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9", "NO_GCE_CHECK": "true"}),
     "hdfs": (["--hdfs_host=127.0.0.1", "--hdfs_port=9", "--hdfs_user=test"], {}),
 }
 # S3 and Beam cut an upload into parts of 5 MiB.
@@ -164,6 +166,16 @@ def test_what_is_not_there_is_one_line_and_exit_2(server: Server, tmp_path):
         wrong.append([audio, f"--output={server.nowhere}"])
     for flags in wrong:
         _is_one_line(server.nowhere, *flags, *server.flags, **server.environment)
+
+
+def test_without_credentials_gs_says_so_and_soon(tmp_path):
+    flags, environment = NOBODY["gs"]
+    started = time.monotonic()
+    result = run_pipeline("--input=gs://corpus/*", f"--output={tmp_path}/out", *flags, *TRIAL, **environment)
+    took_s, started = time.monotonic() - started, time.monotonic()
+    assert "there are no Google credentials" in result.stderr
+    command("-c", "import pipeline.run")
+    assert took_s < 10 + 2 * (time.monotonic() - started)  # ten seconds of looking at the bucket
 
 
 @pytest.mark.parametrize("scheme", NOBODY)

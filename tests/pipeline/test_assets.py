@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from pipeline import assets
-from pipeline.assets import ASSETS_DIR_VARIABLE, Asset, find_asset, sha256_of
+from pipeline.assets import ASSETS_DIR_VARIABLE, Asset, find_asset
 from transforms.errors import SettingError
+from transforms.shared_files import cache_folder, sha256_of
 
 CONTENT = b"weights" * 1000
 
@@ -46,7 +46,7 @@ def server():
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv(ASSETS_DIR_VARIABLE, raising=False)
-    return assets.cache_folder()
+    return cache_folder()
 
 
 def asset(url: str, content: bytes = CONTENT) -> Asset:
@@ -55,7 +55,7 @@ def asset(url: str, content: bytes = CONTENT) -> Asset:
 
 
 def files_in(folder) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+    return sorted(p.name for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock")
 
 
 def test_a_download_is_checked_cached_and_not_repeated(server, cache):

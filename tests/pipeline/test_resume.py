@@ -70,6 +70,19 @@ def test_a_second_run_computes_nothing_that_is_there(corpus, tmp_path, computed)
     assert verify_folder(str(tmp_path / "out"), strict=True).faults == []
 
 
+def test_a_job_that_is_handed_over_is_closed_by_the_same_command(corpus, tmp_path, computed, capsys):
+    flags = [*TRIAL, f"--input={corpus}/*", f"--output={tmp_path}/out"]
+    assert run.run([*flags, "--no_wait_until_finish"]) == 0
+    assert "the job is handed over" in capsys.readouterr().out
+    manifest = tmp_path / "out" / "_run" / "manifest.json"
+    assert json.loads(manifest.read_text())["finished"] is None
+    assert not (tmp_path / "out" / "_run" / "lock.json").exists()
+    computed.clear()
+    assert run.run(flags) == 0
+    assert totals(tmp_path / "out") == (9, 0, 5, 4)
+    assert set(computed) <= {"short", "truncated", "nan"}
+
+
 def test_new_clips_go_among_the_old_ones_and_lists_keep_what_is_not_tried(corpus, tmp_path, computed):
     expected = tmp_path / "at_once"
     assert run.run([*TRIAL, f"--input={corpus}/*", f"--output={expected}"]) == 0

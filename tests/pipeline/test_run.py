@@ -115,7 +115,12 @@ def test_soxr_changes_bytes_and_no_times(corpus, finished, tmp_path, monkeypatch
 def test_manifest_says_what_ran_and_its_account_closes(finished):
     manifest = json.loads((finished / "_run" / "manifest.json").read_text())
     assert manifest["options"]["batch_size"] == 8 and manifest["options"]["beam_flags"] == [TRIAL[0]]
-    assert manifest["assets"]["weights"] == {"path": "random:0", "sha256": None, "released": False}
+    assert manifest["assets"]["weights"] == {
+        "path": "random:0",
+        "sha256": None,
+        "released": False,
+        "address": None,
+    }
     assert {"audioset-beam", "apache-beam", "keras", "resampy", "python"} <= set(manifest["versions"])
     assert manifest["account"] == {
         "expected": {"train": 10},

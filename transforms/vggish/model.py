@@ -1,6 +1,8 @@
 """The VGGish network in Keras 3, on whichever backend Keras has (TensorFlow, JAX or PyTorch)."""
 
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -71,6 +73,22 @@ def build_vggish(weights: Weights | None = None, dtype: str = FLOAT32) -> keras.
             layer.kernel_initializer = keras.initializers.get("glorot_uniform")
             layer.bias_initializer = keras.initializers.get("zeros")
     return model
+
+
+def take_memory_as_needed() -> None:
+    """Lets TensorFlow and JAX take a card's memory as they need it and not all of it as they start.
+
+    PyTorch does so anyway. It must be called before anything is computed; later it changes nothing.
+    """
+    if keras.backend.backend() == "jax":
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    for card in tf.config.list_physical_devices("GPU"):
+        with suppress(RuntimeError):  # it is at work
+            tf.config.experimental.set_memory_growth(card, True)
 
 
 def _keep_layers_apart() -> None:

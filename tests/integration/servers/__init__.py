@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from servers.proxy import Faults
 
 HOST = "127.0.0.1"
 START_S = 120
@@ -26,6 +30,8 @@ class Server:
       environment: variables to reach it by.
       put: writes a file; takes its path below the root and its bytes.
       get: all files below a folder; takes its path below the root, gives their paths below it and bytes.
+      faults: of requests other than the tests' own; None of a server without.
+      restart: takes the server away for so many seconds; it comes back with its objects.
     """
 
     root: str
@@ -34,6 +40,8 @@ class Server:
     environment: Mapping[str, str]
     put: Callable[[str, bytes], None]
     get: Callable[[str], dict[str, bytes]]
+    faults: "Faults | None" = None
+    restart: Callable[[float], None] | None = None
 
 
 def free_ports(number: int) -> list[int]:
@@ -84,26 +92,42 @@ def call(command: Sequence[str], **environment: str) -> None:
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path, answers: Callable[[], object]) -> Iterator[None]:
+def running(
+    command: Sequence[str], log: Path, answers: Callable[[], object]
+) -> Iterator[Callable[[float], None]]:
     """Runs a server from when it answers to the end of the block.
 
     Args:
       command: that starts it.
       log: file for what it says.
       answers: a call that raises as long as the server is not ready.
+
+    Yields:
+      What kills it, and starts it again after so many seconds.
     """
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    processes = []
+
+    def start() -> None:
+        with log.open("ab") as file:
+            processes.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT))
+        _wait(processes[-1], command, log, answers)
+
+    def restart(pause_s: float) -> None:
+        processes[-1].kill()
+        processes[-1].wait()
+        time.sleep(pause_s)
+        start()
+
     try:
-        _wait(process, command, log, answers)
-        yield
+        start()
+        yield restart
     finally:
-        process.terminate()
+        processes[-1].terminate()
         try:
-            process.wait(30)
+            processes[-1].wait(30)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            processes[-1].kill()
+            processes[-1].wait()
 
 
 def _wait(

@@ -1,6 +1,7 @@
 """s3:// from moto, a fake of Amazon's services."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from servers import HOST, Server, free_ports, running
+from servers import HOST, Server, free_ports, proxy, running
 
 _BUCKET = "corpus"
 _REGION = "us-east-1"
@@ -22,10 +23,10 @@ def serve(folder: Path) -> Iterator[Server]:
       folder: for its log; its objects are in memory.
     """
     (port,) = free_ports(1)
-    url = f"http://{HOST}:{port}"
+    own_url, faults = f"http://{HOST}:{port}", proxy.Faults()
     client = boto3.client(
         "s3",
-        endpoint_url=url,
+        endpoint_url=own_url,
         region_name=_REGION,
         aws_access_key_id="test",
         aws_secret_access_key="test",
@@ -42,7 +43,7 @@ def serve(folder: Path) -> Iterator[Server]:
         return {key.removeprefix(f"{name}/"): data for key, data in objects.items()}
 
     command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
-    with running(command, folder / "s3.log", client.list_buckets):
+    with running(command, folder / "s3.log", client.list_buckets), proxy.proxy(port, faults) as url:
         client.create_bucket(Bucket=_BUCKET)
         flags = [
             f"--s3_endpoint_url={url}",
@@ -50,4 +51,10 @@ def serve(folder: Path) -> Iterator[Server]:
             "--s3_access_key_id=test",
             "--s3_secret_access_key=test",
         ]
-        yield Server(f"s3://{_BUCKET}", "s3://no-such-bucket/audio", flags, {}, put, get)
+
+        def be_away(pause_s: float) -> None:  # restarted, it would have lost its objects
+            faults.is_away = True
+            time.sleep(pause_s)
+            faults.is_away = False
+
+        yield Server(f"s3://{_BUCKET}", "s3://no-such-bucket/audio", flags, {}, put, get, faults, be_away)
