@@ -3,9 +3,9 @@
     python -m pipeline.analyze --features=DIR [--compare=DIR2] [--output=NAME]
     python -m pipeline.analyze --input=GLOB [--segments=CSV] [--output=NAME]
 
-Of a feature folder, this pipeline's or a release's: clips, frames and hours by split and label; of each dimension
-mean, standard deviation, quantiles and the share of clipped bytes; the covariance. Of audio: the same counts, and
-mean and variance of each log-mel band. docs/statistics.md says what each number is.
+Of a feature folder, this pipeline's or a release's: clips, frames and hours by split and label; of each
+dimension mean, standard deviation, quantiles and the share of clipped bytes; the covariance. Of audio: the same
+counts, and mean and variance of each log-mel band. docs/statistics.md says what each number is.
 """
 
 import argparse
@@ -76,7 +76,8 @@ def _analyze_features(pipeline: beam.Pipeline, options: argparse.Namespace) -> S
     if len({features.kind for features in corpora}) > 1:
         (one, kind), (other, other_kind) = corpora
         raise SettingError(
-            f"--compare={other.path}: holds {other_kind} frames, and {one.path} {kind}; give folders of one kind"
+            f"--compare={other.path}: holds {other_kind} frames, and {one.path} {kind}; "
+            "give folders of one kind"
         )
     labels = find_class_labels(options.class_labels, options.assets_dir)
     names = ClassLabelFile(labels.path).names() if labels else {}
@@ -104,8 +105,6 @@ def _statistics(features: FrameFolder, found: "Found", class_names: Mapping[int,
 
 
 def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Statistics:
-    from transforms.analyze_corpus import AnalyzeAudio
-
     check_split(options.split)
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
     check_input(options.input)
@@ -114,6 +113,8 @@ def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Stat
     label_file = ClassLabelFile(labels.path) if labels else None
     settings = ClipSettings(options.split, segments=segments, class_labels=label_file, id_pattern=id_pattern)
     read = ReadClips(options.input, settings)
+    from transforms.analyze_corpus import AnalyzeAudio
+
     (found,) = run_passes(pipeline, [lambda temp_dir: AnalyzeAudio(read, ExtractExamples(), temp_dir)])
     return Statistics(
         " ".join(options.input),
@@ -134,8 +135,8 @@ def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Reads the command line: own options, and Beam's as flags."""
     parser = OneLineParser(
         prog="python -m pipeline.analyze",
-        description="Sums up a feature folder, or a corpus of audio, in one pass: counts by split and label, and "
-        "the statistics of its frames. Needs the extra [analysis].",
+        description="Sums up a feature folder, or a corpus of audio, in one pass: counts by split and label, "
+        "and the statistics of its frames. Needs the extra [analysis].",
         epilog="Beam's options work too: --runner, --direct_num_workers and all others; --temp_location is a "
         "folder that all workers share.",
         allow_abbrev=False,
@@ -146,7 +147,9 @@ def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if bool(options.features) == bool(options.input):
         raise SettingError("give --features or --input, one of the two; see --help")
     if options.input and options.compare:
-        raise SettingError(f"--compare={options.compare}: compares feature folders; give --features, not --input")
+        raise SettingError(
+            f"--compare={options.compare}: compares feature folders; give --features, not --input"
+        )
     if options.features and options.segments:
         raise SettingError("--segments: is for --input; the records of --features have their labels")
     return options, beam_flags
@@ -154,12 +157,14 @@ def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--features", metavar="DIR", help="folder that holds SPLIT/PREFIX.tfrecord (this or --input is required)"
+        "--features",
+        metavar="DIR",
+        help="folder that holds SPLIT/PREFIX.tfrecord (this or --input is required)",
     )
     parser.add_argument(
         "--compare",
         metavar="DIR",
-        help="another feature folder: the Fréchet audio distance to it, and how far each dimension is shifted",
+        help="another feature folder: the Fréchet audio distance to it, and the shift of each dimension",
     )
     parser.add_argument(
         "--input",
@@ -171,7 +176,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="NAME",
-        help="write NAME.json and NAME.md, with all rows of all tables (default: the first rows, on the screen)",
+        help="write NAME.json and NAME.md, with all rows of all tables (default: first rows, on the screen)",
     )
     parser.add_argument(
         "--segments",

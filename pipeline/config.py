@@ -296,8 +296,8 @@ def check_analysis_installed() -> None:
     """Raises SettingError if there is no TensorFlow Transform."""
     if importlib.util.find_spec("tensorflow_transform") is None:
         raise SettingError(
-            "TensorFlow Transform is not installed; pip install 'audioset-beam[analysis]', with Python 3.11 or "
-            f"3.12 (this is {platform.python_version()})"
+            "TensorFlow Transform is not installed; pip install 'audioset-beam[analysis]', with Python 3.11 "
+            f"or 3.12 (this is {platform.python_version()})"
         )
 
 

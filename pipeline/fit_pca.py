@@ -1,4 +1,4 @@
-"""python -m pipeline.fit_pca --features=DIR --output=FILE.npz: a corpus's own PCA and whitening, for --pca_params.
+"""python -m pipeline.fit_pca --features=DIR --output=FILE.npz: a corpus's own parameters for --pca_params.
 
 DIR holds raw embeddings, which `pipeline.run --postprocess=raw` writes. FILE is laid out as the released
 `vggish_pca_params.npz`; with --quantization_quantile it holds the range of quantization too, which
@@ -62,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
     print(f"bytes stand for {low:.4g} to {high:.4g}" + (", as in the release" if number is None else ""))
     data = encode_pca_params(params)
     put_output(options.output, data)
-    print(f"written to {options.output} (sha256 {sha256_of(data)[:8]}…); give pipeline.run --pca_params={options.output}")
+    print(f"written to {options.output}, for pipeline.run --pca_params (sha256 {sha256_of(data)[:8]}…)")
     return 0
 
 
@@ -129,8 +129,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--quantization_quantile",
         metavar="Q",
         type=float,
-        help="fit the range of quantization too: it then leaves this share of all values out at either end, in "
-        "thousandths; in the release that is 0.09 (default: the release's range, -2 to 2)",
+        help="fit the range of quantization too: it then leaves out this share of all values at either end, "
+        "0.001 to 0.499; in the release that is 0.09 (default: the release's range, -2 to 2)",
     )
 
 

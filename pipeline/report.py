@@ -1,5 +1,6 @@
 """What `pipeline.analyze` found, for a person and as JSON."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 
 AUDIO = "audio"  # beside the kinds of frames
 _PERCENTS = (1, 5, 25, 50, 75, 95, 99)
+_NUMBER = re.compile(r"-?([\d,.]+%?|inf)")
 _MS_PER_HOUR = 3_600_000
 # Of a number in JSON. Runners add in different orders, which shows in the last two or three of sixteen.
 _DIGITS = 12
@@ -42,7 +44,7 @@ class Table:
         columns = list(zip(self.header, *shown, strict=True))
         widths = [max(map(len, column)) for column in columns]
         # Names stand on the left, numbers on the right.
-        named = [not column[-1][-1:].isdigit() and not column[-1].endswith("%") for column in columns]
+        named = [not all(map(_NUMBER.fullmatch, column[1:])) for column in columns]
         for row in (self.header, None, *shown):
             cells = []
             for n, (width, is_name) in enumerate(zip(widths, named, strict=True)):
@@ -112,8 +114,9 @@ class Statistics:
             lines.append(f"- bytes stand for {low:g} to {high:g}; {at_0:.2%} are 0 and {at_255:.2%} are 255")
         variances = self.moments.axis_variances
         lines.append(
-            f"- variance along the covariance's axes from {variances[0]:.4g} to {variances[-1]:.4g}, in all "
-            f"{variances.sum():.4g}; correlation of two dimensions {self.moments.mean_correlation:.4f} on average"
+            f"- variance along the axes of the covariance from {variances[0]:.4g} to {variances[-1]:.4g}, in "
+            f"all {variances.sum():.4g}; correlation of two dimensions {self.moments.mean_correlation:.4f} on "
+            "average"
         )
         return lines
 
@@ -143,7 +146,7 @@ class Statistics:
         rows = [
             (
                 str(label),
-                self.class_names.get(label, ""),
+                self.class_names.get(label, "").replace("|", r"\|"),
                 f"{n:,}",
                 f"{frames[label]:,}",
                 f"{duration_ms[label] / _MS_PER_HOUR:,.2f}",
@@ -155,14 +158,17 @@ class Statistics:
         return Table("Labels", header, rows)
 
     def _dimensions(self, moments: Moments) -> Table:
-        columns = {"mean": moments.mean, "std": moments.std, "least": moments.minimum}
+        columns = {"mean": moments.mean, "std": moments.std, "min": moments.minimum}
         columns |= {f"{percent} %": moments.quantile(percent) for percent in _PERCENTS}
-        columns |= {"most": moments.maximum}
+        columns |= {"max": moments.maximum}
         header, rows = ["dimension", *columns], _number_rows(columns)
         if self.kind == QUANTIZED:
-            header += ["0", "255"]
+            header += ["at 0", "at 255"]
             shares = zip(moments.at_0 / moments.count, moments.at_255 / moments.count, strict=True)
-            rows = [[*row, f"{at_0:.1%}", f"{at_255:.1%}"] for row, (at_0, at_255) in zip(rows, shares, strict=True)]
+            rows = [
+                [*row, f"{at_0:.1%}", f"{at_255:.1%}"]
+                for row, (at_0, at_255) in zip(rows, shares, strict=True)
+            ]
         return Table("Dimensions", header, rows)
 
     def to_json(self) -> dict[str, Any]:
@@ -225,8 +231,8 @@ class SideBySide:
             *self.one.summary(),
             *self.other.summary(),
             f"- Fréchet audio distance {frechet_distance(one, other):.6g}",
-            f"- means are shifted by {shifts.mean():.4g} standard deviations of the second on average, at most "
-            f"by {shifts.max():.4g} (dimension {shifts.argmax()})",
+            f"- means are shifted by {shifts.mean():.4g} standard deviations of the second on average, at "
+            f"most by {shifts.max():.4g} (dimension {shifts.argmax()})",
         ]
         return lines
 

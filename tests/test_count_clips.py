@@ -30,7 +30,10 @@ def test_pieces_are_put_together_in_any_order(data):
 
 
 def test_further_files_are_duplicates_after_the_first_by_name():
-    assert [clip.frames for clip in whole_clips(KEY, [*pieces("b.wav", (5,)), *pieces("a.wav", (2, 1))])] == [3, 5]
+    assert [clip.frames for clip in whole_clips(KEY, [*pieces("b.wav", (5,)), *pieces("a.wav", (2, 1))])] == [
+        3,
+        5,
+    ]
 
 
 def test_a_clip_that_broke_off_is_left_out():

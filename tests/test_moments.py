@@ -49,9 +49,12 @@ def test_sums_give_the_moments_of_a_sample():
 
 
 def test_one_vector_has_no_variance():
-    assert not Moments.of_sums(1, np.ones(2), np.zeros((2, 2)), **{
-        name: np.zeros(2) for name in ("minimum", "maximum", "quantiles", "at_0", "at_255")
-    }).variance.any()
+    assert not Moments.of_sums(
+        1,
+        np.ones(2),
+        np.zeros((2, 2)),
+        **{name: np.zeros(2) for name in ("minimum", "maximum", "quantiles", "at_0", "at_255")},
+    ).variance.any()
 
 
 @given(seed=SEEDS, step=st.floats(0.01, 10), low=st.floats(-10, 10))

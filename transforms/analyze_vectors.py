@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
@@ -48,8 +50,7 @@ class AnalyzeVectors(beam.PTransform):
             batches = (
                 vectors
                 | "Split" >> beam.FlatMap(_split_rows, rows)
-                | "Batch"
-                >> beam.BatchElements(min_batch_size=rows, max_batch_size=rows, element_size_fn=len)
+                | "Batch" >> beam.BatchElements(min_batch_size=rows, max_batch_size=rows, element_size_fn=len)
                 # list of float32[n, size], of `rows` rows together
                 | "ToRecordBatch" >> beam.Map(_record_batch)
             )
@@ -62,7 +63,9 @@ class AnalyzeVectors(beam.PTransform):
                 | "Probe" >> beam.Create([self.size])
                 | "ProbeBatch" >> beam.Map(lambda size: _record_batch([np.zeros((1, size), np.float32)]))
             )
-            found, _ = ((probe, config), analyzed) | "ReadConstants" >> tft_beam.TransformDataset()
+            found, _ = ((probe, config), analyzed) | "ReadConstants" >> tft_beam.TransformDataset(
+                output_record_batches=True
+            )
         return found | "ToMoments" >> beam.Map(_to_moments)
 
 
@@ -90,18 +93,13 @@ def _statistics(
     return analyze
 
 
-def _to_moments(row: Mapping[str, bytes]) -> Moments:
-    found = {
-        name: tf.make_ndarray(tf.compat.v1.TensorProto.FromString(_scalar(value)))
-        for name, value in row.items()
-    }
-    return Moments.of_sums(
-        int(found.pop(_COUNT)), found.pop(_SUM), found.pop(_COVARIANCE), **found
-    )
-
-
-def _scalar(value: object) -> bytes:
-    return np.asarray(value, object).item()
+def _to_moments(transformed: Any) -> Moments:
+    batch, _ = transformed
+    found = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        ((serialized,),) = column.to_pylist()
+        found[name] = tf.make_ndarray(TensorProto.FromString(serialized))
+    return Moments.of_sums(int(found.pop(_COUNT)), found.pop(_SUM), found.pop(_COVARIANCE), **found)
 
 
 def _split_rows(vectors: np.ndarray, rows: int) -> Iterator[np.ndarray]:

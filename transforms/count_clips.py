@@ -45,9 +45,9 @@ def keyed_piece(piece: Piece, frames: int) -> tuple[Key, PieceSize]:
 
 
 def whole_clips(key: Key, pieces: Iterable[PieceSize]) -> list[ClipSize]:
-    """The clips that the pieces of one key are of, by file and place in it: those after the first are duplicates.
+    """The clips that the pieces of one key are of, by file and place in it; the first one counts.
 
-    A clip that was rejected on the way lacks a piece, and is left out.
+    Those after it are duplicates. A clip that was rejected on the way lacks a piece, and is left out.
     """
     split, _, start_ms = key
     by_source: dict[tuple[str, int], list[PieceSize]] = {}

@@ -59,7 +59,9 @@ def write_raw(folder: Path) -> None:
     axes, _ = np.linalg.qr(rng.standard_normal((128, 128)))
     stds = np.geomspace(3, 0.01, 128)
     for n in range(20):
-        frames = ((rng.standard_normal((800, 128)) * stds) @ axes + rng.standard_normal(128)).astype(np.float32)
+        frames = ((rng.standard_normal((800, 128)) * stds) @ axes + rng.standard_normal(128)).astype(
+            np.float32
+        )
         path = folder / "ab" / f"{n:02d}.tfrecord"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(frame_records([encode_example(Segment("ab", f"{n:02d}", 0.0, 768.0), frames)]))
@@ -109,7 +111,10 @@ def test_a_corpus_with_its_own_parameters(tmp_path):
     for folder in (tmp_path / "own", tmp_path / "fused"):
         with np.load(tmp_path / "own.npz") as params:
             fitted = params["quantization_range"].tolist()
-        assert json.loads((folder / "_run" / "manifest.json").read_text())["settings"]["quantization_range"] == fitted
+        assert (
+            json.loads((folder / "_run" / "manifest.json").read_text())["settings"]["quantization_range"]
+            == fitted
+        )
         command("analyze", "--runner=FnApiRunner", f"--features={folder}", f"--output={folder}-statistics")
         found = json.loads(Path(f"{folder}-statistics.json").read_text())
         assert found["quantization_range"] == fitted
@@ -125,10 +130,10 @@ def test_a_corpus_with_its_own_parameters(tmp_path):
 
 def test_audio_is_counted_and_its_bands_are_those_of_numpy(tmp_path):
     rates = [16_000, 44_100, 48_000]
-    paths = [write_noise(tmp_path / "audio" / f"{n}.wav", 2.0 + n, rate, seed=n) for n, rate in enumerate(rates)]
+    paths = [
+        write_noise(tmp_path / "audio" / f"{n}.wav", 2.0 + n, rate, seed=n) for n, rate in enumerate(rates)
+    ]
     bad = write_bad_files(tmp_path / "audio")
-    from transforms.audio.decode import open_audio
-    from transforms.audio.log_mel import log_mel_examples
 
     command("run", *TRIAL, "--pca_params=none", f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out")
     for name, runner in RUNNERS.items():

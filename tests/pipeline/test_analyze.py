@@ -5,13 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-from sounds import write_bad_files, write_noise
 
 from pipeline import analyze, fit_pca
 from pipeline.console import run_command
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
-from transforms.errors import SettingError
 from transforms.tfrecord import frame_records
 
 needs_tft = pytest.mark.skipif(
@@ -40,9 +38,7 @@ def raw_clips(seed: int, num_clips: int = 12) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     axes, _ = np.linalg.qr(rng.standard_normal((128, 128)))
     stds = np.geomspace(1, 0.02, 128)
-    return [
-        ((rng.standard_normal((40, 128)) * stds) @ axes + 1).astype(np.float32) for _ in range(num_clips)
-    ]
+    return [((rng.standard_normal((40, 128)) * stds) @ axes + 1).astype(np.float32) for _ in range(num_clips)]
 
 
 @pytest.fixture
@@ -55,14 +51,21 @@ def classes(tmp_path) -> str:
 @needs_tft
 def test_a_folder_beside_another(tmp_path, classes, capsys):
     here, there = byte_clips(0), byte_clips(1)
-    flags = [f"--features={write_features(tmp_path / 'a', here)}", f"--compare={write_features(tmp_path / 'b', there)}"]
+    flags = [
+        f"--features={write_features(tmp_path / 'a', here)}",
+        f"--compare={write_features(tmp_path / 'b', there)}",
+    ]
     assert analyze.run([RUNNER, classes, f"--output={tmp_path}/out", *flags]) == 0
     found = json.loads((tmp_path / "out.json").read_text())
 
     frames, others = np.concatenate(here), np.concatenate(there)
     values, other_values = frames * (4 / 255) - 2.0, others * (4 / 255) - 2.0
     first = found["first"]
-    assert (first["clips"], first["frames"], first["hours"]) == (12, len(frames), pytest.approx(2 * len(frames) / 3600))
+    assert (first["clips"], first["frames"], first["hours"]) == (
+        12,
+        len(frames),
+        pytest.approx(2 * len(frames) / 3600),
+    )
     assert first["splits"]["train"]["labels"]["1"] == {
         "name": "Dog | cat",
         "clips": 3,
@@ -114,12 +117,18 @@ def refused(capsys, command, *flags: str) -> str:
         (["--input=a", "--compare=b"], "--compare=b: compares feature folders; give --features, not --input"),
         (["--features=a", "--segments=c"], "--segments: is for --input; the records of --features have"),
         (["--feature=a"], "unknown option --feature (did you mean --features?); see --help"),
-        (["--features=."], ".: no SPLIT/PREFIX.tfrecord in it; give a feature folder"),
+        (["--features=none"], "none: no SPLIT/PREFIX.tfrecord in it; give a feature folder"),
         (["--features=split"], "split: is one split's folder; give the folder that it is in"),
         (["--features=empty"], "empty: its 1 shards have no frames; give another folder"),
-        (["--features=bytes", "--compare=."], ".: no SPLIT/PREFIX.tfrecord in it; give a feature folder"),
+        (
+            ["--features=bytes", "--compare=none"],
+            "none: no SPLIT/PREFIX.tfrecord in it; give a feature folder",
+        ),
         (["--features=bytes", "--compare=raw"], "--compare=raw: holds raw frames, and bytes quantized; give"),
-        (["--features=bytes", "--class_labels=no.csv"], "--class_labels=no.csv: no such file; check the path"),
+        (
+            ["--features=bytes", "--class_labels=no.csv"],
+            "--class_labels=no.csv: no such file; check the path",
+        ),
         (["--features=bytes", "--output=/proc/no/out"], "--output=/proc/no/out: cannot be written"),
         (["--input=no/*.wav"], "--input=no/*.wav: matches no file; give a glob"),
         (["--input=*.csv", "--split=_x"], "split '_x': a split names a folder"),
@@ -130,6 +139,7 @@ def test_mistakes_are_one_line_before_any_work(tmp_path, monkeypatch, capsys, fl
     write_features(tmp_path / "bytes", byte_clips(0, 2))
     write_features(tmp_path / "raw", raw_clips(0, 2))
     write_features(tmp_path / "empty", [np.empty((0, 128), np.uint8)])
+    (tmp_path / "none").mkdir()
     (tmp_path / "split").mkdir()
     (tmp_path / "split" / "ab.tfrecord").touch()
     monkeypatch.chdir(tmp_path)
@@ -142,12 +152,18 @@ def test_mistakes_are_one_line_before_any_work(tmp_path, monkeypatch, capsys, fl
     [
         (["--features=raw"], "--output is required; see --help"),
         (["--output=p.npz"], "--features is required; see --help"),
-        (["--features=bytes", "--output=p.npz"], "--features=bytes: holds quantized frames, and PCA is fitted to"),
+        (
+            ["--features=bytes", "--output=p.npz"],
+            "--features=bytes: holds quantized frames, and PCA is fitted to",
+        ),
         (
             ["--features=raw", "--output=p.npz", "--quantization_quantile=0.5"],
             "--quantization_quantile=0.5: give 0.001 to 0.499, in thousandths",
         ),
-        (["--features=raw", "--output=p.npz", "--quantization_quantile=0.0005"], "--quantization_quantile=0.0005:"),
+        (
+            ["--features=raw", "--output=p.npz", "--quantization_quantile=0.0005"],
+            "--quantization_quantile=0.0005:",
+        ),
         (["--features=raw", "--output=p.npz", "--quantization_quantile=nan"], "--quantization_quantile=nan:"),
     ],
 )

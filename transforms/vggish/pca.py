@@ -38,8 +38,8 @@ def fit_pca(means: NDArray[np.float64], covariance: NDArray[np.float64], num_fra
         shown = ", ".join(map(str, dead[:_SHOWN])) + (", ..." if len(dead) > _SHOWN else "")
         why = f"; {len(dead)} dimensions never change ({shown})" if 0 < len(dead) < len(means) else ""
         raise SettingError(
-            f"the {num_frames:,} frames vary in {rank} of {len(means)} directions{why}: PCA cannot whiten what "
-            "does not vary; give a larger corpus, or one whose embeddings have no dead dimension"
+            f"the {num_frames:,} frames vary in {rank} of {len(means)} directions{why}: PCA cannot whiten "
+            "what does not vary; give a larger corpus, or one whose embeddings have no dead dimension"
         )
     strongest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     matrix = np.sign(strongest) * components / np.sqrt(variances)[:, None]
