@@ -4,8 +4,8 @@
     python -m pipeline.analyze --input=GLOB [--segments=CSV] [--output=NAME]
 
 Of a feature folder, this pipeline's or a release's: clips, frames and hours by split and label; of each
-dimension mean, standard deviation, quantiles and the share of clipped bytes; the covariance. Of audio: the same
-counts, and mean and variance of each log-mel band. docs/statistics.md says what each number is.
+dimension mean, standard deviation, quantiles and the share of clipped bytes; the covariance. Of audio: the
+same counts, and mean and variance of each log-mel band. docs/statistics.md says what each number is.
 """
 
 import argparse

@@ -114,9 +114,9 @@ class Statistics:
             lines.append(f"- bytes stand for {low:g} to {high:g}; {at_0:.2%} are 0 and {at_255:.2%} are 255")
         variances = self.moments.axis_variances
         lines.append(
-            f"- variance along the axes of the covariance from {variances[0]:.4g} to {variances[-1]:.4g}, in "
-            f"all {variances.sum():.4g}; correlation of two dimensions {self.moments.mean_correlation:.4f} on "
-            "average"
+            f"- variance along the axes of the covariance from {variances[0]:.4g} to {variances[-1]:.4g}, "
+            f"in all {variances.sum():.4g}; correlation of two dimensions "
+            f"{self.moments.mean_correlation:.4f} on average"
         )
         return lines
 

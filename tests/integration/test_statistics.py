@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from sounds import write_bad_files, write_noise
+from sounds import read_mono, resample, write_bad_files, write_noise
 
+from transforms.audio.decode import open_audio
+from transforms.audio.log_mel import log_mel_examples
 from transforms.audioset.example import decode_example, encode_example
 from transforms.audioset.segments import Segment
 from transforms.tfrecord import frame_records
@@ -133,15 +135,34 @@ def test_audio_is_counted_and_its_bands_are_those_of_numpy(tmp_path):
     paths = [
         write_noise(tmp_path / "audio" / f"{n}.wav", 2.0 + n, rate, seed=n) for n, rate in enumerate(rates)
     ]
+    examples = []
+    for path, rate_hz in zip(paths, rates, strict=True):
+        with open(path, "rb") as file, open_audio(file) as stream:
+            examples.append(log_mel_examples(resample(read_mono(stream), rate_hz)))
+    bands = np.concatenate(examples).reshape(-1, 64).astype(np.float64)
     bad = write_bad_files(tmp_path / "audio")
-
-    command("run", *TRIAL, "--pca_params=none", f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out")
+    write_noise(tmp_path / "audio" / "again" / "0.wav", 1.0)  # a second file for a clip
+    reasons = {reason: list(bad.values()).count(reason) for reason in sorted(bad.values())} | {"duplicate": 1}
     for name, runner in RUNNERS.items():
-        shown = command("analyze", *runner, f"--input={tmp_path}/audio/*", f"--output={tmp_path}/{name}")
+        shown = command("analyze", *runner, f"--input={tmp_path}/audio/**", f"--output={tmp_path}/{name}")
         found = json.loads((tmp_path / f"{name}.json").read_text())
-        assert found["rejected"] == {reason: list(bad.values()).count(reason) for reason in set(bad.values())}
-        assert found["clips"] == len(paths) and "rejected 5 clips" in shown
-        assert found["frames"] == len(frames_of(tmp_path / "out"))
+        assert found["rejected"] == reasons
+        assert (found["clips"], found["frames"]) == (3, sum(map(len, examples)))
+        assert found["hours"] == pytest.approx(9 / 3600)
+        assert "rejected 6 clips: corrupt 1, duplicate 1," in shown
+    # Without the duplicate, which is among the log-mel frames that have gone by when it is found out.
+    (tmp_path / "audio" / "again" / "0.wav").unlink()
+    command("analyze", *RUNNERS["direct"], f"--input={tmp_path}/audio/*.wav", f"--output={tmp_path}/out")
+    log_mel = json.loads((tmp_path / "out.json").read_text())["log_mel"]
+    assert log_mel["frames"] == len(bands)
+    np.testing.assert_allclose(log_mel["mean"], bands.mean(axis=0), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(log_mel["variance"], bands.var(axis=0, ddof=1), rtol=0, atol=1e-6)
+
+
+def test_audio_without_a_frame_is_counted_too(tmp_path):
+    write_bad_files(tmp_path / "audio")
+    shown = command("analyze", *RUNNERS["direct"], f"--input={tmp_path}/audio/*")
+    assert "0 clips, 0 frames, 0.00 hours" in shown and "rejected 5 clips" in shown
 
 
 def test_the_released_split_by_numpy(shared, tmp_path):

@@ -42,7 +42,7 @@ class Quantize(keras.layers.Layer):
         with exact_products():
             values = ops.matmul(embeddings - self._means, self._components)
         low, high = self._quantization.low, self._quantization.high
-        return ops.cast((ops.clip(values, low, high) - low) * (255.0 / (high - low)), "uint8")
+        return ops.cast((ops.clip(values, low, high) - low) / (high - low) * 255.0, "uint8")
 
 
 def build_fused(

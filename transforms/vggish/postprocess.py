@@ -136,7 +136,8 @@ def quantize(
 ) -> NDArray[np.uint8]:
     """Clips to a range and maps it to 0 to 255, truncating (not rounding) as the release does."""
     low, high = quantization.low, quantization.high
-    return ((np.clip(values, low, high) - low) * (255.0 / (high - low))).astype(np.uint8)
+    # Divided first, so that the upper end is 255 in any range; by the released one's 4 that rounds nothing.
+    return ((np.clip(values, low, high) - low) / (high - low) * 255.0).astype(np.uint8)
 
 
 def dequantize(
