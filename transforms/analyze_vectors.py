@@ -66,7 +66,7 @@ class AnalyzeVectors(beam.PTransform):
             found, _ = ((probe, config), analyzed) | "ReadConstants" >> tft_beam.TransformDataset(
                 output_record_batches=True
             )
-        return found | "ToMoments" >> beam.Map(_to_moments)
+        return found | "ToMoments" >> beam.FlatMap(_to_moments)
 
 
 def _statistics(
@@ -93,13 +93,15 @@ def _statistics(
     return analyze
 
 
-def _to_moments(transformed: Any) -> Moments:
+def _to_moments(transformed: Any) -> Iterator[Moments]:
     batch, _ = transformed
     found = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         ((serialized,),) = column.to_pylist()
         found[name] = tf.make_ndarray(TensorProto.FromString(serialized))
-    return Moments.of_sums(int(found.pop(_COUNT)), found.pop(_SUM), found.pop(_COVARIANCE), **found)
+    count = int(found.pop(_COUNT))
+    if count:
+        yield Moments.of_sums(count, found.pop(_SUM), found.pop(_COVARIANCE), **found)
 
 
 def _split_rows(vectors: np.ndarray, rows: int) -> Iterator[np.ndarray]:
