@@ -79,7 +79,7 @@ def verify_folder(
     Raises:
       SettingError: there is no shard in the folder, or its manifest or its list cannot be read.
     """
-    found = _find_shards(folder)
+    found = find_shards(folder)
     listed = _read_list(folder) if by_list else None
     check = CheckShard(_framing(found), strict, by_list, indexed)
     summary = Summary(folder=folder, shards=len(found.shards))
@@ -96,7 +96,7 @@ def verify_folder(
         missing = sorted(listed.keys() - names.keys())
         summary.faults += [f"{folder}: {name} is in the list of shards and not there" for name in missing]
     if indexed:
-        summary.index = RecordIndex.of(folder, found.shards, rows)
+        summary.index = RecordIndex.of(folder, found.shards, rows, found.quantization)
     if len(summary.kinds) > 1:
         summary.faults.append(f"{folder}: quantized and raw frames in one folder")
     summary.faults += _layout_faults(folder, names)
@@ -114,7 +114,12 @@ def verify_folder(
     return summary
 
 
-def _find_shards(folder: str) -> FeatureFolder:
+def find_shards(folder: str) -> FeatureFolder:
+    """A feature folder that has shards.
+
+    Raises:
+      SettingError: it has none, or cannot be listed, or its manifest cannot be read.
+    """
     found = FeatureFolder.at(folder)
     if not found.shards:
         if match_files(FileSystems.join(folder, f"*{SHARD_SUFFIX}")):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.processes import Mapper
 from transforms.audioset.segments import Segment, milliseconds
 from transforms.record_index import RecordIndex, RecordReader
-from transforms.vggish.postprocess import dequantize
+from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange, dequantize
 
 _WORST = 10
 # Clips in one task: enough to keep all cores busy where a folder is one shard.
@@ -123,6 +123,7 @@ class Places(NamedTuple):
     Attributes:
       path, offsets: int64[n], of the records.
       folder, other_folder: names for a person.
+      quantization, other_quantization: the values that a byte of their frames stands for.
       other_paths: of the shards that hold the others.
       other_numbers, other_offsets: int64[n], of each the number of its path, and its offset.
     """
@@ -131,6 +132,8 @@ class Places(NamedTuple):
     offsets: NDArray
     folder: str
     other_folder: str
+    quantization: QuantizationRange = RELEASED_RANGE
+    other_quantization: QuantizationRange = RELEASED_RANGE
     other_paths: tuple[str, ...] = ()
     other_numbers: NDArray = np.empty(0, np.int64)
     other_offsets: NDArray = np.empty(0, np.int64)
@@ -175,7 +178,14 @@ def _tasks(
         for start in range(first, last, _TASK_CLIPS):
             part = slice(start, min(last, start + _TASK_CLIPS))
             path = index.paths[rows["shard"][first]]
-            places = Places(path, rows["offset"][part].astype(np.int64), index.folder, other.folder)
+            places = Places(
+                path,
+                rows["offset"][part].astype(np.int64),
+                index.folder,
+                other.folder,
+                index.quantization,
+                other.quantization,
+            )
             if partners is None:
                 yield places
                 continue
@@ -236,7 +246,7 @@ def _add_clip(
     is_identical = len(frames) == len(other_frames)
     if common:
         frames, other_frames = frames[:common], other_frames[:common]
-        cosines = cosine_similarity(frames, other_frames)
+        cosines = cosine_similarity(frames, other_frames, places.quantization, places.other_quantization)
         differences = np.abs(frames.astype(np.float64) - other_frames)
         equal = int(np.count_nonzero(differences == 0))
         largest = float(differences.max())
@@ -256,19 +266,27 @@ def _add_clip(
     comparison.identical += is_identical
 
 
-def cosine_similarity(one: NDArray, other: NDArray) -> NDArray[np.float64]:
+def cosine_similarity(
+    one: NDArray,
+    other: NDArray,
+    quantization: QuantizationRange = RELEASED_RANGE,
+    other_quantization: QuantizationRange = RELEASED_RANGE,
+) -> NDArray[np.float64]:
     """Cosine of the angle between each two embeddings, [n, 128] and [n, 128] to [n]; of equal ones exactly 1.
 
     Args:
       one, other: uint8, which are dequantized, or float32.
+      quantization, other_quantization: ranges of the bytes.
     """
     a, b = (
-        (dequantize(frames) if frames.dtype == np.uint8 else frames).astype(np.float64)
-        for frames in (one, other)
+        dequantize(frames, of) if frames.dtype == np.uint8 else frames
+        for frames, of in ((one, quantization), (other, other_quantization))
     )
+    is_equal = (a == b).all(axis=1)
+    a, b = a.astype(np.float64), b.astype(np.float64)
     norms = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     cosines = (a * b).sum(axis=1) / np.where(norms == 0, 1, norms)
-    return np.where((one == other).all(axis=1), 1.0, np.clip(cosines, -1, 1))
+    return np.where(is_equal, 1.0, np.clip(cosines, -1, 1))
 
 
 def _name(segment: Segment) -> str:

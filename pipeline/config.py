@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import platform
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,6 @@ from transforms.extract_examples import ExtractExamples
 from transforms.files import (
     FILE_ERRORS,
     check_reachable,
-    delete_files,
     folds_case,
     is_local,
     match_files,
@@ -42,7 +42,7 @@ from transforms.shards.sniff import shard_format
 from transforms.shared_files import SharedFile, sha256_of
 from transforms.vggish.checkpoint import RANDOM, check_weights
 from transforms.vggish.params import Framing
-from transforms.vggish.postprocess import PcaParams, read_pca_params
+from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, QuantizationRange, read_pca_params
 from transforms.vggish.precision import BFLOAT16, FLOAT16
 from transforms.write_features import WriteFeatures
 from transforms.written_clips import WrittenClips
@@ -123,6 +123,11 @@ class Config:
     inputs: Inputs
     clips: ClipSettings
     pca: PcaParams | None
+
+    @property
+    def quantization(self) -> QuantizationRange:
+        """The values that a byte of the features stands for."""
+        return self.pca.quantization if self.pca else RELEASED_RANGE
 
 
 def sketch(options: Options) -> Config:
@@ -294,18 +299,27 @@ def _segment_files(options: SegmentOptions) -> tuple[tuple[str, str], ...]:
     return tuple(files)
 
 
+def find_class_labels(given: str | None, assets_dir: str | None) -> AssetFile | None:
+    """Finds and checks class labels; `given` as `--class_labels`. None if the released ones cannot be had.
+
+    Raises:
+      SettingError: the given ones cannot be had, or are none.
+    """
+    try:
+        file = _asset_file(CLASS_LABELS, given, assets_dir)
+        ClassLabelFile(file.shared).indices()
+        return file
+    except SettingError:
+        if given is not None:
+            raise
+        return None
+
+
 def _labels_of_shards(options: Options) -> AssetFile | None:
     """Class labels for shards that name labels; without them only clips with such labels are rejected."""
     if options.class_labels is None and not _has_shards(options):
         return None
-    try:
-        file = _asset_file(CLASS_LABELS, options.class_labels, options.assets_dir)
-        ClassLabelFile(file.shared).indices()
-        return file
-    except SettingError:
-        if options.class_labels is not None:
-            raise
-        return None
+    return find_class_labels(options.class_labels, options.assets_dir)
 
 
 def _has_shards(options: Options) -> bool:
@@ -374,6 +388,15 @@ def _framing(hop_s: float) -> Framing:
         raise SettingError(f"--example_hop_seconds: {error}") from error
 
 
+def check_analysis_installed() -> None:
+    """Raises SettingError if there is no TensorFlow Transform."""
+    if importlib.util.find_spec("tensorflow_transform") is None:
+        raise SettingError(
+            "TensorFlow Transform is not installed; pip install 'audioset-beam[analysis]', with Python 3.11 "
+            f"or 3.12 (this is {platform.python_version()})"
+        )
+
+
 def check_input(patterns: Sequence[str], option: str = "input") -> Inputs:
     """Checks that each glob of an option matches a file.
 
@@ -401,16 +424,24 @@ def check_input(patterns: Sequence[str], option: str = "input") -> Inputs:
 
 def check_output(output: str, *shards: str) -> None:
     """Raises SettingError if a folder cannot be made and written, or holds files that match `shards`."""
-    probe = run_path(output, "probe")
-    try:
-        check_reachable(output)
-        put_file(probe, b"can be written\n")
-        delete_files([probe])
-        found = [path for pattern in shards for path in match_files(FileSystems.join(output, pattern))]
-    except (*FILE_ERRORS, ValueError) as error:
-        raise SettingError(f"--output={output}: cannot be written ({error}); give another folder") from error
+    _check_writable(output, run_path(output, "probe"))
+    found = [path for pattern in shards for path in match_files(FileSystems.join(output, pattern))]
     if found:
         raise SettingError(
             f"--output={output}: holds {len(found)} shards already, as {found[0]}; "
             "give another folder or remove them"
         )
+
+
+def check_output_file(output: str) -> None:
+    """Raises SettingError if a file of this name, or with more behind it, cannot be written."""
+    _check_writable(output, f"{output}.probe")
+
+
+def _check_writable(output: str, probe: str) -> None:
+    try:
+        check_reachable(output)
+        put_file(probe, b"can be written\n")
+        delete_files([probe])
+    except (*FILE_ERRORS, ValueError) as error:
+        raise SettingError(f"--output={output}: cannot be written ({error}); give another place") from error

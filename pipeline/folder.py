@@ -33,6 +33,7 @@ from transforms.files import (
     put_output,
     temporary_files,
 )
+from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 from transforms.vggish.precision import FLOAT32
 from transforms.write_features import ShardFile
 from transforms.written_clips import read_shard_records
@@ -41,7 +42,12 @@ Settings = dict[str, Any]
 
 _HASHED_AT_ONCE = 8
 # Settings that older manifests lack, as runs then had them.
-_SETTINGS_BEFORE = {"precision": FLOAT32, "resampler": RESAMPY, "frontend": CPU}
+_SETTINGS_BEFORE = {
+    "precision": FLOAT32,
+    "resampler": RESAMPY,
+    "frontend": CPU,
+    "quantization_range": [RELEASED_RANGE.low, RELEASED_RANGE.high],
+}
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,25 @@ class FeatureFolder:
         last = {key: value for key, value in self.manifest.items() if key not in ("history", "clips")}
         return [*self.manifest.get("history", []), last]
 
+    @property
+    def settings(self) -> Settings:
+        """What the features were made with; of a folder without a manifest what every release has."""
+        return _SETTINGS_BEFORE | (self.manifest["settings"] if self.manifest else {})
+
+    @property
+    def quantization(self) -> QuantizationRange:
+        """The values that a byte of the features stands for.
+
+        Raises:
+          SettingError: the manifest has something else there.
+        """
+        try:
+            low, high = map(float, self.settings["quantization_range"])
+            return QuantizationRange(low, high)
+        except (TypeError, ValueError) as error:
+            path = run_path(self.path, MANIFEST_FILE)
+            raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
+
     def lists(self, name: str) -> list[str]:
         """Paths of the files of one of the last run's lists."""
         return match_files(run_path(self.path, f"{name}-*-of-*.jsonl"))
@@ -97,7 +122,7 @@ class FeatureFolder:
                 f"{where}, as {self.shards[0]}, and no {RUN_FOLDER}/{MANIFEST_FILE} that says how they were "
                 "made; give another folder"
             )
-        made = _SETTINGS_BEFORE | self.manifest["settings"]
+        made = self.settings
         for name in sorted({*made, *settings}):
             if made.get(name) != settings.get(name):
                 raise SettingError(

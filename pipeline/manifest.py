@@ -148,6 +148,7 @@ def settings_of(config: Config) -> Settings:
     return {
         "weights": weights.sha256 or weights.path,
         "pca_params": pca and pca.sha256,
+        "quantization_range": list(dataclasses.astuple(config.quantization)),
         "precision": options.precision,
         "resampler": options.resampler,
         "frontend": options.frontend,

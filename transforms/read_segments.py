@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transforms.audioset.labels import read_class_labels
+from transforms.audioset.labels import read_class_labels, read_class_names
 from transforms.audioset.segments import Segment, SegmentTable, parse_segments
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, open_file
@@ -50,7 +50,7 @@ class SegmentFiles:
 
 @dataclass(frozen=True)
 class ClassLabelFile:
-    """Where a shard's labels by name get their indices.
+    """Where labels by name get their indices, and indices their names.
 
     Attributes:
       file: `class_labels_indices.csv`, or its path.
@@ -65,6 +65,14 @@ class ClassLabelFile:
           SettingError: the file cannot be read, or is none.
         """
         return _read_labels(self.file, display_names=True)
+
+    def names(self) -> dict[int, str]:
+        """Index -> display name.
+
+        Raises:
+          SettingError: the file cannot be read, or is none.
+        """
+        return read_class_names(_lines(self.path, "class labels"), self.path)
 
 
 @functools.lru_cache(maxsize=1)

@@ -14,6 +14,7 @@ from transforms.audioset.segments import Segment
 from transforms.files import FILE_ERRORS, open_file
 from transforms.tfrecord import read_records
 from transforms.vggish.params import EMBEDDING_SIZE
+from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 from transforms.written_clips import RecordKey
 
 # Hashes of the clip's key and of its labels, its end, and where its record begins.
@@ -31,21 +32,41 @@ class RecordIndex:
       folder: its path.
       paths: of its shards.
       rows: `ROW`s sorted by key, one a clip; `shard` is a number among the paths.
+      quantization: the values that a byte of its frames stands for.
     """
 
     folder: str
     paths: tuple[str, ...]
     rows: NDArray
+    quantization: QuantizationRange = RELEASED_RANGE
 
     @classmethod
-    def of(cls, folder: str, paths: Iterable[str], shards: Iterable[NDArray]) -> "RecordIndex":
+    def of(
+        cls,
+        folder: str,
+        paths: Iterable[str],
+        shards: Iterable[NDArray],
+        quantization: QuantizationRange = RELEASED_RANGE,
+    ) -> "RecordIndex":
         """Puts the rows of all shards together; of two records for one clip the first counts."""
         numbered = [np.empty(0, ROW), *shards]
         for number, of_shard in enumerate(numbered[1:]):
             of_shard["shard"] = number
         rows = np.concatenate(numbered)
         _, first = np.unique(rows["key"], return_index=True)
-        return cls(folder, tuple(paths), rows[first])
+        return cls(folder, tuple(paths), rows[first], quantization)
+
+
+def decode_embeddings(record: bytes, split: str) -> tuple[Segment, NDArray]:
+    """A record's clip and its frames, uint8[n, 128] or float32[n, 128].
+
+    Raises:
+      ValueError: it is no record of features, or has frames that are no embeddings.
+    """
+    segment, frames = decode_example(record, split)
+    if len(frames) and (frames.shape[1] != EMBEDDING_SIZE or not np.isfinite(frames).all()):
+        raise ValueError("its frames are no embeddings")
+    return segment, frames
 
 
 class RecordReader:
@@ -70,10 +91,7 @@ class RecordReader:
         try:
             file = self._file(path)
             file.seek(offset)
-            segment, frames = decode_example(next(read_records(file), b""), path.split("/")[-2])
-            if len(frames) and (frames.shape[1] != EMBEDDING_SIZE or not np.isfinite(frames).all()):
-                raise ValueError("its frames are no embeddings")
-            return segment, frames
+            return decode_embeddings(next(read_records(file), b""), path.split("/")[-2])
         except (*FILE_ERRORS, ValueError) as error:
             raise ValueError(f"{path}: the record at byte {offset} is faulty ({error})") from error
 

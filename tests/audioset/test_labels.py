@@ -1,6 +1,6 @@
 import pytest
 
-from transforms.audioset.labels import read_class_labels
+from transforms.audioset.labels import read_class_labels, read_class_names
 from transforms.errors import SettingError
 
 HEADER = "index,mid,display_name\n"
@@ -16,6 +16,11 @@ def message_of(*rows: str) -> str:
 def test_classes_are_indices_by_mid():
     lines = [HEADER, '0,/m/09x0r,"Speech"\n', "\n", '1,/m/05zppz,"Male speech, man speaking"\n']
     assert read_class_labels(lines, "c") == {"/m/09x0r": 0, "/m/05zppz": 1}
+
+
+def test_names_are_by_index():
+    lines = [HEADER, '7,/m/09x0r,"Speech"\n', '1,/m/05zppz,"Male speech, man speaking"\n']
+    assert read_class_names(lines, "c") == {7: "Speech", 1: "Male speech, man speaking"}
 
 
 def test_windows_line_ends_do_not_matter():

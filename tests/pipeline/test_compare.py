@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from folders import CODES, verified, write_corpus
@@ -100,3 +102,20 @@ def test_cosine_of_vectors_with_nothing_in_them():
     nothing, something = np.zeros((1, 128), np.float32), np.ones((1, 128), np.float32)
     assert cosine_similarity(nothing, nothing) == 1.0
     assert cosine_similarity(nothing, something) == 0.0
+
+
+def test_bytes_of_two_ranges_are_compared_by_what_they_stand_for(tmp_path, capsys):
+    # The other folder's range is twice as wide, so that its bytes come from half the values.
+    codes = np.full((1, 128), 255, np.uint8)
+    codes[:, ::2] = 0
+    one = write_corpus(tmp_path / "one", codes[np.newaxis])
+    other = write_corpus(tmp_path / "other", np.where(codes, 191, 63)[np.newaxis].astype(np.uint8))
+    (other / "_run").mkdir()
+    settings = {"quantization_range": [-4.0, 4.0]}
+    (other / "_run" / "manifest.json").write_text(json.dumps({"settings": settings, "finished": "now"}))
+    assert verified(capsys, one, f"--against={other}")["against"]["cosine"] == pytest.approx(1, abs=1e-4)
+    (other / "_run" / "manifest.json").write_text(json.dumps({"settings": {"quantization_range": [4, -4]}}))
+    with pytest.raises(
+        SettingError, match=r"manifest\.json: cannot be read \(the range of quantization is 4"
+    ):
+        verify.run([str(one), f"--against={other}"])

@@ -129,7 +129,7 @@ def test_features_made_before_there_was_a_choice_are_of_the_defaults(corpus, tmp
     assert run.run(flags) == 0
     path = tmp_path / "out" / "_run" / "manifest.json"
     manifest = json.loads(path.read_text())
-    for name in ("precision", "resampler", "frontend"):
+    for name in ("precision", "resampler", "frontend", "quantization_range"):
         del manifest["settings"][name]
     path.write_text(json.dumps(manifest))
     assert "precision float32, and this command has float16" in refusal([*flags, "--precision=float16"])

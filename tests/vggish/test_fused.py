@@ -12,7 +12,7 @@ from transforms.audio.front_end import waveform_examples
 from transforms.pcm import PcmWindows, device_front_end, joined, pcm_windows
 from transforms.vggish.front_end import LogMel
 from transforms.vggish.fused import FusedEmbedder
-from transforms.vggish.postprocess import PcaParams, postprocess, read_pca_params
+from transforms.vggish.postprocess import PcaParams, QuantizationRange, postprocess, read_pca_params
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +58,8 @@ def assert_codes_agree(codes: np.ndarray, expected: np.ndarray) -> None:
 def random_pca():
     rng = np.random.default_rng(3)
     vectors, _ = np.linalg.qr(rng.standard_normal((128, 128)))
-    return PcaParams(4 * vectors, 0.1 * rng.standard_normal((128, 1)))
+    # With a range of its own, as fitted ones have.
+    return PcaParams(4 * vectors, 0.1 * rng.standard_normal((128, 1)), QuantizationRange(-1.5, 2.5))
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,12 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from transforms.errors import SettingError
 from transforms.vggish.postprocess import (
+    RELEASED_RANGE,
     PcaParams,
+    QuantizationRange,
     apply_pca,
     dequantize,
+    encode_pca_params,
     postprocess,
     quantize,
     read_pca_params,
@@ -224,3 +227,57 @@ def test_damaged_npz_is_refused_unless_it_still_holds_params(save, data):
         return
     assert params.eigen_vectors.shape == (128, 128)
     assert np.isfinite(params.eigen_vectors).all()
+
+
+@given(
+    low=st.floats(-1e3, 1e3),
+    width=st.floats(1e-3, 1e3),
+    values=arrays(np.float64, 20, elements=st.floats(0, 1)),
+)
+def test_a_value_lies_within_its_codes_interval_of_any_range(low, width, values):
+    quantization = QuantizationRange(low, low + width)
+    values = low + width * values
+    edges = dequantize(quantize(values, quantization), quantization)
+    error = 1e-6 * (abs(low) + width)
+    assert (edges <= values + error).all()
+    assert (values < edges + quantization.step + error).all()
+    np.testing.assert_array_equal(quantize(np.array([low - 1, low + 1.01 * width]), quantization), [0, 255])
+
+
+def test_parameters_bring_their_range():
+    params = random_params()
+    embeddings = np.random.default_rng(1).standard_normal((5, 128)).astype(np.float32)
+    wide = PcaParams(params.eigen_vectors, params.means, QuantizationRange(-30.0, 50.0))
+    np.testing.assert_array_equal(
+        postprocess(embeddings, wide), quantize((apply_pca(embeddings, params) + 30) / 80 * 4 - 2)
+    )
+
+
+@pytest.mark.parametrize("quantization", [RELEASED_RANGE, QuantizationRange(-1.25, 3.5)])
+def test_encoded_parameters_are_read_back(quantization):
+    params = random_params()
+    data = encode_pca_params(PcaParams(params.eigen_vectors, params.means, quantization))
+    back = read_pca_params(io.BytesIO(data), "p")
+    np.testing.assert_array_equal(back.eigen_vectors, params.eigen_vectors)
+    np.testing.assert_array_equal(back.means, params.means)
+    assert back.quantization == quantization
+    assert encode_pca_params(back) == data
+
+
+def test_encoded_parameters_have_the_released_arrays(shared):
+    with np.load(shared / "data" / "vggish_pca_params.npz") as released:
+        expected = {name: (released[name].shape, released[name].dtype) for name in released}
+    with np.load(io.BytesIO(encode_pca_params(random_params()))) as ours:
+        assert {name: (ours[name].shape, ours[name].dtype) for name in ours} == expected
+
+
+@pytest.mark.parametrize("bad", [[2.0, -2.0], [1.0, 1.0]])
+def test_a_range_that_does_not_ascend_is_refused(bad):
+    assert "it must ascend; fit it again" in message_of(params_npz(quantization_range=np.array(bad)))
+    with pytest.raises(ValueError, match="must ascend"):
+        QuantizationRange(*bad)
+
+
+@pytest.mark.parametrize("bad", [np.array([0.0, np.nan]), np.zeros(3), np.zeros((2, 1))])
+def test_a_range_that_is_none_is_refused(bad):
+    assert "quantization_range" in message_of(params_npz(quantization_range=bad))

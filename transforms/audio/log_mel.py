@@ -62,6 +62,12 @@ def mel_matrix() -> NDArray[np.float32]:
     return weights.astype(np.float32)
 
 
+def band_centres_hz() -> NDArray[np.float64]:
+    """Where the mel bands peak, float64[64]."""
+    mel = np.linspace(hz_to_mel(MEL_MIN_HZ), hz_to_mel(MEL_MAX_HZ), MEL_BANDS + 2)[1:-1]
+    return MEL_BREAK_HZ * np.expm1(mel / MEL_HIGH_Q)
+
+
 def log_mel_blocks(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
     """Log-mel frames of a waveform that comes in blocks of any lengths.
 

@@ -12,7 +12,7 @@ from transforms.vggish.batches import FixedBatches, Predict
 from transforms.vggish.checkpoint import Weights
 from transforms.vggish.front_end import FrontEnd, LogMel, add_constant
 from transforms.vggish.model import build_vggish
-from transforms.vggish.params import EMBEDDING_SIZE, QUANTIZE_MAX, QUANTIZE_MIN
+from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import PcaParams
 from transforms.vggish.precision import FLOAT32, exact_products
 
@@ -31,17 +31,18 @@ class Quantize(keras.layers.Layer):
 
     def __init__(self, pca: PcaParams | None, **options: Any):
         super().__init__(dtype="float32", autocast=False, trainable=False, **options)
-        identity = np.eye(EMBEDDING_SIZE), np.zeros((EMBEDDING_SIZE, 1))
-        vectors, means = identity if pca is None else (pca.eigen_vectors, pca.means)
-        self._means = add_constant(self, "means", means[:, 0])
-        self._components = add_constant(self, "components", vectors.T)
+        if pca is None:
+            pca = PcaParams(np.eye(EMBEDDING_SIZE), np.zeros((EMBEDDING_SIZE, 1)))
+        self._means = add_constant(self, "means", pca.means[:, 0])
+        self._components = add_constant(self, "components", pca.eigen_vectors.T)
+        self._quantization = pca.quantization
         self.built = True
 
     def call(self, embeddings: Any) -> Any:
         with exact_products():
             values = ops.matmul(embeddings - self._means, self._components)
-        clipped = ops.clip(values, QUANTIZE_MIN, QUANTIZE_MAX)
-        return ops.cast((clipped - QUANTIZE_MIN) * (255.0 / (QUANTIZE_MAX - QUANTIZE_MIN)), "uint8")
+        low, high = self._quantization.low, self._quantization.high
+        return ops.cast((ops.clip(values, low, high) - low) / (high - low) * 255.0, "uint8")
 
 
 def build_fused(

@@ -1,0 +1,138 @@
+"""python -m pipeline.fit_pca --features=DIR --output=FILE.npz: a corpus's own parameters for --pca_params.
+
+DIR holds raw embeddings, which `pipeline.run --postprocess=raw` writes. FILE is laid out as the released
+`vggish_pca_params.npz`; with --quantization_quantile it holds the range of quantization too, which
+`pipeline.run --pca_params=FILE` then uses and notes in its manifest.
+"""
+
+import argparse
+import dataclasses
+import math
+import sys
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from pipeline.config import check_analysis_installed, check_output_file
+from pipeline.console import run_command
+from pipeline.options import OneLineParser, check_flags, make_pipeline
+from pipeline.passes import FrameFolder, run_passes
+from transforms.clips import sha256_of
+from transforms.errors import OutputError, SettingError
+from transforms.files import put_output
+from transforms.moments import Moments
+from transforms.read_features import RAW, ReadFeatures
+from transforms.vggish.params import EMBEDDING_SIZE
+from transforms.vggish.pca import fit_pca
+from transforms.vggish.postprocess import PcaParams, QuantizationRange, encode_pca_params
+
+# Quantiles are known at each thousandth, and a tenth of that apart at most.
+_QUANTILES = 1000
+_MAX_RANK_ERROR = 1e-4
+
+
+def run(argv: Sequence[str]) -> int:
+    """Fits the parameters, writes them, and returns the exit status.
+
+    Raises:
+      SettingError: a mistake in the command, or frames that PCA cannot be fitted to.
+      OutputError: the folder is damaged, or the output cannot be written.
+    """
+    options, beam_flags = _parse_options(argv)
+    check_analysis_installed()
+    number = _check_quantile(options.quantization_quantile)
+    pipeline = make_pipeline(beam_flags)
+    check_output_file(options.output)
+    features = FrameFolder.at(options.features)
+    if features.kind != RAW:
+        raise SettingError(
+            f"--features={features.path}: holds {features.kind} frames, and PCA is fitted to raw embeddings; "
+            "give a folder that pipeline.run made with --postprocess=raw"
+        )
+    read = features.reader()
+    moments = _moments(pipeline, read)
+    try:
+        params = fit_pca(moments.mean, moments.covariance, moments.count)
+    except SettingError as error:
+        raise SettingError(f"--features={features.path}: {error}") from error
+    print(f"fitted to {moments.count:,} frames of {features.path}")
+    if number is not None:
+        params = dataclasses.replace(params, quantization=_fit_range(read, params, number, beam_flags))
+    low, high = params.quantization.low, params.quantization.high
+    print(f"bytes stand for {low:.4g} to {high:.4g}" + (", as in the release" if number is None else ""))
+    data = encode_pca_params(params)
+    put_output(options.output, data)
+    print(f"written to {options.output}, for pipeline.run --pca_params (sha256 {sha256_of(data)[:8]}…)")
+    return 0
+
+
+def _check_quantile(quantile: float | None) -> int | None:
+    """Thousandths of `--quantization_quantile`."""
+    if quantile is None:
+        return None
+    number = round(quantile * _QUANTILES) if 0 < quantile < 0.5 else 0
+    if not 1 <= number < _QUANTILES / 2 or not math.isclose(number, quantile * _QUANTILES):
+        raise SettingError(f"--quantization_quantile={quantile}: give 0.001 to 0.499, in thousandths")
+    return number
+
+
+def _fit_range(
+    read: ReadFeatures, params: PcaParams, number: int, beam_flags: Sequence[str]
+) -> QuantizationRange:
+    """The range beyond which so many thousandths of all whitened values are, at either end."""
+    quantiles = _moments(make_pipeline(beam_flags), read, params).quantiles[0]
+    low, high = quantiles[number - 1].item(), quantiles[_QUANTILES - number - 1].item()
+    return QuantizationRange(low, high)
+
+
+def _moments(pipeline: beam.Pipeline, read: ReadFeatures, pca: PcaParams | None = None) -> Moments:
+    """Those of frames; or, with PCA, of all values that frames have after it."""
+    # TensorFlow Transform is in an extra, which the command looks for first.
+    from transforms.analyze_corpus import AnalyzeFeatures
+    from transforms.analyze_vectors import AnalyzeVectors
+
+    quantiles = (_QUANTILES, _MAX_RANK_ERROR)
+    size = EMBEDDING_SIZE if pca is None else 1
+    (found,) = run_passes(
+        pipeline, [lambda temp_dir: AnalyzeFeatures(read, AnalyzeVectors(size, temp_dir, *quantiles), pca)]
+    )
+    if found.moments is None:
+        raise OutputError(f"{read.pattern}: was emptied in the meantime; run the same command again")
+    return found.moments
+
+
+def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Reads the command line: own options, and Beam's as flags."""
+    parser = OneLineParser(
+        prog="python -m pipeline.fit_pca",
+        description="Fits PCA and whitening to a corpus's raw embeddings, in the form of the released "
+        "parameters. Needs the extra [analysis].",
+        epilog="Beam's options work too: --runner, --direct_num_workers and all others; --temp_location is a "
+        "folder that all workers share.",
+        allow_abbrev=False,
+    )
+    _add_options(parser)
+    options, beam_flags = parser.parse_known_args(argv)
+    check_flags(argv, _add_options)
+    for name in ("features", "output"):
+        if not getattr(options, name):
+            raise SettingError(f"--{name} is required; see --help")
+    return options, beam_flags
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--features", metavar="DIR", help="folder that pipeline.run --postprocess=raw has written (required)"
+    )
+    parser.add_argument("--output", metavar="FILE", help=".npz file to write (required)")
+    parser.add_argument(
+        "--quantization_quantile",
+        metavar="Q",
+        type=float,
+        help="fit the range of quantization too: it then leaves out this share of all values at either end, "
+        "0.001 to 0.499; in the release that is 0.09 (default: the release's range, -2 to 2)",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("pipeline.fit_pca", lambda: run(sys.argv[1:])))

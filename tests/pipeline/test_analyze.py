@@ -1,0 +1,182 @@
+"""The commands analyze and fit_pca: what they refuse, and what they find by NumPy's account."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from pipeline import analyze, fit_pca
+from pipeline.console import run_command
+from transforms.audioset.example import encode_example
+from transforms.audioset.segments import Segment
+from transforms.tfrecord import frame_records
+
+needs_tft = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="TensorFlow Transform needs Python 3.11 with this TensorFlow"
+)
+RUNNER = "--runner=FnApiRunner"
+CLASSES = "index,mid,display_name\n0,/m/a,Speech\n1,/m/b,Dog | cat\n2,/m/c,Train\n"
+
+
+def write_features(folder, frames_of_clips, split: str = "train") -> str:
+    """A feature folder, a shard a clip, of labels 0, 1, 2, none, 0, ...; returns its path."""
+    for n, frames in enumerate(frames_of_clips):
+        segment = Segment(split, f"{n:02d}x", 1.0, 1.0 + 2 * len(frames), (n % 4,) if n % 4 < 3 else ())
+        path = folder / split / f"{n:02d}.tfrecord"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(frame_records([encode_example(segment, frames)]))
+    return str(folder)
+
+
+def byte_clips(seed: int, num_clips: int = 12) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 256, (int(n), 128)).astype(np.uint8) for n in rng.integers(1, 40, num_clips)]
+
+
+def raw_clips(seed: int, num_clips: int = 12) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    axes, _ = np.linalg.qr(rng.standard_normal((128, 128)))
+    stds = np.geomspace(1, 0.02, 128)
+    return [((rng.standard_normal((40, 128)) * stds) @ axes + 1).astype(np.float32) for _ in range(num_clips)]
+
+
+@pytest.fixture
+def classes(tmp_path) -> str:
+    path = tmp_path / "classes.csv"
+    path.write_text(CLASSES)
+    return f"--class_labels={path}"
+
+
+@needs_tft
+def test_a_folder_beside_another(tmp_path, classes, capsys):
+    here, there = byte_clips(0), byte_clips(1)
+    flags = [
+        f"--features={write_features(tmp_path / 'a', here)}",
+        f"--compare={write_features(tmp_path / 'b', there)}",
+    ]
+    assert analyze.run([RUNNER, classes, f"--output={tmp_path}/out", *flags]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+
+    frames, others = np.concatenate(here), np.concatenate(there)
+    values, other_values = frames * (4 / 255) - 2.0, others * (4 / 255) - 2.0
+    first = found["first"]
+    assert (first["clips"], first["frames"], first["hours"]) == (
+        12,
+        len(frames),
+        pytest.approx(2 * len(frames) / 3600),
+    )
+    assert first["splits"]["train"]["labels"]["1"] == {
+        "name": "Dog | cat",
+        "clips": 3,
+        "frames": sum(len(clip) for clip in here[1::4]),
+        "hours": pytest.approx(2 * sum(len(clip) for clip in here[1::4]) / 3600),
+    }
+    exact = {"rtol": 0, "atol": 1e-11}
+    np.testing.assert_allclose(first["values"]["mean"], values.mean(axis=0), **exact)
+    np.testing.assert_allclose(first["values"]["covariance"], np.cov(values, rowvar=False), **exact)
+    np.testing.assert_allclose(first["values"]["variance"], values.var(axis=0, ddof=1), **exact)
+    np.testing.assert_allclose(first["values"]["minimum"], values.min(axis=0), **exact)
+    np.testing.assert_allclose(first["values"]["maximum"], values.max(axis=0), **exact)
+    np.testing.assert_allclose(first["values"]["clipped"]["0"], (frames == 0).mean(axis=0), **exact)
+    np.testing.assert_allclose(first["values"]["clipped"]["255"], (frames == 255).mean(axis=0), **exact)
+    for fraction, quantiles in first["values"]["quantiles"].items():
+        # Within a thousandth of the rank, and a vector to either side.
+        error = 0.001 + 1.5 / len(frames)
+        below, up_to = (np.quantile(values, float(fraction) + e, axis=0) for e in (-error, error))
+        assert (below - 1e-6 <= quantiles).all() and (quantiles <= up_to + 1e-6).all()
+
+    covariances = np.cov(values, rowvar=False), np.cov(other_values, rowvar=False)
+    roots = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(min=0)).sum()
+    shift = values.mean(axis=0) - other_values.mean(axis=0)
+    distance = shift @ shift + np.trace(covariances[0] + covariances[1]) - 2 * roots
+    assert found["frechet_audio_distance"] == pytest.approx(distance, abs=1e-8)
+    np.testing.assert_allclose(found["mean_shift"], shift / other_values.std(axis=0, ddof=1), **exact)
+
+    shown = capsys.readouterr().out
+    assert f"- Fréchet audio distance {found['frechet_audio_distance']:.6g}" in shown
+    assert "... and 108 more rows, with --output" in shown
+    table = (tmp_path / "out.md").read_text()
+    assert len(table.splitlines()) > 128 > len(shown.splitlines())
+    assert not list(tmp_path.glob("*.probe"))
+
+
+def refused(capsys, command, *flags: str) -> str:
+    name = command.__name__
+    assert run_command(name, lambda: command.run([RUNNER, *flags])) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line.removeprefix(f"{name}: error: ")
+
+
+@needs_tft
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ([], "give --features or --input, one of the two; see --help"),
+        (["--features=a", "--input=b"], "give --features or --input, one of the two; see --help"),
+        (["--input=a", "--compare=b"], "--compare=b: compares feature folders; give --features, not --input"),
+        (["--features=a", "--segments=c"], "--segments: is for --input; the records of --features have"),
+        (["--feature=a"], "unknown option --feature (did you mean --features?); see --help"),
+        (["--features=none"], "none: no SPLIT/PREFIX.tfrecord in it; give a feature folder"),
+        (["--features=split"], "split: is one split's folder; give the folder that it is in"),
+        (["--features=empty"], "empty: its 1 shards have no frames; give another folder"),
+        (
+            ["--features=bytes", "--compare=none"],
+            "none: no SPLIT/PREFIX.tfrecord in it; give a feature folder",
+        ),
+        (["--features=bytes", "--compare=raw"], "--compare=raw: holds raw frames, and bytes quantized; give"),
+        (
+            ["--features=bytes", "--class_labels=no.csv"],
+            "--class_labels=no.csv: no such file; check the path",
+        ),
+        (["--features=bytes", "--output=/proc/no/out"], "--output=/proc/no/out: cannot be written"),
+        (["--input=no/*.wav"], "--input=no/*.wav: matches no file; give a glob"),
+        (["--input=*.csv", "--split=_x"], "split '_x': a split names a folder"),
+        (["--features=bytes", "--runner=NoRunner"], "Beam refuses its options"),
+    ],
+)
+def test_mistakes_are_one_line_before_any_work(tmp_path, monkeypatch, capsys, flags, message):
+    write_features(tmp_path / "bytes", byte_clips(0, 2))
+    write_features(tmp_path / "raw", raw_clips(0, 2))
+    write_features(tmp_path / "empty", [np.empty((0, 128), np.uint8)])
+    (tmp_path / "none").mkdir()
+    (tmp_path / "split").mkdir()
+    (tmp_path / "split" / "ab.tfrecord").touch()
+    monkeypatch.chdir(tmp_path)
+    assert refused(capsys, analyze, *flags).startswith(message)
+
+
+@needs_tft
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--features=raw"], "--output is required; see --help"),
+        (["--output=p.npz"], "--features is required; see --help"),
+        (
+            ["--features=bytes", "--output=p.npz"],
+            "--features=bytes: holds quantized frames, and PCA is fitted to",
+        ),
+        (
+            ["--features=raw", "--output=p.npz", "--quantization_quantile=0.5"],
+            "--quantization_quantile=0.5: give 0.001 to 0.499, in thousandths",
+        ),
+        (
+            ["--features=raw", "--output=p.npz", "--quantization_quantile=0.0005"],
+            "--quantization_quantile=0.0005:",
+        ),
+        (["--features=raw", "--output=p.npz", "--quantization_quantile=nan"], "--quantization_quantile=nan:"),
+    ],
+)
+def test_fit_pca_refuses_before_any_work(tmp_path, monkeypatch, capsys, flags, message):
+    write_features(tmp_path / "bytes", byte_clips(0, 2))
+    write_features(tmp_path / "raw", raw_clips(0, 2))
+    monkeypatch.chdir(tmp_path)
+    assert refused(capsys, fit_pca, *flags).startswith(message)
+    assert not (tmp_path / "p.npz").exists()
+
+
+@pytest.mark.parametrize("command, flags", [(analyze, []), (fit_pca, ["--output=p.npz"])])
+def test_without_tensorflow_transform_one_line_says_so(monkeypatch, capsys, command, flags):
+    monkeypatch.setitem(sys.modules, "tensorflow_transform", None)
+    message = refused(capsys, command, "--features=raw", *flags)
+    assert message.startswith("TensorFlow Transform is not installed; pip install 'audioset-beam[analysis]'")

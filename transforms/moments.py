@@ -1,0 +1,111 @@
+"""Vectors by their moments: what one pass over a corpus keeps of it, and how far two corpora are apart."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Statistics of `count` vectors of d values.
+
+    Attributes:
+      count: vectors; 1 or more.
+      mean: float64[d].
+      covariance: float64[d, d], of a sample (divided by count - 1, as NumPy's `cov`); of one vector 0.
+      minimum, maximum: float64[d].
+      quantiles: float64[d, q - 1] at the fractions 1/q, 2/q, ... (q - 1)/q; approximate.
+      at_0, at_255: int64[d], vectors whose value is 0, and 255: of bytes those that are clipped.
+    """
+
+    count: int
+    mean: Array
+    covariance: Array
+    minimum: Array
+    maximum: Array
+    quantiles: Array
+    at_0: NDArray[np.int64]
+    at_255: NDArray[np.int64]
+
+    @classmethod
+    def of_sums(cls, count: int, total: Array, biased_covariance: Array, **others: NDArray) -> "Moments":
+        """From a sum of vectors, and a covariance that is divided by the count, as `tft.covariance` gives."""
+        covariance = biased_covariance * (count / max(1, count - 1))
+        return cls(count, total / count, covariance, **others)
+
+    @property
+    def variance(self) -> Array:
+        """float64[d]."""
+        return np.diag(self.covariance).clip(min=0)
+
+    @property
+    def std(self) -> Array:
+        """Standard deviations, float64[d]."""
+        return np.sqrt(self.variance)
+
+    @property
+    def axis_variances(self) -> Array:
+        """Eigenvalues of the covariance, ascending, float64[d]."""
+        return np.linalg.eigvalsh(self.covariance).clip(min=0)
+
+    @property
+    def mean_correlation(self) -> float:
+        """Mean magnitude of the correlation of two dimensions, of all that vary; 0 of fewer than two."""
+        varies = self.variance > 0
+        std = self.std[varies]
+        correlation = np.abs(self.covariance[np.ix_(varies, varies)]) / np.outer(std, std)
+        pairs = len(std) * (len(std) - 1)
+        return float((correlation.sum() - len(std)) / pairs) if pairs else 0.0
+
+    def quantile(self, percent: int) -> Array:
+        """float64[d]; of a hundred quantiles."""
+        return self.quantiles[:, percent - 1]
+
+    def scaled(self, step: float, low: float) -> "Moments":
+        """Those of `low + step * vector`; what is counted stays as it was counted."""
+        return replace(
+            self,
+            mean=low + step * self.mean,
+            covariance=step**2 * self.covariance,
+            minimum=low + step * self.minimum,
+            maximum=low + step * self.maximum,
+            quantiles=low + step * self.quantiles,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Moments":
+        """The inverse of `to_json`, exactly."""
+        return cls(values.pop("count"), **{name: np.array(value) for name, value in values.items()})
+
+
+def frechet_distance(one: Moments, other: Moments) -> float:
+    """Fréchet distance of two Gaussians: |m1 - m2|² + tr(C1 + C2 - 2 (C1^½ C2 C1^½)^½).
+
+    Of audio embeddings it is the Fréchet audio distance (Kilgour et al., Interspeech 2019). The product is
+    taken in its symmetric form, whose eigenvalues are real and not negative, also where a covariance is
+    singular, as of fewer vectors than dimensions.
+    """
+    variances, axes = np.linalg.eigh(one.covariance)
+    root = (axes * np.sqrt(variances.clip(min=0))) @ axes.T
+    product = root @ other.covariance @ root
+    cross = np.sqrt(np.linalg.eigvalsh((product + product.T) / 2).clip(min=0)).sum()
+    difference = one.mean - other.mean
+    traces = np.trace(one.covariance) + np.trace(other.covariance)
+    return max(0.0, float(difference @ difference + traces - 2 * cross))
+
+
+def mean_shifts(one: Moments, other: Moments) -> Array:
+    """How far each dimension's mean is from the other's, in standard deviations of the other, float64[d].
+
+    Infinite where the other's value never changes, and this one's mean is not it.
+    """
+    difference = one.mean - other.mean
+    with np.errstate(divide="ignore"):
+        return np.divide(difference, other.std, out=np.zeros_like(difference), where=difference != 0)

@@ -1,0 +1,94 @@
+"""The records of a feature folder, for stages that need them all once."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+
+from transforms.audioset.segments import Segment
+from transforms.errors import OutputError, SettingError
+from transforms.files import FILE_ERRORS, match_files, open_file
+from transforms.record_index import decode_embeddings
+from transforms.tfrecord import read_records
+
+# Kinds of frames: the release's bytes, and float32 embeddings.
+QUANTIZED, RAW = "quantized", "raw"
+
+Features = tuple[Segment, np.ndarray]  # uint8[n, 128] or float32[n, 128]
+
+
+def kind_of(frames: np.ndarray) -> str:
+    """QUANTIZED of bytes, RAW of floats."""
+    return QUANTIZED if frames.dtype == np.uint8 else RAW
+
+
+def read_shard(path: str) -> Iterator[Features]:
+    """Yields a shard's records.
+
+    Raises:
+      OutputError: it cannot be read, or a record is no features of a clip.
+    """
+    number = 0
+    try:
+        with open_file(path) as file:
+            for record in read_records(file):
+                yield decode_embeddings(record, path.split("/")[-2])
+                number += 1
+    except (*FILE_ERRORS, ValueError) as error:
+        raise OutputError(
+            f"{path}, record {number}: {error}; python -m pipeline.verify lists all faults of a folder"
+        ) from error
+
+
+def find_kind(paths: Iterable[str]) -> str | None:
+    """The kind of the first frames in some shards, as `kind_of` gives it; None if there are none.
+
+    Raises:
+      OutputError: a shard is damaged, or cannot be read.
+    """
+    return next((kind_of(frames) for path in paths for _, frames in read_shard(path) if len(frames)), None)
+
+
+@dataclass
+class ReadFeatures(beam.PTransform):
+    """Reads all records of a folder.
+
+    Attributes:
+      pattern: glob of the shards.
+      kind: that all frames must be of.
+      classes: indices that labels may have; None: any.
+    """
+
+    pattern: str
+    kind: str
+    classes: frozenset[int] | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[Features]:
+        return (
+            pbegin.pipeline
+            | "Pattern" >> beam.Create([self.pattern])
+            | "MatchShards" >> beam.FlatMap(match_files)
+            | "Spread" >> beam.Reshuffle()
+            | "ReadShard" >> beam.FlatMap(_read_checked, self.kind, self.classes)
+        )
+
+
+def _read_checked(path: str, kind: str, classes: frozenset[int] | None) -> Iterator[Features]:
+    for segment, frames in read_shard(path):
+        where = f"{path}: {segment.video_id!r} at {segment.start_s} s"
+        if len(frames) and kind_of(frames) != kind:
+            raise SettingError(
+                f"{where} has {kind_of(frames)} frames, and others in the folder are {kind}; "
+                "give a folder of one kind"
+            )
+        for label in segment.labels:
+            if classes is not None and label not in classes:
+                raise SettingError(
+                    f"{where} has label {label}, which is none of the {len(classes)} class labels; "
+                    "give those that the folder was made with, --class_labels=CSV"
+                )
+        yield segment, frames
