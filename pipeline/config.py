@@ -14,6 +14,7 @@ from pipeline.graph import FeatureJob, run_path
 from pipeline.options import ACCELERATOR, NO_PCA, QUANTIZED, Options
 from transforms.audio.front_end import waveform_examples
 from transforms.audio.resample import SOXR
+from transforms.audioset.example import SCHEMAS, YOUTUBE8M_SCHEMA
 from transforms.audioset.layout import Sharding, check_split, colliding_ids, parse_sharding
 from transforms.audioset.names import compile_id_pattern, video_id_of
 from transforms.audioset.segments import split_of
@@ -94,6 +95,11 @@ def check(options: Options) -> Config:
         raise SettingError(f"--batch_size={options.batch_size}: give 1 to 4096 examples")
     if not 0 <= options.max_reject_fraction <= 1:
         raise SettingError(f"--max_reject_fraction={options.max_reject_fraction}: give 0 to 1")
+    if options.output_schema == YOUTUBE8M_SCHEMA.name and options.postprocess != QUANTIZED:
+        raise SettingError(
+            f"--output_schema={options.output_schema}: its trainers read {QUANTIZED} frames alone; leave out "
+            f"--postprocess={options.postprocess}"
+        )
     check_split(options.split)
     if options.segment_seconds is not None and not framing.min_s <= options.segment_seconds < math.inf:
         raise SettingError(
@@ -150,7 +156,7 @@ def make_job(config: Config, add: bool, earlier_rejects: Sequence[str]) -> Featu
         embed=EmbedExamples(handler),
         quantize=quantize and not accelerated,
         pca=config.pca,
-        write=WriteFeatures(options.output, config.sharding, add),
+        write=WriteFeatures(options.output, config.sharding, add, SCHEMAS[options.output_schema]),
         keep=KeepRejected(earlier_rejects, clips.rejects),
     )
 

@@ -22,6 +22,7 @@ from pipeline.graph import (
 from pipeline.options import CPU
 from transforms.account import num_files
 from transforms.audio.resample import RESAMPY
+from transforms.audioset.example import AUDIOSET_SCHEMA
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
@@ -34,7 +35,12 @@ Settings = dict[str, Any]
 
 _HASHED_AT_ONCE = 8
 # Settings that older manifests lack, as runs then had them.
-_SETTINGS_BEFORE = {"precision": FLOAT32, "resampler": RESAMPY, "frontend": CPU}
+_SETTINGS_BEFORE = {
+    "precision": FLOAT32,
+    "resampler": RESAMPY,
+    "frontend": CPU,
+    "output_schema": AUDIOSET_SCHEMA.name,
+}
 
 
 @dataclass(frozen=True)

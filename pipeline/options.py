@@ -19,6 +19,7 @@ from pipeline.assets import ASSETS_DIR_VARIABLE
 from pipeline.processes import share_cores
 from transforms.ahead import num_cores
 from transforms.audio.resample import RESAMPY, SOXR, Resampler
+from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, YOUTUBE8M_SCHEMA
 from transforms.audioset.layout import AUDIOSET
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, open_file
@@ -45,6 +46,7 @@ class Options:
     overwrite: bool
     max_reject_fraction: float
     sharding: str
+    output_schema: str
     segment_seconds: float | None
     segments: tuple[str, ...]
     class_labels: str | None
@@ -72,18 +74,23 @@ class OneLineParser(_BeamArgumentParser):
 def add_asset_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of every command that embeds: where weights and PCA parameters come from."""
     group = parser.add_argument_group("model")
-    group.add_argument(
-        "--weights",
-        metavar="PATH",
-        help="VGGish checkpoint: TensorFlow V1 or V2, or Keras .weights.h5; a path, gs:// or https:// "
-        "(of a remote V2 checkpoint its .index); or random:SEED (default: the released one)",
-    )
+    add_weights_options(group)
     group.add_argument(
         "--pca_params",
         metavar="PATH",
         help=".npz with pca_eigen_vectors and pca_means, or 'none' (default: the released one)",
     )
-    group.add_argument(
+
+
+def add_weights_options(parser: argparse._ActionsContainer) -> None:
+    """Adds the options of where weights come from."""
+    parser.add_argument(
+        "--weights",
+        metavar="PATH",
+        help="VGGish checkpoint: TensorFlow V1 or V2, or Keras .weights.h5; a path, gs:// or https:// "
+        "(of a remote V2 checkpoint its .index); or random:SEED (default: the released one)",
+    )
+    parser.add_argument(
         "--assets_dir",
         metavar="DIR",
         help="folder looked in first for released files by their released names; also the environment "
@@ -163,6 +170,13 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
         default=AUDIOSET,
         help="audioset: a file for each first two characters of an id; hash:N: N files a split "
         "(default: %(default)s)",
+    )
+    corpus.add_argument(
+        "--output_schema",
+        choices=tuple(SCHEMAS),
+        default=AUDIOSET_SCHEMA.name,
+        help=f"keys of the records: the AudioSet release's, or {YOUTUBE8M_SCHEMA.video_id!r} and "
+        f"{YOUTUBE8M_SCHEMA.frames!r}, which trainers of YouTube-8M read (default: %(default)s)",
     )
     corpus.add_argument(
         "--segment_seconds",

@@ -1,7 +1,7 @@
 """The AudioSet classes: `class_labels_indices.csv`."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from transforms.errors import SettingError
 
@@ -24,6 +24,30 @@ def read_class_labels(lines: Iterable[str], name: str, display_names: bool = Fal
     Raises:
       SettingError: another header, an index that is no number, or a mid or index that comes twice.
     """
+    rows = list(_read_rows(lines, name))
+    indices = {mid: index for index, mid, _ in rows}
+    # Of two classes with one name the first has it.
+    names = {display_name: index for index, _, display_name in reversed(rows)}
+    return names | indices if display_names else indices
+
+
+def read_display_names(lines: Iterable[str], name: str) -> list[str]:
+    """Display names by index, of a class list as `read_class_labels` takes it.
+
+    Raises:
+      SettingError: as there, or the indices are not 0, 1, 2 and so on.
+    """
+    rows = sorted(_read_rows(lines, name))
+    for place, (index, _, _) in enumerate(rows):
+        if index != place:
+            raise SettingError(
+                f"class labels {name}: no class has the index {place}; number all classes from 0, or give "
+                "the released class_labels_indices.csv"
+            )
+    return [display_name for _, _, display_name in rows]
+
+
+def _read_rows(lines: Iterable[str], name: str) -> Iterator[tuple[int, str, str]]:
     try:
         reader = csv.reader(lines)
         rows = [(reader.line_num, row) for row in reader]
@@ -35,9 +59,7 @@ def read_class_labels(lines: Iterable[str], name: str, display_names: bool = Fal
             f"class labels {name}: the header is {','.join(header)[:80]!r}, not {','.join(_HEADER)!r}; "
             "give the released class_labels_indices.csv"
         )
-    indices: dict[str, int] = {}
-    names: dict[str, int] = {}
-    used = set()
+    mids, used = set(), set()
     for number, row in rows[1:]:
         if not row:
             continue
@@ -47,9 +69,8 @@ def read_class_labels(lines: Iterable[str], name: str, display_names: bool = Fal
                 f"{where}: {','.join(row)[:80]!r} is not index,mid,display_name; mend the line"
             )
         index, mid, display_name = int(row[0]), row[1], row[2]
-        if mid in indices or index in used:
+        if mid in mids or index in used:
             raise SettingError(f"{where}: {index} or {mid!r} comes a second time; keep one")
-        indices[mid] = index
-        names.setdefault(display_name, index)
+        mids.add(mid)
         used.add(index)
-    return names | indices if display_names else indices
+        yield index, mid, display_name
