@@ -57,12 +57,12 @@ class Scores:
     @property
     def d_prime(self) -> float:
         """Of the mean AUC, as papers on AudioSet give it."""
-        return _d_prime(self.auc)
+        return _d_prime(self.auc, 0.5 / self.clips**2)
 
     def __str__(self) -> str:
         return (
             f"mAP {self.mean_average_precision:.4f}, AUC {self.auc:.4f}, d-prime {self.d_prime:.3f} "
-            f"({self.clips:,} clips, {len(self.classes)} classes; {len(self.left_out)} more have none)"
+            f"({self.clips:,} clips, {len(self.classes)} classes; {len(self.left_out)} left out)"
         )
 
     def to_json(self) -> dict:
@@ -92,15 +92,15 @@ def score_classes(labels: NDArray, scores: NDArray, names: Sequence[str]) -> Sco
             left_out.append(name)
             continue
         auc = float(roc_auc_score(truth, score))
-        # An AUC of 1 has no finite d-prime: the nearest value that so many clips can tell from it has.
         half_step = 0.5 / (positives * (len(truth) - positives))
-        d_prime = _d_prime(min(max(auc, half_step), 1 - half_step))
+        d_prime = _d_prime(auc, half_step)
         found.append(ClassScore(name, positives, float(average_precision_score(truth, score)), auc, d_prime))
     return Scores(len(labels), tuple(found), tuple(left_out))
 
 
-def _d_prime(auc: float) -> float:
-    return math.sqrt(2) * NormalDist().inv_cdf(auc)
+def _d_prime(auc: float, half_step: float) -> float:
+    """Of an AUC of 0 or 1, which has no finite one, that of half a step of what so many clips can tell apart."""
+    return math.sqrt(2) * NormalDist().inv_cdf(min(max(auc, half_step), 1 - half_step))
 
 
 def write_by_class(scores: Scores, path: Path) -> None:

@@ -56,6 +56,7 @@ def test_figures_and_curves_are_written(tmp_path):
     labels = np.eye(5, 3, dtype=bool)
     found = score_classes(labels, labels.astype(float), ["one", 'two, "2"', "three"])
     assert (found.mean_average_precision, found.auc, found.clips) == (1.0, 1.0, 5)
+    assert math.isfinite(found.d_prime) and str(found).startswith("mAP 1.0000, AUC 1.0000, d-prime ")
     put(tmp_path / "by_class.csv", lambda path: write_by_class(found, path))
     with open(tmp_path / "by_class.csv", newline="") as file:
         assert {row["name"] for row in csv.DictReader(file)} == {"one", 'two, "2"', "three"}
