@@ -99,7 +99,7 @@ def score_classes(labels: NDArray, scores: NDArray, names: Sequence[str]) -> Sco
 
 
 def _d_prime(auc: float, half_step: float) -> float:
-    """Of an AUC of 0 or 1, which has no finite one, that of half a step of what so many clips can tell apart."""
+    """Of an AUC of 0 or 1, which has no finite one, that of half a step of what clips can tell apart."""
     return math.sqrt(2) * NormalDist().inv_cdf(min(max(auc, half_step), 1 - half_step))
 
 
