@@ -14,12 +14,12 @@ from pathlib import Path
 
 import grimp
 
-from pipeline import export_model, make_shards, smoke_test, verify
+from pipeline import analyze, export_model, fit_pca, make_shards, smoke_test, verify
 from pipeline.options import make_parser
 
 DOCS = Path(__file__).resolve().parent
 # Commands beside pipeline.run.
-COMMANDS = (verify, make_shards, export_model, smoke_test)
+COMMANDS = (verify, analyze, fit_pca, make_shards, export_model, smoke_test)
 ROOMS = ("audio", "audioset", "shards", "vggish")
 # What rooms know too: the lowest layer of the contracts in pyproject.toml.
 GROUND = ("ahead", "errors", "tfrecord")

@@ -16,7 +16,8 @@ import numpy as np
 
 from pipeline.console import run_command
 from pipeline.embed import embed, read_waveform
-from pipeline.options import OneLineParser, add_asset_options, add_postprocess_option
+from pipeline.flags import OneLineParser
+from pipeline.option_groups import add_asset_options, add_postprocess_option
 from pipeline.smoke_test import sine
 from transforms.audioset.example import encode_example
 from transforms.audioset.names import stem

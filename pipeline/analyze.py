@@ -17,17 +17,14 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 
 from pipeline.assets import ASSETS_DIR_VARIABLE
-from pipeline.config import (
-    check_analysis_installed,
-    check_input,
-    check_output_file,
-    find_class_labels,
-    find_segments,
-)
+from pipeline.config import check_analysis_installed
 from pipeline.console import run_command
 from pipeline.corpus_statistics import AUDIO, SideBySide, Statistics
-from pipeline.options import OneLineParser, check_flags, make_pipeline
+from pipeline.flags import OneLineParser, check_flags
+from pipeline.found_assets import find_class_labels, find_segments
+from pipeline.options import make_pipeline
 from pipeline.passes import FrameFolder, MakePass, run_passes
+from pipeline.paths import check_input, check_output_file
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
 from transforms.errors import OutputError, SettingError

@@ -10,6 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline.folder import FeatureFolder, read_shard_list
 from pipeline.graph import MANIFEST_FILE, RUN_FOLDER, SHARDS_FILE, run_path
 from pipeline.processes import Mapper
+from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, Schema
 from transforms.audioset.layout import AUDIOSET, SHARD_SUFFIX, Sharding
 from transforms.check_shard import CheckShard, ShardReport, Totals
 from transforms.errors import SettingError
@@ -67,7 +68,7 @@ def verify_folder(
     """Reads every record of every shard and checks it against the release; see `CheckShard`.
 
     Checked too are that quantized and raw frames do not mix, that numbered shards are all there, and, where
-    a run wrote its manifest, the number of clips of each split.
+    a run wrote its manifest, the number of clips of each split. The manifest tells the records' schema too.
 
     Args:
       folder: holds SPLIT/PREFIX.tfrecord.
@@ -81,7 +82,7 @@ def verify_folder(
     """
     found = find_shards(folder)
     listed = _read_list(folder) if by_list else None
-    check = CheckShard(_framing(found), strict, by_list, indexed)
+    check = CheckShard(_framing(found), strict, by_list, indexed, _schema(found))
     summary = Summary(folder=folder, shards=len(found.shards))
     rows, names = [], {}
     for path, report in zip(found.shards, run_all(check, found.shards), strict=True):
@@ -136,6 +137,17 @@ def _framing(found: FeatureFolder) -> Framing:
     except (TypeError, ValueError) as error:
         path = run_path(found.path, MANIFEST_FILE)
         raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
+
+
+def _schema(found: FeatureFolder) -> Schema:
+    settings = found.manifest["settings"] if found.manifest else {}
+    name = str(settings.get("output_schema", AUDIOSET_SCHEMA.name))
+    if name in SCHEMAS:
+        return SCHEMAS[name]
+    path = run_path(found.path, MANIFEST_FILE)
+    raise SettingError(
+        f"{path}: output_schema {name!r} is none of {', '.join(SCHEMAS)}; restore or remove it"
+    )
 
 
 def _read_list(folder: str) -> dict[str, ShardFile]:

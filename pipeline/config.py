@@ -4,33 +4,36 @@ import importlib.util
 import math
 import platform
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.resources import parse_resource_hints
 
-from pipeline.assets import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset
-from pipeline.graph import FeatureJob, run_path
-from pipeline.options import ACCELERATOR, NO_PCA, QUANTIZED, Options
+from pipeline.assets import CLASS_LABELS, WEIGHTS
+from pipeline.found_assets import (
+    AssetFile,
+    find_class_labels,
+    find_pca_params,
+    find_segments,
+    find_weights,
+    segment_files,
+)
+from pipeline.graph import FeatureJob
+from pipeline.option_groups import ACCELERATOR, QUANTIZED
+from pipeline.options import Options
+from pipeline.paths import Inputs, check_input, check_output
 from pipeline.workers import check_paths, check_seen
 from transforms.audio.front_end import waveform_examples
 from transforms.audio.resample import SOXR
+from transforms.audioset.example import SCHEMAS, YOUTUBE8M_SCHEMA
 from transforms.audioset.layout import Sharding, check_split, colliding_ids, parse_sharding
 from transforms.audioset.names import compile_id_pattern, video_id_of
-from transforms.audioset.segments import split_of
 from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler
 from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
 from transforms.files import (
-    FILE_ERRORS,
-    check_reachable,
     folds_case,
-    is_local,
     match_files,
-    open_file,
-    put_file,
 )
 from transforms.pcm import pcm_windows
 from transforms.progress import ProgressFolder
@@ -39,65 +42,15 @@ from transforms.read_segments import ClassLabelFile, SegmentFiles
 from transforms.rejects import KeepRejected, RejectFiles
 from transforms.shards.items import parse_columns
 from transforms.shards.sniff import shard_format
-from transforms.shared_files import SharedFile, sha256_of
-from transforms.vggish.checkpoint import RANDOM, check_weights
 from transforms.vggish.params import Framing
-from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, QuantizationRange, read_pca_params
+from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, QuantizationRange
 from transforms.vggish.precision import BFLOAT16, FLOAT16
 from transforms.write_features import WriteFeatures
 from transforms.written_clips import WrittenClips
 
-# Files that are looked at where not all can be.
-_SOME_INPUTS = 16
 # Examples a call of the network: 64 is faster on CPU, by 14 % in float32 and by 36 % in bfloat16, but takes
 # 0.15 GB more in float32, and a recording of hours is to pass in 1.5 GB (docs/performance.md).
 _BATCH_SIZE, _BATCH_SIZES = 32, {BFLOAT16: 64, FLOAT16: 64}
-
-
-@dataclass(frozen=True)
-class AssetFile:
-    """An asset as a run uses it.
-
-    Attributes:
-      path: on this machine; or `random:SEED`.
-      sha256: of its bytes; None of `random:SEED`.
-      released: whether it is the released file.
-      address: where workers elsewhere find it; None if it is on this machine alone.
-    """
-
-    path: str
-    sha256: str | None
-    released: bool
-    address: str | None = None
-
-    @property
-    def shared(self) -> SharedFile | str:
-        """What a stage carries of it."""
-        return self.path if self.sha256 is None else SharedFile(self.path, self.sha256, self.address)
-
-    def __str__(self) -> str:
-        if self.sha256 is None:
-            return f"{self.path} (noise: its embeddings mean nothing)"
-        origin = "the released file" if self.released else "not the released file"
-        return f"{self.path} ({origin}, sha256 {self.sha256[:8]}…)"
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The files that a run reads, of which there may be millions.
-
-    Attributes:
-      count: how many they are.
-      some: a few of them, from all over the list.
-    """
-
-    count: int
-    some: tuple[str, ...]
-
-    @classmethod
-    def of(cls, paths: Collection[str]) -> "Inputs":
-        ordered = sorted(paths)
-        return cls(len(ordered), tuple(ordered[:: max(1, len(ordered) // _SOME_INPUTS)][:_SOME_INPUTS]))
 
 
 @dataclass(frozen=True)
@@ -141,6 +94,11 @@ def sketch(options: Options) -> Config:
         raise SettingError(f"--batch_size={options.batch_size}: give 1 to 4096 examples")
     if not 0 <= options.max_reject_fraction <= 1:
         raise SettingError(f"--max_reject_fraction={options.max_reject_fraction}: give 0 to 1")
+    if options.output_schema == YOUTUBE8M_SCHEMA.name and options.postprocess != QUANTIZED:
+        raise SettingError(
+            f"--output_schema={options.output_schema}: its trainers read {QUANTIZED} frames alone; leave out "
+            f"--postprocess={options.postprocess}"
+        )
     check_split(options.split)
     if options.segment_seconds is not None and not framing.min_s <= options.segment_seconds < math.inf:
         raise SettingError(
@@ -151,10 +109,10 @@ def sketch(options: Options) -> Config:
     sharding, columns = parse_sharding(options.sharding), parse_columns(options.columns)
     if options.resampler == SOXR and importlib.util.find_spec("soxr") is None:
         raise SettingError("--resampler=soxr: soxr is not installed; pip install 'audioset-beam[soxr]'")
-    segment_files = _segment_files(options)
-    check_paths(options, [path for _, path in segment_files])
+    files = segment_files(options)
+    check_paths(options, [path for _, path in files])
     labels = options.class_labels or CLASS_LABELS.url
-    segments = SegmentFiles(segment_files, labels, "") if segment_files else None
+    segments = SegmentFiles(files, labels, "") if files else None
     rejects = RejectFiles(options.input_rejects, "") if options.input_rejects else None
     clips = ClipSettings(options.split, options.input_format, columns, segments, None, id_pattern, rejects)
     weights = AssetFile(options.weights or WEIGHTS.url, None, False)
@@ -229,90 +187,10 @@ def make_job(
         embed=EmbedExamples(handler, dict(hint.split("=", 1) for hint in options.inference_hint)),
         quantize=quantize and not accelerated,
         pca=config.pca,
-        write=WriteFeatures(options.output, config.sharding, add),
+        write=WriteFeatures(options.output, config.sharding, add, SCHEMAS[options.output_schema]),
         keep=KeepRejected(earlier_rejects, clips.rejects),
         progress=progress,
     )
-
-
-class SegmentOptions(Protocol):
-    """The options that segments are found by, of any command."""
-
-    @property
-    def segments(self) -> Sequence[str]: ...
-    @property
-    def class_labels(self) -> str | None: ...
-    @property
-    def assets_dir(self) -> str | None: ...
-
-
-def find_weights(given: str | None, assets_dir: str | None) -> AssetFile:
-    """Finds and checks VGGish weights; `given` as `--weights`.
-
-    Raises:
-      SettingError: they cannot be had, or are no VGGish weights.
-    """
-    if given is not None and given.startswith(RANDOM):
-        check_weights(given)
-        return AssetFile(given, None, False)
-    file = _asset_file(WEIGHTS, given, assets_dir)
-    check_weights(file.path)
-    return file
-
-
-def find_pca_params(given: str | None, assets_dir: str | None) -> tuple[PcaParams | None, AssetFile | None]:
-    """Finds and reads PCA parameters; `given` as `--pca_params`, whose `none` gives (None, None).
-
-    Raises:
-      SettingError: they cannot be had, or are no PCA parameters of VGGish.
-    """
-    if given == NO_PCA:
-        return None, None
-    file = _asset_file(PCA_PARAMS, given, assets_dir)
-    with open_file(file.path) as opened:
-        return read_pca_params(opened, file.path), file
-
-
-def find_segments(options: SegmentOptions) -> tuple[SegmentFiles | None, AssetFile | None]:
-    """Finds and reads segments CSVs and the class labels that they use.
-
-    Raises:
-      SettingError: a file cannot be had or has a bad row.
-    """
-    if not options.segments:
-        return None, None
-    class_labels = _asset_file(CLASS_LABELS, options.class_labels, options.assets_dir)
-    source = SegmentFiles.of(_segment_files(options), class_labels.shared)
-    if not len(source.table()):
-        raise SettingError(f"--segments={','.join(options.segments)}: no segment in them; give others")
-    return source, class_labels
-
-
-def _segment_files(options: SegmentOptions) -> tuple[tuple[str, str], ...]:
-    """(split, path) of each segments CSV."""
-    files = []
-    for text in options.segments:
-        split, equals, path = text.partition("=")
-        if not equals or "/" in split:
-            split, path = split_of(text), text
-        files.append((check_split(split), path))
-    return tuple(files)
-
-
-def find_class_labels(given: str | None, assets_dir: str | None) -> AssetFile | None:
-    """Finds and checks class labels; `given` as `--class_labels`. None if the released ones cannot be had.
-
-    Raises:
-      SettingError: the given ones cannot be had, or are none.
-    """
-    try:
-        file = _asset_file(CLASS_LABELS, given, assets_dir)
-        ClassLabelFile(file.shared).indices()
-        return file
-    except SettingError:
-        if given is not None:
-            raise
-        return None
 
 
 def _labels_of_shards(options: Options) -> AssetFile | None:
@@ -358,15 +236,6 @@ def _check_prefixes(
         raise SettingError(f"{where}, and the prefixes of {' and '.join(collision)} collide; {remedy}")
 
 
-def _asset_file(asset: Asset, given: str | None, assets_dir: str | None) -> AssetFile:
-    path = find_asset(asset, given, assets_dir)
-    sha256 = sha256_of(path)
-    released = sha256 == asset.sha256
-    if given is not None and not is_local(given):
-        return AssetFile(path, sha256, released, given)
-    return AssetFile(path, sha256, released, asset.url if released else None)
-
-
 def _check_hints(hints: Sequence[str]) -> None:
     for hint in hints:
         name, equals, value = hint.partition("=")
@@ -395,53 +264,3 @@ def check_analysis_installed() -> None:
             "TensorFlow Transform is not installed; pip install 'audioset-beam[analysis]', with Python 3.11 "
             f"or 3.12 (this is {platform.python_version()})"
         )
-
-
-def check_input(patterns: Sequence[str], option: str = "input") -> Inputs:
-    """Checks that each glob of an option matches a file.
-
-    Returns:
-      The files.
-
-    Raises:
-      SettingError: one matches none, or cannot be listed.
-    """
-    paths = set[str]()
-    for pattern in patterns:
-        try:
-            check_reachable(pattern)
-            if found := match_files(pattern):
-                paths.update(found)
-                continue
-        except (*FILE_ERRORS, ValueError) as error:
-            raise SettingError(f"--{option}={pattern}: cannot be listed ({error}); check the path") from error
-        raise SettingError(
-            f"--{option}={pattern}: matches no file; give a glob, as FOLDER/*.wav, "
-            "or FOLDER/** for all below it"
-        )
-    return Inputs.of(paths)
-
-
-def check_output(output: str, *shards: str) -> None:
-    """Raises SettingError if a folder cannot be made and written, or holds files that match `shards`."""
-    _check_writable(output, run_path(output, "probe"))
-    found = [path for pattern in shards for path in match_files(FileSystems.join(output, pattern))]
-    if found:
-        raise SettingError(
-            f"--output={output}: holds {len(found)} shards already, as {found[0]}; "
-            "give another folder or remove them"
-        )
-
-
-def check_output_file(output: str) -> None:
-    """Raises SettingError if a file of this name, or with more behind it, cannot be written."""
-    _check_writable(output, f"{output}.probe")
-
-
-def _check_writable(output: str, probe: str) -> None:
-    try:
-        check_reachable(output)
-        put_file(probe, b"can be written\n")
-        delete_files([probe])
-    except (*FILE_ERRORS, ValueError) as error:
-        raise SettingError(f"--output={output}: cannot be written ({error}); give another place") from error

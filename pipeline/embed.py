@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import find_pca_params, find_weights
-from pipeline.options import QUANTIZED, RAW
+from pipeline.found_assets import find_pca_params, find_weights
+from pipeline.option_groups import QUANTIZED, RAW
 from transforms.audio.decode import Cutter, mono_blocks, open_audio
 from transforms.audio.front_end import waveform_examples
 from transforms.audio.resample import RESAMPY, Resampler

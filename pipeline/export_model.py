@@ -15,15 +15,10 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from pipeline.config import find_pca_params, find_weights
 from pipeline.console import run_command
-from pipeline.options import (
-    QUANTIZED,
-    OneLineParser,
-    add_asset_options,
-    add_postprocess_option,
-    add_precision_option,
-)
+from pipeline.flags import OneLineParser
+from pipeline.found_assets import find_pca_params, find_weights
+from pipeline.option_groups import QUANTIZED, add_asset_options, add_postprocess_option, add_precision_option
 from transforms.errors import SettingError
 from transforms.pcm import device_front_end
 from transforms.vggish.checkpoint import read_weights

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from pipeline.config import check_analysis_installed, check_output_file
+from pipeline.config import check_analysis_installed
 from pipeline.console import run_command
-from pipeline.options import OneLineParser, check_flags, make_pipeline
+from pipeline.flags import OneLineParser, check_flags
+from pipeline.options import make_pipeline
 from pipeline.passes import FrameFolder, run_passes
+from pipeline.paths import check_output_file
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
 from transforms.files import put_output

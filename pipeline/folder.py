@@ -18,9 +18,10 @@ from pipeline.graph import (
     WRITTEN_LIST,
     run_path,
 )
-from pipeline.options import CPU
+from pipeline.option_groups import CPU
 from transforms.account import num_files
 from transforms.audio.resample import RESAMPY
+from transforms.audioset.example import AUDIOSET_SCHEMA
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
@@ -47,6 +48,7 @@ _SETTINGS_BEFORE = {
     "resampler": RESAMPY,
     "frontend": CPU,
     "quantization_range": [RELEASED_RANGE.low, RELEASED_RANGE.high],
+    "output_schema": AUDIOSET_SCHEMA.name,
 }
 
 

@@ -26,9 +26,9 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.assets import ASSETS_DIR_VARIABLE
-from pipeline.config import check_input, check_output, find_segments
 from pipeline.console import own_errors, run_command
-from pipeline.flags import without_secrets
+from pipeline.flags import OneLineParser, check_flags, without_secrets
+from pipeline.found_assets import find_segments
 from pipeline.graph import (
     ACCOUNT_FILE,
     MANIFEST_FILE,
@@ -38,7 +38,8 @@ from pipeline.graph import (
     run_path,
 )
 from pipeline.manifest import Account, package_versions
-from pipeline.options import OneLineParser, check_flags, make_pipeline
+from pipeline.options import make_pipeline
+from pipeline.paths import check_input, check_output
 from transforms.account import (
     EXPECTED,
     FILE_WITHOUT_SEGMENT,

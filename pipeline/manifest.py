@@ -153,6 +153,7 @@ def settings_of(config: Config) -> Settings:
         "resampler": options.resampler,
         "frontend": options.frontend,
         "postprocess": options.postprocess,
+        "output_schema": options.output_schema,
         "example_hop_seconds": options.example_hop_seconds,
         "segment_seconds": options.segment_seconds,
         "sharding": options.sharding,

@@ -4,6 +4,7 @@ import argparse
 
 from pipeline.assets import ASSETS_DIR_VARIABLE
 from transforms.audio.resample import RESAMPY, SOXR
+from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, YOUTUBE8M_SCHEMA
 from transforms.audioset.layout import AUDIOSET
 from transforms.read_clips import AUDIO, AUTO
 from transforms.shards.items import FIELDS
@@ -19,18 +20,24 @@ PRINT_CONFIG, PRINT_COMPLETION = "--print_config", "--print_completion"
 def add_asset_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of every command that embeds: where weights and PCA parameters come from."""
     group = parser.add_argument_group("model")
+    add_weights_options(group)
     group.add_argument(
+        "--pca_params",
+        metavar="PATH",
+        help=".npz with pca_eigen_vectors and pca_means, as released or of pipeline.fit_pca; or 'none' "
+        "(default: the released one)",
+    )
+
+
+def add_weights_options(parser: argparse._ActionsContainer) -> None:
+    """Adds the options of where weights come from."""
+    parser.add_argument(
         "--weights",
         metavar="PATH",
         help="VGGish checkpoint: TensorFlow V1 or V2, or Keras .weights.h5; a path, gs:// or https:// "
         "(of a remote V2 checkpoint its .index); or random:SEED (default: the released one)",
     )
-    group.add_argument(
-        "--pca_params",
-        metavar="PATH",
-        help=".npz with pca_eigen_vectors and pca_means, or 'none' (default: the released one)",
-    )
-    group.add_argument(
+    parser.add_argument(
         "--assets_dir",
         metavar="DIR",
         help="folder looked in first for released files by their released names; also the environment "
@@ -146,6 +153,13 @@ def _add_output_options(group: argparse._ActionsContainer) -> None:
         default=AUDIOSET,
         help="audioset: a file for each first two characters of an id; hash:N: N files a split "
         "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--output_schema",
+        choices=tuple(SCHEMAS),
+        default=AUDIOSET_SCHEMA.name,
+        help=f"keys of the records: the AudioSet release's, or {YOUTUBE8M_SCHEMA.video_id!r} and "
+        f"{YOUTUBE8M_SCHEMA.frames!r}, which trainers of YouTube-8M read (default: %(default)s)",
     )
     group.add_argument(
         "--max_reject_fraction",

@@ -16,35 +16,14 @@ from apache_beam.options.pipeline_options import (
 from pipeline.config_file import config_flags, config_text
 from pipeline.flags import OneLineParser, check_flags
 from pipeline.option_groups import (
-    ACCELERATOR,
-    CPU,
-    NO_PCA,
     PRINT_COMPLETION,
     PRINT_CONFIG,
-    QUANTIZED,
-    RAW,
-    add_asset_options,
-    add_postprocess_option,
-    add_precision_option,
     add_run_options,
 )
 from pipeline.processes import share_cores
 from transforms.ahead import num_cores
 from transforms.audio.resample import Resampler
 from transforms.errors import SettingError
-
-__all__ = [
-    "ACCELERATOR",
-    "CPU",
-    "NO_PCA",
-    "QUANTIZED",
-    "RAW",
-    "OneLineParser",
-    "add_asset_options",
-    "add_postprocess_option",
-    "add_precision_option",
-    "check_flags",
-]
 
 # As installed by pip.
 SCRIPT = "audioset-beam"
@@ -76,6 +55,7 @@ class Options:
     overwrite: bool
     max_reject_fraction: float
     sharding: str
+    output_schema: str
     segment_seconds: float | None
     segments: tuple[str, ...]
     class_labels: str | None

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.config import Config, make_job
 from pipeline.folder import FeatureFolder
 from pipeline.graph import FeatureJob
-from pipeline.options import RAW
+from pipeline.option_groups import RAW
 from pipeline.progress import duration
 from pipeline.summary import size, table
 from transforms.audioset.example import encode_example

@@ -12,10 +12,11 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
 
-from pipeline.config import find_pca_params, find_weights
 from pipeline.console import run_command
+from pipeline.flags import OneLineParser
+from pipeline.found_assets import find_pca_params, find_weights
 from pipeline.graph import FeatureJob, build_graph
-from pipeline.options import OneLineParser, add_asset_options
+from pipeline.option_groups import add_asset_options
 from transforms.audio.log_mel import log_mel_examples
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import shard_path

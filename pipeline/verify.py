@@ -10,12 +10,12 @@ from typing import Any
 from pipeline.assets import ASSETS_DIR_VARIABLE
 from pipeline.check_folder import Summary, verify_folder
 from pipeline.compare import Comparison, compare_folders
-from pipeline.config import find_segments
 from pipeline.console import run_command
 from pipeline.coverage import Coverage, cover_segments
+from pipeline.flags import OneLineParser, check_flags
 from pipeline.folder import FeatureFolder
+from pipeline.found_assets import find_segments
 from pipeline.graph import REJECTED_LIST, RUN_FOLDER, SHARDS_FILE
-from pipeline.options import OneLineParser, check_flags
 from pipeline.processes import Mapper, Processes
 from pipeline.progress import duration
 from pipeline.summary import print_result

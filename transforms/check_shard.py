@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audioset.check import CheckedRecord, check_record
+from transforms.audioset.example import AUDIOSET_SCHEMA, Schema
 from transforms.audioset.layout import SHARD_SUFFIX, Sharding, check_split
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, open_file
@@ -90,12 +91,14 @@ class CheckShard:
       strict: check too that records stand in order of id and start, which the release does not keep.
       hashed: give the file's size and hash.
       indexed: give an index of the records.
+      schema: the records' keys.
     """
 
     framing: Framing = Framing()
     strict: bool = False
     hashed: bool = False
     indexed: bool = False
+    schema: Schema = AUDIOSET_SCHEMA
 
     def __call__(self, path: str) -> ShardReport:
         *_, split, name = path.split("/")
@@ -109,7 +112,7 @@ class CheckShard:
         keys: list[RecordKey] = []
         rows, offset = [], 0
         for number, record in enumerate(self._records(path, report)):
-            checked = check_record(record)
+            checked = check_record(record, self.schema)
             faults = list(checked.faults)
             if checked.video_id is not None:
                 right = sharding.shard_name(split, checked.video_id)

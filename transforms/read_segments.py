@@ -72,7 +72,8 @@ class ClassLabelFile:
         Raises:
           SettingError: the file cannot be read, or is none.
         """
-        return read_class_names(_lines(self.path, "class labels"), self.path)
+        path = local_path(self.file)
+        return read_class_names(_lines(path, "class labels"), path)
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
-from transforms.audioset.example import encode_example
+from transforms.audioset.example import AUDIOSET_SCHEMA, Schema, encode_example
 from transforms.audioset.layout import Sharding, shard_path
 from transforms.audioset.segments import Segment
 from transforms.clips import Key, Piece, RejectedClip, reject, sha256_of
@@ -104,7 +104,9 @@ def unpack_frames(split: str, packed: PackedFrames) -> Frames:
     return piece, np.frombuffer(data, dtype).reshape(-1, EMBEDDING_SIZE)
 
 
-def assemble_clips(pieces: Iterable[Frames]) -> tuple[list[AssembledClip], list[RejectedClip]]:
+def assemble_clips(
+    pieces: Iterable[Frames], schema: Schema = AUDIOSET_SCHEMA
+) -> tuple[list[AssembledClip], list[RejectedClip]]:
     """Puts the pieces of a shard's clips together.
 
     Of several clips with one id and start time the one whose file, and offset in it, sorts first is the
@@ -112,6 +114,7 @@ def assemble_clips(pieces: Iterable[Frames]) -> tuple[list[AssembledClip], list[
 
     Args:
       pieces: of all clips of a shard, in any order.
+      schema: the records' keys.
 
     Returns:
       The records by id and start time, and the clips that are duplicates.
@@ -130,7 +133,8 @@ def assemble_clips(pieces: Iterable[Frames]) -> tuple[list[AssembledClip], list[
                 continue
             if first is None:
                 first = last
-                record = encode_example(last.segment, np.concatenate([frames for _, frames in clip]))
+                frames = np.concatenate([frames for _, frames in clip])
+                record = encode_example(last.segment, frames, schema)
                 clips.append(AssembledClip(last, record))
             else:
                 where = first.file if first.offset is None else f"{first.file} at {first.offset}"
@@ -164,11 +168,13 @@ class WriteFeatures(beam.PTransform):
       sharding: which shard a clip goes to.
       add: keep the records of shards that are there and put the new ones among them; else shards are
         replaced.
+      schema: the records' keys.
     """
 
     output: str
     sharding: Sharding = Sharding()
     add: bool = False
+    schema: Schema = AUDIOSET_SCHEMA
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -197,15 +203,18 @@ class WriteFeatures(beam.PTransform):
             keyed
             | "GroupByShard" >> beam.GroupByKey()
             | "WriteShards"
-            >> beam.ParDo(_WriteShard(self.output, self.add)).with_outputs(_REJECTED, _SHARDS, main="written")
+            >> beam.ParDo(_WriteShard(self.output, self.add, self.schema)).with_outputs(
+                _REJECTED, _SHARDS, main="written"
+            )
         )
         return WrittenFeatures(outputs.written, outputs[_SHARDS], outputs[_REJECTED])
 
 
 class _WriteShard(beam.DoFn):
-    def __init__(self, output: str, add: bool):
+    def __init__(self, output: str, add: bool, schema: Schema):
         self._output = output
         self._add = add
+        self._schema = schema
 
     def process(
         self, element: tuple[Shard, Iterable[PackedFrames | None]]
@@ -214,7 +223,7 @@ class _WriteShard(beam.DoFn):
     ]:
         (split, name), elements = element[0], list(element[1])
         pieces = [unpack_frames(split, packed) for packed in elements if packed is not None]
-        clips, duplicates = assemble_clips(pieces)
+        clips, duplicates = assemble_clips(pieces, self._schema)
         for duplicate in duplicates:
             yield TaggedOutput(_REJECTED, duplicate)
         relative = shard_path(split, name)

@@ -9,7 +9,7 @@ from apache_beam.io.filesystems import FileSystems
 from numpy.typing import NDArray
 from tensorflow.core.example.example_pb2 import SequenceExample
 
-from transforms.audioset.example import END_TIME, LABELS, START_TIME, VIDEO_ID
+from transforms.audioset.example import END_TIME, LABELS, START_TIME, schema_of
 from transforms.audioset.layout import Sharding, shard_path
 from transforms.audioset.segments import milliseconds
 from transforms.clips import Clip
@@ -60,9 +60,10 @@ def read_shard_records(path: str) -> list[tuple[Context, bytes]]:
 
 def _read_context(record: bytes) -> Context:
     try:
-        context = SequenceExample.FromString(record).context.feature
+        example = SequenceExample.FromString(record)
+        context = example.context.feature
         return Context(
-            context[VIDEO_ID].bytes_list.value[0].decode(errors="surrogateescape"),
+            context[schema_of(example).video_id].bytes_list.value[0].decode(errors="surrogateescape"),
             context[START_TIME].float_list.value[0],
             context[END_TIME].float_list.value[0],
             tuple(context[LABELS].int64_list.value),

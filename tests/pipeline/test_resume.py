@@ -284,3 +284,27 @@ def test_a_damaged_shard_is_named_and_nothing_is_lost(corpus, tmp_path, capsys):
     damaged.unlink()
     assert run.run(flags) == 0
     assert shards(tmp_path / "out") == expected
+
+
+def test_youtube8ms_keys_are_a_setting_that_verify_and_later_runs_know(corpus, tmp_path, computed):
+    out, other = tmp_path / "out", tmp_path / "other"
+    flags = [*TRIAL, f"--output={out}", "--output_schema=youtube8m"]
+    assert run.run([*flags, f"--input={corpus}/ab1.wav", f"--input={corpus}/ac1.wav"]) == 0
+    computed.clear()
+    assert run.run([*flags, f"--input={corpus}/a*"]) == 0
+    assert sorted(computed) == ["ab2", "ac2"] and totals(out) == (4, 2, 0, 2)
+    for data in shards(out).values():
+        assert b"\x05audio" in data and b"audio_embedding" not in data and b"video_id" not in data
+    assert verify_folder(str(out), strict=True).faults == []
+    assert run.run([*TRIAL, f"--input={corpus}/a*", f"--output={other}"]) == 0
+    assert {name: (s.end_s, codes.tobytes()) for name, (s, codes) in read(out).items()} == {
+        name: (s.end_s, codes.tobytes()) for name, (s, codes) in read(other).items()
+    }
+    assert "made with output_schema youtube8m, and this command has audioset" in refusal(
+        [*TRIAL, f"--input={corpus}/a*", f"--output={out}"]
+    )
+    assert "leave out --postprocess=raw" in refusal([*flags, f"--input={corpus}/a*", "--postprocess=raw"])
+    # Without its manifest nobody can tell that other keys were meant.
+    (out / "_run" / "manifest.json").unlink()
+    faults = verify_folder(str(out)).faults
+    assert len(faults) == 2 * 4 and "context keys are ['end_time_seconds', 'id', 'labels'" in faults[0]

@@ -1,4 +1,4 @@
-"""Is a record laid out as the release's?"""
+"""Is a record laid out as the release's, or as another schema has it?"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.example.example_pb2 import SequenceExample
 from tensorflow.core.example.feature_pb2 import Feature
 
-from transforms.audioset.example import AUDIO_EMBEDDING, END_TIME, LABELS, START_TIME, VIDEO_ID
+from transforms.audioset.example import AUDIOSET_SCHEMA, END_TIME, LABELS, START_TIME, Schema
 
-_KINDS = {VIDEO_ID: "bytes", START_TIME: "float", END_TIME: "float", LABELS: "int64"}
+_KINDS = {START_TIME: "float", END_TIME: "float", LABELS: "int64"}
 # Bytes in a quantized frame and values in a raw one: VGGish's embedding size.
 _FRAME_SIZE = 128
 
@@ -37,21 +37,21 @@ class CheckedRecord:
     is_raw: bool = False
 
 
-def check_record(record: bytes) -> CheckedRecord:
-    """Checks keys, types and frames of a serialised `tf.train.SequenceExample`."""
+def check_record(record: bytes, schema: Schema = AUDIOSET_SCHEMA) -> CheckedRecord:
+    """Checks keys, types and frames of a serialised `tf.train.SequenceExample` against a schema."""
     try:
         example = SequenceExample.FromString(record)
     except DecodeError as error:
         return CheckedRecord((f"not a SequenceExample ({error})",))
     context = example.context.feature
-    faults = list(_context_faults(context))
+    faults = list(_context_faults(context, {schema.video_id: "bytes", **_KINDS}))
     lists = example.feature_lists.feature_list
-    if set(lists) != {AUDIO_EMBEDDING}:
-        faults.append(f"feature lists are {sorted(lists)}, not [{AUDIO_EMBEDDING!r}]")
+    if set(lists) != {schema.frames}:
+        faults.append(f"feature lists are {sorted(lists)}, not [{schema.frames!r}]")
     if faults:
         return CheckedRecord(tuple(faults))
 
-    frames = lists[AUDIO_EMBEDDING].feature
+    frames = lists[schema.frames].feature
     is_raw = bool(frames) and frames[0].WhichOneof("kind") == "float_list"
     frame_fault = _raw_fault(frames) if is_raw else _quantized_fault(frames)
     codes = b""
@@ -65,15 +65,17 @@ def check_record(record: bytes) -> CheckedRecord:
     start_s, end_s = (context[key].float_list.value[0] for key in (START_TIME, END_TIME))
     if not 0 <= start_s < end_s < float("inf"):
         return CheckedRecord((*faults, f"lasts from {start_s} to {end_s} s"))
-    video_id = context[VIDEO_ID].bytes_list.value[0].decode(errors="surrogateescape")  # as it was encoded
+    video_id = (
+        context[schema.video_id].bytes_list.value[0].decode(errors="surrogateescape")
+    )  # as it was encoded
     return CheckedRecord(tuple(faults), video_id, start_s, end_s, labels, codes, len(frames), is_raw)
 
 
-def _context_faults(context: Mapping[str, Feature]) -> Iterable[str]:
-    if set(context) != set(_KINDS):
-        yield f"context keys are {sorted(context)}, not {sorted(_KINDS)}"
+def _context_faults(context: Mapping[str, Feature], kinds: Mapping[str, str]) -> Iterable[str]:
+    if set(context) != set(kinds):
+        yield f"context keys are {sorted(context)}, not {sorted(kinds)}"
         return
-    for key, kind in _KINDS.items():
+    for key, kind in kinds.items():
         found = context[key].WhichOneof("kind")
         # A list of no labels is written as int64, but may be read as no kind at all.
         if found != f"{kind}_list" and not (key == LABELS and found is None):

@@ -1,5 +1,6 @@
 """The released record: a `tf.train.SequenceExample` of one segment."""
 
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
@@ -8,29 +9,59 @@ from tensorflow.core.example.example_pb2 import SequenceExample
 
 from transforms.audioset.segments import Segment
 
-VIDEO_ID = "video_id"
 START_TIME = "start_time_seconds"
 END_TIME = "end_time_seconds"
 LABELS = "labels"
-AUDIO_EMBEDDING = "audio_embedding"
-CONTEXT_KEYS = (VIDEO_ID, START_TIME, END_TIME, LABELS)
 
 
-def encode_example(segment: Segment, embeddings: NDArray[np.uint8] | NDArray[np.float32]) -> bytes:
+@dataclass(frozen=True)
+class Schema:
+    """The keys that differ between the two projects whose trainers read such records.
+
+    Attributes:
+      name: the project's, as `--output_schema` takes it.
+      video_id: key of the clip's id, in the context.
+      frames: key of its frames, among the feature lists.
+    """
+
+    name: str
+    video_id: str
+    frames: str
+
+
+AUDIOSET_SCHEMA = Schema("audioset", "video_id", "audio_embedding")
+# Frame-level features of YouTube-8M since 2018 (google/youtube-8m, readers.py); its readers pass over keys
+# that they do not know, and so over the times.
+YOUTUBE8M_SCHEMA = Schema("youtube8m", "id", "audio")
+SCHEMAS = {schema.name: schema for schema in (AUDIOSET_SCHEMA, YOUTUBE8M_SCHEMA)}
+
+
+def schema_of(example: SequenceExample) -> Schema:
+    """The schema whose id a record has; of one that has none the release's."""
+    context = example.context.feature
+    return next((schema for schema in SCHEMAS.values() if schema.video_id in context), AUDIOSET_SCHEMA)
+
+
+def encode_example(
+    segment: Segment,
+    embeddings: NDArray[np.uint8] | NDArray[np.float32],
+    schema: Schema = AUDIOSET_SCHEMA,
+) -> bytes:
     """A segment and its embeddings as a serialised record; the same input gives the same bytes.
 
     Args:
       segment: its split is not part of the record.
       embeddings: uint8[n, 128], a bytes feature of 128 bytes a frame as released; or float32[n, 128]
         (raw), a float feature of 128 values a frame under the same key.
+      schema: the record's keys.
     """
     example = SequenceExample()
     context = example.context.feature
-    context[VIDEO_ID].bytes_list.value.append(segment.video_id.encode(errors="surrogateescape"))
+    context[schema.video_id].bytes_list.value.append(segment.video_id.encode(errors="surrogateescape"))
     context[START_TIME].float_list.value.append(segment.start_s)
     context[END_TIME].float_list.value.append(segment.end_s)
     context[LABELS].int64_list.value.extend(segment.labels)
-    frames = example.feature_lists.feature_list[AUDIO_EMBEDDING]
+    frames = example.feature_lists.feature_list[schema.frames]
     for row in embeddings:
         if row.dtype == np.uint8:
             frames.feature.add().bytes_list.value.append(row.tobytes())
@@ -40,7 +71,9 @@ def encode_example(segment: Segment, embeddings: NDArray[np.uint8] | NDArray[np.
 
 
 def decode_example(record: bytes, split: str) -> tuple[Segment, NDArray[np.uint8] | NDArray[np.float32]]:
-    """The inverse of `encode_example`, for records of one kind of frame; times are float32 in a record.
+    """The inverse of `encode_example`, for records of one kind of frame, whatever their schema.
+
+    Times are float32 in a record.
 
     Raises:
       ValueError: the record is no SequenceExample, or lacks a key, or has frames of unlike length.
@@ -49,17 +82,18 @@ def decode_example(record: bytes, split: str) -> tuple[Segment, NDArray[np.uint8
         example = SequenceExample.FromString(record)
     except Exception as error:  # protobuf's own DecodeError is not public
         raise ValueError(f"not a SequenceExample ({error})") from error
+    schema = schema_of(example)
     context = example.context.feature
     lists = example.feature_lists.feature_list
     try:
         segment = Segment(
             split,
-            context[VIDEO_ID].bytes_list.value[0].decode(errors="surrogateescape"),
+            context[schema.video_id].bytes_list.value[0].decode(errors="surrogateescape"),
             context[START_TIME].float_list.value[0],
             context[END_TIME].float_list.value[0],
             tuple(context[LABELS].int64_list.value) if LABELS in context else _lacks(LABELS),
         )
-        frames = lists[AUDIO_EMBEDDING].feature if AUDIO_EMBEDDING in lists else _lacks(AUDIO_EMBEDDING)
+        frames = lists[schema.frames].feature if schema.frames in lists else _lacks(schema.frames)
         if any(frame.WhichOneof("kind") == "float_list" for frame in frames):
             return segment, np.array([frame.float_list.value for frame in frames], np.float32)
         rows = [np.frombuffer(frame.bytes_list.value[0], np.uint8) for frame in frames]

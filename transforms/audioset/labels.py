@@ -26,10 +26,25 @@ def read_class_labels(lines: Iterable[str], name: str, display_names: bool = Fal
     """
     rows = list(_read_rows(lines, name))
     indices = {mid: index for index, mid, _ in rows}
-    names: dict[str, int] = {}
-    for index, _, display_name in rows:
-        names.setdefault(display_name, index)
+    # Of two classes with one name the first has it.
+    names = {display_name: index for index, _, display_name in reversed(rows)}
     return names | indices if display_names else indices
+
+
+def read_display_names(lines: Iterable[str], name: str) -> list[str]:
+    """Display names by index, of a class list as `read_class_labels` takes it.
+
+    Raises:
+      SettingError: as there, or the indices are not 0, 1, 2 and so on.
+    """
+    rows = sorted(_read_rows(lines, name))
+    for place, (index, _, _) in enumerate(rows):
+        if index != place:
+            raise SettingError(
+                f"class labels {name}: no class has the index {place}; number all classes from 0, or give "
+                "the released class_labels_indices.csv"
+            )
+    return [display_name for _, _, display_name in rows]
 
 
 def read_class_names(lines: Iterable[str], name: str) -> dict[int, str]:

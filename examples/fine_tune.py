@@ -1,0 +1,278 @@
+"""Trains VGGish as the lower part of a larger model, whole or frozen.
+
+    python examples/fine_tune.py --output=DIR                   # sines, constants and noise, made here
+    python examples/fine_tune.py --output=DIR --audio=FOLDER    # FOLDER/CLASS/*.wav, a folder a class
+    python examples/fine_tune.py --output=DIR --frozen          # only what is above VGGish learns
+
+After each epoch there is a checkpoint, and the same command again goes on from there. At the end DIR has
+`model.keras` (log-mel example to the probability of each class), `classes.json`, and `vggish.weights.h5`,
+which `--weights` of this and of all other commands takes.
+"""
+
+import pipeline  # noqa: F401, before Keras: it imports TensorFlow without its notes
+
+# isort: split
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from helpers import check_new_model, is_held_out, put
+from numpy.typing import NDArray
+
+from pipeline.console import run_command
+from pipeline.embed import read_waveform
+from pipeline.flags import OneLineParser
+from pipeline.found_assets import find_weights
+from pipeline.option_groups import add_weights_options
+from transforms.audio.front_end import waveform_examples
+from transforms.audio.log_mel import log_mel_examples
+from transforms.errors import ClipError, SettingError
+from transforms.vggish.checkpoint import KERAS_SUFFIX, read_weights
+from transforms.vggish.model import build_vggish
+from transforms.vggish.params import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE_HZ
+
+MODEL_FILE, CLASSES_FILE, VGGISH_FILE = "model.keras", "classes.json", f"vggish{KERAS_SUFFIX}"
+SETTINGS_FILE, CHECKPOINT_FOLDER = "settings.json", "checkpoint"
+SYNTHETIC = ("sine", "constant", "noise")
+
+# Units above VGGish, learning rate of the whole, Adam's epsilon: tensorflow/models, research/audioset/vggish,
+# vggish_train_demo.py and vggish_params.py. What is above VGGish learns faster alone.
+_HIDDEN_UNITS, _LEARNING_RATE, _ADAM_EPSILON = 100, 1e-4, 1e-8
+_FROZEN_LEARNING_RATE = 1e-3
+_CLIP_S = 4.0
+_HELD_OUT = 0.2
+
+
+class Examples(NamedTuple):
+    """Log-mel examples float32[n, 96, 64] and the numbers of their classes, int64[n]."""
+
+    log_mel: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+
+def synthetic_examples(clips: int, seed: int) -> Examples:
+    """Examples of so many clips of each class: sines, constants and white noise, of any pitch and level."""
+    rng = np.random.default_rng(seed)
+    times_s = np.arange(round(_CLIP_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+
+    def sine() -> NDArray:
+        frequency_hz = rng.uniform(20.0, SAMPLE_RATE_HZ / 2)
+        return rng.uniform(0.1, 1.0) * np.sin(
+            2 * np.pi * frequency_hz * times_s + rng.uniform(0.0, 2 * np.pi)
+        )
+
+    def constant() -> NDArray:
+        return np.full(len(times_s), rng.uniform(-1.0, 1.0))
+
+    def noise() -> NDArray:
+        return rng.uniform(0.01, 0.3) * rng.standard_normal(len(times_s))
+
+    made = [
+        (log_mel_examples(make()), number)
+        for _ in range(clips)
+        for number, make in enumerate((sine, constant, noise))
+    ]
+    return _joined(made)
+
+
+def folder_examples(folder: Path) -> tuple[Examples, Examples, list[str]]:
+    """Examples of the audio files in a folder for each class: to train on, and held out; and the classes.
+
+    Which files are held out, a fifth, is decided by a hash of their names.
+
+    Raises:
+      SettingError: there are not two classes, a file cannot be read, or all of a class's files, or none of
+        any, are held out.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if len(names) < 2:
+        raise SettingError(f"--audio={folder}: give a folder with a folder of audio files for each class")
+    train, held_out = [], []
+    for number, name in enumerate(names):
+        files = sorted(path for path in (folder / name).iterdir() if path.is_file())
+        parts: tuple[list, list] = ([], [])
+        for path in files:
+            parts[is_held_out(path.stem, _HELD_OUT)].append((_file_examples(path), number))
+        if not parts[0]:
+            raise SettingError(f"{folder / name}: has no file to train on; give more files")
+        train += parts[0]
+        held_out += parts[1]
+    if not held_out:
+        raise SettingError(f"--audio={folder}: too few files to hold some of them out; give more")
+    return _joined(train), _joined(held_out), names
+
+
+def _file_examples(path: Path) -> NDArray[np.float32]:
+    waveform, rate_hz = read_waveform(str(path))
+    try:
+        return np.concatenate(list(waveform_examples([waveform], rate_hz)))
+    except ClipError as error:
+        raise SettingError(f"{path}: {error}; give a longer file, or remove it") from error
+
+
+def _joined(made: list[tuple[NDArray[np.float32], int]]) -> Examples:
+    classes = [np.full(len(examples), number, np.int64) for examples, number in made]
+    return Examples(np.concatenate([examples for examples, _ in made]), np.concatenate(classes))
+
+
+def build_model(vggish: keras.Model, num_classes: int) -> keras.Model:
+    """float32[n, 96, 64] -> float32[n, num_classes], probabilities that sum to 1."""
+    log_mel = keras.Input((EXAMPLE_FRAMES, MEL_BANDS), name="log_mel")
+    features = keras.layers.ReLU(name="features")(vggish(log_mel))
+    hidden = keras.layers.Dense(_HIDDEN_UNITS, "relu", name="hidden")(features)
+    return keras.Model(log_mel, keras.layers.Dense(num_classes, "softmax", name="classes")(hidden))
+
+
+class _Shuffled(keras.utils.PyDataset):
+    """Batches in an order that the epoch decides, so that a training that goes on sees the same ones."""
+
+    def __init__(self, examples: Examples, batch_size: int, seed: int):
+        super().__init__()
+        self._examples, self._batch_size, self._seed = examples, batch_size, seed
+        self.begin_epoch(0)
+
+    def begin_epoch(self, epoch: int, logs: Any = None) -> None:
+        self._order = np.random.default_rng([self._seed, epoch]).permutation(len(self._examples.classes))
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch_size)
+
+    def __getitem__(self, number: int) -> tuple[NDArray, NDArray]:
+        rows = self._order[number * self._batch_size : (number + 1) * self._batch_size]
+        return self._examples.log_mel[rows], self._examples.classes[rows]
+
+
+def train(
+    model: keras.Model,
+    examples: Examples,
+    held_out: Examples,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    folder: Path,
+) -> float:
+    """Trains a model, from its last checkpoint where there is one; returns its accuracy on held-out ones."""
+    model.compile(
+        keras.optimizers.Adam(learning_rate, epsilon=_ADAM_EPSILON),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    batches = _Shuffled(examples, batch_size, seed)
+
+    def report(epoch: int, logs: dict[str, float]) -> None:
+        print(
+            f"epoch {epoch + 1}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.1%}, "
+            f"held out {logs['val_accuracy']:.1%}",
+            flush=True,
+        )
+
+    model.fit(
+        batches,
+        validation_data=tuple(held_out),
+        validation_batch_size=64,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[
+            # A checkpoint that a kill broke off is replaced by the one before.
+            keras.callbacks.BackupAndRestore(folder, double_checkpoint=True),
+            keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin_epoch, on_epoch_end=report),
+        ],
+    )
+    return float(model.evaluate(*held_out, batch_size=64, verbose=0)[1])
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--output", metavar="DIR", required=True, help="folder for the models (required)")
+    parser.add_argument(
+        "--audio",
+        metavar="FOLDER",
+        help="has a folder of audio files for each class (default: synthetic sounds)",
+    )
+    parser.add_argument(
+        "--frozen", action="store_true", help="leave VGGish as it is and train what is above it"
+    )
+    parser.add_argument("--epochs", type=int, default=4, help="(default: %(default)s)")
+    parser.add_argument("--batch_size", type=int, default=32, help="examples (default: %(default)s)")
+    parser.add_argument(
+        "--learning_rate",
+        type=float,
+        help=f"(default: {_LEARNING_RATE}, and with --frozen {_FROZEN_LEARNING_RATE})",
+    )
+    parser.add_argument(
+        "--clips", type=int, default=40, help="synthetic clips a class, of 4 examples (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    add_weights_options(parser)
+    options = parser.parse_args(argv)
+    if options.learning_rate is None:
+        options.learning_rate = _FROZEN_LEARNING_RATE if options.frozen else _LEARNING_RATE
+    if not 0 < options.learning_rate < 1:
+        raise SettingError(f"--learning_rate={options.learning_rate}: give more than 0 and less than 1")
+    for name in ("epochs", "batch_size", "clips"):
+        if getattr(options, name) < 1:
+            raise SettingError(f"--{name}={getattr(options, name)}: give 1 or more")
+    weights = find_weights(options.weights, options.assets_dir)
+    print(f"weights: {weights}")
+    folder = Path(options.output)
+    check_new_model(folder, MODEL_FILE)
+    check_begun(folder, {**vars(options), "output": None, "weights": weights.sha256 or weights.path})
+    if options.audio is None:
+        examples = synthetic_examples(options.clips, options.seed)
+        held_out = synthetic_examples(max(1, options.clips // 4), options.seed + 1)
+        classes = list(SYNTHETIC)
+    else:
+        examples, held_out, classes = folder_examples(Path(options.audio))
+    print(
+        f"{len(classes)} classes ({', '.join(classes)}), {len(examples.classes):,} examples to train on, "
+        f"{len(held_out.classes):,} held out"
+    )
+
+    keras.utils.set_random_seed(options.seed)
+    vggish = build_vggish(read_weights(weights.path))
+    vggish.trainable = not options.frozen
+    model = build_model(vggish, len(classes))
+    accuracy = train(
+        model,
+        examples,
+        held_out,
+        options.epochs,
+        options.batch_size,
+        options.learning_rate,
+        options.seed,
+        folder / CHECKPOINT_FOLDER,
+    )
+    print(f"accuracy on held-out examples: {accuracy:.1%}")
+    put(folder / CLASSES_FILE, lambda path: path.write_text(json.dumps(classes)))
+    put(folder / VGGISH_FILE, vggish.save_weights)
+    put(folder / MODEL_FILE, model.save)
+    print(f"written to {folder}; embed with it: --weights={folder / VGGISH_FILE}")
+    return 0
+
+
+def check_begun(folder: Path, settings: dict[str, Any]) -> None:
+    """Remembers the settings of a training, or compares them with those of one that was broken off.
+
+    Raises:
+      SettingError: they are others.
+    """
+    path = folder / SETTINGS_FILE
+    if not path.exists():
+        put(path, lambda path: path.write_text(json.dumps(settings)))
+    before = json.loads(path.read_text())
+    for name, value in settings.items():
+        if before.get(name) != value:
+            raise SettingError(
+                f"--output={folder}: holds a training begun with {name} {before.get(name)}, and this command "
+                f"has {value}; give another folder"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("fine_tune", lambda: main(sys.argv[1:])))

@@ -1,0 +1,134 @@
+"""How good scores of classes are: average precision, AUC and d-prime, and the curve of a training."""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import NormalDist, fmean
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class over some clips.
+
+    Attributes:
+      name: of the class.
+      positives: clips that have it.
+      average_precision, auc: areas under its precision-recall and its ROC curve.
+      d_prime: standard deviations between two normal distributions with this AUC, sqrt(2) Z(AUC).
+    """
+
+    name: str
+    positives: int
+    average_precision: float
+    auc: float
+    d_prime: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All classes over some clips.
+
+    Attributes:
+      clips: their number.
+      classes: those with a clip that has them and one that has not; of others there is no curve.
+      left_out: names of the others.
+    """
+
+    clips: int
+    classes: tuple[ClassScore, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def mean_average_precision(self) -> float:
+        return fmean(score.average_precision for score in self.classes)
+
+    @property
+    def auc(self) -> float:
+        """Mean of the classes."""
+        return fmean(score.auc for score in self.classes)
+
+    @property
+    def d_prime(self) -> float:
+        """Of the mean AUC, as papers on AudioSet give it."""
+        return _d_prime(self.auc, 0.5 / self.clips**2)
+
+    def __str__(self) -> str:
+        return (
+            f"mAP {self.mean_average_precision:.4f}, AUC {self.auc:.4f}, d-prime {self.d_prime:.3f} "
+            f"({self.clips:,} clips, {len(self.classes)} classes; {len(self.left_out)} left out)"
+        )
+
+    def to_json(self) -> dict:
+        return {
+            "mean_average_precision": self.mean_average_precision,
+            "auc": self.auc,
+            "d_prime": self.d_prime,
+            "clips": self.clips,
+            "classes": len(self.classes),
+            "left_out": self.left_out,
+        }
+
+
+def score_classes(labels: NDArray, scores: NDArray, names: Sequence[str]) -> Scores:
+    """Scores of clips against their labels.
+
+    Args:
+      labels: bool[n, classes].
+      scores: float[n, classes], larger where a class is more likely.
+      names: of the classes.
+    """
+    found, left_out = [], []
+    for place, name in enumerate(names):
+        truth, score = labels[:, place], scores[:, place]
+        positives = int(truth.sum())
+        if not 0 < positives < len(truth):
+            left_out.append(name)
+            continue
+        auc = float(roc_auc_score(truth, score))
+        half_step = 0.5 / (positives * (len(truth) - positives))
+        d_prime = _d_prime(auc, half_step)
+        found.append(ClassScore(name, positives, float(average_precision_score(truth, score)), auc, d_prime))
+    return Scores(len(labels), tuple(found), tuple(left_out))
+
+
+def _d_prime(auc: float, half_step: float) -> float:
+    """Of an AUC of 0 or 1, which has no finite one, that of half a step of what clips can tell apart."""
+    return math.sqrt(2) * NormalDist().inv_cdf(min(max(auc, half_step), 1 - half_step))
+
+
+def write_by_class(scores: Scores, path: Path) -> None:
+    """Writes a CSV of the classes, the one with the highest average precision first."""
+    rows = [asdict(score) for score in sorted(scores.classes, key=lambda s: (-s.average_precision, s.name))]
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def plot_curves(curves: dict[str, list[float]], path: Path) -> None:
+    """Draws a picture of a training.
+
+    Args:
+      curves: name -> value after each epoch; `loss` on the left, all others on the right.
+      path: of the picture.
+    """
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, values in curves.items():
+        axes = left if name == "loss" else right
+        axes.plot(np.arange(1, len(values) + 1), values, label=name)
+    left.set_title("loss, training clips")
+    right.set_title("mAP, held-out clips")
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+    if len(right.lines) > 1:
+        right.legend()
+    figure.savefig(path, dpi=80)

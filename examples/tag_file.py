@@ -1,0 +1,71 @@
+"""Says what is heard in an audio file, with a classifier that train_classifier.py saved.
+
+    python examples/tag_file.py MODEL_DIR clip.wav
+
+Prints, for each ten frames (9.6 s), the classes with the highest scores.
+"""
+
+import pipeline  # noqa: F401, before Keras: it imports TensorFlow without its notes
+
+# isort: split
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from classifier import read_classifier
+from numpy.typing import NDArray
+
+from pipeline.console import run_command
+from pipeline.embed import read_waveform
+from pipeline.flags import OneLineParser
+from pipeline.found_assets import find_pca_params, find_weights
+from pipeline.option_groups import add_asset_options
+from transforms.audio.front_end import waveform_examples
+from transforms.audioset.reading import NUM_FRAMES, VALUES
+from transforms.errors import ClipError, SettingError
+from transforms.vggish.checkpoint import read_weights
+from transforms.vggish.model import Embedder
+from transforms.vggish.params import Framing
+from transforms.vggish.postprocess import postprocess
+
+
+def stretches(codes: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """uint8[n, 128] -> float32[m, 128] of each ten frames and of what is left, m from 1 to 10."""
+    return [VALUES[codes[start : start + NUM_FRAMES]] for start in range(0, len(codes), NUM_FRAMES)]
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("model", metavar="MODEL_DIR", help="folder that train_classifier.py wrote")
+    parser.add_argument("audio", metavar="AUDIO", help="the file")
+    parser.add_argument("--top", type=int, default=5, help="classes to print (default: %(default)s)")
+    add_asset_options(parser)
+    options = parser.parse_args(argv)
+    if options.top < 1:
+        raise SettingError(f"--top={options.top}: give 1 or more")
+    model, names = read_classifier(Path(options.model))
+    waveform, rate_hz = read_waveform(options.audio)
+    try:
+        examples = np.concatenate(list(waveform_examples([waveform], rate_hz)))
+    except ClipError as error:
+        raise SettingError(f"{options.audio}: {error}; give a longer file") from error
+    pca, pca_file = find_pca_params(options.pca_params, options.assets_dir)
+    weights = find_weights(options.weights, options.assets_dir)
+    print(f"weights: {weights}\nPCA parameters: {pca_file or 'none'}")
+    codes = postprocess(Embedder(read_weights(weights.path)).embed(examples), pca)
+
+    start_s = 0.0
+    for embeddings in stretches(codes):
+        (scores,) = model.predict(embeddings[np.newaxis], verbose=0)
+        best = np.argsort(-scores, kind="stable")[: options.top]
+        end_s = start_s + len(embeddings) * Framing().hop_s
+        found = ", ".join(f"{names[place]} {scores[place]:.3f}" for place in best)
+        print(f"{start_s:.2f} to {end_s:.2f} s: {found}")
+        start_s = end_s
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("tag_file", lambda: main(sys.argv[1:])))

@@ -1,0 +1,146 @@
+"""Trains a classifier of all AudioSet classes on a feature folder, and says how good it is.
+
+    python examples/train_classifier.py features/bal_train --output=DIR
+    python examples/train_classifier.py features/bal_train --output=DIR --evaluate=features/eval
+
+A tenth of the clips, by a hash of their ids, is held out and measures it. Writes the Keras model and its list
+of classes, which tag_file.py reads, figures of each class, a report, and learning curves as a picture.
+docs/classifier.md has the figures of the released balanced split.
+"""
+
+import pipeline  # noqa: F401, before Keras: it imports TensorFlow without its notes
+
+# isort: split
+
+import dataclasses
+import functools
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from classifier import LABELS_FILE, MODEL_FILE, RECIPES, Clips, load_clips, predict, train
+from helpers import check_new_model, is_held_out, put
+from scores import Scores, plot_curves, score_classes, write_by_class
+
+from pipeline.assets import CLASS_LABELS, find_asset
+from pipeline.console import run_command
+from pipeline.flags import OneLineParser
+from transforms.audioset.labels import read_display_names
+from transforms.errors import SettingError
+
+REPORT_FILE, BY_CLASS_FILE, CURVES_FILE = "report.json", "by_class.csv", "learning_curves.png"
+
+
+def main(argv: Sequence[str]) -> int:
+    options = _parse_options(argv)
+    recipe = RECIPES[options.model]
+    given = {name: getattr(options, name) for name in ("epochs", "members") if getattr(options, name)}
+    recipe = dataclasses.replace(recipe, **given)
+    output = Path(options.output)
+    check_new_model(output, MODEL_FILE)
+    labels_path = find_asset(
+        dataclasses.replace(CLASS_LABELS, way_out="a list index,mid,display_name of your own classes"),
+        options.class_labels,
+        options.assets_dir,
+    )
+    labels_csv = Path(labels_path).read_text()
+    names = read_display_names(labels_csv.splitlines(keepends=True), labels_path)
+    clips = load_clips(options.features, len(names))
+    evaluated = load_clips(options.evaluate, len(names)) if options.evaluate else None
+    chosen = np.array([is_held_out(video_id, options.held_out) for video_id in clips.video_ids])
+    held_out, training = clips.where(chosen), clips.where(~chosen)
+    if not training.labels.any() or (options.held_out and not held_out.labels.any()):
+        raise SettingError(
+            f"{options.features}: {len(training.codes)} clips to train on, {len(held_out.codes)} held out, "
+            "and no labels in one of them; give a folder of more clips with labels"
+        )
+    print(
+        f"{len(training.codes):,} clips to train on, {len(held_out.codes):,} held out, {len(names)} classes"
+    )
+
+    curves: dict[str, list[float]] = {"loss": [], "mAP": []}
+    started = time.perf_counter(), time.process_time()
+
+    def end_epoch(epoch: int, loss: float, model: keras.Model) -> None:
+        curves["loss"].append(loss)
+        line = f"epoch {epoch} of {recipe.epochs}: loss {loss:.3f}"
+        if len(held_out.codes):
+            curves["mAP"].append(_score(model, held_out, names).mean_average_precision)
+            line += f", held-out mAP {curves['mAP'][-1]:.4f}"
+        print(line, flush=True)
+
+    model = train(recipe, training, options.seed, end_epoch)
+    seconds, cpu_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
+    print(f"trained in {seconds:.0f} s, with {cpu_seconds:.0f} s of CPU time")
+    report: dict[str, Any] = {
+        "features": options.features,
+        "model": options.model,
+        "recipe": dataclasses.asdict(recipe),
+        "seed": options.seed,
+        "parameters": model.count_params(),
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "curves": curves,
+    }
+    put(output / CURVES_FILE, lambda path: plot_curves(curves, path))
+    put(output / LABELS_FILE, lambda path: path.write_text(labels_csv))
+    for part, scored in (("held_out", held_out), ("evaluate", evaluated)):
+        if scored is not None and len(scored.codes):
+            scores = _score(model, scored, names)
+            print(f"{part}: {scores}")
+            report[part] = scores.to_json()
+            put(output / f"{part}_{BY_CLASS_FILE}", functools.partial(write_by_class, scores))
+    put(output / REPORT_FILE, lambda path: path.write_text(json.dumps(report, indent=2) + "\n"))
+    put(output / MODEL_FILE, model.save)
+    print(f"written to {output}; tag a file with it: python examples/tag_file.py {output} FILE")
+    return 0
+
+
+def _score(model: keras.Model, clips: Clips, names: Sequence[str]) -> Scores:
+    return score_classes(clips.labels, predict(model, clips.codes), names)
+
+
+def _parse_options(argv: Sequence[str]) -> Any:
+    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument(
+        "features", metavar="FEATURES", help="feature folder, or one of its splits, with labels"
+    )
+    parser.add_argument("--output", metavar="DIR", required=True, help="folder for the model (required)")
+    parser.add_argument(
+        "--model",
+        choices=tuple(RECIPES),
+        default="attention",
+        help="attention: networks with attention pooling over frames; logistic: logistic regression on their "
+        "mean (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--evaluate", metavar="FEATURES", help="another folder to measure the model on, as the split eval"
+    )
+    parser.add_argument(
+        "--held_out", metavar="X", type=float, default=0.1, help="share held out (default: %(default)s)"
+    )
+    parser.add_argument("--epochs", metavar="N", type=int, help="(default: the model's)")
+    parser.add_argument("--members", metavar="N", type=int, help="networks averaged (default: the model's)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    parser.add_argument(
+        "--class_labels", metavar="CSV", help="class_labels_indices.csv (default: the released one)"
+    )
+    parser.add_argument(
+        "--assets_dir", metavar="DIR", help="folder looked in first for the released class labels"
+    )
+    options = parser.parse_args(argv)
+    if not 0 <= options.held_out < 1:
+        raise SettingError(f"--held_out={options.held_out}: give 0 to less than 1")
+    for name in ("epochs", "members"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise SettingError(f"--{name}={getattr(options, name)}: give 1 or more")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("train_classifier", lambda: main(sys.argv[1:])))
