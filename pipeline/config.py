@@ -10,7 +10,7 @@ from typing import Protocol
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.assets import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset, sha256_of
-from pipeline.graph import FeatureJob, run_path
+from pipeline.graph import SHARD_NOTES, FeatureJob, run_path
 from pipeline.options import ACCELERATOR, NO_PCA, QUANTIZED, Options
 from transforms.audio.front_end import waveform_examples
 from transforms.audio.resample import SOXR
@@ -32,7 +32,7 @@ from transforms.vggish.params import Framing
 from transforms.vggish.postprocess import PcaParams, read_pca_params
 from transforms.vggish.precision import BFLOAT16, FLOAT16
 from transforms.write_features import WriteFeatures
-from transforms.written_clips import WrittenClips
+from transforms.written_clips import ShardNotes, WrittenClips
 
 # Examples a call of the network: 64 is faster on CPU, by 14 % in float32 and by 36 % in bfloat16, but takes
 # 0.15 GB more in float32, and a recording of hours is to pass in 1.5 GB (docs/performance.md).
@@ -131,6 +131,7 @@ def make_job(config: Config, add: bool, earlier_rejects: Sequence[str]) -> Featu
       earlier_rejects: lists of clips that earlier runs rejected.
     """
     options, clips = config.options, config.clips
+    notes = ShardNotes(run_path(options.output, SHARD_NOTES)) if add else None
     quantize = options.postprocess == QUANTIZED
     batch_size = options.batch_size or _BATCH_SIZES.get(options.precision, _BATCH_SIZE)
     network = config.weights.path, batch_size, options.precision
@@ -143,14 +144,14 @@ def make_job(config: Config, add: bool, earlier_rejects: Sequence[str]) -> Featu
         extract=ExtractExamples(
             config.framing,
             options.segment_seconds,
-            WrittenClips(options.output, config.sharding) if add else None,
+            WrittenClips(options.output, config.sharding, notes) if notes else None,
             options.resampler,
             cut=pcm_windows if accelerated else waveform_examples,
         ),
         embed=EmbedExamples(handler),
         quantize=quantize and not accelerated,
         pca=config.pca,
-        write=WriteFeatures(options.output, config.sharding, add),
+        write=WriteFeatures(options.output, config.sharding, notes),
         keep=KeepRejected(earlier_rejects, clips.rejects),
     )
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import apache_beam as beam
@@ -74,6 +75,8 @@ def _run_locked(pipeline: beam.Pipeline, config: Config, folder: FeatureFolder) 
     started, output = _now(), folder.path
     manifest_path, account_path = run_path(output, MANIFEST_FILE), run_path(output, ACCOUNT_FILE)
     put_output(manifest_path, make_manifest(config, folder, started).encode())
+    if config.clips.rejects:
+        config = replace(config, clips=replace(config.clips, rejects=folder.keep_tried(config.clips.rejects)))
     with own_errors(), pipeline:
         build_graph(pipeline, make_job(config, bool(folder.shards), folder.lists(REJECTED_LIST)))
 

@@ -19,7 +19,7 @@ from transforms.errors import ClipError, Reason
 from transforms.files import put_output
 from transforms.tfrecord import frame_records
 from transforms.vggish.params import EMBEDDING_SIZE
-from transforms.written_clips import RecordKey, read_shard_records, record_key
+from transforms.written_clips import RecordKey, ShardNotes, read_shard_records, record_key
 
 STAGE = "write_features"
 
@@ -162,13 +162,13 @@ class WriteFeatures(beam.PTransform):
     Attributes:
       output: the feature folder.
       sharding: which shard a clip goes to.
-      add: keep the records of shards that are there and put the new ones among them; else shards are
-        replaced.
+      add: keep the records of shards that are there and put the new ones among them, and note there what a
+        shard held before; None: shards are replaced.
     """
 
     output: str
     sharding: Sharding = Sharding()
-    add: bool = False
+    add: ShardNotes | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class WriteFeatures(beam.PTransform):
 
 
 class _WriteShard(beam.DoFn):
-    def __init__(self, output: str, add: bool):
+    def __init__(self, output: str, add: ShardNotes | None):
         self._output = output
         self._add = add
 
@@ -223,7 +223,10 @@ class _WriteShard(beam.DoFn):
         is_wanted = len(pieces) < len(elements) and not (self._add and FileSystems.exists(path))
         if not clips and not is_wanted:
             return
-        old = read_shard_records(path) if self._add else []
+        old = []
+        if self._add:
+            old = read_shard_records(path)
+            self._add.note(split, name, (context for context, _ in old))
         records = merge_records([(context.key, record) for context, record in old], clips)
         data = frame_records(records)
         put_output(path, data)
