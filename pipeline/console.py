@@ -20,8 +20,13 @@ _NAMES = "|".join(kind.__name__ for kind in _STOPPED)
 _STOPPED_TEXT = re.compile(
     rf"^transforms\.errors\.({_NAMES}): (.*?)(?: \[while running .*\])?$", re.MULTILINE
 )
-# Beam says so wherever PyTorch is not installed, and nothing follows from it.
-_NO_NEWS = "Resource module is not available"
+# Beam says so wherever PyTorch is not installed, and of each server that it starts; nothing follows from it.
+_NO_NEWS = (
+    "Resource module is not available",
+    "Really starting service",
+    "Really destroying service",
+    "Waiting for grpc channel to be ready",
+)
 
 
 def run_command(name: str, command: Callable[[], int]) -> int:
@@ -36,6 +41,7 @@ def run_command(name: str, command: Callable[[], int]) -> int:
     logging.basicConfig()
     for handler in logging.getLogger().handlers:  # a logger's own filter sees nothing of its children's
         handler.addFilter(_is_news)
+        handler.setLevel(logging.WARNING)  # Beam has loggers with levels of their own
     logging.getLogger("apache_beam.utils.retry").addFilter(_without_traceback)
     try:
         return command()
@@ -100,7 +106,7 @@ def _is_news(record: logging.LogRecord) -> bool:
     text = record.getMessage()
     if record.exc_info:
         text += str(record.exc_info[1]) + "".join(traceback.format_exception(*record.exc_info))
-    return _NO_NEWS not in text and not _tells_of_a_stop(text)
+    return not any(known in text for known in _NO_NEWS) and not _tells_of_a_stop(text)
 
 
 def _tells_of_a_stop(text: str) -> bool:

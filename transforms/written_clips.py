@@ -76,8 +76,8 @@ def _read_context(record: bytes) -> Context:
 class ShardNotes:
     """What shards held before a run, noted before the run changes them.
 
-    An engine that lost a worker does part of its work again, or all. To a clip that is looked up again its shard
-    may have changed meanwhile, and what the run itself wrote would count as there already.
+    An engine that lost a worker does part of its work again, or all. To a clip that is looked up again its
+    shard may have changed meanwhile, and what the run itself wrote would count as there already.
 
     Args:
       prefix: path that the notes' names begin with, a file for each shard.
