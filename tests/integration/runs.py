@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,15 @@ def start(section: str, log: Path, *more: str, **variables: str | Path) -> subpr
             stderr=subprocess.STDOUT,
             cwd=ROOT,
             env=environment,
+            start_new_session=True,
         )
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Kills a process of a session of its own, and all that it started: a job server outlives its command."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def run(section: str, log: Path, *more: str, **variables: str | Path) -> Run:
@@ -72,5 +82,5 @@ def run(section: str, log: Path, *more: str, **variables: str | Path) -> Run:
     try:
         assert process.wait(600) == 0, log.read_text(errors="replace")[-4000:]
     finally:
-        process.kill()
+        kill(process)
     return Run.of(Path(variables["FEATURES"]))

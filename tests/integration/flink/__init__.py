@@ -1,7 +1,6 @@
 """A Flink cluster on this machine, with Beam's Python workers beside each TaskManager. Linux only."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import psutil
 import requests
 import yaml
 from engines import flink_cluster, java
+from runs import kill
 from servers import HOST, free_ports, wait_until_ready
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -38,10 +38,10 @@ _FLINK = {
     "restart-strategy.fixed-delay.delay": "1 s",
     "heartbeat.interval": 1_000,
     "heartbeat.timeout": 10_000,
+    "taskmanager.load-balance.mode": "SLOTS",  # both TaskManagers are to have work
 }
 _TASK_MANAGER = {
     "taskmanager.numberOfTaskSlots": SLOTS,
-    "taskmanager.load-balance.mode": "SLOTS",  # both are to have work
     "taskmanager.cpu.cores": 1.0,
     "taskmanager.memory.framework.heap.size": "128m",
     "taskmanager.memory.task.heap.size": "384m",
@@ -224,9 +224,7 @@ class Cluster:
         try:
             yield process
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            kill(process)
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"

@@ -14,7 +14,6 @@ from flink import Cluster
 
 with tempfile.TemporaryDirectory() as folder, suppress(KeyboardInterrupt), Cluster(Path(folder)) as cluster:
     print(f"Flink is at {cluster.url}, its logs are in {folder}. In another shell, with options of your own:")
-    print(
-        f"python -m pipeline.run --config=configs/flink.yaml --flink_job_server_jar={engines.flink_job_server()}"
-    )
+    jar = engines.flink_job_server()
+    print(f"python -m pipeline.run --config=configs/flink.yaml --flink_job_server_jar={jar}")
     Event().wait()
