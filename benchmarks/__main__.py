@@ -15,6 +15,7 @@ NAMES = (
     "end_to_end",
     "codecs",
     "scale",
+    "runners",
     "isolation",
     "resume",
     "long_recording",

@@ -94,6 +94,15 @@ def front_end(report: Mapping[str, Any]) -> str:
     )
 
 
+def runners(report: Mapping[str, Any]) -> str:
+    """Time and memory of each local runner; docs/runners.md has it."""
+    rows = (
+        [f"`{name}`", row["one_clip_s"], row["wall_s"], row["peak_mb"]]
+        for name, row in report["runners"].items()
+    )
+    return table(["runner", "one clip, s", f"{report['clips']:,} clips, s", "peak, MB"], rows)
+
+
 def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Clips a second, and how much faster resampling is, as one picture."""
     import matplotlib

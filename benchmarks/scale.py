@@ -89,8 +89,8 @@ def make_files(folder: Path, num_clips: int) -> None:
         os.link(recordings / f"{number % _RECORDINGS}.wav", folder / name)
 
 
-def embed(pattern: str, output: str) -> dict[str, float]:
-    """Runs the graph on a glob, and makes the list of shards as `pipeline.run` does.
+def embed(pattern: str, output: str, flags: Sequence[str]) -> dict[str, float]:
+    """Runs the graph on a glob with Beam's flags, and makes the list of shards as `pipeline.run` does.
 
     Returns:
       Seconds by the clock and of processors, the decoder's too.
@@ -106,7 +106,7 @@ def embed(pattern: str, output: str) -> dict[str, float]:
         keep=KeepRejected([]),
     )
     folder = FeatureFolder.at(output)
-    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+    with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
         build_graph(pipeline, job)
     update_shard_list(folder)
     return {"wall_s": time.perf_counter() - started, "cpu_s": _processor_s() - used_s}
@@ -118,9 +118,11 @@ def _processor_s() -> float:
     return sum(os.times()[:4]) + sum(t.user + t.system for t in times)
 
 
-def measure_run(pattern: str, output: Path) -> dict[str, float]:
-    """`embed` in a process of its own, with the peak memory of it and of its decoder."""
-    command = [sys.executable, __file__, f"--embed={pattern}", f"--output={output}"]
+def measure_run(
+    pattern: str, output: Path, flags: Sequence[str] = ("--runner=FnApiRunner",)
+) -> dict[str, float]:
+    """`embed` in a process of its own, with the peak memory of it and of all processes that it starts."""
+    command = [sys.executable, __file__, f"--embed={pattern}", f"--output={output}", *flags]
     peaks_kb: dict[int, int] = {}
     with subprocess.Popen(command, env=_ENVIRONMENT, stdout=subprocess.PIPE) as process:
         while process.poll() is None:
@@ -137,7 +139,7 @@ def measure_run(pattern: str, output: Path) -> dict[str, float]:
 
 def _children(pid: int) -> list[int]:
     with contextlib.suppress(psutil.NoSuchProcess):
-        return [child.pid for child in psutil.Process(pid).children()]
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
     return []
 
 
@@ -254,9 +256,9 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--embed", help=argparse.SUPPRESS)  # a glob, in a process of its own
     parser.add_argument("--output", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args, flags = parser.parse_known_args()
     if args.embed:
-        print(json.dumps(embed(args.embed, args.output)))
+        print(json.dumps(embed(args.embed, args.output, flags)))
         return
     report = measure(args.sizes) | {"cores": os.cpu_count(), "versions": package_versions()}
     text = json.dumps(report, indent=2)

@@ -18,7 +18,7 @@ from pipeline.found_assets import (
     find_weights,
     segment_files,
 )
-from pipeline.graph import FeatureJob
+from pipeline.graph import SHARD_NOTES, FeatureJob, run_path
 from pipeline.option_groups import ACCELERATOR, QUANTIZED
 from pipeline.options import Options
 from pipeline.paths import Inputs, check_input, check_output
@@ -46,7 +46,7 @@ from transforms.vggish.params import Framing
 from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, QuantizationRange
 from transforms.vggish.precision import BFLOAT16, FLOAT16
 from transforms.write_features import WriteFeatures
-from transforms.written_clips import WrittenClips
+from transforms.written_clips import ShardNotes, WrittenClips
 
 # Examples a call of the network: 64 is faster on CPU, by 14 % in float32 and by 36 % in bfloat16, but takes
 # 0.15 GB more in float32, and a recording of hours is to pass in 1.5 GB (docs/performance.md).
@@ -168,6 +168,7 @@ def make_job(
       progress: where workers on this machine tell how far they are.
     """
     options, clips = config.options, config.clips
+    notes = ShardNotes(run_path(options.output, SHARD_NOTES)) if add else None
     quantize = options.postprocess == QUANTIZED
     batch_size = options.batch_size or _BATCH_SIZES.get(options.precision, _BATCH_SIZE)
     network = config.weights.shared, batch_size, options.precision
@@ -180,14 +181,14 @@ def make_job(
         extract=ExtractExamples(
             config.framing,
             options.segment_seconds,
-            WrittenClips(options.output, config.sharding) if add else None,
+            WrittenClips(options.output, config.sharding, notes) if notes else None,
             options.resampler,
             cut=pcm_windows if accelerated else waveform_examples,
         ),
         embed=EmbedExamples(handler, dict(hint.split("=", 1) for hint in options.inference_hint)),
         quantize=quantize and not accelerated,
         pca=config.pca,
-        write=WriteFeatures(options.output, config.sharding, add, SCHEMAS[options.output_schema]),
+        write=WriteFeatures(options.output, config.sharding, notes, SCHEMAS[options.output_schema]),
         keep=KeepRejected(earlier_rejects, clips.rejects),
         progress=progress,
     )

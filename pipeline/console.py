@@ -28,6 +28,9 @@ _NO_NEWS = (
     "No semi_persistent_directory found",
     "Discarding unparseable args: ['--pipeline_type_check",
     "Discarding unparseable args: [\\'--pipeline_type_check",
+    "Really starting service",
+    "Really destroying service",
+    "Waiting for grpc channel to be ready",
 )
 
 
@@ -44,6 +47,7 @@ def run_command(name: str, command: Callable[[], int]) -> int:
     if not is_verbose():
         for handler in logging.getLogger().handlers:  # a logger's own filter sees nothing of its children's
             handler.addFilter(_is_news)
+            handler.setLevel(logging.WARNING)  # Beam has loggers with levels of their own
     logging.getLogger("apache_beam.utils.retry").addFilter(_without_traceback)
     try:
         return command()

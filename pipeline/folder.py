@@ -13,13 +13,15 @@ from pipeline.graph import (
     MANIFEST_FILE,
     REJECTED_LIST,
     RUN_FOLDER,
+    SHARD_NOTES,
     SHARDS_FILE,
+    TRIED_LIST,
     UNMATCHED_LIST,
     WRITTEN_LIST,
     run_path,
 )
 from pipeline.option_groups import CPU
-from transforms.account import num_files
+from transforms.account import list_path, num_files
 from transforms.audio.resample import RESAMPY
 from transforms.audioset.example import AUDIOSET_SCHEMA
 from transforms.audioset.layout import SHARD_SUFFIX
@@ -34,6 +36,7 @@ from transforms.files import (
     put_output,
     temporary_files,
 )
+from transforms.rejects import RejectFiles, read_list
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 from transforms.vggish.precision import FLOAT32
 from transforms.write_features import ShardFile
@@ -144,9 +147,23 @@ class FeatureFolder:
         delete_files([*self.shards, *self._all_lists(), *run_files])
 
     def delete_temporary_files(self) -> None:
-        """Deletes what killed processes left beside their shards, and lists of no use any more."""
+        """Deletes what killed processes left beside their shards, and what is of use during a run alone."""
         delete_files(temporary_files(self.path))
-        delete_files([*self.lists(WRITTEN_LIST), run_path(self.path, ACCOUNT_FILE)])
+        delete_files(match_files(run_path(self.path, f"{SHARD_NOTES}-*")))
+        delete_files([*self.lists(WRITTEN_LIST), *self.lists(TRIED_LIST), run_path(self.path, ACCOUNT_FILE)])
+
+    def keep_tried(self, rejects: RejectFiles) -> RejectFiles:
+        """Copies lists of rejected clips, which may be this folder's own, that the run replaces.
+
+        Raises:
+          SettingError: one of them cannot be read.
+          OutputError: a copy cannot be written.
+        """
+        count = len(rejects.paths)
+        copies = [list_path(run_path(self.path, TRIED_LIST), number, count) for number in range(count)]
+        for path, copy in zip(rejects.paths, copies, strict=True):
+            put_output(copy, read_list(path))
+        return RejectFiles(tuple(copies), rejects.sha256)
 
     def _all_lists(self) -> list[str]:
         return [path for name in (REJECTED_LIST, UNMATCHED_LIST, WRITTEN_LIST) for path in self.lists(name)]

@@ -35,6 +35,9 @@ UNMATCHED_LIST = "unmatched"
 # What the launcher reads when the pipeline has ended, and deletes.
 WRITTEN_LIST = "written"
 ACCOUNT_FILE = "account.json"
+# What workers look at again where an engine repeats work: shards and lists as they were before the run.
+SHARD_NOTES = "before"
+TRIED_LIST = "tried"
 MANIFEST_FILE = "manifest.json"
 SHARDS_FILE = "shards.jsonl"
 

@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from pipeline.config_file import config_flags, config_text
+from pipeline.engines import check_engine
 from pipeline.flags import OneLineParser, check_flags
 from pipeline.option_groups import (
     PRINT_COMPLETION,
@@ -152,9 +153,10 @@ def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
     """A pipeline with Beam's options; worker processes that it starts on this machine share its cores.
 
     Raises:
-      SettingError: Beam refuses them.
+      SettingError: Beam refuses them, or what they name cannot be had.
     """
     options = PipelineOptions(beam_flags)
+    check_engine(options)
     # Workers import the package; a pickled __main__ would only make jobs larger.
     options.view_as(SetupOptions).save_main_session = False
     direct = options.view_as(DirectOptions)

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import apache_beam as beam
@@ -120,6 +121,8 @@ def _run_locked(
     started, output = _now(), folder.path
     manifest_path, account_path = run_path(output, MANIFEST_FILE), run_path(output, ACCOUNT_FILE)
     put_output(manifest_path, make_manifest(config, folder, started).encode())
+    if config.clips.rejects:
+        config = replace(config, clips=replace(config.clips, rejects=folder.keep_tried(config.clips.rejects)))
     # A template's job begins when its launcher has ended, which therefore waits for nothing.
     waiting = pipeline.options.view_as(StandardOptions)
     waiting.no_wait_until_finish |= bool(pipeline.options.view_as(GoogleCloudOptions).template_location)

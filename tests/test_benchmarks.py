@@ -21,6 +21,10 @@ def test_the_tables_of_scale_are_those_of_the_results(capsys):
         assert table.strip() in page
 
 
+def test_the_table_of_runners_is_that_of_the_results():
+    assert report.runners(report.read_results()["runners"]) in (report.DOCS / "runners.md").read_text()
+
+
 def test_an_example_takes_the_papers_number_of_operations():
     # Two for each multiply-and-add.
     assert 1.72e9 < corpora.example_flop() < 1.74e9

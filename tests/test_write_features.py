@@ -12,6 +12,7 @@ from transforms.audioset.segments import Segment
 from transforms.clips import Piece
 from transforms.errors import Reason
 from transforms.write_features import WriteFeatures, assemble_clips, pack_frames, unpack_frames
+from transforms.written_clips import ShardNotes
 
 SEGMENTS = [
     Segment("train", "abc", 0.0, 2.0),
@@ -95,8 +96,9 @@ def test_hashed_shards_are_all_there_and_hold_every_clip_once(tmp_path, num_shar
             found.append(segment)
             assert sharding.shard_name(segment.split, segment.video_id) == path.stem
     assert sorted(found, key=repr) == sorted(SEGMENTS, key=repr)
+    notes = ShardNotes(str(tmp_path / "before"))
     # Adding nothing new to them leaves them as they are, the empty ones too.
-    assert write(SEGMENTS[:1], tmp_path, sharding=sharding, add=True) == files
+    assert write(SEGMENTS[:1], tmp_path, sharding=sharding, add=notes) == files
 
 
 def test_of_duplicates_the_file_that_sorts_first_is_the_record():

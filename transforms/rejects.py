@@ -71,7 +71,7 @@ class RejectFiles:
         """
         digest = hashlib.sha256()
         for path in paths:
-            digest.update(_read(path))
+            digest.update(read_list(path))
         return cls(tuple(paths), digest.hexdigest())
 
     def index(self) -> RejectIndex:
@@ -95,7 +95,7 @@ def read_rejected(path: str) -> Iterator[RejectedClip]:
       SettingError: it cannot be read, or a line is no rejected clip.
     """
     # Not splitlines: a file's name may hold other separators.
-    for number, line in enumerate(_read(path).split(b"\n"), 1):
+    for number, line in enumerate(read_list(path).split(b"\n"), 1):
         if line:
             try:
                 yield RejectedClip.from_json(line.decode())
@@ -105,7 +105,12 @@ def read_rejected(path: str) -> Iterator[RejectedClip]:
                 ) from error
 
 
-def _read(path: str) -> bytes:
+def read_list(path: str) -> bytes:
+    """The bytes of a list.
+
+    Raises:
+      SettingError: it cannot be read.
+    """
     try:
         with open_file(path) as file:
             return file.read()

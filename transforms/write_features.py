@@ -19,7 +19,7 @@ from transforms.errors import ClipError, Reason
 from transforms.files import exists, put_output
 from transforms.tfrecord import frame_records
 from transforms.vggish.params import EMBEDDING_SIZE
-from transforms.written_clips import RecordKey, read_shard_records, record_key
+from transforms.written_clips import RecordKey, ShardNotes, read_shard_records, record_key
 
 STAGE = "write_features"
 
@@ -166,14 +166,14 @@ class WriteFeatures(beam.PTransform):
     Attributes:
       output: the feature folder.
       sharding: which shard a clip goes to.
-      add: keep the records of shards that are there and put the new ones among them; else shards are
-        replaced.
+      add: keep the records of shards that are there and put the new ones among them, and note there what a
+        shard held before; None: shards are replaced.
       schema: the records' keys.
     """
 
     output: str
     sharding: Sharding = Sharding()
-    add: bool = False
+    add: ShardNotes | None = None
     schema: Schema = AUDIOSET_SCHEMA
 
     def __post_init__(self) -> None:
@@ -211,7 +211,7 @@ class WriteFeatures(beam.PTransform):
 
 
 class _WriteShard(beam.DoFn):
-    def __init__(self, output: str, add: bool, schema: Schema):
+    def __init__(self, output: str, add: ShardNotes | None, schema: Schema):
         self._output = output
         self._add = add
         self._schema = schema
@@ -232,7 +232,10 @@ class _WriteShard(beam.DoFn):
         is_wanted = len(pieces) < len(elements) and not (self._add and exists(path))
         if not clips and not is_wanted:
             return
-        old = read_shard_records(path) if self._add else []
+        old = []
+        if self._add:
+            old = read_shard_records(path)
+            self._add.note(split, name, (context for context, _ in old))
         records = merge_records([(context.key, record) for context, record in old], clips)
         data = frame_records(records)
         put_output(path, data)

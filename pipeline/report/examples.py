@@ -18,7 +18,7 @@ from transforms.clip_pieces import clip_spans
 from transforms.clips import Clip
 from transforms.errors import ClipError
 from transforms.extract_examples import open_clip
-from transforms.files import FILE_ERRORS
+from transforms.files import FILE_ERRORS, exists
 from transforms.read_clips import clips_of_file
 from transforms.vggish.params import MEL_BANDS, Framing
 from transforms.written_clips import read_shard_records, record_key
@@ -57,7 +57,7 @@ def _first_clips(config: Config) -> Iterator[Clip]:
 def _example(config: Config, clip: Clip, decoder: IsolatedDecoder) -> ExampleClip | None:
     shard = shard_path(clip.split, config.sharding.shard_name(clip.split, clip.video_id))
     path = FileSystems.join(config.options.output, *shard.split("/"))
-    if not FileSystems.exists(path):
+    if not exists(path):
         return None
     key = record_key(clip.video_id, clip.start_s)
     records = (record for context, record in read_shard_records(path) if context.key == key)

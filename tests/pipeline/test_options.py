@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+import re
 
 import pytest
 
@@ -10,6 +11,8 @@ from transforms.ahead import num_cores
 from transforms.errors import SettingError
 
 REQUIRED = ["--input=a.wav", "--output=out"]
+# Any program: these tests need no Java.
+LAUNCHER = "--job_server_java_launcher=sh"
 
 
 def test_defaults_are_those_of_the_release():
@@ -87,6 +90,24 @@ def test_input_and_output_are_required():
     for inputs in ([], ["--input=a.wav", "--input_rejects=b.jsonl"]):
         with pytest.raises(SettingError, match="--input or --input_rejects, one of the two"):
             parse_options([*inputs, "--output=out"])
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--runner=FlinkRunner", "--job_server_java_launcher=no-java"], "no program 'no-java'"),
+        (["--runner=SparkRunner", "--job_server_java_launcher=no-java"], "no program 'no-java'"),
+        (
+            ["--runner=FlinkRunner", "--flink_job_server_jar=no.jar", LAUNCHER],
+            "--flink_job_server_jar=no.jar: no such file",
+        ),
+        (["--runner=FlinkRunner", "--flink_master=127.0.0.1:9", LAUNCHER], "127.0.0.1:9: nobody answers"),
+        (["--runner=PrismRunner", "--prism_location=no-prism"], "--prism_location=no-prism: no such file"),
+    ],
+)
+def test_an_engine_that_cannot_be_had_is_an_error_before_any_work(flags, message):
+    with pytest.raises(SettingError, match=re.escape(message)):
+        make_pipeline(flags)
 
 
 @pytest.fixture

@@ -3,15 +3,16 @@
 import json
 import shutil
 
+import apache_beam as beam
 import numpy as np
 import pytest
 from sounds import write_bad_files, write_noise
-from test_run import REJECTED, TRIAL, json_lines, read, refusal
+from test_run import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
 
 from pipeline import run
 from pipeline.make_shards import run as make_shards
 from pipeline.verify import verify_folder
-from transforms import extract_examples
+from transforms import extract_examples, rejects
 
 LABELS = "index,mid,display_name\n0,/m/a,A\n7,/m/b,B\n"
 
@@ -203,24 +204,58 @@ def test_input_rejects_tries_just_those_again(corpus, tmp_path, computed, kind):
         inputs = f"{tmp_path}/packed/*.tar"
     out = tmp_path / "out"
     assert run.run([*TRIAL, f"--input={inputs}", f"--output={out}"]) == 0
-    rejects = f"--input_rejects={out}/_run/rejected-*"
+    again = f"--input_rejects={out}/_run/rejected-*"
     computed.clear()
-    assert run.run([*TRIAL, rejects, f"--output={out}"]) == 0
+    assert run.run([*TRIAL, again, f"--output={out}"]) == 0
     assert totals(out) == (5, 0, 5, 0) and set(computed) <= {"short", "truncated", "nan"}
     assert len(json_lines(out / "_run" / REJECTED)) == 5
     if kind == "files":
         write_noise(corpus / "short.wav", 2.0)
-        assert run.run([*TRIAL, rejects, f"--output={out}"]) == 0
+        assert run.run([*TRIAL, again, f"--output={out}"]) == 0
         assert totals(out) == (5, 1, 4, 0) and "short" in read(out)
         assert {r["id"] for r in json_lines(out / "_run" / REJECTED)} == {"text", "empty", "truncated", "nan"}
         # Into another folder: those alone.
-        assert run.run([*TRIAL, rejects, f"--output={tmp_path}/other"]) == 0
+        assert run.run([*TRIAL, again, f"--output={tmp_path}/other"]) == 0
         assert totals(tmp_path / "other") == (4, 0, 4, 0)
     for bad, message in (
         (f"--input_rejects={tmp_path}/none", "matches no file"),
         (f"--input_rejects={corpus}/text.wav", "line 1"),
     ):
         assert message in refusal([*TRIAL, bad, f"--output={tmp_path}/more"])
+
+
+@pytest.fixture
+def doing_all_twice(monkeypatch):
+    """The engine loses its workers when all is done, and does it again in new ones."""
+    build, make = run.build_graph, run.make_job
+
+    def make_and_do(*arguments):
+        with beam.Pipeline(runner="FnApiRunner") as first:
+            build(first, make(*arguments))
+        rejects._read_index.cache_clear()
+        return make(*arguments)
+
+    monkeypatch.setattr(run, "make_job", make_and_do)
+
+
+@pytest.mark.parametrize("sharding", ["audioset", "hash:3"])
+def test_work_that_is_done_twice_is_counted_and_listed_once(corpus, tmp_path, doing_all_twice, sharding):
+    out, flags = tmp_path / "out", [*TRIAL, f"--sharding={sharding}"]
+    assert run.run([*flags, f"--input={corpus}/*", f"--output={tmp_path}/at_once"]) == 0
+    first = [f"--input={corpus}/{name}" for name in ("ab1.wav", "text.wav", "empty.wav")]
+    assert run.run([*flags, *first, f"--output={out}"]) == 0
+    assert totals(out) == (3, 1, 2, 0)
+    assert run.run([*flags, f"--input={corpus}/*", f"--output={out}"]) == 0
+    assert totals(out) == (9, 3, 5, 1)
+    write_noise(corpus / "short.wav", 2.0)
+    assert run.run([*flags, f"--input_rejects={out}/_run/rejected-*", f"--output={out}"]) == 0
+    assert totals(out) == (5, 1, 4, 0)
+    assert run.run([*flags, f"--input={corpus}/*", f"--output={tmp_path}/at_once"]) == 0
+    assert shards(out) == shards(tmp_path / "at_once")
+    for name in (REJECTED, "shards.jsonl"):
+        assert (out / "_run" / name).read_bytes() == (tmp_path / "at_once" / "_run" / name).read_bytes()
+    known = {REJECTED, UNMATCHED, "shards.jsonl", "manifest.json"}
+    assert {path.name for path in (out / "_run").iterdir()} == known
 
 
 def test_too_many_rejects_are_status_4_and_all_else_is_written(corpus, tmp_path, capsys):

@@ -85,6 +85,22 @@ def test_every_bad_clip_is_rejected_with_its_reason(corpus, finished):
         assert line["file"].startswith(str(corpus[0])) and line["message"]
 
 
+def test_the_portable_runner_writes_the_same_bytes(corpus, finished, tmp_path):
+    """It serialises all that a cluster would, and needs no Java."""
+    portable = ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"]
+    assert run.run([*TRIAL[1:], *portable, f"--input={corpus[0]}/*", f"--output={tmp_path}"]) == 0
+    files = [path.relative_to(finished) for path in finished.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for path in files:
+        if path.name != "manifest.json":
+            assert (tmp_path / path).read_bytes() == (finished / path).read_bytes(), path
+    accounts = [
+        json.loads((folder / "_run" / "manifest.json").read_text())["account"]
+        for folder in (tmp_path, finished)
+    ]
+    assert accounts[0] == accounts[1]
+
+
 def test_the_accelerators_front_end_gives_the_same_records_and_rejects(corpus, finished, tmp_path):
     flags = [*TRIAL, f"--input={corpus[0]}/*", "--frontend=accelerator"]
     assert run.run([*flags, f"--output={tmp_path}"]) == 0

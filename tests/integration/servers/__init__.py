@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from servers.proxy import Faults
 
+from transforms.clips import sha256_of
+from transforms.files import sha256_of_file
+
 HOST = "127.0.0.1"
 START_S = 120
+
+_MAVEN_DEPENDENCY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,30 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     return folder
 
 
+def maven_jars(pom: Path, sha256: str) -> Path:
+    """A folder with the jars that a pom.xml asks for and all that they need, checked when they are fetched.
+
+    Args:
+      pom: its file name says what it is.
+      sha256: in hex, of lines with the SHA-256 and the name of each jar, in the order of names, as
+        `sha256sum *.jar` prints them.
+
+    Raises:
+      RuntimeError: there is no Maven, it does not find them all, or one is another.
+    """
+
+    def fetch(folder: Path) -> None:
+        mvn = program("mvn", "install Apache Maven, 3.6 or later")
+        target = [f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
+        call([mvn, "-q", "-B", "-f", str(pom), f"{_MAVEN_DEPENDENCY}:copy-dependencies", *target])
+        jars = sorted(folder.glob("*.jar"))
+        found = sha256_of("".join(f"{sha256_of_file(str(jar))}  {jar.name}\n" for jar in jars).encode())
+        if found != sha256:
+            raise RuntimeError(f"{pom.name}: {len(jars)} jars have the SHA-256 {found}, and not {sha256}")
+
+    return cached(f"{pom.stem}-{sha256[:12]}", fetch)
+
+
 def call(command: Sequence[str], **environment: str) -> None:
     """Runs a command to its end; RuntimeError with what it said if it fails."""
     result = subprocess.run(
@@ -110,7 +139,7 @@ def running(
     def start() -> None:
         with log.open("ab") as file:
             processes.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT))
-        _wait(processes[-1], command, log, answers)
+        wait_until_ready(processes[-1], log, answers)
 
     def restart(pause_s: float) -> None:
         processes[-1].kill()
@@ -130,9 +159,8 @@ def running(
             processes[-1].wait()
 
 
-def _wait(
-    process: subprocess.Popen, command: Sequence[str], log: Path, answers: Callable[[], object]
-) -> None:
+def wait_until_ready(process: subprocess.Popen, log: Path, answers: Callable[[], object]) -> None:
+    """Waits until a call no longer raises; RuntimeError with what the process said if it ends."""
     end = time.monotonic() + START_S
     while True:
         try:
@@ -141,5 +169,5 @@ def _wait(
         except Exception as error:
             if process.poll() is not None or time.monotonic() > end:
                 said = log.read_text(errors="replace")[-4000:]
-                raise RuntimeError(f"{' '.join(command)}: does not answer ({error})\n{said}") from error
+                raise RuntimeError(f"{' '.join(process.args)}: does not answer ({error})\n{said}") from error
             time.sleep(0.2)

@@ -1,0 +1,72 @@
+"""What an engine needs beside Beam, looked for before a job is made: Beam would find out in the middle."""
+
+import os
+import shutil
+import socket
+from urllib.parse import urlsplit
+
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    JobServerOptions,
+    PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+    SparkRunnerOptions,
+    StandardOptions,
+)
+from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkRunner
+
+from transforms.errors import SettingError
+
+_PATIENCE_S = 10.0
+
+
+def check_engine(options: PipelineOptions) -> None:
+    """Checks that what a job is handed to can be had on this machine: Java, jars, binaries, a cluster.
+
+    Args:
+      options: of a pipeline.
+
+    Raises:
+      SettingError: it cannot.
+    """
+    runner = (options.view_as(StandardOptions).runner or "").lower()
+    flink, spark = options.view_as(FlinkRunnerOptions), options.view_as(SparkRunnerOptions)
+    if options.view_as(PortableOptions).job_endpoint:
+        return  # a job server that runs already
+    if runner == "flinkrunner":
+        _check_job_server(options, "flink_job_server_jar", flink.flink_job_server_jar)
+        _check_cluster("flink_master", flink.flink_master)
+    elif runner == "sparkrunner":
+        _check_job_server(options, "spark_job_server_jar", spark.spark_job_server_jar)
+    elif runner == "prismrunner":
+        _check_file("prism_location", options.view_as(PrismRunnerOptions).prism_location)
+
+
+def _check_job_server(options: PipelineOptions, option: str, jar: str | None) -> None:
+    java = options.view_as(JobServerOptions).job_server_java_launcher
+    if shutil.which(java) is None:
+        raise SettingError(
+            f"no program {java!r}, which Beam's job server runs on: install Java, 11 or later, or give "
+            "--job_server_java_launcher=PATH, or --job_endpoint=HOST:PORT of a job server elsewhere"
+        )
+    _check_file(option, jar)
+
+
+def _check_file(option: str, path: str | None) -> None:
+    if path and not urlsplit(path).scheme and not os.path.isfile(path):
+        raise SettingError(f"--{option}={path}: no such file; docs/runners.md says how to get it")
+
+
+def _check_cluster(option: str, address: str) -> None:
+    if address in MAGIC_HOST_NAMES:
+        return
+    url = urlsplit(FlinkRunner.add_http_scheme(address))
+    try:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        socket.create_connection((url.hostname or "", port), _PATIENCE_S).close()
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"--{option}={address}: nobody answers there ({error}); give the REST address of a cluster that "
+            "runs, or [local]"
+        ) from error

@@ -1,0 +1,19 @@
+"""python tests/integration/flink: a Flink cluster as `configs/flink.yaml` looks for it, until Ctrl-C."""
+
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import engines
+
+from flink import Cluster
+
+with tempfile.TemporaryDirectory() as folder, suppress(KeyboardInterrupt), Cluster(Path(folder)) as cluster:
+    print(f"Flink is at {cluster.url}, its logs are in {folder}. In another shell, with options of your own:")
+    jar = engines.flink_job_server()
+    print(f"python -m pipeline.run --config=configs/flink.yaml --flink_job_server_jar={jar}")
+    Event().wait()

@@ -1,0 +1,18 @@
+"""The command on Prism."""
+
+import engines
+import pytest
+from runs import run
+
+pytestmark = [pytest.mark.integration, pytest.mark.prism]
+
+
+def test_prism_writes_the_same_bytes(engine_corpus, tmp_path):
+    found = run(
+        "Prism",
+        tmp_path / "log",
+        CLIPS=engine_corpus.clips,
+        FEATURES=tmp_path / "features",
+        PRISM=engines.prism(),
+    )
+    assert found == engine_corpus.expected
