@@ -37,6 +37,7 @@ WRITTEN_LIST = "written"
 ACCOUNT_FILE = "account.json"
 MANIFEST_FILE = "manifest.json"
 SHARDS_FILE = "shards.jsonl"
+REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)

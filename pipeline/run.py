@@ -16,6 +16,7 @@ from pipeline.graph import (
     ACCOUNT_FILE,
     MANIFEST_FILE,
     REJECTED_LIST,
+    REPORT_FILE,
     RUN_FOLDER,
     UNMATCHED_LIST,
     build_graph,
@@ -26,7 +27,7 @@ from pipeline.manifest import Account, make_manifest, settings_of
 from pipeline.options import Options, make_pipeline, parse_options, printed_instead, runs_here
 from pipeline.plan import make_plan
 from pipeline.progress import show_progress
-from pipeline.report import REPORT_FILE, write_report
+from pipeline.report import write_report
 from pipeline.summary import RunSummary, print_result
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.files import delete_files, open_file, put_output
@@ -57,6 +58,8 @@ def run(argv: Sequence[str]) -> int:
     pipeline = make_pipeline(options.beam_flags)
     config = check(options)
     if options.plan:
+        if not options.overwrite:
+            FeatureFolder.at(options.output).check_settings(settings_of(config))
         plan = make_plan(config)
         print_result(plan.lines(), plan.to_json(), options.json)
         return 0
@@ -109,11 +112,13 @@ def _run_locked(
     started, output = _now(), folder.path
     manifest_path, account_path = run_path(output, MANIFEST_FILE), run_path(output, ACCOUNT_FILE)
     put_output(manifest_path, make_manifest(config, folder, started).encode())
-    is_quiet = options.quiet or not runs_here(pipeline)
-    progress = show_progress(config.inputs.count, options.example_hop_seconds, is_quiet)
+    is_here = runs_here(pipeline)
+    hop_s, is_quiet = options.example_hop_seconds, options.quiet or not is_here
+    progress = show_progress(config.inputs.count, hop_s, is_quiet)
     with progress as shown, own_errors(), pipeline:
         rejected = folder.lists(REJECTED_LIST)
-        build_graph(pipeline, make_job(config, bool(folder.shards), rejected, shown.folder))
+        job = make_job(config, bool(folder.shards), rejected, shown.folder if is_here else None)
+        build_graph(pipeline, job)
 
     with open_file(account_path) as file:
         account = Account.from_json(json.load(file))
