@@ -134,7 +134,7 @@ def _run_locked(
     manifest = make_manifest(config, folder, started, _now(), account, clips)
     put_output(manifest_path, manifest.encode())
     wall_s = time.monotonic() - begun
-    write_report(config, json.loads(manifest), account, shards, shown.samples, wall_s)
+    write_report(config, json.loads(manifest), account, shards, shown.samples if is_here else (), wall_s)
     delete_files([account_path])
     folder.delete_temporary_files()
     return account, shards
