@@ -8,7 +8,7 @@ import contextlib
 import io
 import os
 import textwrap
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -64,26 +64,26 @@ def _help(run: Callable[[Sequence[str]], int]) -> str:
 
 
 def diagram() -> str:
-    """The house as a Mermaid chart: who imports whom, and in how many places."""
+    """The house as a Mermaid chart: who imports whom."""
     graph = grimp.build_graph("pipeline", "transforms")
     members = defaultdict(list)
     for module in sorted(graph.modules):
         if module not in ("pipeline", "transforms", *(f"transforms.{room}" for room in ROOMS)):
             members[_storey(module)].append(module)
-    edges = Counter(
+    edges = {
         (_storey(module), _storey(imported))
         for modules in members.values()
         for module in modules
         for imported in graph.find_modules_directly_imported_by(module)
         if imported.count(".") and _storey(module) != _storey(imported)
-    )
+    }
     lines = ["flowchart TD"]
     for storey in ("pipeline", "transforms", *ROOMS, "ground"):
         names = sorted({module.split(".")[1 + (storey in ROOMS)] for module in members[storey]})
         text = "<br>".join(textwrap.wrap(", ".join(names), 60))
         place = f"transforms/{storey}" if storey in ROOMS else "transforms" if storey == "ground" else storey
         lines.append(f'    {storey}["<b>{place}</b><br>{text}"]')
-    lines += [f"    {a} -->|{n}| {b}" for (a, b), n in sorted(edges.items())]
+    lines += [f"    {a} --> {b}" for a, b in sorted(edges)]
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from demo_corpus import make_demo_corpus
 from pipeline import run, verify
 from pipeline.assets import PCA_PARAMS, WEIGHTS, find_asset
 from pipeline.console import run_command
+from pipeline.graph import REPORT_FILE, run_path
 from transforms.errors import SettingError
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
@@ -48,6 +49,8 @@ def main(argv: Sequence[str]) -> int:
     print(f"\nmade: {', '.join(str(p.relative_to(features)) for p in sorted(features.glob('*/*')))}")
     status = verify.run([str(features), "--strict"])
     print(f"\nread them with:\n\n{READER.format(folder=features)}")
+    print(f"look at them: open {run_path(str(features), REPORT_FILE)} in a browser")
+    print("then your own: ./run_local.sh --input='/data/clips/**' --output=/data/features --plan")
     return status
 
 

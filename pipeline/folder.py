@@ -12,6 +12,7 @@ from pipeline.graph import (
     ACCOUNT_FILE,
     MANIFEST_FILE,
     REJECTED_LIST,
+    REPORT_FILE,
     RUN_FOLDER,
     SHARD_NOTES,
     SHARDS_FILE,
@@ -143,8 +144,8 @@ class FeatureFolder:
         """
         if self.manifest is None:
             self.check_settings({})
-        run_files = [run_path(self.path, name) for name in (SHARDS_FILE, ACCOUNT_FILE, MANIFEST_FILE)]
-        delete_files([*self.shards, *self._all_lists(), *run_files])
+        names = (REPORT_FILE, SHARDS_FILE, ACCOUNT_FILE, MANIFEST_FILE)
+        delete_files([*self.shards, *self._all_lists(), *(run_path(self.path, name) for name in names)])
 
     def delete_temporary_files(self) -> None:
         """Deletes what killed processes left beside their shards, and what is of use during a run alone."""

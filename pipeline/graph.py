@@ -40,6 +40,7 @@ SHARD_NOTES = "before"
 TRIED_LIST = "tried"
 MANIFEST_FILE = "manifest.json"
 SHARDS_FILE = "shards.jsonl"
+REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)

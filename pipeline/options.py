@@ -158,10 +158,13 @@ def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
     options = PipelineOptions(beam_flags)
     check_engine(options)
     # Workers import the package; a pickled __main__ would only make jobs larger.
-    options.view_as(SetupOptions).save_main_session = False
+    setup = options.view_as(SetupOptions)
+    setup.save_main_session = False
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode == "multi_processing":
         share_cores(direct.direct_num_workers or num_cores())
+        # What workers import first: it keeps TensorFlow quiet, which a stage would import as it is.
+        setup.beam_plugins = [*(setup.beam_plugins or ()), "pipeline"]
     try:
         return beam.Pipeline(options=options)
     except ValueError as error:  # Beam's own checks of its options: an unknown runner, no project

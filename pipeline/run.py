@@ -18,6 +18,7 @@ from pipeline.graph import (
     ACCOUNT_FILE,
     MANIFEST_FILE,
     REJECTED_LIST,
+    REPORT_FILE,
     RUN_FOLDER,
     UNMATCHED_LIST,
     build_graph,
@@ -28,7 +29,7 @@ from pipeline.manifest import Account, make_manifest, settings_of
 from pipeline.options import Options, make_pipeline, parse_options, printed_instead, runs_here
 from pipeline.plan import make_plan
 from pipeline.progress import show_progress
-from pipeline.report import REPORT_FILE, write_report
+from pipeline.report import write_report
 from pipeline.summary import RunSummary, print_result
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.files import delete_files, open_file, put_output
@@ -64,6 +65,8 @@ def run(argv: Sequence[str]) -> int:
         return 0
     config = check(options)
     if options.plan:
+        if not options.overwrite:
+            FeatureFolder.at(options.output).check_settings(settings_of(config))
         plan = make_plan(config)
         print_result(plan.lines(), plan.to_json(), options.json)
         return 0
@@ -126,11 +129,13 @@ def _run_locked(
     # A template's job begins when its launcher has ended, which therefore waits for nothing.
     waiting = pipeline.options.view_as(StandardOptions)
     waiting.no_wait_until_finish |= bool(pipeline.options.view_as(GoogleCloudOptions).template_location)
-    is_quiet = options.quiet or not runs_here(pipeline)
-    progress = show_progress(config.inputs.count, options.example_hop_seconds, is_quiet)
+    is_here = runs_here(pipeline)
+    hop_s, is_quiet = options.example_hop_seconds, options.quiet or not is_here
+    progress = show_progress(config.inputs.count, hop_s, is_quiet)
     with progress as shown, own_errors(), pipeline:
         rejected = folder.lists(REJECTED_LIST)
-        build_graph(pipeline, make_job(config, bool(folder.shards), rejected, shown.folder))
+        job = make_job(config, bool(folder.shards), rejected, shown.folder if is_here else None)
+        build_graph(pipeline, job)
     if waiting.no_wait_until_finish:
         return None
 
@@ -148,7 +153,7 @@ def _run_locked(
     manifest = make_manifest(config, folder, started, _now(), account, clips)
     put_output(manifest_path, manifest.encode())
     wall_s = time.monotonic() - begun
-    write_report(config, json.loads(manifest), account, shards, shown.samples, wall_s)
+    write_report(config, json.loads(manifest), account, shards, shown.samples if is_here else (), wall_s)
     delete_files([account_path])
     folder.delete_temporary_files()
     return account, shards

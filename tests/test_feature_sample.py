@@ -5,6 +5,7 @@ import pytest
 
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
+from transforms.errors import OutputError
 from transforms.feature_sample import FrameStatistics, project, sample_clips
 from transforms.tfrecord import frame_records
 
@@ -45,7 +46,9 @@ def test_a_small_folder_is_its_own_sample(shards):
 def test_a_damaged_record_is_an_error(shards, tmp_path):
     path = tmp_path / "x.tfrecord"
     path.write_bytes(Path(shards["eval"][0]).read_bytes()[:-1])
-    with pytest.raises(ValueError, match="ends in the record"):
+    with pytest.raises(
+        OutputError, match=r"x\.tfrecord: the file ends in the record at byte .* delete this shard"
+    ):
         sample_clips({"eval": [str(path)]}, 100)
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from transforms.audioset.example import decode_example
 from transforms.audioset.segments import Segment
-from transforms.files import open_file
+from transforms.errors import OutputError
+from transforms.files import FILE_ERRORS, open_file
 from transforms.tfrecord import read_records
 
 # Of a split: so many shards are opened, and of each so many records read for one that is taken.
@@ -37,7 +38,7 @@ def sample_clips(shards: Mapping[str, Sequence[str]], num_clips: int) -> list[Sa
       num_clips: of all splits together; fewer where there are fewer.
 
     Raises:
-      ValueError: a record is damaged.
+      OutputError: a shard cannot be read.
     """
     clips = []
     for split, paths in sorted(shards.items()):
@@ -45,7 +46,12 @@ def sample_clips(shards: Mapping[str, Sequence[str]], num_clips: int) -> list[Sa
         left = num_clips // len(shards)
         for number, path in enumerate(chosen):
             wanted = -(-left // (len(chosen) - number))
-            found = [decode_example(record, split) for record in _some_records(path, wanted)]
+            try:
+                found = [decode_example(record, split) for record in _some_records(path, wanted)]
+            except (ValueError, *FILE_ERRORS) as error:
+                raise OutputError(
+                    f"{path}: {error}; delete this shard and run the same command again"
+                ) from error
             clips += [SampledClip(segment, frames) for segment, frames in found]
             left -= len(found)
     return clips

@@ -11,7 +11,7 @@ from jinja2 import Environment
 
 from pipeline.config import Config
 from pipeline.folder import FeatureFolder
-from pipeline.graph import REJECTED_LIST, run_path
+from pipeline.graph import REJECTED_LIST, REPORT_FILE, run_path
 from pipeline.manifest import DISTRIBUTION, Account
 from pipeline.progress import Sample, duration
 from pipeline.report import plots
@@ -22,8 +22,6 @@ from transforms.feature_sample import FrameStatistics, SampledClip, project, sam
 from transforms.files import put_output
 from transforms.rejects import read_rejected
 from transforms.write_features import ShardFile
-
-REPORT_FILE = "report.html"
 
 # Clips whose features are looked at, points on the map, and clips with pictures of their own.
 _SAMPLE_CLIPS, _MAP_POINTS, _EXAMPLES = 2_000, 1_500, 3
@@ -61,7 +59,7 @@ def write_report(
       wall_s: time that the run took.
 
     Raises:
-      OutputError: it cannot be written.
+      OutputError: it cannot be written, or a shard cannot be read.
     """
     output = config.options.output
     by_split = defaultdict(list)

@@ -205,6 +205,6 @@ def test_the_package_that_workers_install_has_every_module(tmp_path):
     modules = {
         name
         for name in tracked.stdout.splitlines()
-        if name.startswith(("pipeline/", "transforms/")) and name.endswith(".py")
+        if name.startswith(("pipeline/", "transforms/")) and name.endswith((".py", ".html", ".typed"))
     }
     assert modules and modules <= packed
