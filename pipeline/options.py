@@ -12,6 +12,8 @@ from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
     SetupOptions,
+    StandardOptions,
+    TestOptions,
     _BeamArgumentParser,
 )
 
@@ -22,6 +24,7 @@ from transforms.audio.resample import RESAMPY, SOXR, Resampler
 from transforms.audioset.layout import AUDIOSET
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, open_file
+from transforms.filesystems import NO_CREDENTIALS, has_google_credentials
 from transforms.read_clips import AUDIO, AUTO
 from transforms.shards.items import FIELDS
 from transforms.vggish.precision import FLOAT32, PRECISIONS
@@ -281,6 +284,10 @@ def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode == "multi_processing":
         share_cores(direct.direct_num_workers or num_cores())
+    runner = options.view_as(StandardOptions).runner or ""
+    is_sent = "dataflow" in runner.lower() and not options.view_as(TestOptions).dry_run
+    if is_sent and not has_google_credentials():  # Beam would look for them for a minute
+        raise SettingError(f"--runner={runner}: {NO_CREDENTIALS}")
     try:
         return beam.Pipeline(options=options)
     except ValueError as error:  # Beam's own checks of its options: an unknown runner, no project

@@ -49,4 +49,5 @@ def test_every_config_loads():
         options = parse_options([f"--config={path}", "--input=a", "--output=b"])
         for key in given.keys() - {"input", "output", "segments"}:
             value = getattr(options, key, None)
+            value = list(value) if isinstance(value, tuple) else value
             assert value == given[key] or f"--{key}={given[key]}" in options.beam_flags, key

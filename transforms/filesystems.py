@@ -44,6 +44,11 @@ FILE_ERRORS = (
 
 TEMPORARY_SUFFIX = ".tmp"
 
+NO_CREDENTIALS = (
+    "there are no Google credentials: name some with GOOGLE_APPLICATION_CREDENTIALS, or log in with "
+    "gcloud auth application-default login"
+)
+
 # Answers, or none (of S3's client), that another try may change; of several files S3 answers by name.
 _TRANSIENT = (None, 408, 429, 500, 502, 503, 504, "InternalError", "ServiceUnavailable", "SlowDown")
 
@@ -75,12 +80,12 @@ def filesystem_of(path: str) -> FileSystem:
     """Beam's filesystem of a path."""
     filesystem = FileSystems.get_filesystem(path)
     if isinstance(filesystem, GCSFileSystem):
-        _has_google_credentials()
+        has_google_credentials()
     return filesystem
 
 
 @functools.cache
-def _has_google_credentials() -> bool:
+def has_google_credentials() -> bool:
     """Whether this machine has credentials for Google's APIs.
 
     Without any Beam looks for them five times, with pauses of half a minute together, in each process, before
@@ -250,9 +255,6 @@ def check_reachable(path: str) -> None:
         try:
             next(iter(blobs), None)
         except FILE_ERRORS as error:
-            if _has_google_credentials():
+            if has_google_credentials():
                 raise
-            raise OSError(
-                f"{error}; there are no Google credentials: name some with GOOGLE_APPLICATION_CREDENTIALS, "
-                "or log in with gcloud auth application-default login"
-            ) from error
+            raise OSError(f"{error}; {NO_CREDENTIALS}") from error
