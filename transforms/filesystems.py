@@ -12,6 +12,7 @@ import google.auth
 import requests
 import urllib3
 from apache_beam.internal.gcp import auth
+from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.aws.s3filesystem import S3FileSystem
 from apache_beam.io.aws.s3io import S3IO, S3Uploader, parse_s3_path
@@ -64,6 +65,17 @@ _CUT_OFF = (
 
 _BLOCK_BYTES = 1 << 20
 _LIST_LIMIT_S = 10.0
+
+
+_beams_http_error_code = boto3_client.get_http_error_code
+
+
+def _http_error_code(error: Exception) -> int | None:
+    """The status of a server's answer; None if there was none, where Beam's own ends in an AttributeError."""
+    return _beams_http_error_code(error) if getattr(error, "response", None) else None
+
+
+boto3_client.get_http_error_code = _http_error_code
 
 
 def temporary_name(name: str) -> str:
