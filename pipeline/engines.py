@@ -13,10 +13,12 @@ from apache_beam.options.pipeline_options import (
     PrismRunnerOptions,
     SparkRunnerOptions,
     StandardOptions,
+    TestOptions,
 )
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkRunner
 
 from transforms.errors import SettingError
+from transforms.filesystems import NO_CREDENTIALS, has_google_credentials
 
 _PATIENCE_S = 10.0
 
@@ -39,6 +41,10 @@ def check_engine(options: PipelineOptions) -> None:
         _check_cluster("flink_master", flink.flink_master)
     elif runner == "sparkrunner":
         _check_job_server(options, "spark_job_server_jar", spark.spark_job_server_jar)
+    elif runner == "dataflowrunner":
+        if not options.view_as(TestOptions).dry_run and not has_google_credentials():
+            # Beam would look for them for a minute.
+            raise SettingError(f"--runner=DataflowRunner: {NO_CREDENTIALS}")
     elif runner == "prismrunner":
         _check_file("prism_location", options.view_as(PrismRunnerOptions).prism_location)
 

@@ -93,8 +93,9 @@ def find_segments(options: SegmentOptions) -> tuple[SegmentFiles | None, AssetFi
     """
     if not options.segments:
         return None, None
+    files = segment_files(options)
     class_labels = _asset_file(CLASS_LABELS, options.class_labels, options.assets_dir)
-    source = SegmentFiles.of(segment_files(options), class_labels.shared)
+    source = SegmentFiles.of(files, class_labels.shared)
     if not len(source.table()):
         raise SettingError(f"--segments={','.join(options.segments)}: no segment in them; give others")
     return source, class_labels

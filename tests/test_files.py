@@ -2,8 +2,13 @@ import os
 import stat
 
 import pytest
+from apache_beam.io.aws.clients.s3 import boto3_client
+from apache_beam.io.aws.clients.s3.messages import S3ClientError
+from apache_beam.io.filesystem import BeamIOError
+from botocore.exceptions import ClientError, ConnectionClosedError
+from google.api_core.exceptions import Forbidden, NotFound, ServiceUnavailable
 
-from transforms import files
+from transforms import files, filesystems
 from transforms.files import (
     FILE_ERRORS,
     folds_case,
@@ -80,3 +85,32 @@ def test_case_is_told_apart_where_the_disk_does(tmp_path):
     (tmp_path / "a").touch()
     assert folds_case(str(tmp_path)) == (tmp_path / "A").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_s3s_client_knows_a_connection_that_is_closed():
+    error = ConnectionClosedError(endpoint_url="http://127.0.0.1:9")
+    assert error.response is None and boto3_client.get_http_error_code(error) is None
+    answered = ClientError({"ResponseMetadata": {"HTTPStatusCode": 503}}, "PutObject")
+    assert boto3_client.get_http_error_code(answered) == 503
+
+
+@pytest.mark.parametrize(
+    "error, again",
+    [
+        (S3ClientError("busy", 503), True),
+        (S3ClientError("no answer", None), True),
+        (S3ClientError("An error occurred (NoSuchUpload) when calling", 404), True),
+        (S3ClientError("not there", 404), False),
+        (S3ClientError("not allowed", 403), False),
+        (BeamIOError("delete", {"a": None, "b": S3ClientError("slowly", "SlowDown")}), True),
+        (BeamIOError("delete", {"a": S3ClientError("no", "AccessDenied")}), False),
+        (ServiceUnavailable("busy"), True),
+        (NotFound("not there"), False),
+        (Forbidden("not allowed"), False),
+        (ConnectionResetError(), True),
+        (FileNotFoundError(), False),
+        (ValueError(), False),
+    ],
+)
+def test_what_a_server_may_do_better_is_tried_again_and_nothing_else(error, again):
+    assert filesystems._is_transient(error) is again

@@ -12,6 +12,7 @@ import google.auth
 import requests
 import urllib3
 from apache_beam.internal.gcp import auth
+from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.aws.s3filesystem import S3FileSystem
 from apache_beam.io.aws.s3io import S3IO, S3Uploader, parse_s3_path
@@ -44,6 +45,11 @@ FILE_ERRORS = (
 
 TEMPORARY_SUFFIX = ".tmp"
 
+NO_CREDENTIALS = (
+    "there are no Google credentials: name some with GOOGLE_APPLICATION_CREDENTIALS, or log in with "
+    "gcloud auth application-default login"
+)
+
 # Answers, or none (of S3's client), that another try may change; of several files S3 answers by name.
 _TRANSIENT = (None, 408, 429, 500, 502, 503, 504, "InternalError", "ServiceUnavailable", "SlowDown")
 
@@ -61,6 +67,17 @@ _BLOCK_BYTES = 1 << 20
 _LIST_LIMIT_S = 10.0
 
 
+_beams_http_error_code = boto3_client.get_http_error_code
+
+
+def _http_error_code(error: Exception) -> int | None:
+    """The status of a server's answer; None if there was none, where Beam's own ends in an AttributeError."""
+    return _beams_http_error_code(error) if getattr(error, "response", None) else None
+
+
+boto3_client.get_http_error_code = _http_error_code
+
+
 def temporary_name(name: str) -> str:
     """A file's name until it is whole."""
     return f".{name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
@@ -75,12 +92,12 @@ def filesystem_of(path: str) -> FileSystem:
     """Beam's filesystem of a path."""
     filesystem = FileSystems.get_filesystem(path)
     if isinstance(filesystem, GCSFileSystem):
-        _has_google_credentials()
+        has_google_credentials()
     return filesystem
 
 
 @functools.cache
-def _has_google_credentials() -> bool:
+def has_google_credentials() -> bool:
     """Whether this machine has credentials for Google's APIs.
 
     Without any Beam looks for them five times, with pauses of half a minute together, in each process, before
@@ -250,9 +267,6 @@ def check_reachable(path: str) -> None:
         try:
             next(iter(blobs), None)
         except FILE_ERRORS as error:
-            if _has_google_credentials():
+            if has_google_credentials():
                 raise
-            raise OSError(
-                f"{error}; there are no Google credentials: name some with GOOGLE_APPLICATION_CREDENTIALS, "
-                "or log in with gcloud auth application-default login"
-            ) from error
+            raise OSError(f"{error}; {NO_CREDENTIALS}") from error

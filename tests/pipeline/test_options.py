@@ -7,6 +7,7 @@ import pytest
 
 from pipeline import options, processes
 from pipeline.options import make_pipeline, parse_options
+from transforms import filesystems
 from transforms.ahead import num_cores
 from transforms.errors import SettingError
 
@@ -82,6 +83,15 @@ def test_a_process_has_the_threads_that_it_was_given(no_threads_set, monkeypatch
     for given, cores in (("1", 1), ("0", num_cores()), ("", num_cores()), ("many", num_cores())):
         monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", given)
         assert num_cores() == cores
+
+
+def test_dataflow_without_credentials_is_an_error_before_anything_else(monkeypatch, tmp_path):
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    filesystems.has_google_credentials.cache_clear()
+    with pytest.raises(SettingError, match="--runner=DataflowRunner: there are no Google credentials"):
+        make_pipeline(["--runner=DataflowRunner"])
+    filesystems.has_google_credentials.cache_clear()
 
 
 def test_input_and_output_are_required():
