@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from transforms.pcm import PcmWindows, device_front_end
 from transforms.vggish.checkpoint import read_weights
-from transforms.vggish.fused import FusedEmbedder, Quantize
+from transforms.vggish.fused import FusedEmbedder
 
 assert keras.backend.backend() == "jax"
 windows, codes = sys.argv[1:]
