@@ -11,7 +11,7 @@ import soundfile
 from transforms.audio.front_end import waveform_examples
 from transforms.pcm import PcmWindows, device_front_end, joined, pcm_windows
 from transforms.vggish.front_end import LogMel
-from transforms.vggish.fused import FusedEmbedder
+from transforms.vggish.fused import FusedEmbedder, Quantize
 from transforms.vggish.postprocess import PcaParams, QuantizationRange, postprocess, read_pca_params
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,8 +58,7 @@ def assert_codes_agree(codes: np.ndarray, expected: np.ndarray) -> None:
 def random_pca():
     rng = np.random.default_rng(3)
     vectors, _ = np.linalg.qr(rng.standard_normal((128, 128)))
-    # With a range of its own, as fitted ones have.
-    return PcaParams(4 * vectors, 0.1 * rng.standard_normal((128, 1)), QuantizationRange(-1.5, 2.5))
+    return PcaParams(4 * vectors, 0.1 * rng.standard_normal((128, 1)))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +96,14 @@ def test_clips_of_all_rates_agree_with_the_cpu_path(fused, embedder, random_pca)
     again = fused.embed_clips(clips[::-1])[::-1]
     for codes, other in zip(found, again, strict=True):
         np.testing.assert_array_equal(codes, other)
+
+
+def test_bytes_have_the_range_of_the_parameters(random_pca):
+    fitted = PcaParams(random_pca.eigen_vectors, random_pca.means, QuantizationRange(-1.3, 2.6))
+    embeddings = 0.3 * np.random.default_rng(4).standard_normal((64, 128)).astype(np.float32)
+    expected = postprocess(embeddings, fitted)
+    assert {0, 255} < set(expected.ravel().tolist())
+    assert_codes_agree(np.asarray(Quantize(fitted)(embeddings)), expected)
 
 
 def test_raw_embeddings_are_float32(random_weights, embedder):

@@ -42,7 +42,9 @@ class Quantize(keras.layers.Layer):
         with exact_products():
             values = ops.matmul(embeddings - self._means, self._components)
         low, high = self._quantization.low, self._quantization.high
-        return ops.cast((ops.clip(values, low, high) - low) / (high - low) * 255.0, "uint8")
+        codes = (ops.clip(values, low, high) - low) / (high - low) * 255.0
+        # In float32 the upper end of a fitted range may come out as a little less than 255.
+        return ops.cast(ops.where(values >= high, 255.0, codes), "uint8")
 
 
 def build_fused(
