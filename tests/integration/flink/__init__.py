@@ -31,7 +31,7 @@ _OPENS = (
     *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in _OPENED),
     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
 )
-# Until a lost TaskManager is found out, every try to begin again fails: tries go on for longer than that takes.
+# Until it is known that a TaskManager is lost every try to begin again fails: tries go on for longer.
 _FLINK = {
     "restart-strategy.type": "fixed-delay",
     "restart-strategy.fixed-delay.attempts": 15,
