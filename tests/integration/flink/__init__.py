@@ -31,11 +31,11 @@ _OPENS = (
     *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in _OPENED),
     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
 )
-# A lost TaskManager is found out in seconds, and the job then begins again, three times at most.
+# Until it is known that a TaskManager is lost every try to begin again fails: tries go on for longer.
 _FLINK = {
     "restart-strategy.type": "fixed-delay",
-    "restart-strategy.fixed-delay.attempts": 3,
-    "restart-strategy.fixed-delay.delay": "1 s",
+    "restart-strategy.fixed-delay.attempts": 15,
+    "restart-strategy.fixed-delay.delay": "2 s",
     "heartbeat.interval": 1_000,
     "heartbeat.timeout": 10_000,
     "taskmanager.load-balance.mode": "SLOTS",  # both TaskManagers are to have work
