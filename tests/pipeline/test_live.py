@@ -106,7 +106,7 @@ def test_samples_of_a_long_run_are_few_and_evenly_spread(tmp_path, monkeypatch):
         (["--runner=FnApiRunner"], True),
         (["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"], True),
         (["--runner=PortableRunner", "--job_endpoint=elsewhere:8099"], False),
-        (["--runner=FlinkRunner", "--flink_master=elsewhere:8081"], False),
+        (["--runner=FlinkRunner", "--flink_master=elsewhere:8081", "--job_endpoint=elsewhere:8099"], False),
     ],
 )
 def test_workers_elsewhere_are_not_watched(flags, here):

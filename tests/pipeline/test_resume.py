@@ -272,8 +272,8 @@ def test_an_account_that_does_not_close_is_status_3_and_names_the_clip(corpus, t
 
     assemble = write_features.assemble_clips
 
-    def losing(pieces):
-        clips, duplicates = assemble(pieces)
+    def losing(pieces, schema):
+        clips, duplicates = assemble(pieces, schema)
         return [clip for clip in clips if clip.piece.video_id != "ab2"], duplicates
 
     monkeypatch.setattr(write_features, "assemble_clips", losing)
