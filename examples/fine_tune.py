@@ -177,6 +177,7 @@ def train(
         validation_data=tuple(held_out),
         validation_batch_size=64,
         epochs=epochs,
+        shuffle=False,  # the order of the batches too: a training that goes on would draw another one
         verbose=0,
         callbacks=[
             # A checkpoint that a kill broke off is replaced by the one before.
