@@ -30,10 +30,14 @@ def mono(samples: NDArray[np.int16]) -> NDArray[np.float64]:
 
 
 def log_mel(waveform: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log-mel frames of a waveform at 16 kHz, float64[frames, 64]."""
+    """Log-mel frames of a waveform at 16 kHz, float64[frames, 64].
+
+    As the reference does, it makes its window and its mel weights anew for each waveform.
+    """
+    hann, mel = hann_window.__wrapped__(), mel_matrix.__wrapped__().astype(np.float64)
     windows = np.lib.stride_tricks.sliding_window_view(waveform, STFT_WINDOW_SAMPLES)[::STFT_HOP_SAMPLES]
-    magnitude = np.abs(np.fft.rfft(windows * hann_window(), FFT_SAMPLES))
-    return np.log(np.dot(magnitude, mel_matrix().astype(np.float64)) + LOG_OFFSET)
+    magnitude = np.abs(np.fft.rfft(windows * hann, FFT_SAMPLES))
+    return np.log(np.dot(magnitude, mel) + LOG_OFFSET)
 
 
 class Recipe:

@@ -114,12 +114,13 @@ def mix_to_mono(block: NDArray[np.int16] | NDArray[np.float64]) -> NDArray[np.fl
     """
     channels = block.shape[1]
     if block.dtype == np.int16:
+        full_scale = _INT16_FULL_SCALE * channels
+        if channels & (channels - 1) == 0:  # products with a power of two, and their sums, are exact
+            return block.astype(np.float32) @ np.full(channels, 1 / full_scale, np.float32)
         total = block[:, 0].astype(np.int32)
         for channel in range(1, channels):
             np.add(total, block[:, channel], out=total)
-        full_scale = _INT16_FULL_SCALE * channels
-        dtype = np.float32 if channels & (channels - 1) == 0 else np.float64
-        return np.divide(total, full_scale, dtype=dtype)
+        return np.divide(total, full_scale)
     # NumPy adds rows one by one, ten times slower than columns. Below eight channels it adds from left to
     # right, so that the order is the same; from eight on it adds pairs.
     if channels >= _PAIRWISE_CHANNELS:

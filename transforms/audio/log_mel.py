@@ -91,23 +91,34 @@ def _log_mel(samples: NDArray[np.float64]) -> NDArray[np.float32]:
     log_mel = np.empty((len(frames), MEL_BANDS), np.float32)
     windowed = np.zeros((_CHUNK_FRAMES, FFT_SAMPLES))
     spectrum = np.empty((_CHUNK_FRAMES, FFT_SAMPLES // 2 + 1), np.complex128)
-    bins, weights = _mel_bins()
+    bins, bands = _mel_bands()
     for start in range(0, len(frames), _CHUNK_FRAMES):
         chunk, mel = (rows[start : start + _CHUNK_FRAMES] for rows in (frames, log_mel))
         np.multiply(chunk, hann_window(), out=windowed[: len(chunk), :STFT_WINDOW_SAMPLES])
         np.fft.rfft(windowed[: len(chunk)], out=spectrum[: len(chunk)])
         # Rounded after the transform, magnitudes keep float32's precision, and take half the time.
-        np.matmul(np.abs(spectrum[: len(chunk), bins].astype(np.complex64)), weights, out=mel)
+        magnitude = np.abs(spectrum[: len(chunk), bins].astype(np.complex64))
+        for used, some, weights in bands:
+            np.matmul(magnitude[:, used], weights, out=mel[:, some])
     log_mel += np.float32(LOG_OFFSET)
     return np.log(log_mel, out=log_mel)
 
 
 @functools.cache
-def _mel_bins() -> tuple[slice, NDArray[np.float32]]:
-    """The bins that a band has weight for, and the weights of those."""
+def _mel_bands() -> tuple[slice, list[tuple[slice, slice, NDArray[np.float32]]]]:
+    """Bins that bands have weight for; and of either half of the bands which of those, which bands, weights.
+
+    In halves the product is half as large, since the lower bands take few bins.
+    """
     used = np.flatnonzero(mel_matrix().any(axis=1))
     bins = slice(int(used[0]), int(used[-1]) + 1)
-    return bins, np.ascontiguousarray(mel_matrix()[bins])
+    weights = mel_matrix()[bins]
+    halves = []
+    for some in (slice(0, MEL_BANDS // 2), slice(MEL_BANDS // 2, MEL_BANDS)):
+        used = np.flatnonzero(weights[:, some].any(axis=1))
+        own = slice(int(used[0]), int(used[-1]) + 1)
+        halves.append((own, some, np.ascontiguousarray(weights[own, some])))
+    return bins, halves
 
 
 def example_blocks(
