@@ -52,7 +52,9 @@ def features(tmp_path_factory):
     return write_features(tmp_path_factory.mktemp("features") / "features", 1_000)
 
 
-@pytest.mark.parametrize("model, flags", [("attention", ["--epochs=8", "--members=2"]), ("logistic", ["--epochs=100"])])
+@pytest.mark.parametrize(
+    "model, flags", [("attention", ["--epochs=8", "--members=2"]), ("logistic", ["--epochs=100"])]
+)
 def test_a_classifier_learns_reports_and_tags(model, flags, features, labels_csv, tmp_path, example):
     output = tmp_path / "model"
     command = ["train_classifier.py", features, f"--output={output}", f"--class_labels={labels_csv}"]

@@ -36,7 +36,7 @@ class Run:
         ]
         files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(paths)}
         everything = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-        assert everything == {*files, "_run/manifest.json"}, "something is left behind"
+        assert everything == {*files, "_run/manifest.json", "_run/report.html"}, "something is left behind"
         return cls(files, json.loads((folder / "_run" / "manifest.json").read_text())["account"])
 
 

@@ -1,14 +1,15 @@
 """Small files that unpack to much: memory stays within the bound of long recordings."""
 
+import contextlib
 import gzip
 import io
 import json
-import os
+import re
 import subprocess
 import sys
 import tarfile
-import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -30,24 +31,25 @@ def peak_gb(*flags: str) -> float:
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
     )
-    others = [0.0]
-
-    def watch() -> None:
-        while process.returncode is None:
-            try:
-                children = psutil.Process(process.pid).children(recursive=True)
-                others.append(sum(child.memory_info().rss for child in children))
-            except psutil.NoSuchProcess:
-                pass
-            time.sleep(0.05)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    watcher.join()
+    peaks_gb: dict[int, float] = {}
+    while process.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in (
+                process.pid,
+                *(c.pid for c in psutil.Process(process.pid).children(recursive=True)),
+            ):
+                peaks_gb[child] = max(peaks_gb.get(child, 0.0), high_water_gb(child))
+        time.sleep(0.05)
     assert process.returncode == 0
-    return usage.ru_maxrss / 1e6 + max(others) / 1e9
+    return sum(peaks_gb.values())
+
+
+def high_water_gb(pid: int) -> float:
+    """The most that a process has had; not rusage's, which begins with what its parent had when it forked."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+        return int(found[1]) / 1e6 if found else 0.0
+    return 0.0
 
 
 def write_silence(path, seconds: int) -> None:
