@@ -34,11 +34,9 @@ def peak_gb(*flags: str) -> float:
     peaks_gb: dict[int, float] = {}
     while process.poll() is None:
         with contextlib.suppress(psutil.NoSuchProcess):
-            for child in (
-                process.pid,
-                *(c.pid for c in psutil.Process(process.pid).children(recursive=True)),
-            ):
-                peaks_gb[child] = max(peaks_gb.get(child, 0.0), high_water_gb(child))
+            started = psutil.Process(process.pid).children(recursive=True)
+            for pid in (process.pid, *(child.pid for child in started)):
+                peaks_gb[pid] = max(peaks_gb.get(pid, 0.0), high_water_gb(pid))
         time.sleep(0.05)
     assert process.returncode == 0
     return sum(peaks_gb.values())
