@@ -116,7 +116,8 @@ def mix_to_mono(block: NDArray[np.int16] | NDArray[np.float64]) -> NDArray[np.fl
     if block.dtype == np.int16:
         full_scale = _INT16_FULL_SCALE * channels
         if channels & (channels - 1) == 0:  # products with a power of two, and their sums, are exact
-            return block.astype(np.float32) @ np.full(channels, 1 / full_scale, np.float32)
+            single, scale = block.astype(np.float32), np.float32(1 / full_scale)
+            return single[:, 0] * scale if channels == 1 else single @ np.full(channels, scale)
         total = block[:, 0].astype(np.int32)
         for channel in range(1, channels):
             np.add(total, block[:, channel], out=total)
