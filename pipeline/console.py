@@ -121,7 +121,7 @@ def import_tensorflow_quietly() -> None:
 def _unused_left_out() -> Iterator[None]:
     """Keeps TensorFlow and Keras from importing what nothing here uses, where it is installed.
 
-    scikit-learn, IPython and JAX would take 0.2 GB of each worker process, and its first seconds.
+    scikit-learn, IPython and JAX would take 0.17 GB of each worker process, and its first seconds.
     """
     names = {"IPython", "sklearn"}
     if os.environ.get("KERAS_BACKEND", "jax") != "jax":  # unset, Keras's own file may name it

@@ -115,9 +115,13 @@ def mix_to_mono(block: NDArray[np.int16] | NDArray[np.float64]) -> NDArray[np.fl
     channels = block.shape[1]
     if block.dtype == np.int16:
         full_scale = _INT16_FULL_SCALE * channels
-        if channels & (channels - 1) == 0:  # products with a power of two, and their sums, are exact
-            single, scale = block.astype(np.float32), np.float32(1 / full_scale)
-            return single[:, 0] * scale if channels == 1 else single @ np.full(channels, scale)
+        if channels & (channels - 1) == 0:  # sums of so few are exact, and products with a power of two
+            # No matrix product: decoders are processes, and BLAS would start its threads in each.
+            single = block.astype(np.float32)
+            summed = single[:, 0]
+            for channel in range(1, channels):
+                summed = summed + single[:, channel]
+            return summed * np.float32(1 / full_scale)
         total = block[:, 0].astype(np.int32)
         for channel in range(1, channels):
             np.add(total, block[:, channel], out=total)
