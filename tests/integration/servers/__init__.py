@@ -5,12 +5,13 @@ import shutil
 import socket
 import subprocess
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import fasteners
 
 if TYPE_CHECKING:
     from servers.proxy import Faults
@@ -67,18 +68,19 @@ def program(name: str, remedy: str) -> str:
 
 
 def cached(name: str, make: Callable[[Path], None]) -> Path:
-    """A folder in the user's cache; the first time it is made, and appears whole or not at all."""
+    """A folder in the user's cache; the first time it is made, and appears whole or not at all.
+
+    One process makes one folder at a time: Maven's repository is not made for more.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "audioset-beam-tests"
     folder = cache / name
-    if not folder.is_dir():
-        temporary = cache / f"{name}.{uuid.uuid4().hex}.tmp"
-        temporary.mkdir(parents=True)
-        try:
+    with fasteners.InterProcessLock(cache / "lock"):
+        if not folder.is_dir():
+            temporary = cache / f"{name}.tmp"
+            shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+            temporary.mkdir()
             make(temporary)
-            if not folder.is_dir():
-                temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.rename(folder)
     return folder
 
 
