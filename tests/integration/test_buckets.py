@@ -165,7 +165,7 @@ def test_a_server_that_goes_away_in_the_middle_changes_nothing(server: Server, e
     restarted = threading.Event()
 
     def restart_when_shards_appear() -> None:
-        while not any(name.endswith(".tfrecord") for name in server.get("again")):
+        while not any(name.endswith(".tfrecord") for name in server.names("again")):
             time.sleep(0.05)
         server.restart(AWAY_S)
         restarted.set()

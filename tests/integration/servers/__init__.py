@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,8 @@ class Server:
       flags: Beam's options to reach it.
       environment: variables to reach it by.
       put: writes a file; takes its path below the root and its bytes.
-      get: all files below a folder; takes its path below the root, gives their paths below it and bytes.
+      names: of all files below a folder; takes its path below the root, gives their paths below it.
+      read: a file's bytes; takes its path below the root.
       faults: of requests other than the tests' own; None of a server without.
       restart: takes the server away for so many seconds; it comes back with its objects.
     """
@@ -45,9 +46,14 @@ class Server:
     flags: Sequence[str]
     environment: Mapping[str, str]
     put: Callable[[str, bytes], None]
-    get: Callable[[str], dict[str, bytes]]
+    names: Callable[[str], Iterable[str]]
+    read: Callable[[str], bytes]
     faults: "Faults | None" = None
     restart: Callable[[float], None] | None = None
+
+    def get(self, folder: str) -> dict[str, bytes]:
+        """All files below a folder, none of which is just being written: their paths below it, and bytes."""
+        return {name: self.read(f"{folder}/{name}") for name in self.names(folder)}
 
 
 def free_ports(number: int) -> list[int]:

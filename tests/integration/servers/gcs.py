@@ -34,9 +34,12 @@ def serve(folder: Path) -> Iterator[Server]:
         def put(name: str, data: bytes) -> None:
             bucket.blob(name).upload_from_string(data)
 
-        def get(name: str) -> dict[str, bytes]:
-            blobs = client.list_blobs(_BUCKET, prefix=f"{name}/")
-            return {blob.name.removeprefix(f"{name}/"): blob.download_as_bytes() for blob in blobs}
+        def names(folder: str) -> list[str]:
+            blobs = client.list_blobs(_BUCKET, prefix=f"{folder}/")
+            return [blob.name.removeprefix(f"{folder}/") for blob in blobs]
+
+        def read(name: str) -> bytes:
+            return bucket.blob(name).download_as_bytes()
 
         command = [str(binary), "-scheme=http", f"-host={HOST}", f"-port={port}"]
         command += ["-backend=filesystem", f"-filesystem-root={folder / 'objects'}"]
@@ -50,7 +53,7 @@ def serve(folder: Path) -> Iterator[Server]:
                 "GOOGLE_APPLICATION_CREDENTIALS": str(_write_credentials(folder, url)),
             }
             root, nowhere = f"gs://{_BUCKET}", "gs://no-such-bucket/audio"
-            yield Server(root, nowhere, [], environment, put, get, faults, restart)
+            yield Server(root, nowhere, [], environment, put, names, read, faults, restart)
 
 
 def _install(folder: Path) -> None:

@@ -39,16 +39,19 @@ def serve(folder: Path) -> Iterator[Server]:
     def put(name: str, data: bytes) -> None:
         client.write(f"{_FOLDER}/{name}", data=data, overwrite=True)
 
-    def get(name: str) -> dict[str, bytes]:
-        folder = f"{_FOLDER}/{name}"
-        if client.status(folder, strict=False) is None:
-            return {}
-        files = {}
-        for parent, _, names in client.walk(folder):
-            for path in (f"{parent}/{found}" for found in names):
-                with client.read(path) as reader:
-                    files[path.removeprefix(f"{folder}/")] = reader.read()
-        return files
+    def names(folder: str) -> list[str]:
+        path = f"{_FOLDER}/{folder}"
+        if client.status(path, strict=False) is None:
+            return []
+        return [
+            f"{parent}/{name}".removeprefix(f"{path}/")
+            for parent, _, found in client.walk(path)
+            for name in found
+        ]
+
+    def read(name: str) -> bytes:
+        with client.read(f"{_FOLDER}/{name}") as reader:
+            return reader.read()
 
     call([*jvm, name_node, "-format", "-nonInteractive"])
     with (
@@ -56,7 +59,7 @@ def serve(folder: Path) -> Iterator[Server]:
         running([*jvm, data_node], folder / "data.log", lambda: put("ready", b"ready")),
     ):
         flags = [f"--hdfs_host={HOST}", f"--hdfs_port={name_http}", "--hdfs_user=test"]
-        yield Server(f"hdfs:/{_FOLDER}", "hdfs://no-such-folder/audio", flags, {}, put, get)
+        yield Server(f"hdfs:/{_FOLDER}", "hdfs://no-such-folder/audio", flags, {}, put, names, read)
 
 
 def _copy_jars(folder: Path) -> None:

@@ -36,11 +36,12 @@ def serve(folder: Path) -> Iterator[Server]:
     def put(name: str, data: bytes) -> None:
         client.put_object(Bucket=_BUCKET, Key=name, Body=data)
 
-    def get(name: str) -> dict[str, bytes]:
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=_BUCKET, Prefix=f"{name}/")
-        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
-        objects = {key: client.get_object(Bucket=_BUCKET, Key=key)["Body"].read() for key in keys}
-        return {key.removeprefix(f"{name}/"): data for key, data in objects.items()}
+    def names(folder: str) -> list[str]:
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=_BUCKET, Prefix=f"{folder}/")
+        return [item["Key"].removeprefix(f"{folder}/") for page in pages for item in page.get("Contents", ())]
+
+    def read(name: str) -> bytes:
+        return client.get_object(Bucket=_BUCKET, Key=name)["Body"].read()
 
     command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
     with running(command, folder / "s3.log", client.list_buckets), proxy.proxy(port, faults) as url:
@@ -57,4 +58,6 @@ def serve(folder: Path) -> Iterator[Server]:
             time.sleep(pause_s)
             faults.is_away = False
 
-        yield Server(f"s3://{_BUCKET}", "s3://no-such-bucket/audio", flags, {}, put, get, faults, be_away)
+        yield Server(
+            f"s3://{_BUCKET}", "s3://no-such-bucket/audio", flags, {}, put, names, read, faults, be_away
+        )
