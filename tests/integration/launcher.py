@@ -9,6 +9,7 @@ import os
 import sys
 
 import keras
+import matplotlib.pyplot  # noqa: F401
 import tensorflow as tf
 
 from pipeline import run

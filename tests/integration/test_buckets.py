@@ -17,7 +17,7 @@ from transforms.vggish.model import export_keras_weights
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers]
 
-NUM_CLIPS = 60
+NUM_CLIPS = 30
 AWAY_S = 5.0
 SPEECH = "/m/09x0r"
 FAULTS = {
