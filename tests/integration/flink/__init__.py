@@ -234,6 +234,7 @@ class Cluster:
 def _forwarded(address: tuple[str, int], port: int) -> Iterator[None]:
     """Passes connections to an address on to a port; a worker pool cannot choose its address."""
     with socket.create_server(address) as server:
+        server.settimeout(None)  # Beam's gcp.auth sets a minute for all new sockets of a process
         threading.Thread(target=_accept, args=(server, port), daemon=True).start()
         try:
             yield
@@ -245,7 +246,8 @@ def _accept(server: socket.socket, port: int) -> None:
     with suppress(OSError):  # closed
         while True:
             client, _ = server.accept()
-            upstream = socket.create_connection((HOST, port))
+            client.settimeout(None)
+            upstream = socket.create_connection((HOST, port), timeout=None)
             for pair in ((client, upstream), (upstream, client)):
                 threading.Thread(target=_pass_on, args=pair, daemon=True).start()
 
