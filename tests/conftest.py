@@ -6,6 +6,11 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 # Some tests compare bits, which differ between backends: a user's keras.json must not choose.
 os.environ["KERAS_BACKEND"] = "tensorflow"
+# Networks that run at the same time on the same cores wait for each other's threads.
+os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ.get(
+    "TF_NUM_INTRAOP_THREADS",
+    str(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))),
+)
 
 import hypothesis
 import pytest

@@ -1,6 +1,5 @@
-"""What the tests of all engines share: a corpus, what a local run makes of it, and the cores."""
+"""What the tests of all engines share: a corpus, and what a local run makes of it."""
 
-import os
 from dataclasses import dataclass
 
 import pytest
@@ -8,11 +7,6 @@ from runs import Run, run
 from sounds import write_bad_files, write_noise
 
 NUM_CLIPS = 300
-
-# Networks that run at the same time on the same cores wait for each other's threads.
-_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-if _PROCESSES > 1:
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, (os.cpu_count() or 1) // _PROCESSES)))
 
 
 @dataclass(frozen=True)
