@@ -9,7 +9,7 @@ import os
 import sys
 
 import keras
-import matplotlib.pyplot  # noqa: F401
+import matplotlib.pyplot  # noqa: F401, for the report
 import tensorflow as tf
 
 from pipeline import run
