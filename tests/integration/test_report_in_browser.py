@@ -16,6 +16,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = {"throughput", "lengths", "frames", "values", "saturation", "map", "clip-0", "clip-1", "clip-2"}
+LONG = "a_name_without_a_place_to_break_" * 3  # more than a phone's width
 SCHEMES = {"light": "rgb(246, 247, 249)", "dark": "rgb(17, 21, 27)"}  # the page's colour in each
 
 
@@ -42,7 +43,7 @@ def make_report(output: Path, *flags: str) -> Path:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("demo")
+    folder = tmp_path_factory.mktemp("demo") / LONG
     sys.path.insert(0, str(ROOT / "examples"))
     from demo_corpus import make_demo_corpus
 
