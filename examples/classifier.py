@@ -71,7 +71,7 @@ class Recipe:
     """
 
     epochs: int
-    batch_size: int = 256
+    batch_size: int = 128
     learning_rate: float = 1e-3
     mixup: float = 0.0
     members: int = 1
@@ -84,7 +84,7 @@ class Recipe:
 
 RECIPES = {
     "attention": Recipe(
-        epochs=24,
+        epochs=16,
         mixup=0.5,
         members=4,
         widths=(512,),
@@ -136,7 +136,7 @@ def build_classifier(recipe: Recipe, num_classes: int, frequency: float) -> tupl
     for number in range(recipe.members):
         hidden = frames
         for width in recipe.widths:
-            hidden = layers.Dense(width, "relu")(hidden)
+            hidden = layers.Dense(width, "gelu")(hidden)
             hidden = layers.Dropout(recipe.frame_dropout)(hidden)
         if recipe.heads:
             clip = AttentionPooling(recipe.heads, name=f"attention_{number}")(hidden)
@@ -144,7 +144,7 @@ def build_classifier(recipe: Recipe, num_classes: int, frequency: float) -> tupl
             clip = layers.GlobalAveragePooling1D()(hidden)
         clip = layers.Dropout(recipe.clip_dropout)(clip)
         if recipe.clip_width:
-            clip = layers.Dense(recipe.clip_width, "relu")(clip)
+            clip = layers.Dense(recipe.clip_width, "gelu")(clip)
             clip = layers.Dropout(recipe.clip_dropout)(clip)
         members.append(layers.Dense(num_classes, bias_initializer=bias)(clip))
     logits = ops.stack(members, axis=1)

@@ -1,5 +1,6 @@
 """What a person sees of a command: no chatter, and one line for a mistake."""
 
+import gc
 import io
 import logging
 import os
@@ -44,6 +45,7 @@ def run_command(name: str, command: Callable[[], int]) -> int:
       name: the command's, as `pipeline.run`.
       command: what to run; returns the exit status.
     """
+    gc.freeze()  # what is imported stays: to look through it for garbage takes a second at the end
     logging.basicConfig(handlers=[_LineHandler()], level=logging.INFO if is_verbose() else logging.WARNING)
     if not is_verbose():
         for handler in logging.getLogger().handlers:  # a logger's own filter sees nothing of its children's
@@ -101,7 +103,7 @@ def import_tensorflow_quietly() -> None:
     with tempfile.TemporaryFile() as chatter:
         os.dup2(chatter.fileno(), 2)
         try:
-            with _unused_left_out():
+            with _lean_import():
                 import tensorflow as tf
 
             tf.config.list_physical_devices()  # looks for GPUs, and says so where there is none
@@ -118,19 +120,25 @@ def import_tensorflow_quietly() -> None:
 
 
 @contextmanager
-def _unused_left_out() -> Iterator[None]:
+def _lean_import() -> Iterator[None]:
     """Keeps TensorFlow and Keras from importing what nothing here uses, where it is installed.
 
-    scikit-learn, IPython and JAX would take 0.17 GB of each worker process, and its first seconds.
+    scikit-learn, IPython and JAX would take 0.17 GB of each worker process, and its first seconds; matplotlib,
+    pandas, and the search for garbage in what stays, a third of the time in which a command starts. What needs
+    one of them imports it later.
     """
-    names = {"IPython", "sklearn"}
+    names = {"IPython", "matplotlib", "pandas", "sklearn"}
     if os.environ.get("KERAS_BACKEND", "jax") != "jax":  # unset, Keras's own file may name it
         names.add("jax")
     names -= sys.modules.keys()
+    collects = gc.isenabled()
     sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None: as if it were not there
+    gc.disable()
     try:
         yield
     finally:
+        if collects:
+            gc.enable()
         for name in names:
             del sys.modules[name]
 

@@ -29,7 +29,6 @@ from pipeline.manifest import Account, make_manifest, settings_of
 from pipeline.options import Options, make_pipeline, parse_options, printed_instead, runs_here
 from pipeline.plan import make_plan
 from pipeline.progress import show_progress
-from pipeline.report import write_report
 from pipeline.summary import RunSummary, print_result
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.files import delete_files, open_file, put_output
@@ -153,6 +152,8 @@ def _run_locked(
     manifest = make_manifest(config, folder, started, _now(), account, clips)
     put_output(manifest_path, manifest.encode())
     wall_s = time.monotonic() - begun
+    from pipeline.report import write_report  # it needs matplotlib, for which no mistake has to wait
+
     write_report(config, json.loads(manifest), account, shards, shown.samples if is_here else (), wall_s)
     delete_files([account_path])
     folder.delete_temporary_files()

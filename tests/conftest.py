@@ -54,7 +54,7 @@ def embedder(random_weights):
 def quick_runs():
     """Runs in this process share loaded models, two seconds each, settle their locks at once, and write no
     report, whose pictures take a second; `report` has its own tests."""
-    from pipeline import lock, run
+    from pipeline import lock, report
     from transforms.embed_examples import VggishModelHandler
 
     load = VggishModelHandler.load_model
@@ -69,5 +69,5 @@ def quick_runs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VggishModelHandler, "load_model", load_once)
         patch.setattr(lock, "_SETTLE_S", 0.01)
-        patch.setattr(run, "write_report", lambda *_: None)
+        patch.setattr(report, "write_report", lambda *_: None)
         yield

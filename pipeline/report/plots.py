@@ -69,7 +69,7 @@ def lengths(seconds: NDArray[np.float64]) -> str:
     """How long clips are."""
 
     def draw(axes: Axes) -> None:
-        axes.hist(seconds, bins=30 if np.ptp(seconds) else 1, color=COLOURS[0])
+        axes.hist(seconds, bins=30 if np.ptp(seconds) else 1, histtype="stepfilled", color=COLOURS[0])
         axes.set_xlabel("seconds")
         axes.set_ylabel("clips")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -110,9 +110,9 @@ def saturation(at_0: NDArray, at_255: NDArray) -> str:
     """In how many of the frames each dimension is at an end of its range."""
 
     def draw(axes: Axes) -> None:
-        dimensions = np.arange(len(at_0))
-        axes.bar(dimensions, at_255 * 100, 1.0, color=COLOURS[1], label="at 255")
-        axes.bar(dimensions, at_0 * -100, 1.0, color=COLOURS[0], label="at 0")
+        edges = np.arange(len(at_0) + 1) - 0.5
+        axes.stairs(at_255 * 100, edges, fill=True, color=COLOURS[1], label="at 255")
+        axes.stairs(at_0 * -100, edges, fill=True, color=COLOURS[0], label="at 0")
         top = max(5.0, 115 * max(at_0.max(), at_255.max()))
         axes.set_ylim(-top, top)
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")

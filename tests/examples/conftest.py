@@ -1,10 +1,8 @@
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from commands import ROOT, run_command
 
-ROOT = Path(__file__).resolve().parents[2]
 # As for a script that is run there.
 sys.path.insert(0, str(ROOT / "examples"))
 
@@ -14,8 +12,7 @@ def example():
     """Runs one of the examples as a user does; returns what it prints, or with status 2 its one line."""
 
     def run(name: str, *arguments: object, status: int = 0) -> str:
-        command = [sys.executable, str(ROOT / "examples" / name), *map(str, arguments)]
-        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=900)
+        result = run_command(str(ROOT / "examples" / name), *map(str, arguments))
         assert result.returncode == status, result.stderr
         if status == 0:
             return result.stdout

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_command
 from servers import Server, gcs, proxy, s3
 from sounds import write_bad_files, write_noise
-from test_main_job import command, run_pipeline
+from test_main_job import run_pipeline
 
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import export_keras_weights
@@ -101,7 +102,7 @@ def test_all_is_in_the_bucket_and_the_next_run_resumes(server: Server, environme
 
     checks = ["--strict", "--manifest", f"--segments={server.root}/eval_segments.csv"]
     checks += [f"--class_labels={server.root}/labels.csv", *server.flags]
-    result = command("-m", "pipeline.verify", output, *checks, **environment)
+    result = run_command("-m", "pipeline.verify", output, *checks, **environment)
     assert result.returncode == 0 and "is good" in result.stdout, result.stdout + result.stderr
 
     shards = {name: data for name, data in server.get("out").items() if name.endswith(".tfrecord")}

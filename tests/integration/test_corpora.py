@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 from apache_beam.testing.util import assert_that, equal_to
+from commands import run_command
 from sounds import noise, write_noise
-from test_main_job import TRIAL, command, run_pipeline, shards
+from test_main_job import TRIAL, run_pipeline, shards
 
 from pipeline.make_shards import run as make_shards
 from transforms.clip_pieces import clip_pieces, clip_spans
@@ -73,7 +74,7 @@ def test_every_form_gives_the_same_bytes_but_for_what_is_damaged(corpus, expecte
     assert all(expected[name] == content for name, content in found.items())
     account = json.loads((tmp_path / "damaged" / "_run" / "manifest.json").read_text())["account"]
     assert account["closes"] and account["rejected_by_reason"]["train"]["truncated_shard"] == 1
-    verified = command("-m", "pipeline.verify", str(tmp_path / "damaged"), "--strict")
+    verified = run_command("-m", "pipeline.verify", str(tmp_path / "damaged"), "--strict")
     assert verified.returncode == 0, verified.stdout
 
 
@@ -85,7 +86,7 @@ def test_segment_seconds_gives_the_clips_that_files_of_their_own_would(tmp_path)
     result = run_pipeline(*flags, f"--output={tmp_path}/out", "--sharding=hash:4")
     assert result.returncode == 0, result.stderr
     assert "clips expected 4 = written 4 + rejected 0" in result.stdout
-    verified = command("-m", "pipeline.verify", str(tmp_path / "out"), "--strict")
+    verified = run_command("-m", "pipeline.verify", str(tmp_path / "out"), "--strict")
     assert verified.returncode == 0, verified.stdout
 
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow.internal.apiclient import Job
+from commands import ROOT, run_command
 from google.cloud.dataflow_v1beta3 import TemplateMetadata
 from google.protobuf import json_format
-from test_main_job import ROOT, command
 
 from pipeline.dry_run import build_job, job_lines, staged_files, step_hints
 from pipeline.options import make_pipeline, parse_options
@@ -121,7 +121,7 @@ def test_the_command_shows_the_job_and_does_nothing(tmp_path):
     """Without a network, credentials, cached files; with an output that nobody may write to."""
     flags = [f"--config={ROOT}/configs/dataflow_gpu_fitted.yaml", *CLOUD]
     nowhere = {"XDG_CACHE_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9", "NO_GCE_CHECK": "true"}
-    result = command("-m", "pipeline.run", *flags, **nowhere)
+    result = run_command("-m", "pipeline.run", *flags, **nowhere)
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
     lines = result.stdout.splitlines()
@@ -133,7 +133,7 @@ def test_the_command_shows_the_job_and_does_nothing(tmp_path):
 
 def test_a_dry_run_on_this_machine_leaves_nothing_behind(tmp_path):
     flags = ["--runner=FnApiRunner", "--dry_run=True", f"--input={tmp_path}/*", f"--output={tmp_path}/out"]
-    result = command("-m", "pipeline.run", *flags)
+    result = run_command("-m", "pipeline.run", *flags)
     assert result.returncode == 0, result.stderr
     assert "  EmbedExamples" in result.stdout.splitlines() and not list(tmp_path.iterdir())
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from commands import ROOT, Launcher
 from sounds import write_bad_files, write_noise
-from test_main_job import ROOT, TRIAL, shards
+from test_main_job import TRIAL, shards
 
 from transforms.tfrecord import read_records
 from transforms.vggish.checkpoint import read_weights
@@ -42,38 +43,6 @@ def corpus(tmp_path_factory):
         write_noise(folder / f"{chr(97 + n % 20)}{n % 3}{n}.wav", 1.0 + n % 4 / 10, seed=n)
     write_bad_files(folder)
     return folder
-
-
-class Launcher:
-    """The pipeline's command in processes that can be killed."""
-
-    def __init__(self, log: Path):
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("launcher.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log.open("w"),
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        assert self._answer().startswith("ready")
-
-    def start(self, *arguments: str) -> int:
-        """Starts a run; returns its process id."""
-        print(json.dumps(arguments), file=self._process.stdin, flush=True)
-        return int(self._answer())
-
-    def wait(self) -> int:
-        """Waits for the run; returns its exit status, or less the signal that ended it."""
-        return os.waitstatus_to_exitcode(int(self._answer()))
-
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait(60)
-
-    def _answer(self) -> str:
-        return self._process.stdout.readline()
 
 
 def lists(output: Path) -> dict[str, bytes]:
@@ -103,7 +72,7 @@ def sessions() -> set[int]:
 
 def test_a_run_killed_at_any_moment_leaves_whole_shards_that_the_next_completes(corpus, trial, tmp_path):
     launcher = Launcher(tmp_path / "log.txt")
-    flags = [*trial, "--runner=FnApiRunner", f"--input={corpus}/*"]
+    flags = ["-m", "pipeline.run", *trial, "--runner=FnApiRunner", f"--input={corpus}/*"]
     for _ in range(2):  # the first one is slower
         started = time.monotonic()
         launcher.start(*flags, f"--output={tmp_path}/expected", "--overwrite")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
+from commands import run_command, run_python
 from servers import Server, gcs, hdfs, s3
 from sounds import write_noise
-from test_main_job import TRIAL, command, run_pipeline
+from test_main_job import TRIAL, run_pipeline
 
 from pipeline.make_shards import run as make_shards
 from transforms.files import new_file, put_file
@@ -127,7 +128,7 @@ def test_features_are_verified(server: Server, expected):
             server.put(f"cut/{name}", data[:-7])
     for folder, status, said in (("features", 0, "is good"), ("cut", 1, "ends in the record")):
         arguments = [f"{server.root}/{folder}", "--strict", *server.flags]
-        result = command("-m", "pipeline.verify", *arguments, **server.environment)
+        result = run_command("-m", "pipeline.verify", *arguments, **server.environment)
         assert result.returncode == status and said in result.stdout, result.stdout + result.stderr
 
 
@@ -169,10 +170,11 @@ def test_what_is_not_there_is_one_line_and_exit_2(server: Server, tmp_path):
 def test_without_credentials_gs_says_so_and_soon(tmp_path):
     flags, environment = NOBODY["gs"]
     started = time.monotonic()
-    result = run_pipeline("--input=gs://corpus/*", f"--output={tmp_path}/out", *flags, *TRIAL, **environment)
+    arguments = ["--runner=DirectRunner", "--input=gs://corpus/*", f"--output={tmp_path}/out", *flags, *TRIAL]
+    result = run_python("-m", "pipeline.run", *arguments, **environment)
     took_s, started = time.monotonic() - started, time.monotonic()
     assert "there are no Google credentials" in result.stderr
-    command("-c", "import pipeline.run")
+    run_python("-c", "import pipeline.run")
     assert took_s < 10 + 2 * (time.monotonic() - started)  # ten seconds of looking at the bucket
 
 

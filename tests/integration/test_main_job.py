@@ -1,7 +1,6 @@
 """The commands as a user types them, each in a process of its own."""
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -10,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import ROOT, run_command, run_python
 from sounds import write_bad_files, write_noise
 
 from transforms.audioset.example import decode_example
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).resolve().parents[2]
 TRIAL = ["--weights=random:0", "--pca_params=none", "--max_reject_fraction=1"]
 # Every way to run that must not change a byte.
 VARIANTS = {
@@ -28,19 +27,8 @@ VARIANTS = {
 }
 
 
-def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-    )
-
-
 def run_pipeline(*flags: str, **environment: str) -> subprocess.CompletedProcess:
-    return command("-m", "pipeline.run", "--runner=DirectRunner", *flags, **environment)
+    return run_command("-m", "pipeline.run", "--runner=DirectRunner", *flags, **environment)
 
 
 def shards(folder: Path) -> dict[str, bytes]:
@@ -85,7 +73,7 @@ def seeded(shared, tmp_path_factory) -> dict[str, list[str]]:
     pca = f"--pca_params={shared}/data/vggish_pca_params.npz"
     for version in ("v1", "v2"):
         script = str(shared / "tools" / "seeded_checkpoint.py")
-        result = command(script, str(folder / f"{version}.ckpt"), f"--format={version}")
+        result = run_command(script, str(folder / f"{version}.ckpt"), f"--format={version}")
         assert result.returncode == 0, result.stderr
     return {version: [f"--weights={folder}/{version}.ckpt", pca] for version in ("v1", "v2")}
 
@@ -116,7 +104,7 @@ def test_bad_files_are_rejected_and_the_rest_written(tmp_path):
     assert "clips expected 6 = written 1 + rejected 5" in result.stdout
     lines = (tmp_path / "out" / "_run" / "rejected-00000-of-00001.jsonl").read_text().splitlines()
     assert {line["id"]: line["reason"] for line in map(json.loads, lines)} == reasons
-    verified = command("-m", "pipeline.verify", str(tmp_path / "out"), "--strict")
+    verified = run_command("-m", "pipeline.verify", str(tmp_path / "out"), "--strict")
     assert verified.returncode == 0 and "is good" in verified.stdout
 
 
@@ -134,7 +122,7 @@ def test_a_mistake_is_one_line_and_exit_2(tmp_path):
         f"--pca_params={tmp_path}/pca.npz",
         f"--weights={tmp_path}/text.ckpt",
     ):
-        result = run_pipeline(*good, flag)
+        result = run_python("-m", "pipeline.run", "--runner=DirectRunner", *good, flag)
         assert result.returncode == 2, flag
         assert result.stdout == "" and len(result.stderr.splitlines()) == 1, result.stderr
         assert result.stderr.startswith("pipeline.run: error: ")
@@ -152,7 +140,7 @@ def test_weights_that_cannot_be_had_stop_the_run_with_the_ways_out(tmp_path):
 
 
 def test_smoke_test_looks_good():
-    result = command("-m", "pipeline.smoke_test", *TRIAL[:2])
+    result = run_command("-m", "pipeline.smoke_test", *TRIAL[:2])
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "Looks Good To Me"
     assert "not checked" in result.stdout
@@ -162,7 +150,7 @@ def test_one_file_gives_the_same_frames_as_the_pipeline(tmp_path):
     audio = write_noise(tmp_path / "clip.wav", 3.0, 44_100)
     assert run_pipeline(f"--input={audio}", f"--output={tmp_path}/out", *TRIAL).returncode == 0
     for name in ("frames.npy", "clip.tfrecord"):
-        result = command("examples/embed_file.py", str(audio), str(tmp_path / name), *TRIAL[:2])
+        result = run_command("examples/embed_file.py", str(audio), str(tmp_path / name), *TRIAL[:2])
         assert result.returncode == 0, result.stderr
     (record,) = tf.data.TFRecordDataset(str(tmp_path / "clip.tfrecord")).as_numpy_iterator()
     np.testing.assert_array_equal(decode_example(record, "")[1], np.load(tmp_path / "frames.npy"))
@@ -170,20 +158,20 @@ def test_one_file_gives_the_same_frames_as_the_pipeline(tmp_path):
 
 
 def test_one_file_without_a_file_is_a_tone():
-    result = command("examples/embed_file.py", *TRIAL[:2], "--postprocess=raw")
+    result = run_command("examples/embed_file.py", *TRIAL[:2], "--postprocess=raw")
     assert result.returncode == 0, result.stderr
     assert "float32[5, 128]" in result.stdout
 
 
 def test_one_bad_file_is_one_line(tmp_path):
     (tmp_path / "x.wav").write_text("no audio")
-    result = command("examples/embed_file.py", str(tmp_path / "x.wav"), *TRIAL[:2])
+    result = run_command("examples/embed_file.py", str(tmp_path / "x.wav"), *TRIAL[:2])
     assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
     assert "x.wav" in result.stderr
 
 
 def test_the_demo_makes_verifies_and_explains(tmp_path):
-    result = command("examples/demo.py", f"--output={tmp_path}/out", *TRIAL[:2])
+    result = run_command("examples/demo.py", f"--output={tmp_path}/out", *TRIAL[:2])
     assert result.returncode == 0, result.stderr
     assert "clips expected 9 = written 7 + rejected 2" in result.stdout
 

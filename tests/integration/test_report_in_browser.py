@@ -9,12 +9,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from commands import ROOT, run_command
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).resolve().parents[2]
 PICTURES = {"throughput", "lengths", "frames", "values", "saturation", "map", "clip-0", "clip-1", "clip-2"}
 LONG = "a_name_without_a_place_to_break_" * 3  # more than a phone's width
 SCHEMES = {"light": "rgb(246, 247, 249)", "dark": "rgb(17, 21, 27)"}  # the page's colour in each
@@ -35,8 +35,7 @@ def browser():
 
 def make_report(output: Path, *flags: str) -> Path:
     trial = ["--weights=random:0", "--pca_params=none", "--max_reject_fraction=1"]
-    command = [sys.executable, "-m", "pipeline.run", f"--output={output}", *trial, *flags]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
+    result = run_command("-m", "pipeline.run", f"--output={output}", *trial, *flags)
     assert result.returncode == 0, result.stderr
     return output / "_run" / "report.html"
 

@@ -1,14 +1,13 @@
 """Statistics and PCA as a user gets them, on every runner that this machine has, against NumPy."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import run_command
 from sounds import read_mono, resample, write_bad_files, write_noise
 
 from transforms.audio.decode import open_audio
@@ -22,7 +21,6 @@ pytestmark = [
     pytest.mark.skipif(sys.version_info < (3, 11), reason="TensorFlow Transform needs Python 3.11"),
 ]
 
-ROOT = Path(__file__).resolve().parents[2]
 RUNNERS = {
     "direct": ["--runner=DirectRunner"],
     "two_processes": [
@@ -36,14 +34,7 @@ TRIAL = ["--runner=FnApiRunner", "--weights=random:0", "--max_reject_fraction=1"
 
 
 def command(name: str, *flags: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", f"pipeline.{name}", *flags],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    result = run_command("-m", f"pipeline.{name}", *flags)
     assert result.returncode == 0, result.stderr
     return result.stdout
 

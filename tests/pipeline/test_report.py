@@ -7,7 +7,7 @@ import pytest
 from sounds import write_bad_files, write_noise
 from test_run import TRIAL
 
-from pipeline import run
+from pipeline import report, run
 from pipeline.report import write_report
 from pipeline.report.write import stuck_notes
 from pipeline.verify import verify_folder
@@ -26,7 +26,7 @@ def reported(tmp_path_factory):
     write_bad_files(audio)
     flags = [*TRIAL, f"--input={audio}/*", f"--output={folder}/out"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "write_report", write_report)
+        patch.setattr(report, "write_report", write_report)
         assert run.run(flags) == 0
     return folder / "out", flags
 
@@ -72,7 +72,7 @@ def test_the_folder_stays_as_it_is_and_a_further_run_writes_it_anew(reported, mo
     shards = {path: path.read_bytes() for path in folder.glob("*/*.tfrecord")}
     before = page(folder)
     assert verify_folder(str(folder), strict=True, by_list=True).faults == []
-    monkeypatch.setattr(run, "write_report", write_report)
+    monkeypatch.setattr(report, "write_report", write_report)
     assert run.run(flags) == 0  # nothing is left to compute
     assert {path: path.read_bytes() for path in folder.glob("*/*.tfrecord")} == shards
     after = page(folder)
@@ -85,7 +85,7 @@ def test_the_folder_stays_as_it_is_and_a_further_run_writes_it_anew(reported, mo
 
 
 def test_raw_embeddings_have_a_report_too(reported, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "write_report", write_report)
+    monkeypatch.setattr(report, "write_report", write_report)
     _, flags = reported
     assert run.run([*flags[:-1], f"--output={tmp_path}/out", "--postprocess=raw"]) == 0
     names = re.findall(r'<figure class="card" id="([\w-]+)"', page(tmp_path / "out"))
@@ -93,7 +93,7 @@ def test_raw_embeddings_have_a_report_too(reported, tmp_path, monkeypatch):
 
 
 def test_a_run_without_a_record_has_one_as_well(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "write_report", write_report)
+    monkeypatch.setattr(report, "write_report", write_report)
     write_noise(tmp_path / "short.wav", 0.5)
     assert run.run([*TRIAL, f"--input={tmp_path}/short.wav", f"--output={tmp_path}/out"]) == 0
     assert "No features to look at" in page(tmp_path / "out")

@@ -1,0 +1,100 @@
+"""The project's commands as a user types them, in processes that can be killed."""
+
+import atexit
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Launcher:
+    """A process that forks one for each command; launcher.py.
+
+    Args:
+      log: file for what it says itself.
+    """
+
+    def __init__(self, log: Path | str = os.devnull):
+        with open(log, "w") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("launcher.py"))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        assert self._answer() == "ready\n"
+
+    def start(
+        self, *command: str, output: Sequence[Path | str] = (os.devnull, os.devnull), **environment: str
+    ) -> int:
+        """Starts what `python` would run; returns its process id, which is that of its session too."""
+        given = {"command": command, "environment": environment, "output": [str(path) for path in output]}
+        print(json.dumps(given), file=self._process.stdin, flush=True)
+        return int(self._answer())
+
+    def wait(self) -> int:
+        """Waits for the command; returns its exit status, or less the signal that ended it."""
+        return os.waitstatus_to_exitcode(int(self._answer()))
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(60)
+
+    def _answer(self) -> str:
+        return self._process.stdout.readline()
+
+
+def run_python(*command: str, timeout_s: float = 900, **environment: str) -> subprocess.CompletedProcess:
+    """As `run_command`, in a Python of its own: for what a command prints, or waits for, when it starts."""
+    return subprocess.run(
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+
+
+def run_command(*command: str, timeout_s: float = 900, **environment: str) -> subprocess.CompletedProcess:
+    """Runs what `python` would run, at the project's root, to its end.
+
+    Args:
+      command: `-m` and a module, or a script, and the arguments.
+      timeout_s: after which it is killed, with all that it started.
+      environment: variables that it has beside those of the tests.
+    """
+    launcher = _launcher()
+    with tempfile.TemporaryDirectory() as folder:
+        streams = Path(folder) / "out", Path(folder) / "err"
+        pid = launcher.start(*command, output=streams, **environment)
+        timer = threading.Timer(timeout_s, _kill, [pid])
+        timer.start()
+        status = launcher.wait()
+        timer.cancel()
+        out, err = (stream.read_text() if stream.exists() else "" for stream in streams)
+    return subprocess.CompletedProcess(command, status, out, err)
+
+
+@functools.cache
+def _launcher() -> Launcher:
+    launcher = Launcher()
+    atexit.register(launcher.close)
+    return launcher
+
+
+def _kill(session: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(session, signal.SIGKILL)

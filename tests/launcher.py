@@ -1,0 +1,62 @@
+"""Starts commands without the seconds of their imports: a process that has them, and forks for each command.
+
+Reads a line of JSON for each, {"command": what would follow `python`, "environment": {name: value},
+"output": [paths for its two streams]}; answers the process id, then, when it has ended, its wait status. What
+runs in the fork is what Python would run, and it ends as Python ends.
+"""
+
+import gc
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import tensorflow as tf
+
+from pipeline import compare, corpus_statistics, graph, progress
+
+# And with them all that takes a while.
+LOADED = [matplotlib.figure, tf, compare, corpus_statistics, graph, progress]
+
+
+def serve() -> dict[str, Any] | None:
+    """Forks until there are no more lines; what to run, in a fork, and None in the process that forked."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    gc.freeze()  # a fork that looks for garbage copies what it looks at
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            answers.close()
+            return json.loads(line)
+        print(pid, file=answers, flush=True)
+        _, status = os.waitpid(pid, 0)
+        print(status, file=answers, flush=True)
+    return None
+
+
+def run(command: list[str], environment: dict[str, str], output: list[str]) -> None:
+    """Becomes the command, in a session of its own."""
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for descriptor, path in enumerate(output, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), descriptor)
+    os.environ.update(environment)
+    if command[0] == "-m":
+        sys.argv = command[1:]
+        sys.path[0] = os.getcwd()
+        runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = command
+        sys.path[0] = str(Path(command[0]).resolve().parent)
+        runpy.run_path(command[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    given = serve()
+    if given:
+        run(**given)
