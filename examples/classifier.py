@@ -66,7 +66,7 @@ class Recipe:
       members: networks that learn at once, and whose scores are averaged.
       widths: units of each layer that works on frames; none for logistic regression on their mean.
       heads: of attention pooling; 0: the mean.
-      clip_width: units of the layer on what is pooled; 0: none.
+      clip_width: units of the layer on what is pooled; 0: none. Its units have GELU, as those on frames.
       frame_dropout, clip_dropout: of each layer on frames, and of what is pooled.
     """
 

@@ -9,6 +9,7 @@ from statistics import NormalDist, fmean
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -128,6 +129,7 @@ def plot_curves(curves: dict[str, list[float]], path: Path) -> None:
     right.set_title("mAP, held-out clips")
     for axes in (left, right):
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     if len(right.lines) > 1:
         right.legend()
