@@ -123,9 +123,9 @@ def import_tensorflow_quietly() -> None:
 def _lean_import() -> Iterator[None]:
     """Keeps TensorFlow and Keras from importing what nothing here uses, where it is installed.
 
-    scikit-learn, IPython and JAX would take 0.17 GB of each worker process, and its first seconds; matplotlib,
-    pandas, and the search for garbage in what stays, a third of the time in which a command starts. What needs
-    one of them imports it later.
+    scikit-learn, IPython and JAX would take 0.17 GB of each worker process, and its first seconds.
+    Matplotlib, pandas, and a search for garbage in what stays would take a third of the time in which a
+    command starts. What needs one of them imports it later.
     """
     names = {"IPython", "matplotlib", "pandas", "sklearn"}
     if os.environ.get("KERAS_BACKEND", "jax") != "jax":  # unset, Keras's own file may name it
