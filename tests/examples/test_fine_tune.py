@@ -1,16 +1,15 @@
 """Fine-tuning learns, goes on where it was stopped, and what it saves embeds."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import soundfile
+from commands import ROOT, run_command
 from sounds import write_noise
 
 from pipeline import run
@@ -19,23 +18,14 @@ from transforms.vggish.checkpoint import read_weights
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = str(ROOT / "examples" / "fine_tune.py")
 TRIAL = ["--weights=random:0", "--clips=12", "--batch_size=16"]
 
 
-def start(*flags: str) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / "examples" / "fine_tune.py"), *flags]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-
-
 def fine_tune(*flags: str, status: int = 0) -> str:
-    process = start(*flags)
-    out, error = process.communicate(timeout=900)
-    assert process.returncode == status, error
-    return out if status == 0 else error
+    result = run_command(SCRIPT, *flags)
+    assert result.returncode == status, result.stderr
+    return result.stdout if status == 0 else result.stderr
 
 
 def accuracy(out: str) -> float:
@@ -85,7 +75,8 @@ def test_frozen_on_a_folder_of_recordings_it_learns_and_leaves_vggish_alone(tmp_
 
 def test_killed_it_goes_on_after_the_last_whole_epoch(tmp_path):
     flags = [*TRIAL, "--frozen", "--epochs=5"]
-    process = start(*flags, f"--output={tmp_path}/killed")
+    command = [sys.executable, SCRIPT, *flags, f"--output={tmp_path}/killed"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     checkpoint = tmp_path / "killed" / "checkpoint" / "training_metadata.json"
     lines = []
