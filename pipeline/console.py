@@ -27,8 +27,7 @@ _STOPPED_TEXT = re.compile(
 _NO_NEWS = (
     "Resource module is not available",  # PyTorch's
     "No semi_persistent_directory found",
-    "Discarding unparseable args: ['--pipeline_type_check",
-    "Discarding unparseable args: [\\'--pipeline_type_check",
+    "Discarding unparseable args",  # by a worker; those of a command are refused before
     "Really starting service",
     "Really destroying service",
     "Waiting for grpc channel to be ready",
@@ -124,10 +123,10 @@ def _lean_import() -> Iterator[None]:
     """Keeps TensorFlow and Keras from importing what nothing here uses, where it is installed.
 
     scikit-learn, IPython and JAX would take 0.17 GB of each worker process, and its first seconds.
-    Matplotlib, pandas, and a search for garbage in what stays would take a third of the time in which a
-    command starts. What needs one of them imports it later.
+    Matplotlib, and a search for garbage in what stays, would take a third of the time in which a command
+    starts. What needs one of them imports it later.
     """
-    names = {"IPython", "matplotlib", "pandas", "sklearn"}
+    names = {"IPython", "matplotlib", "sklearn"}
     if os.environ.get("KERAS_BACKEND", "jax") != "jax":  # unset, Keras's own file may name it
         names.add("jax")
     names -= sys.modules.keys()
