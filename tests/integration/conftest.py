@@ -7,6 +7,12 @@ from runs import Run, run
 from sounds import write_bad_files, write_noise
 
 NUM_CLIPS = 300
+# Minutes each: they begin first, so that no process is left alone with one of them at the end.
+LONG = ("test_faults", "test_flink", "test_statistics")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @dataclass(frozen=True)
