@@ -20,7 +20,7 @@ class Launcher:
     """A process that forks one for each command; launcher.py.
 
     Args:
-      log: file for what it says itself.
+      log: file for what it says itself, and what commands say that have no other.
     """
 
     def __init__(self, log: Path | str = os.devnull):
@@ -36,10 +36,14 @@ class Launcher:
             )
         assert self._answer() == "ready\n"
 
-    def start(
-        self, *command: str, output: Sequence[Path | str] = (os.devnull, os.devnull), **environment: str
-    ) -> int:
-        """Starts what `python` would run; returns its process id, which is that of its session too."""
+    def start(self, *command: str, output: Sequence[Path] = (), **environment: str) -> int:
+        """Starts what `python` would run; returns its process id, which is that of its session too.
+
+        Args:
+          command: as of `run_command`.
+          output: files for its two streams, or else they go to the log.
+          environment: variables that it has beside the launcher's.
+        """
         given = {"command": command, "environment": environment, "output": [str(path) for path in output]}
         print(json.dumps(given), file=self._process.stdin, flush=True)
         return int(self._answer())

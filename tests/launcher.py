@@ -1,8 +1,8 @@
 """Starts commands without the seconds of their imports: a process that has them, and forks for each command.
 
 Reads a line of JSON for each, {"command": what would follow `python`, "environment": {name: value},
-"output": [paths for its two streams]}; answers the process id, then, when it has ended, its wait status. What
-runs in the fork is what Python would run, and it ends as Python ends.
+"output": [paths for its two streams, or none]}; answers the process id, then, when it has ended, its wait
+status. What runs in the fork is what Python would run, and it ends as Python ends.
 """
 
 import gc

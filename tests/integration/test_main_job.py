@@ -56,6 +56,7 @@ def check_variants(output: Path, inputs: list[Path], flags: list[str], capture: 
         result = run_pipeline(*flags, *own, f"--output={capture / name}", **environment)
         assert result.returncode == 0, result.stderr
         assert shards(capture / name) == expected, name
+        assert "WARNING" not in result.stderr, result.stderr
 
 
 def test_no_way_to_run_changes_a_byte(tmp_path):
