@@ -30,9 +30,10 @@ _GROUP_SIZES, _SMALL_GROUP_SIZES = (32, 24, 40, 48), (16, 8)
 _ALIKE_GROUP_SIZE = 16
 # Outputs of a row of `row_taps`, at least: with fewer, more rows would take part in each.
 _MIN_ROW_OUTPUTS = 160
-# Of one `apply`, half a second: its parts stay in the cache. The number of rows is fixed, since BLAS may add
-# up in another order for another number.
-_BLOCK_OUTPUTS = 8_192
+# Of one `apply`, at most: 256 KiB in, which stay in the cache while each group reads them, and a second out,
+# since what the last one gives beyond a clip's end is for nothing. The number of rows is fixed, since BLAS may
+# add up in another order for another number.
+_BLOCK_SAMPLES, _BLOCK_OUTPUTS = 1 << 15, SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +173,9 @@ def polyphase(rate_hz: int) -> Polyphase | None:
     ]
     length = max(map(len, groups))
     taps = np.stack([np.pad(group, ((0, length - len(group)), (0, 0))) for group in groups])
-    num_rows = max(1, _BLOCK_OUTPUTS // (num_periods * num_phases))
-    return Polyphase(filters.reach, taps, num_groups, group_step, num_periods * period, num_rows)
+    row_samples, row_outputs = num_periods * period, num_periods * num_phases
+    num_rows = max(1, min(_BLOCK_SAMPLES // row_samples, _BLOCK_OUTPUTS // row_outputs))
+    return Polyphase(filters.reach, taps, num_groups, group_step, row_samples, num_rows)
 
 
 @functools.cache

@@ -52,7 +52,10 @@ class SlidingWindow:
                 self.move()
 
     def move(self) -> None:
-        """Drops the oldest `step` samples; zeros come in."""
+        """Drops the oldest `step` samples."""
         self.filled = max(self.filled - self._step, 0)
         self.samples[: self.filled] = self.samples[self._step : self._step + self.filled]
+
+    def pad(self) -> None:
+        """Fills up with zeros, for what comes after the waveform."""
         self.samples[self.filled :] = 0.0

@@ -76,6 +76,7 @@ def waveform_windows(
     if not total:
         raise too_short(counted.num_samples, rate_hz, framing)
     for _ in range(done, total):
+        window.pad()
         yield _pcm(window.samples[np.newaxis, :size])
         window.move()
 
