@@ -120,46 +120,49 @@ def measure_form(form: str, folder: Path, num_clips: int, rounds: int) -> dict[s
     """Clips a second of everything on clips of one form."""
     corpus = folder / form
     make_corpus(corpus, form, num_clips)
-    one = str(min(corpus.iterdir()))
-    num_recipe = min(num_clips, 100)
-    rates: dict[str, list[float]] = {}
-
-    def note(name: str, clips: int, seconds: float) -> None:
-        rates.setdefault(name, []).append(clips / seconds)
-
-    for _ in range(rounds):
-        note("recipe", num_recipe, run_part("recipe", corpus, num_recipe))
-        note("decoding_all_cores", num_clips, run_part("decoding", corpus) / machine.cores())
-        for precision in ("float32", "bfloat16"):
-            flag = f"--precision={precision}"
-            note(f"model_{precision}", num_clips, run_part("model", precision, num_clips))
-            start_s = embed(one, flag)
-            note(f"pipeline_{precision}", num_clips, embed(f"{corpus}/*", flag) - start_s)
+    rates = [_measure_round(corpus, num_clips) for _ in range(rounds)]
+    medians = _medians(rates)
     for workers in (2, 4):
         flags = ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
-        start_s = embed(one, *flags)
-        note(f"pipeline_float32_{workers}_workers", num_clips, embed(f"{corpus}/*", *flags) - start_s)
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    floors_s = {
-        precision: 1 / medians["decoding_all_cores"] + 1 / medians[f"model_{precision}"]
-        for precision in ("float32", "bfloat16")
-    }
+        medians[f"pipeline_float32_{workers}_workers"] = round(_pipeline_rate(corpus, num_clips, *flags), 2)
     return {
-        "clips_per_s": {name: round(rate, 2) for name, rate in medians.items()},
-        "rounds": {name: [round(rate, 2) for rate in values] for name, values in rates.items()},
-        "ratios": {
-            key: round(value, 2)
-            for precision in floors_s
-            for key, value in (
-                (f"{precision}_over_recipe", medians[f"pipeline_{precision}"] / medians["recipe"]),
-                (
-                    f"{precision}_over_bare_model",
-                    medians[f"pipeline_{precision}"] / medians[f"model_{precision}"],
-                ),
-                (f"{precision}_time_over_floors", 1 / medians[f"pipeline_{precision}"] / floors_s[precision]),
-            )
-        },
+        "clips_per_s": medians,
+        "rounds": [{name: round(rate, 2) for name, rate in of_round.items()} for of_round in rates],
+        "ratios": _medians([_ratios(of_round) for of_round in rates]),
     }
+
+
+def _measure_round(corpus: Path, num_clips: int) -> dict[str, float]:
+    num_recipe = min(num_clips, 100)
+    rates = {
+        "recipe": num_recipe / run_part("recipe", corpus, num_recipe),
+        "decoding_all_cores": num_clips * machine.cores() / run_part("decoding", corpus),
+    }
+    for precision in ("float32", "bfloat16"):
+        rates[f"model_{precision}"] = num_clips / run_part("model", precision, num_clips)
+        rates[f"pipeline_{precision}"] = _pipeline_rate(corpus, num_clips, f"--precision={precision}")
+    return rates
+
+
+def _pipeline_rate(corpus: Path, num_clips: int, *flags: str) -> float:
+    start_s = embed(str(min(corpus.iterdir())), *flags)
+    return num_clips / (embed(f"{corpus}/*", *flags) - start_s)
+
+
+def _ratios(rates: dict[str, float]) -> dict[str, float]:
+    """Of one round, whose parts follow each other: what else the machine does falls on all of them."""
+    ratios = {}
+    for precision in ("float32", "bfloat16"):
+        pipeline, model = rates[f"pipeline_{precision}"], rates[f"model_{precision}"]
+        ratios[f"{precision}_over_recipe"] = pipeline / rates["recipe"]
+        ratios[f"{precision}_over_bare_model"] = pipeline / model
+        floors_s = 1 / rates["decoding_all_cores"] + 1 / model
+        ratios[f"{precision}_time_over_floors"] = 1 / pipeline / floors_s
+    return ratios
+
+
+def _medians(of_rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(statistics.median(r[name] for r in of_rounds), 2) for name in of_rounds[0]}
 
 
 def measure(num_clips: int = 1000, rounds: int = 3) -> dict[str, Any]:

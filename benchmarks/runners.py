@@ -16,12 +16,12 @@ from benchmarks import machine, scale
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "integration"))
 
-import engines  # of the tests, which pin the versions
+import install  # of the tests, which pin the versions
 
 
 def all_flags() -> dict[str, list[str]]:
     """Runner -> Beam's flags."""
-    flink = f"--flink_job_server_jar={engines.flink_job_server()}"
+    flink = f"--flink_job_server_jar={install.flink_job_server()}"
     return {
         "FnApiRunner": ["--runner=FnApiRunner"],
         "FnApiRunner, multi_processing, 2 workers": [
@@ -29,7 +29,7 @@ def all_flags() -> dict[str, list[str]]:
             "--direct_running_mode=multi_processing",
             "--direct_num_workers=2",
         ],
-        "PrismRunner": ["--runner=PrismRunner", f"--prism_location={engines.prism()}"],
+        "PrismRunner": ["--runner=PrismRunner", f"--prism_location={install.prism()}"],
         "FlinkRunner, [local]": ["--runner=FlinkRunner", "--flink_master=[local]", flink],
     }
 
