@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-import engines
+import install
 import pytest
 from flink import TASK_MANAGERS, Cluster
 from runs import Run, kill, run, start
@@ -26,7 +26,7 @@ def cluster(tmp_path_factory):
 def variables(engine_corpus, tmp_path) -> dict[str, object]:
     """What the documented commands name."""
     return {
-        "JOB_SERVER": engines.flink_job_server(),
+        "JOB_SERVER": install.flink_job_server(),
         "SHARED": tmp_path,
         "CLIPS": engine_corpus.clips,
         "FEATURES": tmp_path / "features",

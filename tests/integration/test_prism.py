@@ -1,6 +1,6 @@
 """The command on Prism."""
 
-import engines
+import install
 import pytest
 from runs import run
 
@@ -13,6 +13,6 @@ def test_prism_writes_the_same_bytes(engine_corpus, tmp_path):
         tmp_path / "log",
         CLIPS=engine_corpus.clips,
         FEATURES=tmp_path / "features",
-        PRISM=engines.prism(),
+        PRISM=install.prism(),
     )
     assert found == engine_corpus.expected

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import requests
 import yaml
-from engines import flink_cluster, java
+from install import flink_cluster, java
 from runs import kill
 from servers import HOST, free_ports, wait_until_ready
 

@@ -8,12 +8,12 @@ from threading import Event
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import engines
+import install
 
 from flink import Cluster
 
 with tempfile.TemporaryDirectory() as folder, suppress(KeyboardInterrupt), Cluster(Path(folder)) as cluster:
     print(f"Flink is at {cluster.url}, its logs are in {folder}. In another shell, with options of your own:")
-    jar = engines.flink_job_server()
+    jar = install.flink_job_server()
     print(f"python -m pipeline.run --config=configs/flink.yaml --flink_job_server_jar={jar}")
     Event().wait()

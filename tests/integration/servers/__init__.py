@@ -1,7 +1,5 @@
 """Servers of gs://, s3:// and hdfs:// for tests: started on free ports of this machine, and stopped."""
 
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -11,18 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import fasteners
-
 if TYPE_CHECKING:
     from servers.proxy import Faults
 
-from transforms.clips import sha256_of
-from transforms.files import sha256_of_file
-
 HOST = "127.0.0.1"
 START_S = 120
-
-_MAVEN_DEPENDENCY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
 
 @dataclass(frozen=True)
@@ -63,69 +54,6 @@ def free_ports(number: int) -> list[int]:
     for opened in sockets:
         opened.close()
     return ports
-
-
-def program(name: str, remedy: str) -> str:
-    """Path of a program that a server needs; RuntimeError with the remedy if there is none."""
-    path = shutil.which(name)
-    if path is None:
-        raise RuntimeError(f"no program {name!r} on PATH, which this test needs: {remedy}")
-    return path
-
-
-def cached(name: str, make: Callable[[Path], None]) -> Path:
-    """A folder in the user's cache; the first time it is made, and appears whole or not at all.
-
-    One process makes one folder at a time: Maven's repository is not made for more.
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "audioset-beam-tests"
-    folder = cache / name
-    with fasteners.InterProcessLock(cache / "lock"):
-        if not folder.is_dir():
-            temporary = cache / f"{name}.tmp"
-            shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
-            temporary.mkdir()
-            make(temporary)
-            temporary.rename(folder)
-    return folder
-
-
-def maven_jars(pom: Path, sha256: str) -> Path:
-    """A folder with the jars that a pom.xml asks for and all that they need, checked when they are fetched.
-
-    Args:
-      pom: its file name says what it is.
-      sha256: in hex, of lines with the SHA-256 and the name of each jar, in the order of names, as
-        `sha256sum *.jar` prints them.
-
-    Raises:
-      RuntimeError: there is no Maven, it does not find them all, or one is another.
-    """
-
-    def fetch(folder: Path) -> None:
-        mvn = program("mvn", "install Apache Maven, 3.6 or later")
-        target = [f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
-        call([mvn, "-q", "-B", "-f", str(pom), f"{_MAVEN_DEPENDENCY}:copy-dependencies", *target])
-        jars = sorted(folder.glob("*.jar"))
-        found = sha256_of("".join(f"{sha256_of_file(str(jar))}  {jar.name}\n" for jar in jars).encode())
-        if found != sha256:
-            raise RuntimeError(f"{pom.name}: {len(jars)} jars have the SHA-256 {found}, and not {sha256}")
-
-    return cached(f"{pom.stem}-{sha256[:12]}", fetch)
-
-
-def call(command: Sequence[str], **environment: str) -> None:
-    """Runs a command to its end; RuntimeError with what it said if it fails."""
-    result = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, **environment},
-    )
-    if result.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit status {result.returncode}\n{result.stdout[-4000:]}")
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import install
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from servers import HOST, Server, cached, call, free_ports, program, proxy, running
+from servers import HOST, Server, free_ports, proxy, running
 
-_VERSION = "v1.56.1"
 _BUCKET = "corpus"
 _TOKEN_PATH = "/token"
 
@@ -22,7 +22,6 @@ def serve(folder: Path) -> Iterator[Server]:
     Args:
       folder: for its log, credentials and objects, which outlive it.
     """
-    binary = cached(f"fake-gcs-server-{_VERSION}", _install) / "fake-gcs-server"
     (port,) = free_ports(1)
     faults = proxy.Faults()
     with proxy.proxy(port, proxy.Faults(), _Handler) as own_url, proxy.proxy(port, faults, _Handler) as url:
@@ -41,7 +40,7 @@ def serve(folder: Path) -> Iterator[Server]:
         def read(name: str) -> bytes:
             return bucket.blob(name).download_as_bytes()
 
-        command = [str(binary), "-scheme=http", f"-host={HOST}", f"-port={port}"]
+        command = [str(install.fake_gcs_server()), "-scheme=http", f"-host={HOST}", f"-port={port}"]
         command += ["-backend=filesystem", f"-filesystem-root={folder / 'objects'}"]
         command += [f"-external-url={url}", f"-public-host={url.removeprefix('http://')}"]
         answers = lambda: list(client.list_buckets(retry=None))  # noqa: E731
@@ -54,11 +53,6 @@ def serve(folder: Path) -> Iterator[Server]:
             }
             root, nowhere = f"gs://{_BUCKET}", "gs://no-such-bucket/audio"
             yield Server(root, nowhere, [], environment, put, names, read, faults, restart)
-
-
-def _install(folder: Path) -> None:
-    go = program("go", "install Go, 1.21 or later")
-    call([go, "install", f"github.com/fsouza/fake-gcs-server@{_VERSION}"], GOBIN=str(folder))
 
 
 def _write_credentials(folder: Path, url: str) -> Path:

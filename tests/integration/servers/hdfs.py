@@ -1,16 +1,15 @@
 """hdfs:// from Hadoop itself: a NameNode and a DataNode, as its jars on Maven Central have them."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 import hdfs
+import install
 
-from servers import HOST, Server, cached, call, free_ports, program, running
+from servers import HOST, Server, free_ports, running
 
-_POM = Path(__file__).with_name("pom.xml")
 _FOLDER = "/corpus"
 _SERVERS = "org.apache.hadoop.hdfs.server"
 _LOGGING = """\
@@ -27,12 +26,12 @@ def serve(folder: Path) -> Iterator[Server]:
     Args:
       folder: for its configuration, data and logs.
     """
-    java = program("java", "install a JDK, 11 or 17")
-    jars = cached(f"hadoop-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}", _copy_jars)
+    jars = install.hadoop()
     name_rpc, name_http, *data_ports = free_ports(5)
     _configure(folder, name_rpc, name_http, data_ports)
     # Hadoop's JAXB defines classes by a method that Java hides since 16.
-    jvm = [java, "-Xmx256m", "--add-opens=java.base/java.lang=ALL-UNNAMED", "-cp", f"{folder}:{jars}/*"]
+    jvm = [install.java(), "-Xmx256m", "--add-opens=java.base/java.lang=ALL-UNNAMED"]
+    jvm += ["-cp", f"{folder}:{jars}/*"]
     name_node, data_node = f"{_SERVERS}.namenode.NameNode", f"{_SERVERS}.datanode.DataNode"
     client = hdfs.InsecureClient(f"http://{HOST}:{name_http}", user="test")
 
@@ -53,18 +52,13 @@ def serve(folder: Path) -> Iterator[Server]:
         with client.read(f"{_FOLDER}/{name}") as reader:
             return reader.read()
 
-    call([*jvm, name_node, "-format", "-nonInteractive"])
+    install.call([*jvm, name_node, "-format", "-nonInteractive"])
     with (
         running([*jvm, name_node], folder / "name.log", lambda: client.status("/")),
         running([*jvm, data_node], folder / "data.log", lambda: put("ready", b"ready")),
     ):
         flags = [f"--hdfs_host={HOST}", f"--hdfs_port={name_http}", "--hdfs_user=test"]
         yield Server(f"hdfs:/{_FOLDER}", "hdfs://no-such-folder/audio", flags, {}, put, names, read)
-
-
-def _copy_jars(folder: Path) -> None:
-    mvn = program("mvn", "install Apache Maven, 3.6 or later")
-    call([mvn, "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"])
 
 
 def _configure(folder: Path, name_rpc: int, name_http: int, data_ports: list[int]) -> None:

@@ -1,0 +1,162 @@
+"""Installs the servers and engines of the integration tests: python tests/integration/install.py
+
+Versions are pinned, and what comes is checked. All lies in the user's cache, and is fetched or built once;
+a test that needs a part which is not there yet installs it. Needs Python's own library alone, so that it can
+run before there is an environment, or beside its installation. Java, Maven and Go must be there.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+_PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0"
+_FAKE_GCS_SERVER = "github.com/fsouza/fake-gcs-server@v1.56.1"
+_HERE = Path(__file__).parent
+_FLINK_JOB_SERVER_SHA256 = "d48aa836447648803693560de9fa84be15fa7f9c408f3ee20b6cd6d4da4f16f6"
+_FLINK_CLUSTER_SHA256 = "80442b8eb7b0a7cf69cd5e5ff10bef5b5b998602085c06c49ad712b83cf385ed"
+_MAVEN_DEPENDENCY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
+_MANIFEST_LINE = 70
+
+
+def flink_job_server() -> Path:
+    """A jar that runs Beam's job server for Flink, of jars that it names."""
+    jars = _maven_jars(_HERE / "flink" / "job_server.xml", _FLINK_JOB_SERVER_SHA256)
+    return _runnable_jar(jars, "org.apache.beam.runners.flink.FlinkJobServerDriver")
+
+
+def flink_cluster() -> Path:
+    """The folder of the jars that a JobManager and a TaskManager run on."""
+    return _maven_jars(_HERE / "flink" / "cluster.xml", _FLINK_CLUSTER_SHA256)
+
+
+def hadoop() -> Path:
+    """The folder of the jars that a NameNode and a DataNode run on."""
+    pom = _HERE / "servers" / "pom.xml"
+
+    def copy(folder: Path) -> None:
+        command = [_maven(), "-q", "-B", "-f", str(pom)]
+        call([*command, "dependency:copy-dependencies", f"-DoutputDirectory={folder}"])
+
+    return _cached(f"hadoop-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}", copy)
+
+
+def prism() -> Path:
+    """Prism, built from its Go module, which Go checks against its database of checksums."""
+    return _go_program(_PRISM)
+
+
+def fake_gcs_server() -> Path:
+    """fake-gcs-server, likewise."""
+    return _go_program(_FAKE_GCS_SERVER)
+
+
+def java() -> str:
+    """Path of Java."""
+    return _program("java", "install a JDK, 11 or 17")
+
+
+def call(command: Sequence[str], **environment: str) -> None:
+    """Runs a command to its end; RuntimeError with what it said if it fails."""
+    result = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **environment},
+    )
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit status {result.returncode}\n{result.stdout[-4000:]}")
+
+
+def _cached(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder in the user's cache; the first time it is made, and appears whole or not at all.
+
+    One process makes one folder at a time: Maven's repository is not made for more.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "audioset-beam-tests"
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / name
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            temporary = cache / f"{name}.tmp"
+            shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+            temporary.mkdir()
+            make(temporary)
+            temporary.rename(folder)
+    return folder
+
+
+def _program(name: str, remedy: str) -> str:
+    """Path of a program; RuntimeError with the remedy if there is none."""
+    path = shutil.which(name)
+    if path is None:
+        raise RuntimeError(f"no program {name!r} on PATH; {remedy}")
+    return path
+
+
+def _maven() -> str:
+    return _program("mvn", "install Apache Maven, 3.6 or later")
+
+
+def _go_program(module: str) -> Path:
+    path, _, version = module.partition("@")
+    name = path.rpartition("/")[2]
+
+    def build(folder: Path) -> None:
+        call([_program("go", "install Go, 1.21 or later"), "install", module], GOBIN=str(folder))
+
+    return _cached(f"{name}@{version}", build) / name
+
+
+def _maven_jars(pom: Path, sha256: str) -> Path:
+    """A folder with the jars that a pom.xml asks for and all that they need, checked when they are fetched.
+
+    Args:
+      pom: its file name says what it is.
+      sha256: in hex, of lines with the SHA-256 and the name of each jar, in the order of names, as
+        `sha256sum *.jar` prints them.
+
+    Raises:
+      RuntimeError: there is no Maven, it does not find them all, or one is another.
+    """
+
+    def fetch(folder: Path) -> None:
+        target = [f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
+        call([_maven(), "-q", "-B", "-f", str(pom), f"{_MAVEN_DEPENDENCY}:copy-dependencies", *target])
+        jars = sorted(folder.glob("*.jar"))
+        sums = "".join(f"{hashlib.sha256(jar.read_bytes()).hexdigest()}  {jar.name}\n" for jar in jars)
+        found = hashlib.sha256(sums.encode()).hexdigest()
+        if found != sha256:
+            raise RuntimeError(f"{pom.name}: {len(jars)} jars have the SHA-256 {found}, and not {sha256}")
+
+    return _cached(f"{pom.stem}-{sha256[:12]}", fetch)
+
+
+def _runnable_jar(jars: Path, main_class: str) -> Path:
+    """A jar beside a folder of jars, for `java -jar`: it has their names and a class's, and nothing else."""
+
+    def write(folder: Path) -> None:
+        names = " ".join(path.as_uri() for path in sorted(jars.glob("*.jar")))
+        entry = f"Class-Path: {names}"
+        lines = [entry[start : start + _MANIFEST_LINE] for start in range(0, len(entry), _MANIFEST_LINE)]
+        manifest = f"Manifest-Version: 1.0\nMain-Class: {main_class}\n" + "\n ".join(lines) + "\n"
+        with zipfile.ZipFile(folder / "run.jar", "w") as jar:
+            jar.writestr("META-INF/MANIFEST.MF", manifest)
+
+    return _cached(f"{jars.name}-run", write) / "run.jar"
+
+
+if __name__ == "__main__":
+    try:
+        for part in (fake_gcs_server, prism, flink_cluster, flink_job_server, hadoop):
+            print(part())
+    except RuntimeError as error:
+        sys.exit(f"install: error: {error}")
