@@ -41,8 +41,8 @@ def describe(*packages: str) -> dict[str, Any]:
 def in_turns(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Medians of the seconds of each, measured in turns, so that what else the machine does falls on all.
 
-    A short one is called again within its turn, as in a run, where one clip follows the other: caches that the
-    one before it left cold would count for more than the work.
+    A short one is called again within its turn, as in a run, where one clip follows the other: caches that
+    the one before it left cold would count for more than the work.
     """
     times_s: dict[str, list[float]] = {name: [] for name in work}
     for round_number in range(rounds + 1):

@@ -31,8 +31,8 @@ _ALIKE_GROUP_SIZE = 16
 # Outputs of a row of `row_taps`, at least: with fewer, more rows would take part in each.
 _MIN_ROW_OUTPUTS = 160
 # Of one `apply`, at most: 256 KiB in, which stay in the cache while each group reads them, and a second out,
-# since what the last one gives beyond a clip's end is for nothing. The number of rows is fixed, since BLAS may
-# add up in another order for another number.
+# since what the last one gives beyond a clip's end is for nothing. The number of rows is fixed, since BLAS
+# may add up in another order for another number.
 _BLOCK_SAMPLES, _BLOCK_OUTPUTS = 1 << 15, SAMPLE_RATE_HZ
 
 
