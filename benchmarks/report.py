@@ -34,7 +34,7 @@ def end_to_end(report: Mapping[str, Any]) -> str:
         f"Clips of 10 s a second ({report['clips']} clips, start-up left out; medians). The recipe is one "
         "file after the other: resampy, float64 log-mel in NumPy, TensorFlow with a batch a file, its model "
         "loaded once. The floors are decoding on all cores and the bare model at its best batch size, one "
-        "after the other.",
+        "after the other. Ratios are of one round each, whose parts follow each other; medians of them.",
     ]
     columns = {
         "recipe": "recipe",
