@@ -96,11 +96,14 @@ def front_end(report: Mapping[str, Any]) -> str:
 
 def runners(report: Mapping[str, Any]) -> str:
     """Time and memory of each local runner; docs/runners.md has it."""
+    sizes = next(iter(report["runners"].values()))
+    kinds = {"wall_s": "s", "peak_mb": "peak, MB"}
+    header = [f"{int(size):,}: {unit}" for size in sizes for unit in kinds.values()]
     rows = (
-        [f"`{name}`", row["one_clip_s"], row["wall_s"], row["peak_mb"]]
+        [f"`{name}`", *(row[size][kind] for size in sizes for kind in kinds)]
         for name, row in report["runners"].items()
     )
-    return table(["runner", "one clip, s", f"{report['clips']:,} clips, s", "peak, MB"], rows)
+    return table(["runner, clips", *header], rows)
 
 
 def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
