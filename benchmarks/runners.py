@@ -3,8 +3,8 @@
 The graph and the clips of benchmarks/scale.py, with its stand-in for the model, so that the pipeline and the
 runner are all that is measured. Each run is a process of its own; its peak is the sum of its own and of those
 of all processes that it starts: decoders, workers, Prism, Java, whose heap is 0.5 GB at most. One clip is
-what starting takes. Installs Prism and Beam's job server for Flink as the tests do. Prints JSON, and writes it
-to results/runners.json. Linux only.
+what starting takes. Installs Prism and Beam's job server for Flink as the tests do. Prints JSON, and
+writes it to results/runners.json. Linux only.
 """
 
 import argparse
