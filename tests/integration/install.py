@@ -20,6 +20,7 @@ _FAKE_GCS_SERVER = "github.com/fsouza/fake-gcs-server@v1.56.1"
 _HERE = Path(__file__).parent
 _FLINK_JOB_SERVER_SHA256 = "d48aa836447648803693560de9fa84be15fa7f9c408f3ee20b6cd6d4da4f16f6"
 _FLINK_CLUSTER_SHA256 = "80442b8eb7b0a7cf69cd5e5ff10bef5b5b998602085c06c49ad712b83cf385ed"
+_HADOOP_SHA256 = "39874601612b2e4981e85fa5912f6748237e2c0d86a18aeee227b7d314323d41"
 _MAVEN_DEPENDENCY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 _MANIFEST_LINE = 70
 
@@ -37,13 +38,7 @@ def flink_cluster() -> Path:
 
 def hadoop() -> Path:
     """The folder of the jars that a NameNode and a DataNode run on."""
-    pom = _HERE / "servers" / "pom.xml"
-
-    def copy(folder: Path) -> None:
-        command = [_maven(), "-q", "-B", "-f", str(pom)]
-        call([*command, "dependency:copy-dependencies", f"-DoutputDirectory={folder}"])
-
-    return _cached(f"hadoop-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}", copy)
+    return _maven_jars(_HERE / "servers" / "hadoop.xml", _HADOOP_SHA256)
 
 
 def prism() -> Path:
@@ -102,10 +97,6 @@ def _program(name: str, remedy: str) -> str:
     return path
 
 
-def _maven() -> str:
-    return _program("mvn", "install Apache Maven, 3.6 or later")
-
-
 def _go_program(module: str) -> Path:
     path, _, version = module.partition("@")
     name = path.rpartition("/")[2]
@@ -129,8 +120,9 @@ def _maven_jars(pom: Path, sha256: str) -> Path:
     """
 
     def fetch(folder: Path) -> None:
+        mvn = _program("mvn", "install Apache Maven, 3.6 or later")
         target = [f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
-        call([_maven(), "-q", "-B", "-f", str(pom), f"{_MAVEN_DEPENDENCY}:copy-dependencies", *target])
+        call([mvn, "-q", "-B", "-f", str(pom), f"{_MAVEN_DEPENDENCY}:copy-dependencies", *target])
         jars = sorted(folder.glob("*.jar"))
         sums = "".join(f"{hashlib.sha256(jar.read_bytes()).hexdigest()}  {jar.name}\n" for jar in jars)
         found = hashlib.sha256(sums.encode()).hexdigest()
