@@ -31,7 +31,8 @@ def where(report: Mapping[str, Any]) -> str:
 def end_to_end(report: Mapping[str, Any]) -> str:
     """Clips a second of the recipe, the pipeline and its floors, and their ratios."""
     sections = [
-        f"Clips of 10 s a second ({report['clips']} clips, start-up left out; medians). The recipe is one "
+        f"Clips of 10 s a second ({report['clips']} clips, start-up left out; medians, of several "
+        "processes one run). The recipe is one "
         "file after the other: resampy, float64 log-mel in NumPy, TensorFlow with a batch a file, its model "
         "loaded once. The floors are decoding on all cores and the bare model at its best batch size, one "
         "after the other. Ratios are of one round each, whose parts follow each other; medians of them.",
