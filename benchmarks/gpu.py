@@ -1,15 +1,16 @@
-"""Examples a second on an accelerator: python benchmarks/gpu.py [--out=FILE]
+"""Examples per second on an accelerator: python benchmarks/gpu.py [--out=FILE]
 
-Needs this folder, NumPy, and Keras with JAX or PyTorch (KERAS_BACKEND chooses); with soundfile it decodes
-too, and with resampy, whose filter is read, it knows another rate than 16 kHz. No network, no TensorFlow, no
-Beam: weights, PCA parameters and audio are made from seeds. Prints JSON: for each precision and batch size
-examples a second of the network alone (log-mel in), of the fused graph from PCM, and from files; its
-share of the device's peak; memory; and how the bytes agree with those of the CPU path in float32. Without an
-accelerator it runs on the CPU, and only the figures are missing.
+Needs this folder, NumPy, and Keras with JAX or PyTorch (KERAS_BACKEND chooses). With soundfile it also
+decodes, and with resampy, whose filter it reads, it knows another rate than 16 kHz. No network, no
+TensorFlow, no Beam: weights, PCA parameters and audio are made from seeds. For each precision and batch
+size it measures examples per second of the network alone, of the fused graph from PCM, and from files; the
+share of the device's peak; how the bytes agree with those of the CPU path in float32; memory; and the time
+per kernel. It prints each figure as soon as it is there, the most telling first, so a run that is cut off
+still tells. Compilation and the first call are never counted. Without an accelerator it runs on the CPU,
+and only the figures are missing.
 """
 
 import argparse
-import collections
 import importlib.util
 import itertools
 import json
@@ -18,8 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.gpu_inputs import RATES_HZ, embed_files, mono, repeated, sound, write_files
+from benchmarks.gpu_profile import kernel_times
 from transforms.audio.front_end import waveform_examples
-from transforms.pcm import PcmWindows, device_front_end, joined, pcm_windows
-from transforms.vggish.batches import FixedBatches
+from transforms.pcm import device_front_end, joined, pcm_windows
 from transforms.vggish.checkpoint import KERNEL_SHAPES, read_weights
 from transforms.vggish.fused import FusedEmbedder, compiled
 from transforms.vggish.model import Embedder, build_vggish
@@ -53,8 +55,11 @@ PEAK_TFLOPS = {
 }
 # Height and width of what each convolution of the network works on.
 _CONV_SIZES = {"conv1": 96 * 64, "conv2": 48 * 32, "conv3": 24 * 16, "conv4": 12 * 8}
-RATES_HZ = (16_000, 44_100) if importlib.util.find_spec("resampy") else (16_000,)
-_CLIP_S = 10.0
+_PACKAGES = {
+    "jax": ("keras", "jax", "numpy"),
+    "torch": ("keras", "torch", "numpy"),
+    "tensorflow": ("keras", "tensorflow", "numpy"),
+}
 _CALL_BATCHES = 8
 
 
@@ -103,20 +108,6 @@ def peak_flops(device: str, precision: str) -> float | None:
     return None
 
 
-def sound(seed: int, rate_hz: int, channels: int) -> NDArray[np.int16]:
-    """A clip of gliding tones and bursts of noise, int16[samples, channels]."""
-    rng = np.random.default_rng(seed)
-    times_s = np.arange(round(_CLIP_S * rate_hz))[:, np.newaxis] / rate_hz
-    phases = rng.uniform(0, 6, (2, 1, channels)) + times_s * rng.uniform(500, 20_000, (2, 1, channels))
-    tones = np.sin(phases[0]) + np.sin(phases[1] * (1 + 0.02 * times_s))
-    bursts = rng.standard_normal(tones.shape) * np.exp(-8 * (times_s * rng.uniform(0.5, 3) % 1.0))
-    return np.round(4_000 * tones + 6_000 * bursts).clip(-32_768, 32_767).astype(np.int16)
-
-
-def mono(samples: NDArray[np.int16]) -> NDArray[np.float64]:
-    return samples.mean(axis=1) / 32_768
-
-
 def seeded_pca() -> PcaParams:
     """Rotates, and spreads values over the range of the codes, as the released parameters do."""
     rng = np.random.default_rng(0)
@@ -133,70 +124,27 @@ def examples_per_s(call: Callable[[], int], seconds: float) -> float:
     return done / passed
 
 
-def repeated(windows: NDArray, number: int) -> NDArray:
-    return np.concatenate([windows] * -(-number // len(windows)))[:number]
+class CpuCodes:
+    """The clips' bytes by the CPU path in float32, from a process that sees no accelerator.
 
+    It computes while the first graphs compile.
+    """
 
-def files_windows(paths: Iterable[Path], num_threads: int) -> Iterator[PcmWindows]:
-    """Decodes files in threads, a few ahead."""
-    from transforms.audio.decode import Cutter, mono_blocks, open_audio
+    def __init__(self, folder: Path, weights: str, clips: Sequence[tuple[NDArray, int]]):
+        self._folder = folder
+        examples = [np.concatenate(list(waveform_examples([clip], rate_hz))) for clip, rate_hz in clips]
+        self._ends = np.cumsum([len(own) for own in examples])[:-1]
+        np.save(folder / "examples.npy", np.concatenate(examples))
+        hidden = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+        command = [sys.executable, __file__, f"--weights={weights}", f"--embed_on_cpu={folder}"]
+        self._process = subprocess.Popen(command, env=os.environ | hidden)
 
-    def decode(path: Path) -> PcmWindows:
-        with open(path, "rb") as file, open_audio(file) as stream:
-            return joined(list(pcm_windows(Cutter(mono_blocks(stream)).take(), stream.rate_hz)))
-
-    waiting: collections.deque[Future[PcmWindows]] = collections.deque()
-    with ThreadPoolExecutor(num_threads) as pool:
-        for path in paths:
-            waiting.append(pool.submit(decode, path))
-            if len(waiting) > 4 * num_threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def embed_files(embedder: FusedEmbedder, paths: Iterable[Path], num_threads: int, size: int) -> int:
-    """Decodes and embeds files, `size` examples or a few more at a time; returns how many examples."""
-    gathered: list[PcmWindows] = []
-    done = 0
-    with ThreadPoolExecutor(2) as callers:  # while one waits for its results, the other's are computed
-        calls: collections.deque[Future] = collections.deque()
-        for clip in itertools.chain(files_windows(paths, num_threads), [None]):
-            if clip is not None:
-                gathered.append(clip)
-                done += len(clip)
-            if gathered and (clip is None or sum(map(len, gathered)) >= size):
-                calls.append(callers.submit(embedder.embed_clips, gathered))
-                gathered = []
-            while len(calls) > (0 if clip is None else 2):
-                calls.popleft().result()
-    return done
-
-
-def write_files(folder: Path, num_files: int) -> dict[str, list[Path]]:
-    """Stereo clips at the highest rate in each format; none without soundfile."""
-    if importlib.util.find_spec("soundfile") is None:
-        return {}
-    import soundfile
-
-    paths: dict[str, list[Path]] = {"wav": [], "flac": []}
-    for number in range(num_files):
-        samples = sound(number, RATES_HZ[-1], 2)
-        for suffix, of_format in paths.items():
-            of_format.append(folder / f"{number}.{suffix}")
-            soundfile.write(of_format[-1], samples, RATES_HZ[-1], subtype="PCM_16")
-    return paths
-
-
-def cpu_codes(folder: Path, weights: str, clips: Sequence[tuple[NDArray, int]]) -> list[NDArray[np.uint8]]:
-    """The clips' bytes by the CPU path in float32, from a process that sees no accelerator."""
-    examples = [np.concatenate(list(waveform_examples([clip], rate_hz))) for clip, rate_hz in clips]
-    np.save(folder / "examples.npy", np.concatenate(examples))
-    hidden = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-    flags = [f"--weights={weights}", f"--embed_on_cpu={folder}"]
-    subprocess.run([sys.executable, __file__, *flags], env=os.environ | hidden, check=True)
-    codes = postprocess(np.load(folder / "embeddings.npy"), seeded_pca())
-    return np.split(codes, np.cumsum([len(own) for own in examples])[:-1])
+    def codes(self) -> list[NDArray[np.uint8]]:
+        """uint8[n, 128] per clip; waits for them."""
+        if self._process.wait():
+            raise RuntimeError(f"embedding on the CPU ended with status {self._process.returncode}")
+        codes = postprocess(np.load(self._folder / "embeddings.npy"), seeded_pca())
+        return np.split(codes, self._ends)
 
 
 def agreement(found: Sequence[NDArray], expected: Sequence[NDArray]) -> dict[str, float]:
@@ -204,54 +152,112 @@ def agreement(found: Sequence[NDArray], expected: Sequence[NDArray]) -> dict[str
     return {"bytes": apart.size, "equal": float((apart == 0).mean()), "largest_difference": int(apart.max())}
 
 
-def measure(precision: str, batch_size: int, options: argparse.Namespace, device: str) -> dict[str, Any]:
-    """Examples a second of the network and of the fused graphs, with inputs from this machine's memory."""
+def on_device(batch: NDArray) -> Any:
+    """A batch in the accelerator's memory."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.block_until_ready(jax.device_put(batch))
+    return keras.ops.convert_to_tensor(batch)
+
+
+class Row:
+    """One precision and batch size; prints each figure as soon as it is measured.
+
+    Attributes:
+      figures: what the report says of it.
+    """
+
+    def __init__(self, precision: str, batch_size: int, options: argparse.Namespace):
+        self.figures: dict[str, Any] = {
+            "precision": precision,
+            "batch_size": batch_size,
+            "examples_per_s": {},
+        }
+        self._options = options
+        self._started_s = time.perf_counter()
+
+    def say(self, **figures: Any) -> None:
+        for name, value in figures.items():
+            of = {key: self.figures[key] for key in ("precision", "batch_size")}
+            line = of | {"at_s": round(time.perf_counter() - self._started_s, 1), name: value}
+            print(json.dumps(line), flush=True)
+
+    def speed(self, name: str, call: Callable[[], int]) -> None:
+        value = round(examples_per_s(call, self._options.seconds), 1)
+        self.figures["examples_per_s"][name] = value
+        self.say(**{name: value})
+
+    def add(self, **figures: Any) -> None:
+        self.figures |= figures
+        self.say(**figures)
+
+
+def measure(row: Row, options: argparse.Namespace, device: str, is_first: bool) -> None:
+    """Measures a row: the network on what is in the accelerator's memory, and from PCM in this machine's.
+
+    Args:
+      row: to fill.
+      options: of the command line, with `files`, `clips` and `cpu`.
+      device: its name.
+      is_first: of its precision; then files, bytes and kernels are looked at too.
+    """
+    precision, batch_size = row.figures["precision"], row.figures["batch_size"]
     number = _CALL_BATCHES * batch_size
     weights = read_weights(options.weights)
     network = compiled(build_vggish(weights, precision), precision)
-    batches = FixedBatches(batch_size)
-    examples = np.random.default_rng(0).uniform(-4, 4, (number, 96, 64)).astype(np.float32)
+    examples = np.random.default_rng(0).uniform(-4, 4, (batch_size, 96, 64)).astype(np.float32)
+    batch = on_device(examples)
 
     def run_network() -> int:
-        return len(batches.run(lambda batch: [network(batch)], examples)[0])
+        results = [network(batch) for _ in range(_CALL_BATCHES)]
+        for result in results:
+            keras.ops.convert_to_numpy(result)
+        return number
 
-    speed = {"network": examples_per_s(run_network, options.seconds)}
+    row.speed("network", run_network)
+    if peak := peak_flops(device, precision):
+        per_s = row.figures["examples_per_s"]["network"] * flop_per_example()
+        row.add(network_share_of_peak=round(per_s / peak, 4))
     embedder = FusedEmbedder(weights, device_front_end, True, seeded_pca(), batch_size, precision)
-    for rate_hz in RATES_HZ:
-        for kind, channels in (("int16", 1), ("float32", 2)):
-            clip = joined(list(pcm_windows([mono(sound(0, rate_hz, channels))], rate_hz)))
-            windows = repeated(clip.samples, number)
-            assert windows.dtype == kind
+    kinds = dict.fromkeys([(RATES_HZ[0], 1), (RATES_HZ[-1], 2)])
+    fused = {}
+    for rate_hz, channels in kinds:
+        clip = joined(list(pcm_windows([mono(sound(0, rate_hz, channels))], rate_hz)))
+        windows = repeated(clip.samples, number)
 
-            def run_fused(windows: NDArray = windows, rate_hz: int = rate_hz) -> int:
-                return len(embedder.embed(windows, rate_hz)[0])
+        def run_fused(windows: NDArray = windows, rate_hz: int = rate_hz) -> int:
+            return len(embedder.embed(windows, rate_hz)[0])
 
-            speed[f"fused_{rate_hz}_hz_{kind}"] = examples_per_s(run_fused, options.seconds)
-    for suffix, paths in options.files.items():
-        speed[f"end_to_end_{suffix}"] = examples_per_s(
-            lambda paths=paths: embed_files(embedder, paths, options.threads, 2 * batch_size), options.seconds
-        )
-    peak = peak_flops(device, precision)
-    found = embedder.embed_clips([joined(list(pcm_windows([clip], hz))) for clip, hz in options.clips])
-    return {
-        "precision": precision,
-        "batch_size": batch_size,
-        "examples_per_s": {name: round(value, 1) for name, value in speed.items()},
-        "network_share_of_peak": peak and round(speed["network"] * flop_per_example() / peak, 4),
-        "agreement_with_cpu": agreement(found, options.expected),
-        "peak_memory_bytes_so_far": peak_memory_bytes(),
-    }
+        fused[f"fused_{rate_hz}_hz_{windows.dtype}"] = run_fused
+    for name, call in fused.items():
+        row.speed(name, call)
+    if is_first:
+        found = embedder.embed_clips([joined(list(pcm_windows([clip], hz))) for clip, hz in options.clips])
+        row.add(agreement_with_cpu=agreement(found, options.cpu.codes()))
+        for suffix, paths in options.files.items():
+            row.speed(
+                f"end_to_end_{suffix}",
+                lambda paths=paths: embed_files(embedder, paths, options.threads, 2 * batch_size),
+            )
+        if keras.backend.backend() == "jax":
+            row.add(
+                kernels={name: kernel_times(call) for name, call in {"network": run_network, **fused}.items()}
+            )
+    row.add(peak_memory_bytes_so_far=peak_memory_bytes())
 
 
 def main() -> None:
+    started = time.perf_counter()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[64, 256, 1024])
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=[FLOAT32, BFLOAT16, FLOAT16])
+    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[256, 1024, 64], help="in this order")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=[BFLOAT16, FLOAT32, FLOAT16])
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="that decode files")
-    parser.add_argument("--files", type=int, default=64, help="clips of 10 s in each format")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement, at least")
+    parser.add_argument("--files", type=int, default=256, help="clips of 10 s in each format")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement, at least")
+    parser.add_argument("--limit_s", type=float, default=420.0, help="begin no row later than this")
     parser.add_argument("--weights", default="random:0", help="as of pipeline.run, on this machine")
-    parser.add_argument("--out", type=Path, help="where to write the results too")
+    parser.add_argument("--out", type=Path, help="where to write the results, after each row")
     parser.add_argument("--embed_on_cpu", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.embed_on_cpu:
@@ -260,30 +266,36 @@ def main() -> None:
         np.save(options.embed_on_cpu / "embeddings.npy", embeddings)
         return
     device = device_name()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        options.files = write_files(folder, options.files)
-        kinds = itertools.product(RATES_HZ, (1, 2))
-        options.clips = [(mono(sound(seed, hz, channels)), hz) for seed, (hz, channels) in enumerate(kinds)]
-        options.expected = cpu_codes(folder, options.weights, options.clips)
-        runs = [
-            measure(precision, batch_size, options, device)
-            for precision in options.precisions
-            for batch_size in sorted(options.batch_sizes)
-        ]
     results = {
+        "command": " ".join(["python", "benchmarks/gpu.py", *(a for a in sys.argv[1:] if "--out" not in a)]),
         "device": device,
         "backend": keras.backend.backend(),
+        "versions": {"python": sys.version.split()[0]}
+        | {name: version(name) for name in _PACKAGES[keras.backend.backend()]},
         "decoding_threads": options.threads,
         "cores": os.cpu_count(),
         "network_flop_per_example": flop_per_example(),
         "weights": options.weights,
-        "runs": runs,
+        "runs": [],
     }
-    text = json.dumps(results, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    print(json.dumps(results), flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        options.clips = [
+            (mono(sound(seed, hz, channels)), hz)
+            for seed, (hz, channels) in enumerate(itertools.product(RATES_HZ, (1, 2)))
+        ]
+        options.cpu = CpuCodes(folder, options.weights, options.clips)
+        options.files = write_files(folder, options.files)
+        for batch_size, precision in itertools.product(options.batch_sizes, options.precisions):
+            if time.perf_counter() - started > options.limit_s:
+                break
+            row = Row(precision, batch_size, options)
+            results["runs"].append(row.figures)
+            measure(row, options, device, batch_size == options.batch_sizes[0])
+            if options.out:
+                options.out.write_text(json.dumps(results, indent=2) + "\n")
+    print(f"done after {time.perf_counter() - started:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

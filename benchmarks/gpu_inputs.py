@@ -1,0 +1,86 @@
+"""Sounds, files and windows for the benchmark of accelerators, without TensorFlow and Beam."""
+
+import collections
+import importlib.util
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.pcm import PcmWindows, joined, pcm_windows
+from transforms.vggish.fused import FusedEmbedder
+
+RATES_HZ = (16_000, 44_100) if importlib.util.find_spec("resampy") else (16_000,)
+_CLIP_S = 10.0
+
+
+def sound(seed: int, rate_hz: int, channels: int) -> NDArray[np.int16]:
+    """A clip of gliding tones and bursts of noise, int16[samples, channels]."""
+    rng = np.random.default_rng(seed)
+    times_s = np.arange(round(_CLIP_S * rate_hz))[:, np.newaxis] / rate_hz
+    phases = rng.uniform(0, 6, (2, 1, channels)) + times_s * rng.uniform(500, 20_000, (2, 1, channels))
+    tones = np.sin(phases[0]) + np.sin(phases[1] * (1 + 0.02 * times_s))
+    bursts = rng.standard_normal(tones.shape) * np.exp(-8 * (times_s * rng.uniform(0.5, 3) % 1.0))
+    return np.round(4_000 * tones + 6_000 * bursts).clip(-32_768, 32_767).astype(np.int16)
+
+
+def mono(samples: NDArray[np.int16]) -> NDArray[np.float64]:
+    return samples.mean(axis=1) / 32_768
+
+
+def repeated(windows: NDArray, number: int) -> NDArray:
+    return np.concatenate([windows] * -(-number // len(windows)))[:number]
+
+
+def files_windows(paths: Iterable[Path], num_threads: int) -> Iterator[PcmWindows]:
+    """Decodes files in threads, a few ahead."""
+    from transforms.audio.decode import Cutter, mono_blocks, open_audio
+
+    def decode(path: Path) -> PcmWindows:
+        with open(path, "rb") as file, open_audio(file) as stream:
+            return joined(list(pcm_windows(Cutter(mono_blocks(stream)).take(), stream.rate_hz)))
+
+    waiting: collections.deque[Future[PcmWindows]] = collections.deque()
+    with ThreadPoolExecutor(num_threads) as pool:
+        for path in paths:
+            waiting.append(pool.submit(decode, path))
+            if len(waiting) > 4 * num_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def embed_files(embedder: FusedEmbedder, paths: Iterable[Path], num_threads: int, size: int) -> int:
+    """Decodes and embeds files, `size` examples or a few more at a time; returns how many examples."""
+    gathered: list[PcmWindows] = []
+    done = 0
+    with ThreadPoolExecutor(2) as callers:  # while one waits for its results, the other's are computed
+        calls: collections.deque[Future] = collections.deque()
+        for clip in itertools.chain(files_windows(paths, num_threads), [None]):
+            if clip is not None:
+                gathered.append(clip)
+                done += len(clip)
+            if gathered and (clip is None or sum(map(len, gathered)) >= size):
+                calls.append(callers.submit(embedder.embed_clips, gathered))
+                gathered = []
+            while len(calls) > (0 if clip is None else 2):
+                calls.popleft().result()
+    return done
+
+
+def write_files(folder: Path, num_files: int) -> dict[str, list[Path]]:
+    """Stereo clips at the highest rate in each format; none without soundfile."""
+    if importlib.util.find_spec("soundfile") is None:
+        return {}
+    import soundfile
+
+    paths: dict[str, list[Path]] = {"wav": [], "flac": []}
+    for number in range(num_files):
+        samples = sound(number, RATES_HZ[-1], 2)
+        for suffix, of_format in paths.items():
+            of_format.append(folder / f"{number}.{suffix}")
+            soundfile.write(of_format[-1], samples, RATES_HZ[-1], subtype="PCM_16")
+    return paths
