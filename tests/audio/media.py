@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from transforms.audio.containers import ContainerStream
+from transforms.audio.decode import open_audio
 from transforms.errors import ClipError
 
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
@@ -114,7 +114,7 @@ def vorbis(samples: np.ndarray, rate_hz: int, container: str) -> bytes:
 
 def decode(data: bytes) -> tuple[np.ndarray, int]:
     """float64[samples, channels], and the rate."""
-    with ContainerStream(io.BytesIO(data)) as stream:
+    with open_audio(io.BytesIO(data)) as stream:
         blocks = list(stream.blocks())
         assert all(block.dtype == np.float64 and block.shape[1] == stream.channels for block in blocks)
         return np.concatenate([np.empty((0, stream.channels)), *blocks]), stream.rate_hz

@@ -2,13 +2,16 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.audio.containers import HEAD_BYTES, ContainerStream, is_container
+from transforms.audio.containers import ContainerStream
+from transforms.audio.formats import HEAD_BYTES, LIBSNDFILE, Format, find_format
+from transforms.audio.guard import WatchedFile, judged
 from transforms.audio.soundfile_stream import SoundFileStream
+from transforms.audio.tags import before_tags, skip_tags
 from transforms.errors import ClipError, Reason
 
 # What recorders and codecs make; a header outside it is damaged far more often than it is true.
@@ -53,13 +56,13 @@ def open_audio(file: BinaryIO) -> contextlib.closing[AudioStream]:
 
     Raises:
       ClipError: the file is no audio, or has a sample rate outside 4 to 192 kHz, or more than 8 channels.
+      MemoryError, ImportError: the worker's own. Any other exception of a decoder is a ClipError that names
+        it, here and in `blocks`.
+      What the file raises when it is read, here and in `blocks`.
     """
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
-    if not head:
-        raise ClipError(Reason.NOT_AUDIO, "the file is empty")
-    file.seek(0)
-    stream: AudioStream = ContainerStream(file) if is_container(head) else SoundFileStream(file)
+    watched = WatchedFile(file)
+    with judged(watched, Reason.NOT_AUDIO):
+        stream = _JudgedStream(_open(watched), watched)
     message = None
     if not MIN_RATE_HZ <= stream.rate_hz <= MAX_RATE_HZ:
         message = f"sample rate {stream.rate_hz} Hz is not in {MIN_RATE_HZ} to {MAX_RATE_HZ}"
@@ -69,6 +72,67 @@ def open_audio(file: BinaryIO) -> contextlib.closing[AudioStream]:
         stream.close()
         raise ClipError(Reason.UNSUPPORTED, message)
     return contextlib.closing(stream)
+
+
+def _open(watched: WatchedFile) -> AudioStream:
+    """The stream of the first decoder that knows the file; libsndfile is asked about unknown formats too."""
+    file = cast(BinaryIO, watched)
+    if not watched.size:
+        raise ClipError(Reason.NOT_AUDIO, "the file is empty")
+    start = skip_tags(file)
+    file.seek(start)
+    head = file.read(HEAD_BYTES)
+    form = find_format(head)
+    refusals = []
+    for decoder in (LIBSNDFILE,) if form is None else form.decoders:
+        file.seek(0)
+        try:
+            if form is None or decoder == LIBSNDFILE:
+                return SoundFileStream(file)
+            return ContainerStream(cast(BinaryIO, _audio_part(watched, start, form)), form)
+        except ClipError as error:
+            if error.reason is not Reason.NOT_AUDIO:
+                raise
+            refusals.append(f"{decoder}: {error}")
+    if form is None:
+        raise ClipError(Reason.NOT_AUDIO, f"no known audio format; the file begins with {_show(head)}")
+    raise ClipError(Reason.NOT_AUDIO, f"begins as {form.name} and cannot be opened ({'; '.join(refusals)})")
+
+
+def _audio_part(file: WatchedFile, start: int, form: Format) -> WatchedFile:
+    """The file without the tags before its first byte of audio, at `start`, and behind its last."""
+    end = before_tags(cast(BinaryIO, file)) if form.is_tagged else file.size
+    return file.part(start, max(start, end))
+
+
+def _show(head: bytes) -> str:
+    """The first bytes, as hex and as far as they are text."""
+    first = head[:8]
+    return f"{first.hex(' ')} ({first.decode('latin-1')!a})"
+
+
+class _JudgedStream:
+    """A stream whose decoder's exceptions are the clip's, and whose file's errors are the file's."""
+
+    def __init__(self, stream: AudioStream, file: WatchedFile):
+        self.rate_hz, self.channels, self.num_frames = stream.rate_hz, stream.channels, stream.num_frames
+        self._stream = stream
+        self._file = file
+
+    def blocks(self) -> Iterator[NDArray[np.int16] | NDArray[np.float64]]:
+        with judged(self._file, Reason.CORRUPT):
+            blocks = iter(self._stream.blocks())
+        while True:
+            with judged(self._file, Reason.CORRUPT):
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
+
+    def close(self) -> None:
+        # What was decoded is known by now; a decoder that cannot be closed changes nothing about it.
+        with contextlib.suppress(Exception):
+            self._stream.close()
 
 
 def duration_s(file: BinaryIO) -> float:

@@ -1,0 +1,96 @@
+"""What of a container's file is cut off, by its own structure: what demuxers read without a word."""
+
+import struct
+from typing import BinaryIO, NamedTuple
+
+from transforms.audio.formats import Format, transport_packets
+
+_MAX_BOXES = 1 << 20
+_DATA_BOXES = (b"moov", b"moof", b"mdat")
+_FLV_TAG_BYTES = 11
+# Where the last PES packet of audio is looked for: some seconds of high-definition video.
+_TAIL_BYTES = 1 << 23
+
+
+class Structure(NamedTuple):
+    """Attributes: whether an MP4 has fragments; what says that the file is cut off, or ""."""
+
+    is_fragmented: bool
+    cut_off: str
+
+
+def read_structure(form: Format, file: BinaryIO, size: int) -> Structure:
+    """Looks at the structure of a file of `size` bytes, a few bytes in each part of it."""
+    if form.demuxer == "mov":
+        return _read_boxes(file, size)
+    return Structure(False, _flv_cut_off(file, size) if form.demuxer == "flv" else "")
+
+
+def _read_boxes(file: BinaryIO, size: int) -> Structure:
+    """Walks over the boxes of an MP4 (ISO/IEC 14496-12, 4.2)."""
+    position, is_fragmented = 0, False
+    for _ in range(_MAX_BOXES):
+        file.seek(position)
+        header = file.read(16)
+        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if length == 1 and len(header) == 16:
+            length = int.from_bytes(header[8:], "big")
+        if len(header) < 8 or length < 8:  # 0 is a last box that ends with the file
+            break
+        is_fragmented = is_fragmented or kind == b"moof"
+        position += length
+        if position > size:
+            # What is no box of audio may be anything that was hung on behind, such as a tag.
+            if kind not in _DATA_BOXES:
+                break
+            cut_off = f"the {kind.decode()} box ends at byte {position} of {size}: the file is cut off"
+            return Structure(is_fragmented, cut_off)
+    return Structure(is_fragmented, "")
+
+
+def _flv_cut_off(file: BinaryIO, size: int) -> str:
+    """The last tag's length is stated before it and behind it (FLV specification 10.1, E.3): they must agree."""
+    file.seek(max(size - 4, 0))
+    length = int.from_bytes(file.read(4), "big")
+    begin = size - 4 - length
+    if length >= _FLV_TAG_BYTES and begin >= 9:
+        file.seek(begin)
+        tag = file.read(_FLV_TAG_BYTES)
+        if int.from_bytes(tag[1:4], "big") == length - _FLV_TAG_BYTES:
+            return ""
+    return "the last tag is cut off"
+
+
+def transport_cut_off(file: BinaryIO, size: int, pid: int) -> str:
+    """Whether the last PES packet of a stream is shorter than it says (ISO/IEC 13818-1, 2.4.3.6), or "".
+
+    Args:
+      file, size: a transport stream.
+      pid: of the stream.
+    """
+    file.seek(0)
+    packet_bytes, sync = transport_packets(file.read(1 << 10)) or (188, 0)
+    first = max(size - _TAIL_BYTES, 0) // packet_bytes * packet_bytes
+    file.seek(first)
+    tail = file.read(size - first)
+    promised, found = 0, 0
+    for begin in range(sync, len(tail), packet_bytes):
+        packet = tail[begin : begin + 188]
+        if len(packet) < 4 or packet[0] != 0x47 or (packet[1] & 0x1F) << 8 | packet[2] != pid:
+            continue
+        payload = _payload(packet)
+        if packet[1] & 0x40 and payload.startswith(b"\0\0\1") and len(payload) >= 6:
+            length = struct.unpack_from(">H", payload, 4)[0]
+            promised, found = (length + 6 if length else 0), 0  # 0 is no promise
+        found += len(payload)
+    if found < promised:
+        return f"the last PES packet has {found} of {promised} bytes: the file is cut off"
+    return ""
+
+
+def _payload(packet: bytes) -> bytes:
+    """What a transport packet carries behind its header and its adaptation field."""
+    has_field, has_payload = packet[3] & 0x20, packet[3] & 0x10
+    if not has_payload:
+        return b""
+    return packet[5 + packet[4] :] if has_field and len(packet) > 4 else packet[4:]
