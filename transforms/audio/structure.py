@@ -49,7 +49,7 @@ def _read_boxes(file: BinaryIO, size: int) -> Structure:
 
 
 def _flv_cut_off(file: BinaryIO, size: int) -> str:
-    """The last tag's length is stated before it and behind it (FLV specification 10.1, E.3): they must agree."""
+    """The last tag has its length before and behind it (FLV specification 10.1, E.3): they must agree."""
     file.seek(max(size - 4, 0))
     length = int.from_bytes(file.read(4), "big")
     begin = size - 4 - length
