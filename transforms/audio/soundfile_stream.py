@@ -2,51 +2,132 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from transforms.audio.flac_header import flac_link
+from transforms.audio.links import Link
+from transforms.audio.mpeg_frames import mpeg_links
+from transforms.audio.ogg_pages import ogg_links
+from transforms.audio.spliced_file import SplicedFile
+from transforms.audio.tags import skip_tags
 from transforms.errors import ClipError, Reason
 
 _BLOCK_FRAMES = 1 << 16
 # A FLAC that was written to a pipe says "unknown", which libsndfile reports as the largest count.
 _UNKNOWN_FRAMES = 1 << 62
+# What a file whose length is hidden claims.
+_HIDDEN_BYTES = 1 << 62
 
 
 class SoundFileStream:
-    """What libsndfile decodes."""
+    """What libsndfile decodes, after a check of what the file promises.
+
+    Attributes:
+      rate_hz, channels: as the file has them; 48 kHz for Opus.
+      num_frames: samples per channel, which decoding gives or it fails; None where only decoding tells.
+    """
 
     def __init__(self, file: BinaryIO):
-        try:
-            self._sound = _ForwardSoundFile(_Nameless(file))
-        except soundfile.LibsndfileError as error:
-            raise ClipError(Reason.NOT_AUDIO, _cause(error)) from error
+        """Reads the file's structure, all of it in formats that have no index (Ogg, MPEG), and opens it.
+
+        Raises:
+          ClipError: NOT_AUDIO where libsndfile does not know the file; CORRUPT where it is damaged.
+        """
+        self._file = file
+        self._links = find_links(file)
+        self._sound = self._open(self._links[0])
         self.rate_hz: int = self._sound.samplerate
         self.channels: int = self._sound.channels
-        frames = self._sound.frames
-        self.num_frames: int | None = frames if frames < _UNKNOWN_FRAMES else None
+        self.num_frames = self._promised(self._links[0]) if len(self._links) == 1 else None
 
     def close(self) -> None:
         self._sound.close()
 
     def blocks(self) -> Iterator[NDArray[np.int16] | NDArray[np.float64]]:
+        """Yields int16[frames, channels] of 16-bit audio, or float64 of any other; can be read once.
+
+        Raises:
+          ClipError: CORRUPT where the audio is damaged, ends before the file promises, or changes its rate or
+            channels.
+        """
+        yield from self._blocks(self._links[0])
+        for link in self._links[1:]:
+            self._sound.close()
+            self._sound = self._open(link)
+            now = self._sound.samplerate, self._sound.channels
+            if now != (self.rate_hz, self.channels):
+                raise ClipError(Reason.CORRUPT, "changes to {} Hz and {} channels".format(*now))
+            yield from self._blocks(link)
+
+    def _open(self, link: Link) -> "_ForwardSoundFile":
+        source: Any = _Nameless(self._file)
+        if link.pieces is not None:
+            stated_bytes = _HIDDEN_BYTES if link.is_length_hidden else None
+            source = SplicedFile(self._file, link.pieces, stated_bytes)
+        self._file.seek(0)
+        try:
+            return _ForwardSoundFile(source)
+        except soundfile.LibsndfileError as error:
+            raise ClipError(Reason.NOT_AUDIO, _cause(error)) from error
+
+    def _promised(self, link: Link) -> int | None:
+        if link.num_frames is not None:
+            return link.num_frames
+        frames = self._sound.frames
+        return frames if frames < _UNKNOWN_FRAMES and not link.is_length_hidden else None
+
+    def _blocks(self, link: Link) -> Iterator[NDArray[np.int16] | NDArray[np.float64]]:
+        promised = self._promised(link)
         position = 0
-        # A quarter of the memory, and no conversion.
-        dtype = "int16" if self._sound.subtype == "PCM_16" else "float64"
-        while True:
-            try:
-                block = self._sound.read(_BLOCK_FRAMES, dtype=dtype, always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise ClipError(Reason.CORRUPT, f"{_cause(error)}, after frame {position}") from error
+        while promised is None or position < promised:
+            left = _BLOCK_FRAMES if promised is None else promised - position
+            block = self._read(min(left, _BLOCK_FRAMES), position)
             if not len(block):
                 break
             position += len(block)
             yield block
-        # Only FLAC's header is a promise: an MP3's may be an estimate, other formats' follow the file.
-        if self._sound.format == "FLAC" and position < (self.num_frames or 0):
-            raise ClipError(Reason.CORRUPT, f"ends at frame {position} of {self.num_frames}")
+        if position < (promised or 0):
+            raise ClipError(Reason.CORRUPT, f"ends at frame {position} of {promised}")
+        if link.is_end_checked and self._goes_on(position):
+            raise ClipError(Reason.CORRUPT, f"goes on after the {promised} frames that its header states")
+
+    def _read(self, num_frames: int, position: int) -> NDArray[np.int16] | NDArray[np.float64]:
+        # A quarter of the memory, and no conversion.
+        dtype = "int16" if self._sound.subtype == "PCM_16" else "float64"
+        try:
+            return self._sound.read(num_frames, dtype=dtype, always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise ClipError(Reason.CORRUPT, f"{_cause(error)}, after frame {position}") from error
+
+    def _goes_on(self, position: int) -> bool:
+        try:
+            return len(self._read(1, position)) > 0
+        except ClipError:  # what follows is no audio
+            return True
+
+
+def find_links(file: BinaryIO) -> list[Link]:
+    """What of a file to decode, by its first bytes behind any tags; never empty.
+
+    Raises:
+      ClipError: as the checks of each format do.
+    """
+    begin = skip_tags(file)
+    file.seek(begin)
+    head = file.read(4)
+    if head == b"OggS" and begin == 0:
+        return ogg_links(file)
+    if head == b"fLaC":
+        return [flac_link(file, begin)]
+    file.seek(0)
+    # Tags may be followed by padding.
+    if begin or head.startswith(b"\xff"):
+        return mpeg_links(file) or [Link()]
+    return [Link()]
 
 
 class _ForwardSoundFile(soundfile.SoundFile):

@@ -1,0 +1,153 @@
+"""The pages of an Ogg file (RFC 3533): whether all are there, and where the links of a chain begin."""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from transforms.audio.links import Link
+from transforms.audio.spliced_file import Stretch, patched
+from transforms.errors import ClipError, Reason
+
+_HEADER_BYTES = 27
+_MAX_PAGE_BYTES = _HEADER_BYTES + 255 + 255 * 255
+_READ_BYTES = 1 << 20
+_FIRST, _LAST = 2, 4  # flags of a page
+_CODECS = (b"OpusHead", b"\x01vorbis")
+# In OpusHead behind its magic: version, channels, pre-skip, input rate (RFC 7845, 5.1).
+_OPUS_RATE_OFFSET = 12
+_OPUS_RATE_HZ = 48_000
+# Magic, version, flags, granule position, serial number, sequence number, checksum (RFC 3533, 6).
+_PAGE = struct.Struct("<4sBBqIII")
+_CHECKSUM_OFFSET = 22
+# The checksum is a CRC-32 of zlib's polynomial, but with each byte's highest bit first.
+_REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+@dataclass
+class _OpenLink:
+    """A link whose pages are being read.
+
+    Attributes:
+      begin: its place in the file.
+      first_page: with the codec's header.
+      next_numbers: serial number -> sequence number of the stream's next page.
+      unfinished: serial numbers of streams whose last page has not come.
+      has_data: whether a page came that begins no stream.
+    """
+
+    begin: int
+    first_page: bytes
+    next_numbers: dict[int, int] = field(default_factory=dict)
+    unfinished: set[int] = field(default_factory=set)
+    has_data: bool = False
+
+
+def ogg_links(file: BinaryIO) -> list[Link]:
+    """Reads every page of an Ogg file once, and gives the links of its chain.
+
+    OpusHead's input rate is information about the source (RFC 7845, 5.1), but libsndfile would decode at it:
+    it is shown 48 kHz.
+
+    Args:
+      file: seekable, open in binary mode, beginning with `OggS`.
+
+    Raises:
+      ClipError: CORRUPT where a page is damaged, cut off, or absent by the sequence numbers, or a stream has
+        no last page; NOT_AUDIO where a link is not one stream of Vorbis or Opus, which libsndfile cannot read.
+    """
+    size = file.seek(0, os.SEEK_END)
+    links = []
+    current = None
+    end = 0
+    for begin, page in _pages(file):
+        _, _, flags, _, serial, number, _ = _PAGE.unpack_from(page)
+        if flags & _FIRST:
+            if current is not None and current.has_data:
+                links.append(_closed(current, end, size))
+                current = None
+            current = current or _OpenLink(begin, page)
+            current.unfinished.add(serial)
+        elif current is None or serial not in current.next_numbers:
+            message = f"the page at byte {begin} is of an Ogg stream without a first page"
+            raise ClipError(Reason.CORRUPT, message)
+        else:
+            current.has_data = True
+            due = current.next_numbers[serial]
+            if number != due:
+                message = f"Ogg pages are lost before byte {begin}: number {number} where {due} is due"
+                raise ClipError(Reason.CORRUPT, message)
+        current.next_numbers[serial] = (number + 1) & 0xFFFFFFFF
+        if flags & _LAST:
+            current.unfinished.discard(serial)
+        end = begin + len(page)
+    if current is not None:
+        links.append(_closed(current, end, size))
+    return links
+
+
+def _closed(link: _OpenLink, end: int, size: int) -> Link:
+    if link.unfinished:
+        raise ClipError(Reason.CORRUPT, f"the Ogg stream ends at byte {end} without its last page")
+    header = link.first_page[_HEADER_BYTES + link.first_page[26] :]
+    if len(link.next_numbers) > 1 or not header.startswith(_CODECS):
+        raise ClipError(Reason.NOT_AUDIO, "an Ogg file that is not one stream of Vorbis or Opus")
+    rate = struct.pack("<I", _OPUS_RATE_HZ)
+    if header.startswith(b"OpusHead") and header[_OPUS_RATE_OFFSET : _OPUS_RATE_OFFSET + 4] != rate:
+        return Link(patched(link.begin, end, [(link.begin, _with_opus_rate(link.first_page, rate))]))
+    if (link.begin, end) == (0, size):
+        return Link()
+    return Link([Stretch(link.begin, end)])
+
+
+def _with_opus_rate(page: bytes, rate: bytes) -> bytes:
+    begin = _HEADER_BYTES + page[26] + _OPUS_RATE_OFFSET
+    changed = page[:begin] + rate + page[begin + 4 :]
+    checksum = struct.pack("<I", page_checksum(changed))
+    return changed[:_CHECKSUM_OFFSET] + checksum + changed[_CHECKSUM_OFFSET + 4 :]
+
+
+def page_checksum(page: bytes) -> int:
+    """The checksum that a whole page ought to have, whatever stands in its place (RFC 3533, 6, field 7)."""
+    data = page[:_CHECKSUM_OFFSET] + bytes(4) + page[_CHECKSUM_OFFSET + 4 :]
+    # zlib inverts the register before and after; Ogg does neither.
+    reversed_sum = zlib.crc32(data.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(reversed_sum.to_bytes(4, "little").translate(_REVERSED_BITS), "big")
+
+
+def _pages(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yields each page's place and bytes, to the end or to what is no page and is followed by none."""
+    file.seek(0)
+    data, base, at, is_end = b"", 0, 0, False
+    while True:
+        if len(data) - at < _MAX_PAGE_BYTES and not is_end:
+            more = file.read(_READ_BYTES)
+            data, base, at, is_end = data[at:] + more, base + at, 0, not more
+            continue
+        length = _page_bytes(data, at)
+        if not length:
+            break
+        yield base + at, data[at : at + length]
+        at += length
+    # A tag may stand behind the last page. Beginnings of pages there mean that one is damaged, or cut off.
+    place = base + at
+    rest = data[at:]
+    while rest:
+        if b"OggS" in rest:
+            raise ClipError(Reason.CORRUPT, f"the Ogg page at byte {place} is damaged or cut off")
+        more = file.read(_READ_BYTES)
+        rest = rest[-3:] + more if more else b""
+
+
+def _page_bytes(data: bytes, at: int) -> int:
+    """Length of the sound page that begins here, or 0."""
+    if data[at : at + 4] != b"OggS" or len(data) - at < _HEADER_BYTES:
+        return 0
+    num_segments = data[at + 26]
+    length = _HEADER_BYTES + num_segments + sum(data[at + _HEADER_BYTES : at + _HEADER_BYTES + num_segments])
+    page = data[at : at + length]
+    if len(page) < length or page[4]:
+        return 0
+    return length if page_checksum(page) == _PAGE.unpack_from(page)[-1] else 0
