@@ -199,11 +199,13 @@ class ContainerStream:
         """Compares what was decoded with what the header promises.
 
         Raises:
-          ClipError: CORRUPT where it is less.
+          ClipError: CORRUPT where it is less, or other than an exact number of frames.
         """
         promised = promised_frames(self._form, self._head)
         if promised is not None and frames < promised:
             raise ClipError(Reason.CORRUPT, f"ends at frame {frames} of {promised}")
+        if promised is not None and frames > promised:
+            raise ClipError(Reason.CORRUPT, f"goes on after the {promised} frames that its header states")
         promised_s = promised_end_s(
             self._form, self._container, self._stream, self._head, self._structure.is_fragmented
         )

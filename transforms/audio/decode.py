@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from transforms.audio.containers import ContainerStream
 from transforms.audio.formats import HEAD_BYTES, LIBSNDFILE, Format, find_format
 from transforms.audio.guard import WatchedFile, judged
+from transforms.audio.mpeg_frames import find_mpeg_frames
 from transforms.audio.soundfile_stream import SoundFileStream
 from transforms.audio.tags import before_tags, skip_tags
 from transforms.errors import ClipError, Reason
@@ -18,6 +19,8 @@ from transforms.errors import ClipError, Reason
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 MAX_CHANNELS = 8
 
+# What libsndfile says, where it does not know better, about bytes that are no audio file.
+_SAYS_NOTHING = ("Format not recognised", "File does not exist", "Unspecified internal error", "System error")
 _PAIRWISE_CHANNELS = 8
 _INT16_FULL_SCALE = 1 << 15
 
@@ -93,10 +96,16 @@ def _open(watched: WatchedFile) -> AudioStream:
         except ClipError as error:
             if error.reason is not Reason.NOT_AUDIO:
                 raise
-            refusals.append(f"{decoder}: {error}")
+            if not str(error).startswith(_SAYS_NOTHING):
+                refusals.append(f"{decoder}: {error}")
     if form is None:
+        # Behind bytes that are neither audio nor tag, as the remains of one that was cut off.
+        begin = find_mpeg_frames(file)
+        if begin is not None:
+            return SoundFileStream(cast(BinaryIO, watched.part(begin, watched.size)))
         raise ClipError(Reason.NOT_AUDIO, f"no known audio format; the file begins with {_show(head)}")
-    raise ClipError(Reason.NOT_AUDIO, f"begins as {form.name} and cannot be opened ({'; '.join(refusals)})")
+    causes = "; ".join(refusals) or f"it begins with {_show(head)}"
+    raise ClipError(Reason.NOT_AUDIO, f"begins as {form.name} and cannot be opened ({causes})")
 
 
 def _audio_part(file: WatchedFile, start: int, form: Format) -> WatchedFile:

@@ -6,6 +6,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from transforms.audio.mpeg_header import frame_lengths, parse_header
+
 LIBSNDFILE, FFMPEG = "libsndfile", "ffmpeg"
 
 # What `find_format` looks at: the longest ADTS frame (13 bits of length) and the next one's header.
@@ -89,11 +91,10 @@ def _is_adts(head: bytes) -> bool:
 
 
 def _is_mpeg_audio(head: bytes) -> bool:
-    """A frame header of layer I, II or III with no reserved value in it (ISO/IEC 11172-3, 2.4.1.3)."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return False
-    version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
-    return version != 1 and layer != 0 and head[2] >> 4 != 15 and head[2] >> 2 & 3 != 3
+    """Two frames of one kind, or one as long as the file. Free format is left to libsndfile to find."""
+    kind = parse_header(head)
+    length = frame_lengths(kind)[head[2]] if kind else 0
+    return length > 0 and (len(head) == length or parse_header(head[length:]) is not None)
 
 
 def _is_transport_stream(head: bytes) -> bool:
@@ -120,8 +121,21 @@ FORMATS = (
         "STREAMINFO's number of samples, exactly; each frame's checksum",
         is_tagged=True,
     ),
-    Format("Ogg (Vorbis, Opus, FLAC, Speex)", _starts(b"OggS"), (LIBSNDFILE, FFMPEG), "ogg", "", True),
-    Format("MP3 (and layers I and II)", _is_mpeg_audio, (LIBSNDFILE, FFMPEG), "mp3", ""),
+    Format(
+        "Ogg",
+        _starts(b"OggS"),
+        (LIBSNDFILE, FFMPEG),
+        "ogg",
+        "each page's checksum and number, the last page, its granule position",
+        has_timestamps=True,
+    ),
+    Format(
+        "MP3, MP2, MP1",
+        _is_mpeg_audio,
+        (LIBSNDFILE,),
+        None,
+        "the number of frames in a Xing, Info or VBRI header; that frames follow each other",
+    ),
     Format(
         "MP4, M4A, MOV",
         _is_mp4,
@@ -162,7 +176,7 @@ FORMATS = (
         _riff(b"AVI "),
         (FFMPEG,),
         "avi",
-        "the number of frames or bytes of the stream, to a tenth of a second",
+        "the stream's number of frames or bytes, to 0.1 s; that no list of packets ends behind the file",
         max_shortfall_s=0.1,  # a frame of MP3 at 8 kHz: lengths may be bytes
     ),
     Format(
@@ -179,7 +193,7 @@ FORMATS = (
         _is_transport_stream,
         (FFMPEG,),
         "mpegts",
-        "the length of each PES packet; gaps",
+        "the length of the packets; gaps",
         has_timestamps=True,
     ),
     Format(

@@ -94,6 +94,6 @@ def judged(file: WatchedFile, reason: Reason) -> Iterator[None]:
             raise
         message = " ".join(str(error).split())[:_MESSAGE_CHARACTERS]
         name = type(error).__name__
-        raise ClipError(reason, f"the decoder raises {name}: {message}" if message else name) from error
+        raise ClipError(reason, f"the decoder raises {name}" + (f": {message}" if message else "")) from error
     if file.error is not None:
         raise file.error

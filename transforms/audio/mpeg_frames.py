@@ -92,6 +92,13 @@ def mpeg_links(file: BinaryIO) -> list[Link] | None:
     return walk.links
 
 
+def find_mpeg_frames(file: BinaryIO) -> int | None:
+    """Place of the first of several frames in a row, up to 64 KiB behind any tags; None if there is none."""
+    begin = skip_tags(file)
+    found = _find_frames(_Window(file, before_tags(file)), begin, begin + _MAX_LEAD_BYTES)
+    return None if found is None else found[0]
+
+
 class _Walk:
     """Goes over frames of a kind from a place to the end.
 

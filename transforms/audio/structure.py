@@ -3,11 +3,12 @@
 import struct
 from typing import BinaryIO, NamedTuple
 
-from transforms.audio.formats import Format, transport_packets
+from transforms.audio.formats import HEAD_BYTES, Format, transport_packets
 
 _MAX_BOXES = 1 << 20
 _DATA_BOXES = (b"moov", b"moof", b"mdat")
 _FLV_TAG_BYTES = 11
+_UNKNOWN_BYTES = (1 << 32) - 1
 # Where the last PES packet of audio is looked for: some seconds of high-definition video.
 _TAIL_BYTES = 1 << 23
 
@@ -20,10 +21,11 @@ class Structure(NamedTuple):
 
 
 def read_structure(form: Format, file: BinaryIO, size: int) -> Structure:
-    """Looks at the structure of a file of `size` bytes, a few bytes in each part of it."""
+    """Reads a few bytes in each part of a file of `size` bytes."""
     if form.demuxer == "mov":
         return _read_boxes(file, size)
-    return Structure(False, _flv_cut_off(file, size) if form.demuxer == "flv" else "")
+    find = {"flv": _flv_cut_off, "avi": _avi_cut_off}.get(form.demuxer or "")
+    return Structure(False, find(file, size) if find else "")
 
 
 def _read_boxes(file: BinaryIO, size: int) -> Structure:
@@ -48,6 +50,27 @@ def _read_boxes(file: BinaryIO, size: int) -> Structure:
     return Structure(is_fragmented, "")
 
 
+def _avi_cut_off(file: BinaryIO, size: int) -> str:
+    """Looks for a list of packets that ends behind the file; there are several beyond 1 GB (OpenDML)."""
+    position = 0
+    for _ in range(_MAX_BOXES):
+        file.seek(position)
+        kind, length, name = struct.unpack("<4sI4s", file.read(12).ljust(12, b"\0"))
+        if kind == b"RIFF":
+            position += 12  # to what is in it
+            continue
+        end = position + 8 + length
+        if kind == b"LIST" and name == b"movi":
+            if end > size and length != _UNKNOWN_BYTES:
+                return f"the list of packets ends at byte {end} of {size}: the file is cut off"
+            if not length:  # of a recording that was killed
+                break
+        position = end + end % 2
+        if position >= size:
+            break
+    return ""
+
+
 def _flv_cut_off(file: BinaryIO, size: int) -> str:
     """The last tag has its length before and behind it (FLV specification 10.1, E.3): they must agree."""
     file.seek(max(size - 4, 0))
@@ -62,14 +85,17 @@ def _flv_cut_off(file: BinaryIO, size: int) -> str:
 
 
 def transport_cut_off(file: BinaryIO, size: int, pid: int) -> str:
-    """Whether the last PES packet of a stream is shorter than it says (ISO/IEC 13818-1, 2.4.3.6), or "".
+    """What says that the file ends within a packet, or in a stream's last PES packet, by the length that this
+    states (ISO/IEC 13818-1, 2.4.3.6); or "".
 
     Args:
       file, size: a transport stream.
       pid: of the stream.
     """
     file.seek(0)
-    packet_bytes, sync = transport_packets(file.read(1 << 10)) or (188, 0)
+    packet_bytes, sync = transport_packets(file.read(HEAD_BYTES)) or (188, 0)
+    if size % packet_bytes:
+        return f"the last packet has {size % packet_bytes} of {packet_bytes} bytes: the file is cut off"
     first = max(size - _TAIL_BYTES, 0) // packet_bytes * packet_bytes
     file.seek(first)
     tail = file.read(size - first)
