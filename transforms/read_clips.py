@@ -282,7 +282,9 @@ def _whole_shard(items: Iterator[ShardClip | ShardFault]) -> Iterator[ShardClip 
         except (*FILE_ERRORS, MemoryError, ImportError):  # the file's fault, or the worker's
             raise
         except Exception as error:
-            message = " ".join(f"the reader raises {type(error).__name__}: {error}".split())[:_MESSAGE_CHARACTERS]
+            message = " ".join(f"the reader raises {type(error).__name__}: {error}".split())[
+                :_MESSAGE_CHARACTERS
+            ]
             yield ShardFault(offset, Reason.TRUNCATED_SHARD, f"{message}; nothing behind is read")
             return
         if item is None:

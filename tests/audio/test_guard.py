@@ -30,7 +30,10 @@ def test_what_a_decoder_raises_is_the_clips_with_class_and_message(error, messag
 
 
 def test_a_reject_stays_as_it_is():
-    with pytest.raises(ClipError, match=r"^why$") as caught, judged(WatchedFile(io.BytesIO()), Reason.CORRUPT):
+    with (
+        pytest.raises(ClipError, match=r"^why$") as caught,
+        judged(WatchedFile(io.BytesIO()), Reason.CORRUPT),
+    ):
         raise ClipError(Reason.UNSUPPORTED, "why")
     assert caught.value.reason is Reason.UNSUPPORTED
 

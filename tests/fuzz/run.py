@@ -86,7 +86,8 @@ def run_child(name: str, flags: list[str], corpus: Path) -> None:
     """Fuzzes a target in this process, which libFuzzer ends."""
     import atheris
 
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "shards")]
+    tests = ROOT / "tests"
+    sys.path[:0] = [str(ROOT), str(tests), str(tests / "audio"), str(tests / "shards")]
     with atheris.instrument_imports(include=["transforms"]):
         from targets import TARGETS
     from seeds import seeds

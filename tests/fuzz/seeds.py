@@ -12,6 +12,7 @@ import av
 import making
 import numpy as np
 import soundfile
+from media import verbatim_flac
 from sounds import noise
 
 from transforms.audioset.example import encode_example
@@ -57,6 +58,17 @@ _CONTAINERS = [
     ("webm", "libopus", "flt", 48_000),
     ("matroska", "aac", "fltp", 16_000),
     ("asf", "wmav2", "fltp", 16_000),
+    ("mpegts", "mp2", "s16", 16_000),
+    ("mpegts", "ac3", "fltp", 32_000),
+    ("flv", "aac", "fltp", 16_000),
+    ("flv", "libmp3lame", "s16p", 22_050),
+    ("avi", "pcm_s16le", "s16", 16_000),
+    ("avi", "libmp3lame", "s16p", 16_000),
+    ("wv", "wavpack", "s16p", 16_000),
+    ("amr", "libopencore_amrnb", "s16", 8_000),
+    ("ogg", "flac", "s16", 16_000),
+    ("mov", "alac", "s16p", 16_000),
+    ("wav", "ac3", "fltp", 32_000),
 ]
 
 
@@ -142,8 +154,12 @@ def _containers() -> Iterator[bytes]:
             stream = output.add_stream(codec, rate=rate_hz, layout="mono")
             stream.codec_context.format, stream.bit_rate = sample_format, 32_000
             stream.codec_context.open()
-            samples = noise(4_096 / rate_hz, rate_hz).T.astype(np.float32)
-            step = stream.codec_context.frame_size
+            samples = noise(4_096 / rate_hz, rate_hz).T
+            if sample_format.startswith("s16"):
+                samples = (samples * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
+            else:
+                samples = samples.astype(np.float32)
+            step = stream.codec_context.frame_size or 1_024
             for start in range(0, samples.shape[1] - step + 1, step):
                 part = np.ascontiguousarray(samples[:, start : start + step])
                 frame = av.AudioFrame.from_ndarray(part, sample_format, "mono")
@@ -151,6 +167,11 @@ def _containers() -> Iterator[bytes]:
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
         yield file.getvalue()
+        if form == "adts":
+            yield b"ID3\x04\0\0\0\0\0\x08" + bytes(8) + file.getvalue() + b"TAG" + bytes(125)
+        if form == "mp4":
+            yield file.getvalue().replace(b"ftyp", b"free", 1)
+    yield verbatim_flac(np.arange(-400, 400)[:, None], 16_000, 20)
 
 
 def _examples() -> Iterator[bytes]:

@@ -9,7 +9,7 @@ LIBSNDFILE, LIBAVCODEC = "libsndfile", "libavcodec"
 
 
 def decoder_versions() -> dict[str, str]:
-    """Library -> version, of those that samples depend on: libsndfile, and of ffmpeg the part that decodes."""
+    """Library -> version of what samples depend on: libsndfile, and the part of ffmpeg that decodes."""
     return {
         LIBSNDFILE: soundfile.__libsndfile_version__,
         LIBAVCODEC: ".".join(map(str, av.library_versions["libavcodec"])),
@@ -19,8 +19,8 @@ def decoder_versions() -> dict[str, str]:
 def decoder_settings() -> dict[str, str]:
     """Library -> the part of its version that changes where the samples that it decodes may change.
 
-    Of libsndfile, whose parts are major, minor and patch, the first two; of libavcodec the first, which counts
-    ffmpeg's releases with a new interface. Smaller ones mend faults, and would make every folder a closed one.
+    Of libsndfile (major, minor, patch) it is the first two, of libavcodec, ffmpeg's decoders, the first, which
+    rises every other year. If a patch counted, each upgrade would close every folder that is there.
     """
     versions = decoder_versions()
     return {
