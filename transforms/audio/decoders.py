@@ -19,8 +19,8 @@ def decoder_versions() -> dict[str, str]:
 def decoder_settings() -> dict[str, str]:
     """Library -> the part of its version that changes where the samples that it decodes may change.
 
-    Of libsndfile (major, minor, patch) it is the first two, of libavcodec, ffmpeg's decoders, the first, which
-    rises every other year. If a patch counted, each upgrade would close every folder that is there.
+    Of libsndfile (major, minor, patch) it is the first two, of libavcodec, ffmpeg's decoders, the first,
+    which rises every other year. If a patch counted, each upgrade would close every folder that is there.
     """
     versions = decoder_versions()
     return {
