@@ -80,7 +80,7 @@ def mpeg_links(file: BinaryIO) -> list[Link] | None:
     """
     begin = skip_tags(file)
     window = _Window(file, before_tags(file))
-    found = _find_frames(window, begin, begin + _MAX_LEAD_BYTES, is_first=True)
+    found = _find_info(window, begin) or _find_frames(window, begin, begin + _MAX_LEAD_BYTES, is_first=True)
     if found is None:
         return None
     walk = _Walk(window, *found)
@@ -197,15 +197,15 @@ class _Walk:
             return
         if _lacks_frames(info, count, sum(stretch.end - stretch.begin for stretch in stretches)):
             raise ClipError(Reason.CORRUPT, f"ends at MPEG frame {count} of {info.num_frames}")
-        self.is_as_stated = info.num_frames == count and len(stretches) == 1
+        self.is_as_stated = False
         if info.frames_offset is None:
             self.links.append(Link(stretches, is_length_hidden=True))
             return
         patches = []
         if info.num_frames != count:
             patches.append((self._begin + info.frames_offset, struct.pack(">I", count)))
-            if info.padding_offset is not None:
-                patches.append(self._without_padding(self._begin + info.padding_offset))
+            patches.append(self._without_padding(self._begin + info.padding_offset))
+        self.is_as_stated = not patches and len(stretches) == 1
         first = stretches[0]
         self.links.append(Link([*patched(first.begin, first.end, patches), *stretches[1:]]))
 
@@ -224,7 +224,7 @@ def _lacks_frames(info: InfoFrame, count: int, num_bytes: int) -> bool:
     stated = info.num_frames
     if stated is None or count >= stated:
         return False
-    counts_itself = info.padding_offset is None and count == stated - 1
+    counts_itself = not info.has_name and count == stated - 1
     return not (counts_itself and (info.num_bytes or 0) <= num_bytes)
 
 
@@ -253,6 +253,14 @@ def _pass(
         at += length
         count += 1
     return at, count, length, False
+
+
+def _find_info(window: _Window, position: int) -> tuple[int, FrameKind, int] | None:
+    """What `_find_frames` gives, where an info frame begins here, whatever follows it."""
+    kind = parse_header(window.at(position, HEADER_BYTES))
+    if kind is None or parse_info(window.at(position, INFO_BYTES), kind) is None:
+        return None
+    return position, kind, 0
 
 
 def _find_frames(

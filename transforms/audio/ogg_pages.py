@@ -56,7 +56,7 @@ def ogg_links(file: BinaryIO) -> list[Link]:
 
     Raises:
       ClipError: CORRUPT where a page is damaged, cut off, or absent by the sequence numbers, or a stream has
-        no last page; NOT_AUDIO where a link is not one stream of Vorbis or Opus, which libsndfile cannot read.
+        no last page; NOT_AUDIO where a link is not one stream of Vorbis or Opus, as libsndfile wants.
     """
     size = file.seek(0, os.SEEK_END)
     links = []
