@@ -83,6 +83,8 @@ def mpeg_links(file: BinaryIO) -> list[Link] | None:
     found = _find_info(window, begin) or _find_frames(window, begin, begin + _MAX_LEAD_BYTES, is_first=True)
     if found is None:
         return None
+    if _begins(window, begin, found[1]):
+        found = begin, *found[1:]  # what is between is a hole
     walk = _Walk(window, *found)
     walk.run()
     # Libsndfile finds the frames by itself behind ID3 alone.
@@ -255,6 +257,12 @@ def _pass(
     return at, count, length, False
 
 
+def _begins(window: _Window, position: int, kind: FrameKind) -> bool:
+    """Whether a frame of this kind begins at a place, but for its channels."""
+    found = parse_header(window.at(position, HEADER_BYTES))
+    return found is not None and dataclasses.replace(found, is_mono=kind.is_mono) == kind
+
+
 def _find_info(window: _Window, position: int) -> tuple[int, FrameKind, int] | None:
     """What `_find_frames` gives, where an info frame begins here, whatever follows it."""
     kind = parse_header(window.at(position, HEADER_BYTES))
@@ -298,10 +306,7 @@ def _is_confirmed(window: _Window, position: int, kind: FrameKind, free_bytes: i
         head = window.at(position, HEADER_BYTES)
         if len(head) < HEADER_BYTES:
             return is_first
-        found = parse_header(head)
-        if found is None or dataclasses.replace(found, is_mono=kind.is_mono) != kind:
-            return False
-        if not lengths[head[2]]:
+        if not _begins(window, position, kind) or not lengths[head[2]]:
             return False
         position += lengths[head[2]]
     return True
