@@ -33,13 +33,14 @@ def au_link(file: BinaryIO) -> Link:
         return Link()
     order = ">" if head.startswith(b".snd") else "<"
     begin, stated, encoding, _, channels = struct.unpack_from(order + "5I", head, 4)
+    begin = min(begin, size)
     block_bytes = max(_AU_BYTES.get(encoding, 1) * channels, 1)
 
     def follows(place: int) -> str | None:
         file.seek(place)
         return "file" if file.read(4) in AU_MAGICS else None
 
-    real = real_bytes(DataChunk(begin, stated, max(size - begin, 0), block_bytes), follows)
+    real = real_bytes(DataChunk(begin, stated, size - begin, block_bytes), follows)
     if real == stated:
         return Link()
     return Link(patched(0, begin + real, [(8, struct.pack(order + "I", min(real, 0xFFFFFFFF)))]))

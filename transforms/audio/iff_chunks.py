@@ -39,8 +39,8 @@ def iff_link(file: BinaryIO) -> Link:
             num_frames, frame_bytes = _read_comm(file.read(min(num_bytes, 22)))
         elif name in (b"SSND", b"BODY"):
             skipped = 0 if name == b"BODY" else _SSND_BYTES + int.from_bytes(file.read(4), "big")
-            begin = place + 8 + skipped
-            data = DataChunk(begin, max(num_bytes - skipped, 0), max(size - begin, 0), max(frame_bytes, 1))
+            begin = min(place + 8 + skipped, size)
+            data = DataChunk(begin, max(num_bytes - skipped, 0), size - begin, max(frame_bytes, 1))
             is_closed = abs(form_end - place - 8 - num_bytes) <= 1
             real = real_bytes(data, _Followers(file, size, ">4sI"), is_closed)
             # COMM comes first in most files; where it does not, the size of the samples is all there is.
@@ -79,9 +79,9 @@ def caf_link(file: BinaryIO) -> Link:
             body = file.read(20)
             block_bytes = max(int.from_bytes(body[16:20], "big"), 1)
         elif name == b"data":
-            begin = place + 12 + _CAF_EDIT_COUNT_BYTES
+            begin = min(place + 12 + _CAF_EDIT_COUNT_BYTES, size)
             stated = None if num_bytes < 0 else max(num_bytes - _CAF_EDIT_COUNT_BYTES, 0)
-            data = DataChunk(begin, stated, max(size - begin, 0), block_bytes, is_32_bit=False)
+            data = DataChunk(begin, stated, size - begin, block_bytes, is_32_bit=False)
             real = real_bytes(data, _Followers(file, size, ">4sq"))
             if real == stated:
                 return Link()

@@ -57,7 +57,10 @@ class _Window:
         kept = self.data[position - self.begin :] if self.begin <= position < here else b""
         begin = position + len(kept)
         self._file.seek(begin)
-        self.data, self.begin = kept + self._file.read(max(min(_READ_BYTES, self.end - begin), 0)), position
+        read = self._file.read(max(min(_READ_BYTES, self.end - begin), 0))
+        self.data, self.begin = kept + read, position
+        if not read:  # nor will there be more: a file that cannot be read seems to end
+            self.end = min(self.end, begin)
 
 
 def mpeg_links(file: BinaryIO) -> list[Link] | None:
@@ -87,11 +90,8 @@ def mpeg_links(file: BinaryIO) -> list[Link] | None:
         found = begin, *found[1:]  # what is between is a hole
     walk = _Walk(window, *found)
     walk.run()
-    # Libsndfile finds the frames by itself behind ID3 alone.
-    is_plain = found[0] == begin and window.at(0, 3) in (b"ID3", window.at(begin, 3))
-    if is_plain and len(walk.links) == 1 and walk.is_as_stated:
-        return [Link()]
-    return walk.links
+    is_sound = found[0] == 0 and len(walk.links) == 1 and walk.is_as_stated
+    return [Link()] if is_sound else walk.links
 
 
 class _Walk:
@@ -131,7 +131,7 @@ class _Walk:
                     self._take_channels()
             elif self._is_cut or not head:
                 break
-            elif length := tag_bytes(head):
+            elif (length := tag_bytes(head)) and self._position + length <= self._window.end:
                 self._stretches.append(Stretch(self._stretch_begin, self._position))
                 self._position = self._stretch_begin = self._position + length
             else:
@@ -177,10 +177,9 @@ class _Walk:
         found = _find_frames(window, place, window.end)
         if found is None:
             stated = self._info.num_frames if self._info else None
-            if window.end - place > max(self._lengths) and (stated is None or self._count < stated):
-                message = (
-                    f"the last {window.end - place} bytes, after MPEG frame {self._count}, are no frames"
-                )
+            num_bytes = window.end - place
+            if num_bytes > max(self._lengths) and (stated is None or self._count < stated):
+                message = f"the last {num_bytes} bytes, after MPEG frame {self._count}, are no frames"
                 raise ClipError(Reason.CORRUPT, message)
             return
         position, kind, _ = found

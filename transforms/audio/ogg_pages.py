@@ -84,7 +84,7 @@ def ogg_links(file: BinaryIO) -> list[Link]:
                 message = f"Ogg pages are lost before byte {begin}: number {number} where {due} is due"
                 raise ClipError(Reason.CORRUPT, message)
         current.next_numbers[serial] = (number + 1) & 0xFFFFFFFF
-        if granule > 0 and current.start is None:
+        if granule > 0 and current.start is None and not flags & _FIRST:
             current.start = max(granule - _opus_duration(page), 0)
         if flags & _LAST:
             current.unfinished.discard(serial)
@@ -128,8 +128,8 @@ def _earlier(file: BinaryIO, link: _OpenLink, end: int) -> list[tuple[int, bytes
     leaves out as much at the end."""
     patches = []
     for place, page in _pages(file, link.begin, end):
-        granule = _PAGE.unpack_from(page)[3]
-        if granule > 0:
+        _, _, flags, granule, *_ = _PAGE.unpack_from(page)
+        if granule > 0 and not flags & _FIRST:
             changed = _with_checksum(page[:6] + struct.pack("<q", granule - (link.start or 0)) + page[14:])
             patches.append((place, changed[: _CHECKSUM_OFFSET + 4]))
     return patches
