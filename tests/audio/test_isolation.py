@@ -314,6 +314,18 @@ def test_a_bug_is_no_clips_fault_and_comes_with_its_traceback(sabotaged):
     assert len(read(sabotaged, GOOD)) == 2
 
 
+def test_what_libraries_print_stays_off_the_screen(capfd):
+    samples = noise(1.0, 44_100, 2)
+    mp3 = encoded(np.concatenate([samples, np.zeros_like(samples)]), "MP3", 44_100)
+    place = mp3.index(b"Xing") + 12  # the size of the stream, on which mpg123 remarks where it is wrong
+    wrong = mp3[:place] + (10 * len(mp3)).to_bytes(4, "big") + mp3[place + 4 :]
+    read(PlainDecoder(), io.BytesIO(wrong))
+    assert "Xing stream size" in capfd.readouterr().err, "mpg123 has something to say"
+    with contextlib.closing(IsolatedDecoder()) as decoder:
+        assert sum(map(len, read(decoder, io.BytesIO(wrong)))) == 2 * 44_100
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_process_that_cannot_start_is_no_clips_fault(tmp_path, monkeypatch, capfd):
     (tmp_path / "soundfile.py").write_text("raise ImportError('no libsndfile')")
     monkeypatch.syspath_prepend(tmp_path)

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("segments", "labels", "tar", "tfrecord", "parquet", "audio", "container", "example")
+NAMES = ("segments", "labels", "tar", "tfrecord", "parquet", "audio", "mpeg", "ogg", "container", "example")
 _CHILD = "--child"
 _SHOWN_BYTES = 2_000
 # A page of Parquet may say that it has 2 GiB, and Arrow makes room for it before it looks.

@@ -15,6 +15,7 @@ import soundfile
 from media import verbatim_flac
 from sounds import noise
 
+from transforms.audio.mpeg_header import frame_lengths, parse_header
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
 
@@ -147,6 +148,30 @@ def _sounds() -> Iterator[bytes]:
         yield file.getvalue()
 
 
+def _mpegs() -> Iterator[bytes]:
+    file = io.BytesIO()
+    soundfile.write(file, noise(0.3, 16_000, 1), 16_000, format="MP3")
+    whole = file.getvalue()
+    kind = parse_header(whole)
+    assert kind is not None
+    bare = whole[frame_lengths(kind)[whole[2]] :]  # without the encoder's header
+    tag = b"TAG" + bytes(125)
+    yield from [whole, bare, whole + tag + whole, b"ID3\4\0\0\0\0\0\5" + bytes(5) + bare + tag]
+    # Layer I, 32 kbit/s at 32 kHz; and the same in free format.
+    yield (b"\xff\xff\x18\xc4" + bytes(44)) * 20
+    yield (b"\xff\xff\x08\xc4" + bytes(44)) * 20
+
+
+def _oggs() -> Iterator[bytes]:
+    files = []
+    for codec, rate_hz in (("VORBIS", 16_000), ("OPUS", 48_000), ("OPUS", 8_000)):
+        file = io.BytesIO()
+        soundfile.write(file, noise(0.3, rate_hz, 1), rate_hz, format="OGG", subtype=codec)
+        files.append(file.getvalue())
+    yield from files
+    yield files[1] + files[1]
+
+
 def _containers() -> Iterator[bytes]:
     for form, codec, sample_format, rate_hz in _CONTAINERS:
         file = io.BytesIO()
@@ -192,6 +217,8 @@ _SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "tfrecord": _tfrecords,
     "parquet": _parquets,
     "audio": _sounds,
+    "mpeg": _mpegs,
+    "ogg": _oggs,
     "container": _containers,
     "example": _examples,
 }

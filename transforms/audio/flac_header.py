@@ -32,6 +32,6 @@ def flac_link(file: BinaryIO, begin: int) -> Link:
     field = int.from_bytes(head[_TOTAL_OFFSET:], "big")
     total = field & ((1 << 36) - 1)
     if not total:
-        return Link(patched(0, end, [])) if end < size else Link()
+        return Link() if (begin, end) == (0, size) else Link(patched(begin, end, []))
     unknown = (field - total).to_bytes(5, "big")
-    return Link(patched(0, end, [(begin + _TOTAL_OFFSET, unknown)]), total, is_end_checked=True)
+    return Link(patched(begin, end, [(begin + _TOTAL_OFFSET, unknown)]), total, is_end_checked=True)

@@ -101,24 +101,22 @@ def _is_transport_stream(head: bytes) -> bool:
     return transport_packets(head) is not None
 
 
+_SIZE = "the size of the samples, and what follows them"
+
 FORMATS = (
-    Format(
-        "WAV, RF64",
-        _riff(b"WAVE"),
-        (LIBSNDFILE, FFMPEG),
-        "wav",
-        "the length of the data is not compared: what is there is read",
-    ),
-    Format("W64", _starts(b"riff\x2e\x91\xcf\x11"), (LIBSNDFILE,), None, "nothing: what is there is read"),
-    Format("AIFF", _riff(b"AIFF", b"AIFC"), (LIBSNDFILE,), None, "nothing: what is there is read"),
-    Format("AU", _starts(b".snd", b"dns."), (LIBSNDFILE,), None, "nothing: what is there is read"),
-    Format("CAF", _starts(b"caff"), (LIBSNDFILE,), None, "nothing: what is there is read"),
+    # Compressed samples that libsndfile does not know are ffmpeg's, and their size is not compared.
+    Format("WAV, RF64", _riff(b"WAVE"), (LIBSNDFILE, FFMPEG), "wav", _SIZE),
+    Format("W64", _starts(b"riff\x2e\x91\xcf\x11"), (LIBSNDFILE,), None, _SIZE),
+    Format("AIFF, 8SVX", _riff(b"AIFF", b"AIFC", b"8SVX"), (LIBSNDFILE,), None, _SIZE),
+    Format("CAF", _starts(b"caff"), (LIBSNDFILE,), None, _SIZE),
+    Format("AU", _starts(b".snd", b"dns."), (LIBSNDFILE,), None, _SIZE),
+    Format("NIST", _starts(b"NIST_1A"), (LIBSNDFILE,), None, _SIZE),
     Format(
         "FLAC",
         _starts(b"fLaC"),
         (LIBSNDFILE, FFMPEG),
         "flac",
-        "STREAMINFO's number of samples, exactly; each frame's checksum",
+        "STREAMINFO's number of samples, exactly; each frame's checksum; what follows",
         is_tagged=True,
     ),
     Format(

@@ -57,7 +57,10 @@ class _Window:
         kept = self.data[position - self.begin :] if self.begin <= position < here else b""
         begin = position + len(kept)
         self._file.seek(begin)
-        self.data, self.begin = kept + self._file.read(max(min(_READ_BYTES, self.end - begin), 0)), position
+        read = self._file.read(max(min(_READ_BYTES, self.end - begin), 0))
+        self.data, self.begin = kept + read, position
+        if not read:  # nor will there be more: a file that cannot be read seems to end
+            self.end = min(self.end, begin)
 
 
 def mpeg_links(file: BinaryIO) -> list[Link] | None:
@@ -80,16 +83,15 @@ def mpeg_links(file: BinaryIO) -> list[Link] | None:
     """
     begin = skip_tags(file)
     window = _Window(file, before_tags(file))
-    found = _find_frames(window, begin, begin + _MAX_LEAD_BYTES, is_first=True)
+    found = _find_info(window, begin) or _find_frames(window, begin, begin + _MAX_LEAD_BYTES, is_first=True)
     if found is None:
         return None
+    if _begins(window, begin, found[1]):
+        found = begin, *found[1:]  # what is between is a hole
     walk = _Walk(window, *found)
     walk.run()
-    # Libsndfile finds the frames by itself behind ID3 alone.
-    is_plain = found[0] == begin and window.at(0, 3) in (b"ID3", window.at(begin, 3))
-    if is_plain and len(walk.links) == 1 and walk.is_as_stated:
-        return [Link()]
-    return walk.links
+    is_sound = found[0] == 0 and len(walk.links) == 1 and walk.is_as_stated
+    return [Link()] if is_sound else walk.links
 
 
 def find_mpeg_frames(file: BinaryIO) -> int | None:
@@ -136,7 +138,7 @@ class _Walk:
                     self._take_channels()
             elif self._is_cut or not head:
                 break
-            elif length := tag_bytes(head):
+            elif (length := tag_bytes(head)) and self._position + length <= self._window.end:
                 self._stretches.append(Stretch(self._stretch_begin, self._position))
                 self._position = self._stretch_begin = self._position + length
             else:
@@ -182,10 +184,9 @@ class _Walk:
         found = _find_frames(window, place, window.end)
         if found is None:
             stated = self._info.num_frames if self._info else None
-            if window.end - place > max(self._lengths) and (stated is None or self._count < stated):
-                message = (
-                    f"the last {window.end - place} bytes, after MPEG frame {self._count}, are no frames"
-                )
+            num_bytes = window.end - place
+            if num_bytes > max(self._lengths) and (stated is None or self._count < stated):
+                message = f"the last {num_bytes} bytes, after MPEG frame {self._count}, are no frames"
                 raise ClipError(Reason.CORRUPT, message)
             return
         position, kind, _ = found
@@ -204,15 +205,15 @@ class _Walk:
             return
         if _lacks_frames(info, count, sum(stretch.end - stretch.begin for stretch in stretches)):
             raise ClipError(Reason.CORRUPT, f"ends at MPEG frame {count} of {info.num_frames}")
-        self.is_as_stated = info.num_frames == count and len(stretches) == 1
+        self.is_as_stated = False
         if info.frames_offset is None:
             self.links.append(Link(stretches, is_length_hidden=True))
             return
         patches = []
         if info.num_frames != count:
             patches.append((self._begin + info.frames_offset, struct.pack(">I", count)))
-            if info.padding_offset is not None:
-                patches.append(self._without_padding(self._begin + info.padding_offset))
+            patches.append(self._without_padding(self._begin + info.padding_offset))
+        self.is_as_stated = not patches and len(stretches) == 1
         first = stretches[0]
         self.links.append(Link([*patched(first.begin, first.end, patches), *stretches[1:]]))
 
@@ -231,7 +232,7 @@ def _lacks_frames(info: InfoFrame, count: int, num_bytes: int) -> bool:
     stated = info.num_frames
     if stated is None or count >= stated:
         return False
-    counts_itself = info.padding_offset is None and count == stated - 1
+    counts_itself = not info.has_name and count == stated - 1
     return not (counts_itself and (info.num_bytes or 0) <= num_bytes)
 
 
@@ -260,6 +261,20 @@ def _pass(
         at += length
         count += 1
     return at, count, length, False
+
+
+def _begins(window: _Window, position: int, kind: FrameKind) -> bool:
+    """Whether a frame of this kind begins at a place, but for its channels."""
+    found = parse_header(window.at(position, HEADER_BYTES))
+    return found is not None and dataclasses.replace(found, is_mono=kind.is_mono) == kind
+
+
+def _find_info(window: _Window, position: int) -> tuple[int, FrameKind, int] | None:
+    """What `_find_frames` gives, where an info frame begins here, whatever follows it."""
+    kind = parse_header(window.at(position, HEADER_BYTES))
+    if kind is None or parse_info(window.at(position, INFO_BYTES), kind) is None:
+        return None
+    return position, kind, 0
 
 
 def _find_frames(
@@ -297,10 +312,7 @@ def _is_confirmed(window: _Window, position: int, kind: FrameKind, free_bytes: i
         head = window.at(position, HEADER_BYTES)
         if len(head) < HEADER_BYTES:
             return is_first
-        found = parse_header(head)
-        if found is None or dataclasses.replace(found, is_mono=kind.is_mono) != kind:
-            return False
-        if not lengths[head[2]]:
+        if not _begins(window, position, kind) or not lengths[head[2]]:
             return False
         position += lengths[head[2]]
     return True

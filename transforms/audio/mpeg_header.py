@@ -117,13 +117,15 @@ class InfoFrame:
         leaves 0).
       num_bytes: of the stream, this frame included; None where it does not say.
       frames_offset: where the number of frames stands in the frame; None where libsndfile does not read it.
-      padding_offset: where LAME's tag has 12 bits of delay and 12 of padding; None where there is none.
+      padding_offset: where LAME's tag has 12 bits of delay and 12 of padding; other encoders leave zeros.
+      has_name: whether it is LAME's or ffmpeg's.
     """
 
     num_frames: int | None
     num_bytes: int | None
     frames_offset: int | None = None
-    padding_offset: int | None = None
+    padding_offset: int = 0
+    has_name: bool = False
 
 
 def info_offset(kind: FrameKind) -> int:
@@ -158,6 +160,6 @@ def parse_info(frame: bytes, kind: FrameKind) -> InfoFrame | None:
         num_bytes = int.from_bytes(frame[at : at + 4], "big") or None
         at += 4
     at += (100 if flags & _HAS_TABLE else 0) + (4 if flags & _HAS_QUALITY else 0)
-    # LAME's tag, or that of ffmpeg, which follows it: name, then at 21 the encoder's delay and padding.
-    has_tag = frame[at : at + 4] in (b"LAME", b"Lavf", b"Lavc")
-    return InfoFrame(num_frames, num_bytes, frames_offset, at + 21 if has_tag else None)
+    # LAME's tag, which ffmpeg writes too: its name, then at 21 the encoder's delay and padding.
+    has_name = frame[at : at + 4] in (b"LAME", b"Lavf", b"Lavc")
+    return InfoFrame(num_frames, num_bytes, frames_offset, at + 21, has_name)

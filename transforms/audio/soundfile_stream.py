@@ -1,14 +1,17 @@
 """Audio that libsndfile decodes to blocks of samples."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from transforms.audio import wav_chunks
 from transforms.audio.flac_header import flac_link
+from transforms.audio.flat_headers import AU_MAGICS, NIST_MAGIC, au_link, nist_link
+from transforms.audio.iff_chunks import caf_link, iff_link
 from transforms.audio.links import Link
 from transforms.audio.mpeg_frames import mpeg_links
 from transforms.audio.ogg_pages import ogg_links
@@ -19,6 +22,15 @@ from transforms.errors import ClipError, Reason
 _BLOCK_FRAMES = 1 << 16
 # A FLAC that was written to a pipe says "unknown", which libsndfile reports as the largest count.
 _UNKNOWN_FRAMES = 1 << 62
+# First bytes -> what finds the samples.
+_HEADERS: list[tuple[bytes | tuple[bytes, ...], Callable[[BinaryIO], Link]]] = [
+    (wav_chunks.FORMS, wav_chunks.wav_link),
+    (wav_chunks.W64_MAGIC, wav_chunks.w64_link),
+    (b"FORM", iff_link),
+    (b"caff", caf_link),
+    (AU_MAGICS, au_link),
+    (NIST_MAGIC, nist_link),
+]
 # What a file whose length is hidden claims.
 _HIDDEN_BYTES = 1 << 62
 
@@ -123,6 +135,12 @@ def find_links(file: BinaryIO) -> list[Link]:
         return ogg_links(file)
     if head == b"fLaC":
         return [flac_link(file, begin)]
+    if begin == 0:
+        file.seek(0)
+        head = file.read(16)
+        for magics, find_link in _HEADERS:
+            if head.startswith(magics):
+                return [find_link(file)]
     file.seek(0)
     # Tags may be followed by padding.
     if begin or head.startswith(b"\xff"):
