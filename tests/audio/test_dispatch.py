@@ -77,8 +77,9 @@ def test_a_mark_with_garbage_behind_is_not_audio_and_says_why(form):
     marks = {
         "WAV, RF64": b"RIFF\xff\xff\0\0WAVE",
         "W64": b"riff\x2e\x91\xcf\x11",
-        "AIFF": b"FORM\0\0\xff\xffAIFF",
+        "AIFF, 8SVX": b"FORM\0\0\xff\xffAIFF",
         "AU": b".snd",
+        "NIST": b"NIST_1A\n",
         "CAF": b"caff",
         "FLAC": b"fLaC",
         "Ogg": b"OggS",
