@@ -89,8 +89,10 @@ class SoundFileStream:
     def _promised(self, link: Link) -> int | None:
         if link.num_frames is not None:
             return link.num_frames
+        # Of MP3 in a WAV libsndfile estimates the number from the bytes.
+        is_estimated = self._sound.format.startswith("WAV") and self._sound.subtype.startswith("MPEG")
         frames = self._sound.frames
-        return frames if frames < _UNKNOWN_FRAMES and not link.is_length_hidden else None
+        return None if is_estimated or link.is_length_hidden or frames >= _UNKNOWN_FRAMES else frames
 
     def _blocks(self, link: Link) -> Iterator[NDArray[np.int16] | NDArray[np.float64]]:
         promised = self._promised(link)
