@@ -1,7 +1,9 @@
 """Formats that libsndfile does not read, whole, damaged and cut off."""
 
+import contextlib
 import io
 import struct
+import zlib
 from fractions import Fraction
 
 import av
@@ -11,11 +13,25 @@ import soundfile
 from media import M4A, MKV_FLAC, WMA, contained, decode, error, lag, rejection_of, sweep, verbatim_flac
 
 from transforms.audio.decode import duration_s, mono_blocks, open_audio
-from transforms.errors import Reason
+from transforms.errors import ClipError, Reason
 
 ID3V2 = b"ID3\x04\0\0\0\0\x02\0" + bytes(256)
 ID3V1 = b"TAG" + bytes(125)
 RATE_HZ = 44_100
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+# One grey pixel.
+PNG = b"\x89PNG\r\n\x1a\n" + b"".join(
+    (
+        _png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
+        _png_chunk(b"IDAT", zlib.compress(b"\0\x80")),
+        _png_chunk(b"IEND", b""),
+    )
+)
 
 # name: container, codec, sample format, rate, error, samples by which the audio is later or longer
 FORMS = {
@@ -261,3 +277,31 @@ def test_what_a_decoder_holds_back_is_flushed_behind_a_video_too():
     alone, _ = decode(contained(source, RATE_HZ, *WMA))
     beside, _ = decode(contained(source, RATE_HZ, *WMA, video_s=2))
     np.testing.assert_array_equal(alone, beside)
+
+
+def test_a_cover_does_not_begin_before_audio_that_is_late():
+    """A file that begins late as a whole, with a picture, whose time is always 0."""
+    source, file = sweep(RATE_HZ, 2, 2), io.BytesIO()
+    late = contained(source, RATE_HZ, "matroska", "aac", "fltp", delay_s=100)
+    with av.open(io.BytesIO(late)) as container, av.open(file, "w", format="matroska") as output:
+        stream = output.add_stream_from_template(container.streams.audio[0])
+        output.add_attachment("cover.png", "image/png", PNG)
+        for packet in container.demux(container.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    with av.open(io.BytesIO(file.getvalue())) as container:
+        is_cover = any(s.disposition & type(s.disposition).attached_pic for s in container.streams.video)
+    assert is_cover
+    assert len(decode(file.getvalue())[0]) == len(decode(late)[0])
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_nothing_is_printed_about_a_damaged_file(name, capfd):
+    data = bytearray(made(name))
+    place = len(data) // 2
+    data[place : place + 300] = np.random.default_rng(0).bytes(300)
+    for file in (bytes(data), bytes(data[: place + 100])):
+        with contextlib.suppress(ClipError):
+            decode_any(file)
+    assert capfd.readouterr() == ("", "")
