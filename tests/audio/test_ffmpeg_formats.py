@@ -3,7 +3,6 @@
 import contextlib
 import io
 import struct
-import zlib
 from fractions import Fraction
 
 import av
@@ -19,19 +18,6 @@ ID3V2 = b"ID3\x04\0\0\0\0\x02\0" + bytes(256)
 ID3V1 = b"TAG" + bytes(125)
 RATE_HZ = 44_100
 
-
-def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-# One grey pixel.
-PNG = b"\x89PNG\r\n\x1a\n" + b"".join(
-    (
-        _png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
-        _png_chunk(b"IDAT", zlib.compress(b"\0\x80")),
-        _png_chunk(b"IEND", b""),
-    )
-)
 
 # name: container, codec, sample format, rate, error, samples by which the audio is later or longer
 FORMS = {
@@ -277,23 +263,6 @@ def test_what_a_decoder_holds_back_is_flushed_behind_a_video_too():
     alone, _ = decode(contained(source, RATE_HZ, *WMA))
     beside, _ = decode(contained(source, RATE_HZ, *WMA, video_s=2))
     np.testing.assert_array_equal(alone, beside)
-
-
-def test_a_cover_does_not_begin_before_audio_that_is_late():
-    """A file that begins late as a whole, with a picture, whose time is always 0."""
-    source, file = sweep(RATE_HZ, 2, 2), io.BytesIO()
-    late = contained(source, RATE_HZ, "matroska", "aac", "fltp", delay_s=100)
-    with av.open(io.BytesIO(late)) as container, av.open(file, "w", format="matroska") as output:
-        stream = output.add_stream_from_template(container.streams.audio[0])
-        output.add_attachment("cover.png", "image/png", PNG)
-        for packet in container.demux(container.streams.audio[0]):
-            if packet.dts is not None:
-                packet.stream = stream
-                output.mux(packet)
-    with av.open(io.BytesIO(file.getvalue())) as container:
-        is_cover = any(s.disposition & type(s.disposition).attached_pic for s in container.streams.video)
-    assert is_cover
-    assert len(decode(file.getvalue())[0]) == len(decode(late)[0])
 
 
 @pytest.mark.parametrize("name", FORMS)

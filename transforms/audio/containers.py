@@ -134,12 +134,11 @@ class ContainerStream:
 
     def _origin_s(self) -> float:
         """When the first of the audio and video streams begins, in the container's own time."""
+        # Of a stream that states none, such as a cover, ffmpeg takes the container's.
         starts_s = [
             float(stream.start_time * stream.time_base)
             for stream in (*self._container.streams.audio, *self._container.streams.video)
-            # A cover's time is 0, whatever the audio's.
             if stream.start_time is not None
-            and not stream.disposition & type(stream.disposition).attached_pic
         ]
         return min(starts_s, default=0.0)
 
