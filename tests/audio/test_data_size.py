@@ -166,3 +166,12 @@ def test_any_cut_of_any_codec_is_whole_or_rejected(form, subtype, data):
 def test_ima_adpcm_of_no_known_length_is_decoded_by_whole_blocks():
     whole = encoded(np.resize(SAMPLES, (20_000, 1)), 16_000, "WAV", "IMA_ADPCM")
     np.testing.assert_array_equal(samples_of(with_size(whole, "WAV", 0)), samples_of(whole))
+
+
+@pytest.mark.parametrize(("form", "name", "kind"), [("W64", b"fmt \xf3\xac", "<Q"), ("CAF", b"desc", ">Q")])
+def test_a_chunk_that_ends_beyond_any_file_is_corrupt_or_no_audio(form, name, kind):
+    changed = bytearray(made(form))
+    place = changed.index(name) + (16 if form == "W64" else 4)
+    struct.pack_into(kind, changed, place, 2**63 - 1)
+    with pytest.raises(ClipError):
+        samples_of(bytes(changed))

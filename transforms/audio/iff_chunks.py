@@ -34,7 +34,7 @@ def iff_link(file: BinaryIO) -> Link:
     file.seek(4)
     form_end = 8 + int.from_bytes(file.read(4), "big")
     num_frames, frame_bytes = 0, 0
-    for name, place, num_bytes in _chunks(file, 12, ">4sI"):
+    for name, place, num_bytes in _chunks(file, 12, ">4sI", size):
         if name == b"COMM":
             num_frames, frame_bytes = _read_comm(file.read(min(num_bytes, 22)))
         elif name in (b"SSND", b"BODY"):
@@ -74,7 +74,7 @@ def caf_link(file: BinaryIO) -> Link:
     """
     size = file.seek(0, os.SEEK_END)
     block_bytes = 1
-    for name, place, num_bytes in _chunks(file, 8, ">4sq"):
+    for name, place, num_bytes in _chunks(file, 8, ">4sq", size):
         if name == b"desc":
             body = file.read(20)
             block_bytes = max(int.from_bytes(body[16:20], "big"), 1)
@@ -89,7 +89,7 @@ def caf_link(file: BinaryIO) -> Link:
     return Link()
 
 
-def _chunks(file: BinaryIO, place: int, header: str) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: BinaryIO, place: int, header: str, size: int) -> Iterator[tuple[bytes, int, int]]:
     """Yields each chunk's name, place and size; the file stands behind the chunk's header then."""
     is_even = header.endswith("I")
     for _ in range(_MAX_CHUNKS):
@@ -100,6 +100,8 @@ def _chunks(file: BinaryIO, place: int, header: str) -> Iterator[tuple[bytes, in
         name, num_bytes = struct.unpack(header, head)
         yield name, place, num_bytes
         place += len(head) + max(num_bytes, 0) + (num_bytes % 2 if is_even else 0)
+        if place > size:  # and maybe than any place in a file
+            return
 
 
 class _Followers:

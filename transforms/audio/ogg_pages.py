@@ -177,6 +177,7 @@ def _pages(file: BinaryIO, begin: int = 0, end: int | None = None) -> Iterator[t
         at += length
     # A tag may stand behind the last page. Beginnings of pages there mean that one is damaged, or cut off.
     place = base + at
+    file.seek(base + len(data))
     rest = data[at:] if end is None else b""
     while rest:
         if b"OggS" in rest:

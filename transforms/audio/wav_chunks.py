@@ -156,7 +156,7 @@ def w64_link(file: BinaryIO) -> Link:
             # The size counts its own header.
             patch = (place + 16, struct.pack("<Q", real + 24))
             return Link() if real == size - begin == stated else Link(patched(0, begin + real, [patch]))
-        if num_bytes < 24:
-            break
         place += -(-num_bytes // 8) * 8
+        if num_bytes < 24 or place > size:
+            break
     return Link()
