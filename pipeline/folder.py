@@ -23,6 +23,7 @@ from pipeline.graph import (
 )
 from pipeline.option_groups import CPU
 from transforms.account import list_path, num_files
+from transforms.audio.decoders import LIBAVCODEC, LIBSNDFILE
 from transforms.audio.resample import RESAMPY
 from transforms.audioset.example import AUDIOSET_SCHEMA
 from transforms.audioset.layout import SHARD_SUFFIX
@@ -53,6 +54,7 @@ _SETTINGS_BEFORE = {
     "frontend": CPU,
     "quantization_range": [RELEASED_RANGE.low, RELEASED_RANGE.high],
     "output_schema": AUDIOSET_SCHEMA.name,
+    "decoders": {LIBSNDFILE: "1.2", LIBAVCODEC: "62"},
 }
 
 

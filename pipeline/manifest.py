@@ -23,6 +23,7 @@ from transforms.account import (
     SEGMENT_WITHOUT_FILE,
     WRITTEN,
 )
+from transforms.audio.decoders import decoder_settings, decoder_versions
 from transforms.clips import sha256_of
 
 DISTRIBUTION = "audioset-beam"
@@ -38,6 +39,7 @@ PACKAGES = (
     "numpy",
     "resampy",
     "soundfile",
+    "av",
 )
 
 
@@ -158,6 +160,7 @@ def settings_of(config: Config) -> Settings:
         "segment_seconds": options.segment_seconds,
         "sharding": options.sharding,
         "backend": keras.backend.backend(),
+        "decoders": decoder_settings(),
     }
 
 
@@ -209,8 +212,8 @@ def make_manifest(
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python, of the platform and of the packages that features depend on."""
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    """Versions of Python, of the platform, and of the packages and libraries that features depend on."""
+    versions = {"python": platform.python_version(), "platform": platform.platform(), **decoder_versions()}
     for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)

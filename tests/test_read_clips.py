@@ -7,9 +7,10 @@ from transforms.audioset.names import compile_id_pattern
 from transforms.audioset.segments import Segment, SegmentTable
 from transforms.clips import Clip, Unmatched
 from transforms.errors import ClipError, Reason
-from transforms.read_clips import ClipSettings, ReadClips, file_clips, shard_clips
+from transforms.read_clips import ClipSettings, ReadClips, clips_of_file, file_clips, shard_clips
 from transforms.read_segments import SegmentFiles
 from transforms.shards.items import ShardClip
+from transforms.shards.read import READERS
 
 ONE = Segment("eval", "-abc_efghij", 30.0, 40.0, (3,))
 TWO = Segment("eval", "-abc_efghij", 90.0, 100.0, (3,))
@@ -124,3 +125,34 @@ def test_read_clips_joins_files_and_segments_and_lists_the_rest(tmp_path, segmen
         # One unmatched file, though two globs match it.
         assert_that(inputs.unmatched, equal_to(unmatched), label="unmatched")
         assert_that(inputs.rejected, equal_to([]), label="rejected")
+
+
+def reader_that_raises(file, columns):
+    yield ShardClip(7, "a", b"1")
+    raise KeyError("no such\nfield")
+
+
+@pytest.mark.parametrize("kind", ["tfrecord", "tar", "parquet"])
+def test_whatever_a_shards_reader_raises_costs_the_rest_of_the_shard(kind, tmp_path, monkeypatch):
+    monkeypatch.setitem(READERS, kind, reader_that_raises)
+    path = tmp_path / "shard"
+    path.write_bytes(b"1")
+    with beam.Pipeline() as pipeline:
+        read = pipeline | ReadClips([str(path)], ClipSettings("eval", kind))
+        faults = read.rejected | beam.Map(lambda r: (r.file, r.offset, r.reason, r.message))
+        assert_that(read.clips | beam.Map(lambda clip: clip.video_id), equal_to(["a"]), "clips")
+        message = "the reader raises KeyError: 'no such\\nfield'; nothing behind is read"
+        assert_that(faults, equal_to([(str(path), 7, Reason.TRUNCATED_SHARD, message)]), "faults")
+
+
+@pytest.mark.parametrize("error", [MemoryError, ImportError])
+def test_a_reader_without_memory_or_a_package_is_no_shards_fault(error, tmp_path, monkeypatch):
+    def read(file, columns):
+        yield ShardClip(7, "a", b"1")
+        raise error
+
+    monkeypatch.setitem(READERS, "tar", read)
+    path = tmp_path / "shard"
+    path.write_bytes(b"1")
+    with pytest.raises(error):
+        list(clips_of_file(str(path), ClipSettings("eval", "tar")))

@@ -27,6 +27,7 @@ AUTO, AUDIO = "auto", "audio"
 # Names that are not opened to find out what they are.
 _AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".aif")
 _HEAD_BYTES = 4096
+_MESSAGE_CHARACTERS = 300
 
 _UNMATCHED = "unmatched"
 _REJECTED = "rejected"
@@ -238,7 +239,7 @@ class _ReadFile(beam.DoFn):
             return
         try:
             with open_file(path) as file:
-                for item in read_shard(kind, file, settings.columns):
+                for item in _whole_shard(read_shard(kind, file, settings.columns)):
                     yield from self._shard_item(path, item)
         except FILE_ERRORS as error:
             yield from self._fault(path, ShardFault(0, Reason.UNREADABLE, str(error)))
@@ -270,6 +271,26 @@ class _ReadFile(beam.DoFn):
         )
         if self._rejects is None or self._rejects.covers(rejected):
             yield TaggedOutput(_REJECTED, rejected)
+
+
+def _whole_shard(items: Iterator[ShardClip | ShardFault]) -> Iterator[ShardClip | ShardFault]:
+    """What a reader gives; where it raises, the shard is read up to there, and the run goes on."""
+    offset = 0
+    while True:
+        try:
+            item = next(items, None)
+        except (*FILE_ERRORS, MemoryError, ImportError):  # the file's fault, or the worker's
+            raise
+        except Exception as error:
+            message = " ".join(f"the reader raises {type(error).__name__}: {error}".split())[
+                :_MESSAGE_CHARACTERS
+            ]
+            yield ShardFault(offset, Reason.TRUNCATED_SHARD, f"{message}; nothing behind is read")
+            return
+        if item is None:
+            return
+        offset = item.offset
+        yield item
 
 
 def clips_of_file(path: str, settings: ClipSettings) -> Iterator[Clip]:

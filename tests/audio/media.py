@@ -1,6 +1,7 @@
 """Files of containers, made by ffmpeg, and what they decode to."""
 
 import io
+import struct
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from transforms.audio.containers import ContainerStream
+from transforms.audio.decode import open_audio
 from transforms.errors import ClipError
 
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
@@ -49,15 +50,21 @@ def contained(
     video_s: float = 0.0,
     delay_s: float = 0.0,
     default: int = 0,
+    pause: tuple[float, float] = (0.0, 0.0),
 ) -> bytes:
-    """A file with audio tracks, float64[samples, channels] each, and black video if its length is given."""
+    """A file with audio tracks, float64[samples, channels] each, and black video if its length is given.
+
+    The timestamps of the audio begin at `delay_s`, and leave out pause[1] seconds after pause[0].
+    """
     if isinstance(tracks, np.ndarray):
         tracks = [tracks]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file"
         with av.open(str(path), "w", format=container, options=options or {}) as output:
             video = (
-                output.add_stream("mpeg4" if container != "webm" else "libvpx", rate=10) if video_s else None
+                output.add_stream("libvpx" if container in ("webm", "ogg") else "mpeg4", rate=10)
+                if video_s
+                else None
             )
             streams = []
             for index, track in enumerate(tracks):
@@ -88,7 +95,8 @@ def contained(
                     layout = LAYOUTS[track.shape[1]]
                     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), sample_format, layout)
                     frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
-                    frame.pts = begin + round(delay_s * rate_hz)
+                    later_s = delay_s + (pause[1] if begin >= pause[0] * rate_hz else 0)
+                    frame.pts = begin + round(later_s * rate_hz)
                     output.mux(stream.encode(frame))
                 output.mux(stream.encode(None))
         return path.read_bytes()
@@ -114,7 +122,7 @@ def vorbis(samples: np.ndarray, rate_hz: int, container: str) -> bytes:
 
 def decode(data: bytes) -> tuple[np.ndarray, int]:
     """float64[samples, channels], and the rate."""
-    with ContainerStream(io.BytesIO(data)) as stream:
+    with open_audio(io.BytesIO(data)) as stream:
         blocks = list(stream.blocks())
         assert all(block.dtype == np.float64 and block.shape[1] == stream.channels for block in blocks)
         return np.concatenate([np.empty((0, stream.channels)), *blocks]), stream.rate_hz
@@ -148,3 +156,33 @@ M4A = ("ipod", "aac", "fltp")
 OPUS = ("webm", "libopus", "flt")
 MKV_FLAC = ("matroska", "flac", "s16")
 WMA = ("asf", "wmav2", "fltp")
+
+
+def verbatim_flac(samples: np.ndarray, rate_hz: int, bits: int) -> bytes:
+    """A FLAC of integers, [samples, channels], of any width from 4 bits, without compression (RFC 9639)."""
+    block, channels = 4_096, samples.shape[1]
+    fields = (rate_hz << 44) | (channels - 1) << 41 | (bits - 1) << 36 | len(samples)
+    stream_info = struct.pack(">HH", block, block) + bytes(6) + fields.to_bytes(8, "big") + bytes(16)
+    parts = [b"fLaC\x80", len(stream_info).to_bytes(3, "big"), stream_info]
+    for number, begin in enumerate(range(0, len(samples), block)):
+        part = samples[begin : begin + block]
+        # The block's length follows in 16 bits; rate and width are those of STREAMINFO.
+        head = bytes([0xFF, 0xF8, 0x70, (channels - 1) << 4, number]) + struct.pack(">H", len(part) - 1)
+        frame = head + bytes([_crc(head, 8, 0x07)])
+        text = "".join(
+            "00000010" + "".join(f"{int(value) & (1 << bits) - 1:0{bits}b}" for value in part[:, channel])
+            for channel in range(channels)
+        )
+        text += "0" * (-len(text) % 8)
+        frame += int(text, 2).to_bytes(len(text) // 8, "big")
+        parts += [frame, struct.pack(">H", _crc(frame, 16, 0x8005))]
+    return b"".join(parts)
+
+
+def _crc(data: bytes, width: int, polynomial: int) -> int:
+    value, top, mask = 0, 1 << (width - 1), (1 << width) - 1
+    for byte in data:
+        value ^= byte << (width - 8)
+        for _ in range(8):
+            value = (value << 1 ^ (polynomial if value & top else 0)) & mask
+    return value

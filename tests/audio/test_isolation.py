@@ -24,7 +24,7 @@ from transforms.errors import ClipError, Reason
 RATE_HZ = 16_000
 # libsndfile's blocks.
 BLOCK = 1 << 16
-CRASH, HANG, SLEEP, BUG, MEMORY, KILLED, POISON = range(101, 108)
+CRASH, HANG, SLEEP, BUG, MEMORY, KILLED, POISON, ODD, OS_ERROR = range(101, 110)
 
 # What the process of the decoder imports before anything else. A block that begins with one of the numbers
 # makes libsndfile do the worst.
@@ -50,7 +50,11 @@ def sabotaged(self, *args, **options):
     elif mark == {SLEEP}:
         ctypes.PyDLL(None).sleep(60)  # in C, and nothing of Python can run meanwhile
     elif mark == {BUG}:
-        raise KeyError("what is wrong")
+        raise ImportError("what is wrong")
+    elif mark == {ODD}:
+        raise type("OddError", (Exception,), {{}})("what is\\nwrong")
+    elif mark == {OS_ERROR}:
+        raise FileNotFoundError(2, "no such thing")
     elif mark == {MEMORY}:
         bytearray(20 << 30)
     elif mark == {KILLED}:
@@ -290,10 +294,36 @@ def test_more_memory_than_a_decoder_may_have_is_the_clips_fault(sabotaged):
     assert len(read(sabotaged, GOOD)) == 2
 
 
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        (ODD, "the decoder raises OddError: what is wrong"),
+        (OS_ERROR, "the decoder raises FileNotFoundError: [Errno 2] no such thing"),
+    ],
+)
+def test_whatever_a_decoder_raises_costs_the_clip_alone(sabotaged, mark, message):
+    assert error_of(sabotaged, marked(mark)) == (Reason.CORRUPT, message)
+    pid = pid_of(sabotaged)
+    assert len(read(sabotaged, GOOD)) == 2
+    assert pid_of(sabotaged) == pid
+
+
 def test_a_bug_is_no_clips_fault_and_comes_with_its_traceback(sabotaged):
-    with pytest.raises(RuntimeError, match=r"(?s)decode\.py.*KeyError: 'what is wrong'"):
+    with pytest.raises(RuntimeError, match=r"(?s)decode\.py.*ImportError: what is wrong"):
         read(sabotaged, marked(BUG))
     assert len(read(sabotaged, GOOD)) == 2
+
+
+def test_what_libraries_print_stays_off_the_screen(capfd):
+    samples = noise(1.0, 44_100, 2)
+    mp3 = encoded(np.concatenate([samples, np.zeros_like(samples)]), "MP3", 44_100)
+    place = mp3.index(b"Xing") + 12  # the size of the stream, on which mpg123 remarks where it is wrong
+    wrong = mp3[:place] + (10 * len(mp3)).to_bytes(4, "big") + mp3[place + 4 :]
+    read(PlainDecoder(), io.BytesIO(wrong))
+    assert "Xing stream size" in capfd.readouterr().err, "mpg123 has something to say"
+    with contextlib.closing(IsolatedDecoder()) as decoder:
+        assert sum(map(len, read(decoder, io.BytesIO(wrong)))) == 2 * 44_100
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_process_that_cannot_start_is_no_clips_fault(tmp_path, monkeypatch, capfd):

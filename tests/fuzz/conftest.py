@@ -1,6 +1,7 @@
-"""Lets the tests of this folder use the shards of `tests/shards/making.py`."""
+"""Lets the tests of this folder use `tests/shards/making.py` and `tests/audio/media.py`."""
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "shards"))
+TESTS = Path(__file__).resolve().parents[1]
+sys.path += [str(TESTS / "shards"), str(TESTS / "audio")]

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("segments", "labels", "tar", "tfrecord", "parquet", "audio", "container", "example")
+NAMES = ("segments", "labels", "tar", "tfrecord", "parquet", "audio", "mpeg", "ogg", "container", "example")
 _CHILD = "--child"
 _SHOWN_BYTES = 2_000
 # A page of Parquet may say that it has 2 GiB, and Arrow makes room for it before it looks.
@@ -86,7 +86,8 @@ def run_child(name: str, flags: list[str], corpus: Path) -> None:
     """Fuzzes a target in this process, which libFuzzer ends."""
     import atheris
 
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "shards")]
+    tests = ROOT / "tests"
+    sys.path[:0] = [str(ROOT), str(tests), str(tests / "audio"), str(tests / "shards")]
     with atheris.instrument_imports(include=["transforms"]):
         from targets import TARGETS
     from seeds import seeds

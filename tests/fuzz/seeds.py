@@ -12,8 +12,10 @@ import av
 import making
 import numpy as np
 import soundfile
+from media import verbatim_flac
 from sounds import noise
 
+from transforms.audio.mpeg_header import frame_lengths, parse_header
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
 
@@ -57,6 +59,17 @@ _CONTAINERS = [
     ("webm", "libopus", "flt", 48_000),
     ("matroska", "aac", "fltp", 16_000),
     ("asf", "wmav2", "fltp", 16_000),
+    ("mpegts", "mp2", "s16", 16_000),
+    ("mpegts", "ac3", "fltp", 32_000),
+    ("flv", "aac", "fltp", 16_000),
+    ("flv", "libmp3lame", "s16p", 22_050),
+    ("avi", "pcm_s16le", "s16", 16_000),
+    ("avi", "libmp3lame", "s16p", 16_000),
+    ("wv", "wavpack", "s16p", 16_000),
+    ("amr", "libopencore_amrnb", "s16", 8_000),
+    ("ogg", "flac", "s16", 16_000),
+    ("mov", "alac", "s16p", 16_000),
+    ("wav", "ac3", "fltp", 32_000),
 ]
 
 
@@ -135,6 +148,30 @@ def _sounds() -> Iterator[bytes]:
         yield file.getvalue()
 
 
+def _mpegs() -> Iterator[bytes]:
+    file = io.BytesIO()
+    soundfile.write(file, noise(0.3, 16_000, 1), 16_000, format="MP3")
+    whole = file.getvalue()
+    kind = parse_header(whole)
+    assert kind is not None
+    bare = whole[frame_lengths(kind)[whole[2]] :]  # without the encoder's header
+    tag = b"TAG" + bytes(125)
+    yield from [whole, bare, whole + tag + whole, b"ID3\4\0\0\0\0\0\5" + bytes(5) + bare + tag]
+    # Layer I, 32 kbit/s at 32 kHz; and the same in free format.
+    yield (b"\xff\xff\x18\xc4" + bytes(44)) * 20
+    yield (b"\xff\xff\x08\xc4" + bytes(44)) * 20
+
+
+def _oggs() -> Iterator[bytes]:
+    files = []
+    for codec, rate_hz in (("VORBIS", 16_000), ("OPUS", 48_000), ("OPUS", 8_000)):
+        file = io.BytesIO()
+        soundfile.write(file, noise(0.3, rate_hz, 1), rate_hz, format="OGG", subtype=codec)
+        files.append(file.getvalue())
+    yield from files
+    yield files[1] + files[1]
+
+
 def _containers() -> Iterator[bytes]:
     for form, codec, sample_format, rate_hz in _CONTAINERS:
         file = io.BytesIO()
@@ -142,8 +179,12 @@ def _containers() -> Iterator[bytes]:
             stream = output.add_stream(codec, rate=rate_hz, layout="mono")
             stream.codec_context.format, stream.bit_rate = sample_format, 32_000
             stream.codec_context.open()
-            samples = noise(4_096 / rate_hz, rate_hz).T.astype(np.float32)
-            step = stream.codec_context.frame_size
+            samples = noise(4_096 / rate_hz, rate_hz).T
+            if sample_format.startswith("s16"):
+                samples = (samples * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
+            else:
+                samples = samples.astype(np.float32)
+            step = stream.codec_context.frame_size or 1_024
             for start in range(0, samples.shape[1] - step + 1, step):
                 part = np.ascontiguousarray(samples[:, start : start + step])
                 frame = av.AudioFrame.from_ndarray(part, sample_format, "mono")
@@ -151,6 +192,11 @@ def _containers() -> Iterator[bytes]:
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
         yield file.getvalue()
+        if form == "adts":
+            yield b"ID3\x04\0\0\0\0\0\x08" + bytes(8) + file.getvalue() + b"TAG" + bytes(125)
+        if form == "mp4":
+            yield file.getvalue().replace(b"ftyp", b"free", 1)
+    yield verbatim_flac(np.arange(-400, 400)[:, None], 16_000, 20)
 
 
 def _examples() -> Iterator[bytes]:
@@ -171,6 +217,8 @@ _SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "tfrecord": _tfrecords,
     "parquet": _parquets,
     "audio": _sounds,
+    "mpeg": _mpegs,
+    "ogg": _oggs,
     "container": _containers,
     "example": _examples,
 }

@@ -7,11 +7,15 @@ import contextlib
 import io
 import itertools
 import re
+import struct
 from collections.abc import Callable
 
 import numpy as np
 
 from transforms.audio.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, mono_blocks, open_audio
+from transforms.audio.ogg_pages import page_checksum
+from transforms.audio.soundfile_stream import find_links
+from transforms.audio.spliced_file import Stretch
 from transforms.audioset.check import check_record
 from transforms.audioset.example import decode_example, encode_example
 from transforms.audioset.labels import read_class_labels
@@ -87,6 +91,20 @@ def parquet(data: bytes) -> None:
 def audio(data: bytes) -> None:
     """A file that libsndfile reads, unless it begins as a container."""
     _check_audio(data)
+    _check_links(data)
+
+
+def mpeg(data: bytes) -> None:
+    """An MP3, by its frames."""
+    _check_audio(data)
+    _check_links(data)
+
+
+def ogg(data: bytes) -> None:
+    """An Ogg file as it is, and with the checksums that its pages ought to have."""
+    _check_audio(data)
+    _check_audio(_with_ogg_checksums(data))
+    _check_links(_with_ogg_checksums(data))
 
 
 def container(data: bytes) -> None:
@@ -115,7 +133,7 @@ def example(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (segments, labels, tar, tfrecord, parquet, audio, container, example)
+    for target in (segments, labels, tar, tfrecord, parquet, audio, mpeg, ogg, container, example)
 }
 
 
@@ -176,6 +194,23 @@ def _check_audio(data: bytes) -> None:
         _check_message(str(error))
 
 
+def _check_links(data: bytes) -> None:
+    """What is to be decoded is of the file."""
+    try:
+        links = find_links(io.BytesIO(data))
+    except ClipError as error:
+        assert error.reason in (Reason.CORRUPT, Reason.NOT_AUDIO)
+        _check_message(str(error))
+        return
+    assert links
+    for link in links:
+        assert link.num_frames is None or link.num_frames >= 0
+        stretches = [piece for piece in link.pieces or () if isinstance(piece, Stretch)]
+        assert all(0 <= stretch.begin <= stretch.end <= len(data) for stretch in stretches)
+        ends = [0, *(stretch.end for stretch in stretches)]
+        assert all(end <= stretch.begin for end, stretch in zip(ends, stretches, strict=False))
+
+
 def _check_segment(segment: Segment) -> None:
     """It can be keyed, has a place in the output, and a record that says of it what it is."""
     assert segment.video_id and 0 <= segment.start_s < segment.end_s
@@ -199,6 +234,18 @@ def _check_place(segment: Segment) -> None:
 def _check_message(message: str) -> None:
     """One line that can be written down."""
     assert message.encode() and len(message.splitlines()) == 1, message
+
+
+def _with_ogg_checksums(data: bytes) -> bytes:
+    """Sets the checksum of all that looks like a page."""
+    parts = data.split(b"OggS")
+    for number, part in enumerate(parts[1:], 1):
+        page = b"OggS" + part
+        length = 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) > 26 else 0
+        if 0 < length <= len(page):
+            checksum = struct.pack("<I", page_checksum(page[:length]))
+            parts[number] = page[4:22] + checksum + page[26:]
+    return b"OggS".join(parts)
 
 
 def _with_tar_checksums(data: bytes) -> bytes:

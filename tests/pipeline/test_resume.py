@@ -6,6 +6,7 @@ import shutil
 import apache_beam as beam
 import numpy as np
 import pytest
+import soundfile
 from sounds import write_bad_files, write_noise
 from test_run import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
 
@@ -13,6 +14,7 @@ from pipeline import run
 from pipeline.make_shards import run as make_shards
 from pipeline.verify import verify_folder
 from transforms import extract_examples, rejects
+from transforms.audio import decoders
 
 LABELS = "index,mid,display_name\n0,/m/a,A\n7,/m/b,B\n"
 
@@ -130,12 +132,24 @@ def test_features_made_before_there_was_a_choice_are_of_the_defaults(corpus, tmp
     assert run.run(flags) == 0
     path = tmp_path / "out" / "_run" / "manifest.json"
     manifest = json.loads(path.read_text())
-    for name in ("precision", "resampler", "frontend", "quantization_range"):
+    for name in ("precision", "resampler", "frontend", "quantization_range", "decoders"):
         del manifest["settings"][name]
     path.write_text(json.dumps(manifest))
     assert "precision float32, and this command has float16" in refusal([*flags, "--precision=float16"])
     assert run.run(flags) == 0
     assert totals(tmp_path / "out") == (1, 0, 0, 1)
+
+
+def test_features_of_another_decoder_are_refused_and_those_of_a_patch_are_not(corpus, tmp_path, monkeypatch):
+    flags = [*TRIAL, f"--input={corpus}/ab1.wav", f"--output={tmp_path}/out"]
+    assert run.run(flags) == 0
+    manifest = json.loads((tmp_path / "out" / "_run" / "manifest.json").read_text())
+    assert manifest["settings"]["decoders"] == decoders.decoder_settings()
+    assert manifest["versions"].items() >= decoders.decoder_versions().items()
+    monkeypatch.setattr(soundfile, "__libsndfile_version__", soundfile.__libsndfile_version__ + "9")
+    assert run.run(flags) == 0
+    monkeypatch.setattr(soundfile, "__libsndfile_version__", "1.99.0")
+    assert "'libsndfile': '1.99'" in refusal(flags)
 
 
 def test_features_that_nobody_knows_the_making_of_are_left_alone(corpus, tmp_path):

@@ -2,24 +2,27 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from transforms.audio.containers import HEAD_BYTES, ContainerStream, is_container
+from transforms.audio.containers import ContainerStream
+from transforms.audio.formats import HEAD_BYTES, LIBSNDFILE, Format, find_format
+from transforms.audio.guard import WatchedFile, judged
+from transforms.audio.mpeg_frames import find_mpeg_frames
+from transforms.audio.soundfile_stream import SoundFileStream
+from transforms.audio.tags import before_tags, skip_tags
 from transforms.errors import ClipError, Reason
 
 # What recorders and codecs make; a header outside it is damaged far more often than it is true.
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 MAX_CHANNELS = 8
 
-_BLOCK_FRAMES = 1 << 16
+# What libsndfile says, where it does not know better, about bytes that are no audio file.
+_SAYS_NOTHING = ("Format not recognised", "File does not exist", "Unspecified internal error", "System error")
 _PAIRWISE_CHANNELS = 8
 _INT16_FULL_SCALE = 1 << 15
-# A FLAC that was written to a pipe says "unknown", which libsndfile reports as the largest count.
-_UNKNOWN_FRAMES = 1 << 62
 
 
 class AudioStream(Protocol):
@@ -56,13 +59,13 @@ def open_audio(file: BinaryIO) -> contextlib.closing[AudioStream]:
 
     Raises:
       ClipError: the file is no audio, or has a sample rate outside 4 to 192 kHz, or more than 8 channels.
+      MemoryError, ImportError: the worker's own. Any other exception of a decoder is a ClipError that names
+        it, here and in `blocks`.
+      What the file raises when it is read, here and in `blocks`.
     """
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
-    if not head:
-        raise ClipError(Reason.NOT_AUDIO, "the file is empty")
-    file.seek(0)
-    stream: AudioStream = ContainerStream(file) if is_container(head) else _SoundFileStream(file)
+    watched = WatchedFile(file)
+    with judged(watched, Reason.NOT_AUDIO):
+        stream = _JudgedStream(_open(watched), watched)
     message = None
     if not MIN_RATE_HZ <= stream.rate_hz <= MAX_RATE_HZ:
         message = f"sample rate {stream.rate_hz} Hz is not in {MIN_RATE_HZ} to {MAX_RATE_HZ}"
@@ -72,6 +75,73 @@ def open_audio(file: BinaryIO) -> contextlib.closing[AudioStream]:
         stream.close()
         raise ClipError(Reason.UNSUPPORTED, message)
     return contextlib.closing(stream)
+
+
+def _open(watched: WatchedFile) -> AudioStream:
+    """The stream of the first decoder that knows the file; libsndfile is asked about unknown formats too."""
+    file = cast(BinaryIO, watched)
+    if not watched.size:
+        raise ClipError(Reason.NOT_AUDIO, "the file is empty")
+    start = skip_tags(file)
+    file.seek(start)
+    head = file.read(HEAD_BYTES)
+    form = find_format(head)
+    refusals = []
+    for decoder in (LIBSNDFILE,) if form is None else form.decoders:
+        file.seek(0)
+        try:
+            if form is None or decoder == LIBSNDFILE:
+                return SoundFileStream(file)
+            return ContainerStream(cast(BinaryIO, _audio_part(watched, start, form)), form)
+        except ClipError as error:
+            if error.reason is not Reason.NOT_AUDIO:
+                raise
+            if not str(error).startswith(_SAYS_NOTHING):
+                refusals.append(f"{decoder}: {error}")
+    if form is None:
+        # Behind bytes that are neither audio nor tag, as the remains of one that was cut off.
+        begin = find_mpeg_frames(file)
+        if begin is not None:
+            return SoundFileStream(cast(BinaryIO, watched.part(begin, watched.size)))
+        raise ClipError(Reason.NOT_AUDIO, f"no known audio format; the file begins with {_show(head)}")
+    causes = "; ".join(refusals) or f"it begins with {_show(head)}"
+    raise ClipError(Reason.NOT_AUDIO, f"begins as {form.name} and cannot be opened ({causes})")
+
+
+def _audio_part(file: WatchedFile, start: int, form: Format) -> WatchedFile:
+    """The file without the tags before its first byte of audio, at `start`, and behind its last."""
+    end = before_tags(cast(BinaryIO, file)) if form.is_tagged else file.size
+    return file.part(start, max(start, end))
+
+
+def _show(head: bytes) -> str:
+    """The first bytes, as hex and as far as they are text."""
+    first = head[:8]
+    return f"{first.hex(' ')} ({first.decode('latin-1')!a})"
+
+
+class _JudgedStream:
+    """A stream whose decoder's exceptions are the clip's, and whose file's errors are the file's."""
+
+    def __init__(self, stream: AudioStream, file: WatchedFile):
+        self.rate_hz, self.channels, self.num_frames = stream.rate_hz, stream.channels, stream.num_frames
+        self._stream = stream
+        self._file = file
+
+    def blocks(self) -> Iterator[NDArray[np.int16] | NDArray[np.float64]]:
+        with judged(self._file, Reason.CORRUPT):
+            blocks = iter(self._stream.blocks())
+        while True:
+            with judged(self._file, Reason.CORRUPT):
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
+
+    def close(self) -> None:
+        # What was decoded is known by now; a decoder that cannot be closed changes nothing about it.
+        with contextlib.suppress(Exception):
+            self._stream.close()
 
 
 def duration_s(file: BinaryIO) -> float:
@@ -180,61 +250,3 @@ class Cutter:
                 return False
             self._kept = block
         return True
-
-
-class _SoundFileStream:
-    """What libsndfile decodes."""
-
-    def __init__(self, file: BinaryIO):
-        try:
-            self._sound = _ForwardSoundFile(_Nameless(file))
-        except soundfile.LibsndfileError as error:
-            raise ClipError(Reason.NOT_AUDIO, _cause(error)) from error
-        self.rate_hz: int = self._sound.samplerate
-        self.channels: int = self._sound.channels
-        frames = self._sound.frames
-        self.num_frames: int | None = frames if frames < _UNKNOWN_FRAMES else None
-
-    def close(self) -> None:
-        self._sound.close()
-
-    def blocks(self) -> Iterator[NDArray[np.int16] | NDArray[np.float64]]:
-        position = 0
-        # A quarter of the memory, and no conversion.
-        dtype = "int16" if self._sound.subtype == "PCM_16" else "float64"
-        while True:
-            try:
-                block = self._sound.read(_BLOCK_FRAMES, dtype=dtype, always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise ClipError(Reason.CORRUPT, f"{_cause(error)}, after frame {position}") from error
-            if not len(block):
-                break
-            position += len(block)
-            yield block
-        # Only FLAC's header is a promise: an MP3's may be an estimate, other formats' follow the file.
-        if self._sound.format == "FLAC" and position < (self.num_frames or 0):
-            raise ClipError(Reason.CORRUPT, f"ends at frame {position} of {self.num_frames}")
-
-
-class _ForwardSoundFile(soundfile.SoundFile):
-    """Read from front to back: soundfile seeks after each read, which a FLAC without a length cannot."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _Nameless:
-    """A file by its content alone: soundfile takes one that is called `.raw` at its word."""
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-        self.readinto, self.tell = file.readinto, file.tell  # type: ignore[attr-defined]
-
-    def seek(self, offset: int, whence: int = 0) -> None:
-        # A damaged header can ask for a place before the file; libsndfile sees that it did not get there.
-        with contextlib.suppress(ValueError, OSError):
-            self._file.seek(offset, whence)
-
-
-def _cause(error: soundfile.LibsndfileError) -> str:
-    return error.error_string.removeprefix("Error : ").rstrip(".")

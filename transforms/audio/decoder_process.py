@@ -290,7 +290,17 @@ def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
+def _silence_libraries() -> None:
+    """Discards what C libraries print, such as mpg123's warnings; errors of Python are still shown."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = open(kept, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+
+
 def main() -> None:
+    _silence_libraries()
     descriptor, limit_s = int(sys.argv[1]), float(sys.argv[2])
     # It ends when the parent hangs up, and with that alone: the terminal sends Ctrl-C to both.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

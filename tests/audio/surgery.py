@@ -1,0 +1,94 @@
+"""Files that libsndfile reads, taken apart and put together in other ways."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from transforms.audio.decode import duration_s, open_audio
+from transforms.audio.mpeg_header import frame_lengths, parse_header
+from transforms.audio.ogg_pages import page_checksum
+from transforms.errors import ClipError, Reason
+
+ID3V1 = b"TAG" + bytes(125)
+ID3V2 = b"ID3\4\0\0\0\0\1\x0a" + bytes(138)
+APE = b"".join(
+    struct.pack("<8sIIII8x", b"APETAGEX", 2_000, 64, 0, flags) + body
+    for flags, body in ((0xA0000000, bytes(32)), (0x80000000, b""))
+)
+
+
+def encoded(samples, rate_hz: int = 44_100, container: str = "WAV", subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+def noise(num_frames: int, channels: int = 2, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.3, 0.3, (num_frames, channels))
+
+
+def samples_of(data: bytes) -> np.ndarray:
+    """[frames, channels]; checks that the header's number is that of the samples."""
+    file = io.BytesIO(data)
+    with open_audio(file) as stream:
+        blocks = list(stream.blocks())
+        samples = np.concatenate(
+            [np.empty((0, stream.channels), blocks[0].dtype if blocks else float), *blocks]
+        )
+        assert stream.num_frames in (None, len(samples))
+        assert duration_s(file) == len(samples) / stream.rate_hz
+    return samples
+
+
+def rate_of(data: bytes) -> int:
+    with open_audio(io.BytesIO(data)) as stream:
+        return stream.rate_hz
+
+
+def message_of(data: bytes, reason: Reason = Reason.CORRUPT) -> str:
+    """With what a file is rejected for that reason."""
+    with pytest.raises(ClipError) as caught:
+        samples_of(data)
+    assert caught.value.reason is reason, caught.value
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def mp3_frames(data: bytes) -> list[bytes]:
+    """The frames of an MP3 without tags, the Info frame first."""
+    frames, place = [], 0
+    while place < len(data):
+        length = frame_lengths(parse_header(data[place : place + 4]))[data[place + 2]]
+        frames.append(data[place : place + length])
+        place += length
+    return frames
+
+
+def with_number(info_frame: bytes, num_frames: int) -> bytes:
+    """An Info frame that states another number of frames."""
+    place = max(info_frame.find(b"Info"), info_frame.find(b"Xing")) + 8
+    return info_frame[:place] + struct.pack(">I", num_frames) + info_frame[place + 4 :]
+
+
+def ogg_pages(data: bytes) -> list[bytes]:
+    pages, place = [], 0
+    while place < len(data):
+        assert data[place : place + 4] == b"OggS"
+        length = 27 + data[place + 26] + sum(data[place + 27 : place + 27 + data[place + 26]])
+        pages.append(data[place : place + length])
+        place += length
+    return pages
+
+
+def with_checksum(page: bytes) -> bytes:
+    return page[:22] + struct.pack("<I", page_checksum(page)) + page[26:]
+
+
+def numbered(pages: list[bytes]) -> bytes:
+    """Pages with sequence numbers without a gap, and right checksums."""
+    return b"".join(
+        with_checksum(page[:18] + struct.pack("<I", number) + page[22:]) for number, page in enumerate(pages)
+    )

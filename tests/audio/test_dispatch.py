@@ -1,0 +1,144 @@
+"""Which decoder gets a file, what is said of one that none knows, and what ffmpeg is never given."""
+
+import io
+import re
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from media import contained, rejection_of, sweep
+
+from transforms.audio.decode import open_audio
+from transforms.audio.decoders import decoder_settings, decoder_versions
+from transforms.audio.formats import FORMATS, LIBSNDFILE, find_format
+from transforms.errors import ClipError, Reason
+
+INPUTS = Path(__file__).resolve().parents[2] / "docs" / "inputs.md"
+# What would open other files, or try to.
+PLAYLISTS = {
+    "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{path}\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile '{path}'\n",
+    "DASH": '<?xml version="1.0"?><MPD><Period><AdaptationSet><Representation><BaseURL>{path}</BaseURL>'
+    "</Representation></AdaptationSet></Period></MPD>",
+    "SDP": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=audio 5004 RTP/AVP 0\n",
+    "address": "{path}\n",
+}
+
+
+def test_the_docs_table_of_formats_is_the_codes():
+    section = INPUTS.read_text().partition("## Formats\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", section.partition("\n### ")[0], re.MULTILINE)
+    assert rows[0] == ("format", "decoder", "promised and compared")
+    assert rows[1:] == [(form.name, ", then ".join(form.decoders), form.compared) for form in FORMATS]
+
+
+def test_every_demuxer_is_one_of_ffmpegs():
+    assert {form.demuxer for form in FORMATS if form.demuxer} <= set(av.formats_available)
+    assert all(form.demuxer for form in FORMATS if form.decoders != (LIBSNDFILE,))
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [
+        *((container, "PCM_16") for container in ("WAV", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")),
+        ("OGG", "VORBIS"),
+        ("MP3", "MPEG_LAYER_III"),
+    ],
+)
+def test_what_libsndfile_writes_is_a_format_of_the_table(container, subtype):
+    file = io.BytesIO()
+    soundfile.write(file, sweep(16_000, 1, 1), 16_000, format=container, subtype=subtype)
+    form = find_format(file.getvalue())
+    assert form is not None and form.decoders[0] == LIBSNDFILE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"no audio\n" * 100,
+        "text".encode("utf-16"),
+        bytes(5_000),
+        b"\x89PNG\r\n\x1a\n" + bytes(100),
+        b"\xff\xfb",
+        b"x",
+    ],
+)
+def test_what_no_decoder_knows_is_said_with_its_first_bytes(data):
+    rejection = rejection_of(data)
+    assert rejection.reason is Reason.NOT_AUDIO
+    assert f"no known audio format; the file begins with {data[:8].hex(' ')} (" in str(rejection)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form.name not in ("ADTS AAC", "MP3, MP2, MP1")])
+def test_a_mark_with_garbage_behind_is_not_audio_and_says_why(form):
+    marks = {
+        "WAV, RF64": b"RIFF\xff\xff\0\0WAVE",
+        "W64": b"riff\x2e\x91\xcf\x11",
+        "AIFF, 8SVX": b"FORM\0\0\xff\xffAIFF",
+        "AU": b".snd",
+        "NIST": b"NIST_1A\n",
+        "CAF": b"caff",
+        "FLAC": b"fLaC",
+        "Ogg": b"OggS",
+        "MP4, M4A, MOV": b"\0\0\0\x18ftypM4A ",
+        "WebM, MKV": b"\x1a\x45\xdf\xa3",
+        "WMA, WMV": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+        "AVI": b"RIFF\xff\xff\0\0AVI ",
+        "FLV": b"FLV\x01",
+        "MPEG-TS": (b"G" + bytes(187)) * 8,
+        "AMR": b"#!AMR-WB\n",
+        "WavPack": b"wvpk",
+    }
+    data = marks[form.name] + np.random.default_rng(0).bytes(3_000)
+    assert find_format(data) is form
+    rejection = rejection_of(data)
+    assert rejection.reason in (Reason.NOT_AUDIO, Reason.CORRUPT)
+    message = str(rejection)
+    assert not re.search("Unspecified internal error|does not exist|not recognised|raises", message)
+
+
+@pytest.mark.parametrize("name", PLAYLISTS)
+def test_a_playlist_is_never_followed(name, tmp_path):
+    path = tmp_path / "secret.wav"
+    soundfile.write(path, sweep(16_000, 1, 2), 16_000)
+    for prefix in (b"", b"ID3\x04\0\0\0\0\0\0"):
+        rejection = rejection_of(prefix + PLAYLISTS[name].format(path=path).encode())
+        assert rejection.reason is Reason.NOT_AUDIO
+
+
+def test_a_reference_in_a_mov_is_never_followed(tmp_path):
+    """A `url ` entry that says that the samples are in another file."""
+    path = tmp_path / "other.raw"
+    path.write_bytes(bytes(1 << 20))
+    data = contained(sweep(16_000, 1, 2), 16_000, "mov", "pcm_s16le", "s16")
+    begin = data.index(b"dref") - 4
+    entry = bytes(data[begin : begin + struct.unpack_from(">I", data, begin)[0]])
+    address = f"file://{path}".encode() + b"\0"
+    other = struct.pack(">I4sII", 16 + 12 + len(address), b"dref", 0, 1)
+    other += struct.pack(">I4sI", 12 + len(address), b"url ", 0) + address
+    grown = bytearray(data.replace(entry, other))
+    # The boxes around it, which stand behind the samples, grow with it.
+    place = len(grown)
+    for kind in (b"dinf", b"minf", b"mdia", b"trak", b"moov"):
+        place = grown.rindex(kind, 0, min(place, grown.index(b"dref"))) - 4
+        length = struct.unpack_from(">I", grown, place)[0] + len(other) - len(entry)
+        struct.pack_into(">I", grown, place, length)
+    before = path.stat().st_atime_ns
+    try:
+        with open_audio(io.BytesIO(grown)) as stream:
+            decoded = np.concatenate(list(stream.blocks()))
+            assert decoded.any(), "samples of the file itself"
+    except ClipError as error:
+        assert error.reason in (Reason.NOT_AUDIO, Reason.CORRUPT)
+    assert path.stat().st_atime_ns == before
+
+
+def test_versions_of_the_decoders():
+    versions, settings = decoder_versions(), decoder_settings()
+    assert versions.keys() == settings.keys()
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+.*", version) for version in versions.values())
+    assert all(versions[name].startswith(settings[name] + ".") for name in versions)
+    assert [part.count(".") for part in settings.values()] == [1, 0]

@@ -1,0 +1,66 @@
+import io
+
+import pytest
+
+from transforms.audio.guard import WatchedFile, judged
+from transforms.errors import ClipError, Reason
+
+
+class Broken(io.BytesIO):
+    def readinto(self, buffer):
+        if self.tell() >= 8:
+            raise LookupError("the bucket is gone")
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("a"), "the decoder raises KeyError: 'a'"),
+        (AttributeError(), "the decoder raises AttributeError"),
+        (OSError(2, "of another file"), "the decoder raises FileNotFoundError: [Errno 2] of another file"),
+        (ValueError("two\nlines" + "." * 500), "the decoder raises ValueError: two lines" + "." * 191),
+        (RecursionError("deep"), "the decoder raises RecursionError: deep"),
+    ],
+)
+def test_what_a_decoder_raises_is_the_clips_with_class_and_message(error, message):
+    with pytest.raises(ClipError) as caught, judged(WatchedFile(io.BytesIO()), Reason.CORRUPT):
+        raise error
+    assert (caught.value.reason, str(caught.value)) == (Reason.CORRUPT, message)
+
+
+def test_a_reject_stays_as_it_is():
+    with (
+        pytest.raises(ClipError, match=r"^why$") as caught,
+        judged(WatchedFile(io.BytesIO()), Reason.CORRUPT),
+    ):
+        raise ClipError(Reason.UNSUPPORTED, "why")
+    assert caught.value.reason is Reason.UNSUPPORTED
+
+
+@pytest.mark.parametrize("kind", [MemoryError, ImportError, KeyboardInterrupt, SystemExit])
+def test_what_means_that_the_worker_is_broken_passes(kind):
+    with pytest.raises(kind), judged(WatchedFile(io.BytesIO()), Reason.CORRUPT):
+        raise kind
+
+
+@pytest.mark.parametrize("outcome", [None, EOFError("the end"), ClipError(Reason.CORRUPT, "cut off")])
+def test_the_files_own_error_is_raised_whatever_the_decoder_makes_of_it(outcome):
+    file = WatchedFile(Broken(bytes(20)))
+    with pytest.raises(LookupError, match="the bucket is gone"), judged(file, Reason.CORRUPT):
+        assert file.read(8) == bytes(8)
+        assert file.part(4, 20).read(4) == bytes(4)
+        assert file.part(10, 20).read() == b""
+        if outcome is not None:
+            raise outcome
+
+
+def test_a_part_is_a_file_of_its_own():
+    file = WatchedFile(io.BytesIO(b"0123456789"))
+    part = file.part(2, 6)
+    assert (part.read(2), file.read(3), part.read(), part.read(1)) == (b"23", b"012", b"45", b"")
+    assert (part.seek(-1, 2), part.read(), part.seek(0), part.tell(), part.size) == (3, b"5", 0, 0, 4)
+    assert part.part(1, 3).read() == b"34"
+    assert part.seek(100) == 100 and part.read() == b"" and part.read(5) == b""
+    with pytest.raises(ValueError, match="no position"):
+        part.seek(-1)

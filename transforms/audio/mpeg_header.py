@@ -1,0 +1,165 @@
+"""Headers of MPEG audio frames (ISO/IEC 11172-3, 13818-3), and the Xing, Info and VBRI frames before them."""
+
+import functools
+import struct
+from dataclasses import dataclass
+
+HEADER_BYTES = 4
+# What `parse_info` looks at: the header, side information, Xing's fields and those of LAME.
+INFO_BYTES = 4 + 2 + 32 + 120 + 36
+# Free format goes to 640 kbit/s, at 32 kHz. No frame is shorter than 8 kbit/s at 24 kHz.
+MAX_FRAME_BYTES = 144 * 640_000 // 32_000 + 1
+MIN_FREE_BYTES = 24
+VBRI_OFFSET = 36
+
+_MPEG1, _MPEG2, _MPEG25 = 3, 2, 0
+_LAYER_I, _LAYER_II, _LAYER_III = 3, 2, 1
+_RATES_HZ = {
+    _MPEG1: (44_100, 48_000, 32_000),
+    _MPEG2: (22_050, 24_000, 16_000),
+    _MPEG25: (11_025, 12_000, 8_000),
+}
+# kbit/s by index from 1; index 0 is free format, 15 is forbidden.
+_KBPS = {
+    (True, _LAYER_I): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, _LAYER_II): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, _LAYER_III): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, _LAYER_I): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, _LAYER_II): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, _LAYER_III): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_HAS_FRAMES, _HAS_BYTES, _HAS_TABLE, _HAS_QUALITY = 1, 2, 4, 8
+
+
+@dataclass(frozen=True)
+class FrameKind:
+    """What the headers of all frames of a stream agree in.
+
+    Attributes:
+      version, layer, rate_index: as the header's bits have them.
+      is_mono: one channel, else two.
+    """
+
+    version: int
+    layer: int
+    rate_index: int
+    is_mono: bool
+
+    @property
+    def rate_hz(self) -> int:
+        return _RATES_HZ[self.version][self.rate_index]
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.is_mono else 2
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples per channel of a frame."""
+        if self.layer == _LAYER_I:
+            return 384
+        return 576 if self.layer == _LAYER_III and self.version != _MPEG1 else 1_152
+
+    @property
+    def slot_bytes(self) -> int:
+        """What a header's padding bit adds to the frame."""
+        return 4 if self.layer == _LAYER_I else 1
+
+    @property
+    def second_byte(self) -> int:
+        """The header's second byte, where no checksum follows."""
+        return 0xE0 | self.version << 3 | self.layer << 1 | 1
+
+    def __str__(self) -> str:
+        layer = {_LAYER_I: "I", _LAYER_II: "II", _LAYER_III: "III"}[self.layer]
+        return f"{self.rate_hz} Hz, {self.channels} channels and layer {layer}"
+
+
+def parse_header(head: bytes) -> FrameKind | None:
+    """The kind of the frame that begins with these bytes; None where none begins."""
+    if len(head) < HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
+    bit_rate, rate_index, emphasis = head[2] >> 4, head[2] >> 2 & 3, head[3] & 3
+    if version == 1 or layer == 0 or bit_rate == 15 or rate_index == 3 or emphasis == 2:
+        return None
+    return FrameKind(version, layer, rate_index, head[3] >> 6 == 3)
+
+
+@functools.lru_cache(maxsize=64)
+def frame_lengths(kind: FrameKind, free_bytes: int = 0) -> tuple[int, ...]:
+    """Bytes of a frame by its header's third byte; 0 where the byte is none of this kind's.
+
+    Args:
+      free_bytes: length without padding of a frame in free format, or 0 where none is allowed.
+    """
+    lengths = [0] * 256
+    slot = kind.slot_bytes
+    slots_per_bit = (12 if kind.layer == _LAYER_I else kind.frame_samples // 8) / kind.rate_hz
+    all_kbps = _KBPS[kind.version == _MPEG1, kind.layer]
+    for byte in range(256):
+        index, padding = byte >> 4, byte >> 1 & 1
+        if byte >> 2 & 3 != kind.rate_index or index == 15:
+            continue
+        if index:
+            lengths[byte] = (int(1_000 * all_kbps[index - 1] * slots_per_bit + 1e-9) + padding) * slot
+        elif free_bytes:
+            lengths[byte] = free_bytes + padding * slot
+    return tuple(lengths)
+
+
+@dataclass(frozen=True)
+class InfoFrame:
+    """A frame without sound that says how long the stream is.
+
+    Attributes:
+      num_frames: the MPEG frames that follow; None where it does not say (an encoder that could not go back
+        leaves 0).
+      num_bytes: of the stream, this frame included; None where it does not say.
+      frames_offset: where the number of frames stands in the frame; None where libsndfile does not read it.
+      padding_offset: where LAME's tag has 12 bits of delay and 12 of padding; other encoders leave zeros.
+      has_name: whether it is LAME's or ffmpeg's.
+    """
+
+    num_frames: int | None
+    num_bytes: int | None
+    frames_offset: int | None = None
+    padding_offset: int = 0
+    has_name: bool = False
+
+
+def info_offset(kind: FrameKind) -> int:
+    """Where `Xing` or `Info` stands in a frame without a checksum: behind the side information."""
+    if kind.version == _MPEG1:
+        return 4 + (17 if kind.is_mono else 32)
+    return 4 + (9 if kind.is_mono else 17)
+
+
+def parse_info(frame: bytes, kind: FrameKind) -> InfoFrame | None:
+    """The Xing, Info or VBRI frame that begins with these bytes; None where it is another.
+
+    Args:
+      frame: its first `INFO_BYTES` bytes, or fewer at the end of a file.
+    """
+    if kind.layer != _LAYER_III:
+        return None
+    if frame[VBRI_OFFSET : VBRI_OFFSET + 4] == b"VBRI" and len(frame) >= VBRI_OFFSET + 18:
+        num_bytes, num_frames = struct.unpack_from(">II", frame, VBRI_OFFSET + 10)
+        return InfoFrame(num_frames or None, num_bytes or None)
+    at = info_offset(kind) + (0 if frame[1] & 1 else 2)
+    if frame[at : at + 4] not in (b"Xing", b"Info") or len(frame) < INFO_BYTES:
+        return None
+    flags = int.from_bytes(frame[at + 4 : at + 8], "big")
+    at += 8
+    num_frames = num_bytes = frames_offset = None
+    if flags & _HAS_FRAMES:
+        frames_offset = at
+        num_frames = int.from_bytes(frame[at : at + 4], "big") or None
+        at += 4
+    if flags & _HAS_BYTES:
+        num_bytes = int.from_bytes(frame[at : at + 4], "big") or None
+        at += 4
+    at += (100 if flags & _HAS_TABLE else 0) + (4 if flags & _HAS_QUALITY else 0)
+    # LAME's tag, which ffmpeg writes too: its name, then at 21 the encoder's delay and padding.
+    has_name = frame[at : at + 4] in (b"LAME", b"Lavf", b"Lavc")
+    return InfoFrame(num_frames, num_bytes, frames_offset, at + 21, has_name)
