@@ -202,27 +202,31 @@ def nobody() -> Iterator[None]:
 def test_a_folder_that_may_not_be_entered_is_a_fault():
     folder = Path(tempfile.mkdtemp())  # pytest's own are root's alone
     try:
-        for name in ("open/a.wav", "shut/b.wav", "deaf/c.wav"):
+        for name in ("open/a.wav", "shut/b.wav", "deaf/c.wav", "dumb/d.wav"):
             (folder / name).parent.mkdir()
             (folder / name).touch()
         folder.chmod(0o755)
         (folder / "shut").chmod(0)
         (folder / "deaf").chmod(0o711)  # may be entered, and not listed
+        (folder / "dumb").chmod(0o744)  # may be listed, and not entered
         with nobody():
             listing = list_files(f"{folder}/**")
             by_name = list_files(f"{folder}/*/c.wav")
+            others = list_files(f"{folder}/**/*.flac")
             with pytest.raises(PermissionError):
                 list_files(f"{folder}/shut/*")
             with pytest.raises(PermissionError):
                 list_files(f"{folder}/shut/b.wav")
     finally:
-        for name in ("shut", "deaf"):
+        for name in ("shut", "deaf", "dumb"):
             (folder / name).chmod(0o755)
         shutil.rmtree(folder)
     denied = "Permission denied"
-    assert listing.files == [(f"{folder}/open/a.wav", 0)]
+    assert sorted(listing.files) == [(f"{folder}/{name}", 0) for name in ("dumb/d.wav", "open/a.wav")]
+    assert (others.files, sorted(others.faults)) == ([], sorted(listing.faults))
     assert sorted(listing.faults) == [(f"{folder}/deaf", denied), (f"{folder}/shut", denied)]
-    assert by_name.files == [(f"{folder}/deaf/c.wav", 0)] and by_name.faults == [(f"{folder}/shut", denied)]
+    assert by_name.files == [(f"{folder}/deaf/c.wav", 0)]
+    assert sorted(by_name.faults) == [(f"{folder}/dumb", denied), (f"{folder}/shut", denied)]
 
 
 def test_a_disk_that_fails_in_the_middle_of_a_folder_is_a_fault(corpus, monkeypatch):
@@ -255,6 +259,8 @@ def test_a_link_that_leads_nowhere_may_be_a_folder(corpus):
     listing = list_files(f"{corpus}/**/*.wav")
     assert len(listing.files) == 4
     assert listing.faults == [(f"{corpus}/disk", "leads to /mnt/not mounted, which is not there")]
+    # One with an extension is a file, as thousands are where git-annex has not fetched them.
+    assert list_files(f"{corpus}/**/s?.wav").faults == listing.faults
     assert list_files(f"{corpus}/*.wav").faults == []
 
 

@@ -5,6 +5,7 @@ too, are others than those of shells: `**/` matches no file without a folder, an
 """
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from apache_beam.io.localfilesystem import LocalFileSystem
 
 from transforms.filesystems import FILE_ERRORS, filesystem_of
 from transforms.globs import Glob, States, has_magic, join, plain_path, split_glob, unescape
+
+# A link that leads nowhere may have led to a folder; one to a file has its extension as a rule.
+_EXTENSION = re.compile(r"\.[A-Za-z]\w{0,4}$")
 
 _Identity: TypeAlias = tuple[int, int]  # device and inode
 # Those of a folder and of all that it is in, which a circle of links leads back to.
@@ -47,7 +51,7 @@ class _Entry(NamedTuple):
       size: in bytes; 0 of what has none.
       is_folder: whether it can be listed.
       identity: of a folder, where folders may be in circles.
-      fault: why it cannot be told whether it is a folder; None if it can.
+      fault: of what may be a folder, why that cannot be told; None if it can.
     """
 
     name: str
@@ -104,7 +108,7 @@ def _list_local(pattern: str, listing: Listing, hidden: bool) -> None:
     if (literal := _literal_path(pattern, _is_there)) is not None:
         for path in (literal, unescape(literal)):
             if _is_there(path):
-                entry = _local_entry(path, path)
+                entry = _local_entry(path, path, os.path.islink(path), os.path.isdir(path))
                 if not entry.is_folder:
                     listing.files.append((path, entry.size))
                 return
@@ -130,21 +134,24 @@ def _list_local_folder(folder: str, names: list[str] | None) -> Iterator[_Entry]
     if names is not None:  # a folder that may be entered, and not listed, gives them too
         for path, name in ((join(folder, name), name) for name in names):
             if _is_there(path):
-                yield _local_entry(path, name)
+                yield _local_entry(path, name, os.path.islink(path), os.path.isdir(path))
         return
     with os.scandir(folder or ".") as entries:
         for found in entries:
-            yield _local_entry(found.path, found.name)
+            yield _local_entry(
+                found.path, found.name, found.is_symlink(), found.is_dir(follow_symlinks=False)
+            )
 
 
-def _local_entry(path: str, name: str) -> _Entry:
+def _local_entry(path: str, name: str, is_link: bool, is_folder: bool) -> _Entry:
     try:
         status = os.stat(path)
     except OSError as error:
         cause = error.strerror or str(error)
-        if isinstance(error, FileNotFoundError) and os.path.islink(path):
+        if isinstance(error, FileNotFoundError) and is_link:
             cause = f"leads to {os.readlink(path)}, which is not there"
-        return _Entry(name, 0, fault=cause)
+        may_be_folder = is_folder or (is_link and not _EXTENSION.search(name))
+        return _Entry(name, 0, fault=cause if may_be_folder else None)
     if stat.S_ISDIR(status.st_mode):
         return _Entry(name, 0, True, (status.st_dev, status.st_ino))
     return _Entry(name, status.st_size if stat.S_ISREG(status.st_mode) else 0)
