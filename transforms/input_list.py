@@ -8,6 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 import apache_beam as beam
 
+from transforms.clips import RejectedClip
+from transforms.errors import Reason
 from transforms.files import open_file, put_output
 from transforms.listing import list_files
 
@@ -113,3 +115,33 @@ def _list_glob(pattern: str) -> Iterator[Input]:
     listing = list_files(pattern)
     yield from (Input(path, size) for path, size in listing.files)
     yield from (Input(path, 0, cause) for path, cause in listing.faults)
+
+
+@dataclass
+class RejectFolders(beam.PTransform):
+    """Input -> RejectedClip of each folder that cannot be listed; files are passed over.
+
+    Attributes:
+      split, stage: of the rejects.
+    """
+
+    split: str
+    stage: str
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, inputs: beam.PCollection[Input]) -> beam.PCollection[RejectedClip]:
+        return (
+            inputs
+            | "Folders" >> beam.FlatMap(lambda found: [] if found.is_file else [(found.path, found.fault)])
+            # (path, cause), twice if two globs lead to it
+            | "Distinct" >> beam.Distinct()
+            | "Reject" >> beam.Map(_rejected_folder, self.split, self.stage)
+        )
+
+
+def _rejected_folder(folder: tuple[str, str], split: str, stage: str) -> RejectedClip:
+    path, cause = folder
+    message = f"cannot be listed ({cause}), so that what is in it is no input"
+    return RejectedClip(split, "", 0.0, path, None, stage, Reason.UNREADABLE, message)

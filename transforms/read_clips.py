@@ -15,7 +15,7 @@ from transforms.audioset.segments import Segment, SegmentTable, milliseconds
 from transforms.clips import Clip, Key, RejectedClip, Unmatched, sha256_of
 from transforms.errors import ClipError, Reason, SettingError
 from transforms.files import FILE_ERRORS, open_file
-from transforms.input_list import Input, InputSource, ListInputs
+from transforms.input_list import InputSource, ListInputs, RejectFolders
 from transforms.progress import FILES_READ, ProgressFolder
 from transforms.read_segments import ClassLabelFile, SegmentFiles
 from transforms.rejects import RejectFiles, RejectIndex
@@ -202,36 +202,6 @@ class ReadClips(beam.PTransform):
         if unlisted is not None:
             rejected = (rejected, unlisted) | "Faults" >> beam.Flatten()
         return ClipInputs(files, read.clips, rejected, unmatched)
-
-
-@dataclass
-class RejectFolders(beam.PTransform):
-    """Input -> RejectedClip of each folder that cannot be listed; files are passed over.
-
-    Attributes:
-      split, stage: of the rejects.
-    """
-
-    split: str
-    stage: str
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def expand(self, inputs: beam.PCollection[Input]) -> beam.PCollection[RejectedClip]:
-        return (
-            inputs
-            | "Folders" >> beam.FlatMap(lambda found: [] if found.is_file else [(found.path, found.fault)])
-            # (path, cause), twice if two globs lead to it
-            | "Distinct" >> beam.Distinct()
-            | "Reject" >> beam.Map(_rejected_folder, self.split, self.stage)
-        )
-
-
-def _rejected_folder(folder: tuple[str, str], split: str, stage: str) -> RejectedClip:
-    path, cause = folder
-    message = f"cannot be listed ({cause}), so that what is in it is no input"
-    return RejectedClip(split, "", 0.0, path, None, stage, Reason.UNREADABLE, message)
 
 
 class _ReadFile(beam.DoFn):

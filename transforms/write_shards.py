@@ -15,8 +15,8 @@ from transforms.audioset.segments import SegmentTable
 from transforms.clips import Clip, RejectedClip, Unmatched, reject
 from transforms.errors import ClipError, Reason
 from transforms.files import FILE_ERRORS, new_file, open_file
-from transforms.input_list import InputSource, ListInputs
-from transforms.read_clips import AUDIO, RejectFolders, file_clips
+from transforms.input_list import InputSource, ListInputs, RejectFolders
+from transforms.read_clips import AUDIO, file_clips
 from transforms.read_segments import SegmentFiles
 from transforms.shards.items import ShardClip
 from transforms.shards.sniff import shard_format
