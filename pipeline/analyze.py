@@ -30,6 +30,7 @@ from transforms.audioset.names import compile_id_pattern
 from transforms.errors import OutputError, SettingError
 from transforms.extract_examples import ExtractExamples
 from transforms.files import put_output
+from transforms.globs import plain_path
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.read_features import QUANTIZED
 from transforms.read_segments import ClassLabelFile
@@ -104,15 +105,19 @@ def _statistics(features: FrameFolder, found: "Found", class_names: Mapping[int,
 def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Statistics:
     check_split(options.split)
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
-    check_input(options.input)
+    inputs = check_input(options.input)
     segments, _ = find_segments(options)
     labels = find_class_labels(options.class_labels, options.assets_dir)
     label_file = ClassLabelFile(labels.path) if labels else None
     settings = ClipSettings(options.split, segments=segments, class_labels=label_file, id_pattern=id_pattern)
-    read = ReadClips(options.input, settings)
     from transforms.analyze_corpus import AnalyzeAudio
 
-    (found,) = run_passes(pipeline, [lambda temp_dir: AnalyzeAudio(read, ExtractExamples(), temp_dir)])
+    def make_pass(temp_dir: str) -> AnalyzeAudio:
+        return AnalyzeAudio(
+            ReadClips(inputs.write(f"{temp_dir}-inputs"), settings), ExtractExamples(), temp_dir
+        )
+
+    (found,) = run_passes(pipeline, [make_pass])
     return Statistics(
         " ".join(options.input),
         AUDIO,
@@ -156,16 +161,19 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--features",
         metavar="DIR",
+        type=plain_path,
         help="folder that holds SPLIT/PREFIX.tfrecord (this or --input is required)",
     )
     parser.add_argument(
         "--compare",
         metavar="DIR",
+        type=plain_path,
         help="another feature folder: the Fréchet audio distance to it, and the shift of each dimension",
     )
     parser.add_argument(
         "--input",
         metavar="GLOB",
+        type=plain_path,
         action="extend",
         nargs="+",
         help="audio files or shards, as of pipeline.run; repeatable",
@@ -173,6 +181,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="NAME",
+        type=plain_path,
         help="write NAME.json and NAME.md, with all rows of all tables (default: first rows, on the screen)",
     )
     parser.add_argument(
@@ -195,11 +204,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--class_labels",
         metavar="CSV",
+        type=plain_path,
         help="class_labels_indices.csv (default: the released one; without it, labels have no names)",
     )
     parser.add_argument(
         "--assets_dir",
         metavar="DIR",
+        type=plain_path,
         help="folder looked in first for the released class labels; also the environment variable "
         f"{ASSETS_DIR_VARIABLE} (default: the user cache)",
     )

@@ -15,6 +15,7 @@ from transforms.audioset.layout import AUDIOSET, SHARD_SUFFIX, Sharding
 from transforms.check_shard import CheckShard, ShardReport, Totals
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, exists, match_files
+from transforms.globs import escape
 from transforms.record_index import RecordIndex
 from transforms.vggish.params import Framing
 from transforms.write_features import ShardFile
@@ -123,7 +124,7 @@ def find_shards(folder: str) -> FeatureFolder:
     """
     found = FeatureFolder.at(folder)
     if not found.shards:
-        if match_files(FileSystems.join(folder, f"*{SHARD_SUFFIX}")):
+        if match_files(FileSystems.join(escape(folder), f"*{SHARD_SUFFIX}")):
             raise SettingError(f"{folder}: is one split's folder; give the folder that it is in")
         raise SettingError(f"{folder}: no SPLIT/PREFIX{SHARD_SUFFIX} in it; give a feature folder")
     return found

@@ -31,10 +31,8 @@ from transforms.audioset.names import compile_id_pattern, video_id_of
 from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler
 from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
-from transforms.files import (
-    folds_case,
-    match_files,
-)
+from transforms.files import folds_case
+from transforms.input_list import InputList
 from transforms.pcm import pcm_windows
 from transforms.progress import ProgressFolder
 from transforms.read_clips import AUDIO, AUTO, ClipSettings, ReadClips
@@ -116,7 +114,7 @@ def sketch(options: Options) -> Config:
     rejects = RejectFiles(options.input_rejects, "") if options.input_rejects else None
     clips = ClipSettings(options.split, options.input_format, columns, segments, None, id_pattern, rejects)
     weights = AssetFile(options.weights or WEIGHTS.url, None, False)
-    return Config(options, weights, None, None, framing, sharding, Inputs(0, ()), clips, None)
+    return Config(options, weights, None, None, framing, sharding, Inputs(), clips, None)
 
 
 def check(options: Options) -> Config:
@@ -126,14 +124,14 @@ def check(options: Options) -> Config:
       SettingError: the first thing that is wrong.
     """
     drawn = sketch(options)
-    inputs = check_input(options.input)
+    inputs = check_input(options.input, output=options.output)
     rejects = _find_rejects(options.input_rejects) if options.input_rejects else None
     if not options.plan:  # which writes nothing, not even to find out whether it could
         check_output(options.output)
     segments, class_labels = find_segments(options)
-    class_labels = class_labels or _labels_of_shards(options)
+    class_labels = class_labels or _labels_of_shards(options, inputs)
     if drawn.sharding == Sharding() and not options.plan and folds_case(options.output):
-        _check_prefixes(options, segments, drawn.clips.id_pattern)
+        _check_prefixes(options, inputs, segments, drawn.clips.id_pattern)
     pca, pca_params = None, None
     if options.postprocess == QUANTIZED:
         pca, pca_params = find_pca_params(options.pca_params, options.assets_dir)
@@ -144,7 +142,7 @@ def check(options: Options) -> Config:
     label_file = ClassLabelFile(class_labels.shared) if class_labels else None
     clips = replace(drawn.clips, segments=segments, class_labels=label_file, rejects=rejects)
     if rejects is not None:
-        inputs = Inputs.of(rejects.index().files)
+        inputs = Inputs(rejects.index().files)
     return replace(
         drawn,
         inputs=inputs,
@@ -157,7 +155,11 @@ def check(options: Options) -> Config:
 
 
 def make_job(
-    config: Config, add: bool, earlier_rejects: Sequence[str], progress: ProgressFolder | None = None
+    config: Config,
+    add: bool,
+    earlier_rejects: Sequence[str],
+    progress: ProgressFolder | None = None,
+    inputs: InputList | None = None,
 ) -> FeatureJob:
     """The steps of a run.
 
@@ -166,6 +168,7 @@ def make_job(
       add: whether the output has features already, made with the same settings.
       earlier_rejects: lists of clips that earlier runs rejected.
       progress: where workers on this machine tell how far they are.
+      inputs: the list of the run's inputs; None: the graph lists them, as one that is never run may.
     """
     options, clips = config.options, config.clips
     notes = ShardNotes(run_path(options.output, SHARD_NOTES)) if add else None
@@ -177,7 +180,7 @@ def make_job(
         FusedModelHandler(*network, quantize, config.pca) if accelerated else VggishModelHandler(*network)
     )
     return FeatureJob(
-        read=ReadClips(options.input, clips, progress),
+        read=ReadClips(inputs or options.input, clips, progress),
         extract=ExtractExamples(
             config.framing,
             options.segment_seconds,
@@ -189,29 +192,30 @@ def make_job(
         quantize=quantize and not accelerated,
         pca=config.pca,
         write=WriteFeatures(options.output, config.sharding, notes, SCHEMAS[options.output_schema]),
-        keep=KeepRejected(earlier_rejects, clips.rejects),
+        keep=KeepRejected(earlier_rejects, clips.rejects, options.input),
         progress=progress,
     )
 
 
-def _labels_of_shards(options: Options) -> AssetFile | None:
+def _labels_of_shards(options: Options, inputs: Inputs) -> AssetFile | None:
     """Class labels for shards that name labels; without them only clips with such labels are rejected."""
-    if options.class_labels is None and not _has_shards(options):
+    if options.class_labels is None and not _has_shards(options, inputs):
         return None
     return find_class_labels(options.class_labels, options.assets_dir)
 
 
-def _has_shards(options: Options) -> bool:
+def _has_shards(options: Options, inputs: Inputs) -> bool:
     """Whether inputs are shards by what the command or their names say."""
     if options.input_format != AUTO:
         return options.input_format != AUDIO
-    paths = (path for pattern in options.input for path in match_files(pattern))
-    return any(shard_format(path, b"") != AUDIO for path in paths)
+    return any(shard_format(path, b"") != AUDIO for path in inputs.paths)
 
 
 def _find_rejects(patterns: Sequence[str]) -> RejectFiles:
-    check_input(patterns, "input_rejects")
-    rejects = RejectFiles.of([path for pattern in patterns for path in match_files(pattern)])
+    listed = check_input(patterns, "input_rejects")
+    for path, cause in listed.faults:
+        raise SettingError(f"--input_rejects={' '.join(patterns)}: {path} cannot be listed ({cause})")
+    rejects = RejectFiles.of(listed.paths)
     if not rejects.index().files:
         raise SettingError(
             f"--input_rejects={' '.join(patterns)}: no clip was rejected; there is nothing to do"
@@ -220,18 +224,17 @@ def _find_rejects(patterns: Sequence[str]) -> RejectFiles:
 
 
 def _check_prefixes(
-    options: Options, segments: SegmentFiles | None, id_pattern: re.Pattern[str] | None
+    options: Options, inputs: Inputs, segments: SegmentFiles | None, id_pattern: re.Pattern[str] | None
 ) -> None:
     """On a disk that folds case `ab.tfrecord` would replace `AB.tfrecord`."""
     where = f"--output={options.output}: this disk takes 'ab' and 'AB' for one name"
     remedy = "give --sharding=hash:N, as hash:64"
     if segments is not None:
         ids = (segment.video_id for segment in segments.table())
-    elif _has_shards(options):
+    elif _has_shards(options, inputs):
         raise SettingError(f"{where}, and shards may hold clips whose prefixes collide; {remedy}")
     else:
-        paths = (path for pattern in options.input for path in match_files(pattern))
-        ids = (video_id for path in paths if (video_id := video_id_of(path, id_pattern)))
+        ids = (video_id for path in inputs.paths if (video_id := video_id_of(path, id_pattern)))
     collision = colliding_ids(ids)
     if collision:
         raise SettingError(f"{where}, and the prefixes of {' and '.join(collision)} collide; {remedy}")

@@ -7,7 +7,7 @@ import yaml
 
 from pipeline.flags import AddOptions, all_options, nearest, without_secrets
 from transforms.errors import SettingError
-from transforms.files import FILE_ERRORS, open_file
+from transforms.filesystems import FILE_ERRORS, open_to_read
 
 
 def config_flags(path: str | None, argv: Sequence[str], add_own: AddOptions) -> list[str]:
@@ -61,7 +61,7 @@ def config_text(
 
 def _read_yaml(path: str) -> dict[str, Any]:
     try:
-        with open_file(path) as file:
+        with open_to_read(path) as file:  # a pipe too, as <(...) is
             values = yaml.safe_load(file.read())
     except (*FILE_ERRORS, yaml.YAMLError, UnicodeDecodeError) as error:
         cause = " ".join(str(error).split())

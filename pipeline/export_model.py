@@ -20,6 +20,7 @@ from pipeline.flags import OneLineParser
 from pipeline.found_assets import find_pca_params, find_weights
 from pipeline.option_groups import QUANTIZED, add_asset_options, add_postprocess_option, add_precision_option
 from transforms.errors import SettingError
+from transforms.globs import plain_path
 from transforms.pcm import device_front_end
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.fused import Quantize, build_fused
@@ -41,7 +42,9 @@ def run(argv: Sequence[str]) -> int:
         description="Writes a TensorFlow SavedModel that takes a waveform and returns its embeddings.",
         allow_abbrev=False,
     )
-    parser.add_argument("--output", metavar="DIR", required=True, help="new folder for the model (required)")
+    parser.add_argument(
+        "--output", metavar="DIR", type=plain_path, required=True, help="new folder for the model (required)"
+    )
     add_asset_options(parser)
     add_postprocess_option(parser)
     add_precision_option(parser)

@@ -22,6 +22,7 @@ from pipeline.paths import check_output_file
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
 from transforms.files import put_output
+from transforms.globs import plain_path
 from transforms.moments import Moments
 from transforms.read_features import RAW, ReadFeatures
 from transforms.vggish.params import EMBEDDING_SIZE
@@ -124,9 +125,12 @@ def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--features", metavar="DIR", help="folder that pipeline.run --postprocess=raw has written (required)"
+        "--features",
+        metavar="DIR",
+        type=plain_path,
+        help="folder that pipeline.run --postprocess=raw has written (required)",
     )
-    parser.add_argument("--output", metavar="FILE", help=".npz file to write (required)")
+    parser.add_argument("--output", metavar="FILE", type=plain_path, help=".npz file to write (required)")
     parser.add_argument(
         "--quantization_quantile",
         metavar="Q",

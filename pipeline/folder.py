@@ -38,6 +38,7 @@ from transforms.files import (
     put_output,
     temporary_files,
 )
+from transforms.globs import escape
 from transforms.rejects import RejectFiles, read_list
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 from transforms.vggish.precision import FLOAT32
@@ -80,7 +81,7 @@ class FeatureFolder:
           SettingError: it cannot be listed, or its manifest cannot be read.
         """
         try:
-            shards = match_files(FileSystems.join(path, "*", f"*{SHARD_SUFFIX}"))
+            shards = match_files(FileSystems.join(escape(path), "*", f"*{SHARD_SUFFIX}"))
         except (*FILE_ERRORS, ValueError) as error:
             raise SettingError(f"{path}: cannot be listed ({error}); check the path") from error
         return cls(path, tuple(shards), read_manifest(path))
@@ -114,7 +115,7 @@ class FeatureFolder:
 
     def lists(self, name: str) -> list[str]:
         """Paths of the files of one of the last run's lists."""
-        return match_files(run_path(self.path, f"{name}-*-of-*.jsonl"))
+        return match_files(run_path(escape(self.path), f"{name}-*-of-*.jsonl"))
 
     def check_settings(self, settings: Settings) -> None:
         """Checks that features made with some settings may stand beside those that are there.
@@ -152,7 +153,7 @@ class FeatureFolder:
     def delete_temporary_files(self) -> None:
         """Deletes what killed processes left beside their shards, and what is of use during a run alone."""
         delete_files(temporary_files(self.path))
-        delete_files(match_files(run_path(self.path, f"{SHARD_NOTES}-*")))
+        delete_files(match_files(run_path(escape(self.path), f"{SHARD_NOTES}-*")))
         delete_files([*self.lists(WRITTEN_LIST), *self.lists(TRIED_LIST), run_path(self.path, ACCOUNT_FILE)])
 
     def keep_tried(self, rejects: RejectFiles) -> RejectFiles:
@@ -247,5 +248,5 @@ def _shard_file(name: str, path: str) -> ShardFile:
 def delete_stale_lists(folder: str, name: str, num_lines: int) -> None:
     """Deletes the files of a list of an earlier run that had another number of lines, and so of files."""
     ending = f"-of-{num_files(num_lines):05d}.jsonl"
-    paths = match_files(run_path(folder, f"{name}-*-of-*.jsonl"))
+    paths = match_files(run_path(escape(folder), f"{name}-*-of-*.jsonl"))
     delete_files(path for path in paths if not path.endswith(ending))

@@ -13,6 +13,7 @@ from transforms.files import (
     is_local,
     open_file,
 )
+from transforms.globs import plain_path
 from transforms.read_segments import ClassLabelFile, SegmentFiles
 from transforms.shared_files import SharedFile, sha256_of
 from transforms.vggish.checkpoint import RANDOM, check_weights
@@ -108,7 +109,7 @@ def segment_files(options: SegmentOptions) -> tuple[tuple[str, str], ...]:
         split, equals, path = text.partition("=")
         if not equals or "/" in split:
             split, path = split_of(text), text
-        files.append((check_split(split), path))
+        files.append((check_split(split), plain_path(path)))
     return tuple(files)
 
 

@@ -35,6 +35,8 @@ UNMATCHED_LIST = "unmatched"
 # What the launcher reads when the pipeline has ended, and deletes.
 WRITTEN_LIST = "written"
 ACCOUNT_FILE = "account.json"
+# What workers read: the launcher's list of the inputs, deleted by it at the end.
+INPUT_LIST = "inputs"
 # What workers look at again where an engine repeats work: shards and lists as they were before the run.
 SHARD_NOTES = "before"
 TRIED_LIST = "tried"

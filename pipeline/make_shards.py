@@ -20,6 +20,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -31,6 +32,7 @@ from pipeline.flags import OneLineParser, check_flags, without_secrets
 from pipeline.found_assets import find_segments
 from pipeline.graph import (
     ACCOUNT_FILE,
+    INPUT_LIST,
     MANIFEST_FILE,
     REJECTED_LIST,
     RUN_FOLDER,
@@ -38,8 +40,9 @@ from pipeline.graph import (
     run_path,
 )
 from pipeline.manifest import Account, package_versions
+from pipeline.no_features import why_no_features
 from pipeline.options import make_pipeline
-from pipeline.paths import check_input, check_output
+from pipeline.paths import Inputs, check_input, check_output, delete_input_list
 from transforms.account import (
     EXPECTED,
     FILE_WITHOUT_SEGMENT,
@@ -57,11 +60,13 @@ from transforms.audioset.names import compile_id_pattern
 from transforms.clips import Key
 from transforms.errors import SettingError
 from transforms.files import delete_files, open_file, put_output
+from transforms.globs import plain_path
 from transforms.shards.write import WRITERS
 from transforms.write_shards import Packed, PackSettings, WriteShards
 
 # Exit statuses beside 0; 2 is a mistake in the command.
 LOST_FILES = 3
+NOTHING_PACKED = 4
 
 # A shard says how many files it holds and not which, so that all are one entry of the account.
 _FILES: Key = ("", "", 0)
@@ -98,26 +103,33 @@ def run(argv: Sequence[str]) -> int:
     """
     options, beam_flags = _parse_options(argv)
     pipeline = make_pipeline(beam_flags)
-    job = _check(options)
+    job, inputs = _check(options)
+    delete_input_list(job.output)
+    listed = inputs.write(run_path(job.output, INPUT_LIST))
     with own_errors(), pipeline:
-        _build_graph(pipeline, job)
+        _build_graph(pipeline, replace(job, inputs=listed))
+    delete_input_list(job.output)
 
     account_path = run_path(job.output, ACCOUNT_FILE)
     with open_file(account_path) as file:
         account = Account.from_json(json.load(file))
     put_output(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
     delete_files([account_path])
-    print("\n".join(_lines(job, account)))
-    return 0 if account.closes else LOST_FILES
+    print("\n".join(_lines(job, account, inputs.skipped)))
+    if not account.closes:
+        return LOST_FILES
+    return 0 if account.total(WRITTEN) else NOTHING_PACKED
 
 
 def _build_graph(pipeline: beam.Pipeline, job: WriteShards) -> None:
     shards = pipeline | "PackFiles" >> job
-    shards.rejected | "WriteRejected" >> WriteJsonLines(run_path(job.output, REJECTED_LIST))
+    rejected = (shards.rejected, shards.unlisted) | "Rejected" >> beam.Flatten()
+    rejected | "WriteRejected" >> WriteJsonLines(run_path(job.output, REJECTED_LIST))
     shards.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(job.output, UNMATCHED_LIST))
     events = (
         shards.files | "ExpectFiles" >> beam.Map(lambda _: expected(_FILES)),
-        shards.rejected | "CountRejected" >> beam.Map(lambda clip: (_FILES, REJECTED + clip.reason.value)),
+        shards.unlisted | "ExpectFolders" >> beam.Map(lambda _: expected(_FILES)),
+        rejected | "CountRejected" >> beam.Map(lambda clip: (_FILES, REJECTED + clip.reason.value)),
         shards.unmatched | "CountUnmatched" >> beam.Map(unmatched),
         shards.packed | "CountPacked" >> beam.FlatMap(_packed_events),
     )
@@ -132,7 +144,7 @@ def _packed_events(packed: Packed) -> Iterator[Event]:
     yield from [(_FILES, _JOINED_AGAIN)] * packed.joined_again
 
 
-def _lines(job: WriteShards, account: Account) -> list[str]:
+def _lines(job: WriteShards, account: Account, skipped: str) -> list[str]:
     """What was packed, for a person."""
     packed, rejected = account.total(WRITTEN), account.total(REJECTED)
     lines = [f"files read {account.total(EXPECTED)} = packed {packed} + rejected {rejected}"]
@@ -148,6 +160,10 @@ def _lines(job: WriteShards, account: Account) -> list[str]:
         )
     if not account.closes:
         lines.append("THE ACCOUNT DOES NOT CLOSE: files were lost; please report this")
+    if skipped:
+        lines.append(f"skipped: {skipped}")
+    if not packed:
+        lines.append(why_no_features(job.output, job.settings, account, "packed"))
     glob = FileSystems.join(job.output, f"*.{job.kind}")
     lines.append(f"shards: {account.total(_SHARDS)}, {glob} (lists in the folder {RUN_FOLDER} beside them)")
     return lines
@@ -175,11 +191,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         metavar="GLOB",
+        type=plain_path,
         action="extend",
         nargs="+",
         help="audio files, on any filesystem that Beam knows; ** goes into folders; repeatable (required)",
     )
-    parser.add_argument("--output", metavar="DIR", help="folder or gs:// path for the shards (required)")
+    parser.add_argument(
+        "--output", metavar="DIR", type=plain_path, help="folder or gs:// path for the shards (required)"
+    )
     parser.add_argument("--format", choices=tuple(WRITERS), help="form of the shards (required)")
     parser.add_argument(
         "--shard_bytes",
@@ -198,6 +217,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--class_labels",
         metavar="CSV",
+        type=plain_path,
         help="class_labels_indices.csv, for --segments (default: the released one)",
     )
     parser.add_argument(
@@ -213,6 +233,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--assets_dir",
         metavar="DIR",
+        type=plain_path,
         help="folder looked in first for the released class labels; also the environment variable "
         f"{ASSETS_DIR_VARIABLE} (default: the user cache)",
     )
@@ -236,7 +257,7 @@ def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     return options, beam_flags
 
 
-def _check(options: Any) -> WriteShards:
+def _check(options: Any) -> tuple[WriteShards, Inputs]:
     """Checks all of a command, cheap things first.
 
     Raises:
@@ -245,11 +266,11 @@ def _check(options: Any) -> WriteShards:
     shard_bytes = parse_shard_bytes(options.shard_bytes)
     split = check_split(options.split) if options.split is not None else None
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
-    check_input(options.input)
+    inputs = check_input(options.input, output=options.output)
     check_output(options.output, *(f"*.{kind}" for kind in WRITERS))
     segments, _ = find_segments(options)
     settings = PackSettings(split, segments, id_pattern)
-    return WriteShards(options.input, options.output, options.format, shard_bytes, settings)
+    return WriteShards(options.input, options.output, options.format, shard_bytes, settings), inputs
 
 
 if __name__ == "__main__":

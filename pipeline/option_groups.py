@@ -6,6 +6,7 @@ from pipeline.assets import ASSETS_DIR_VARIABLE
 from transforms.audio.resample import RESAMPY, SOXR
 from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, YOUTUBE8M_SCHEMA
 from transforms.audioset.layout import AUDIOSET
+from transforms.globs import plain_path
 from transforms.read_clips import AUDIO, AUTO
 from transforms.shards.items import FIELDS
 from transforms.vggish.precision import FLOAT32, PRECISIONS
@@ -24,6 +25,7 @@ def add_asset_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--pca_params",
         metavar="PATH",
+        type=plain_path,
         help=".npz with pca_eigen_vectors and pca_means, as released or of pipeline.fit_pca; or 'none' "
         "(default: the released one)",
     )
@@ -34,12 +36,14 @@ def add_weights_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--weights",
         metavar="PATH",
+        type=plain_path,
         help="VGGish checkpoint: TensorFlow V1 or V2, or Keras .weights.h5; a path, gs:// or https:// "
         "(of a remote V2 checkpoint its .index); or random:SEED (default: the released one)",
     )
     parser.add_argument(
         "--assets_dir",
         metavar="DIR",
+        type=plain_path,
         help="folder looked in first for released files by their released names; also the environment "
         f"variable {ASSETS_DIR_VARIABLE} (default: the user cache)",
     )
@@ -80,6 +84,7 @@ def _add_input_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--input",
         metavar="GLOB",
+        type=plain_path,
         action="extend",
         nargs="+",
         help="audio files or shards, on any filesystem that Beam knows; ** goes into folders; repeatable "
@@ -88,6 +93,7 @@ def _add_input_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--input_rejects",
         metavar="GLOB",
+        type=plain_path,
         action="extend",
         nargs="+",
         help="lists of rejected clips, as DIR/_run/rejected-*.jsonl: try just those again",
@@ -116,6 +122,7 @@ def _add_clip_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--class_labels",
         metavar="CSV",
+        type=plain_path,
         help="class_labels_indices.csv, for --segments (default: the released one)",
     )
     group.add_argument(
@@ -141,6 +148,7 @@ def _add_output_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--output",
         metavar="DIR",
+        type=plain_path,
         help="folder for the features, on any filesystem that Beam knows; clips that are there, made with "
         "the same settings, are not computed again (required)",
     )
@@ -211,7 +219,10 @@ def _add_feature_options(group: argparse._ActionsContainer) -> None:
 
 def _add_conduct_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
-        "--config", metavar="YAML", help="a file with any of these options; flags win (see configs/)"
+        "--config",
+        metavar="YAML",
+        type=plain_path,
+        help="a file with any of these options; flags win (see configs/)",
     )
     group.add_argument(
         PRINT_CONFIG,

@@ -37,7 +37,8 @@ examples:
   %(prog)s --input_rejects='/data/features/_run/rejected-*' --output=/data/features
 
 Beam's options work too: --runner, --direct_num_workers, --temp_location and all others.
-Exit status: 0 done, 1 could not go on, 2 a mistake in the command, 3 clips lost, 4 too many rejected.
+Exit status: 0 done, 1 could not go on, 2 a mistake in the command, 3 clips lost, 4 too many
+rejected, or no clip has features.
 Each option at length: docs/options.md
 """
 # As Beam calls them within.

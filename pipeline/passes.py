@@ -1,5 +1,6 @@
 """Runs a pass over corpora and brings what the workers found to the command."""
 
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -15,7 +16,8 @@ from pipeline.console import own_errors
 from pipeline.folder import FeatureFolder
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.errors import SettingError
-from transforms.files import FILE_ERRORS
+from transforms.files import FILE_ERRORS, is_local
+from transforms.globs import escape
 from transforms.read_features import ReadFeatures, find_kind
 
 if TYPE_CHECKING:  # only with the extra [analysis]
@@ -48,7 +50,7 @@ class FrameFolder(NamedTuple):
 
     def reader(self, classes: Collection[int] = ()) -> ReadFeatures:
         """Reads its records; their labels must be among some classes, unless there are none."""
-        pattern = FileSystems.join(self.path, "*", f"*{SHARD_SUFFIX}")
+        pattern = FileSystems.join(escape(self.path), "*", f"*{SHARD_SUFFIX}")
         return ReadFeatures(pattern, self.kind, frozenset(classes) or None)
 
 
@@ -86,4 +88,7 @@ def _temporary_folder(pipeline: beam.Pipeline) -> Iterator[str]:
     try:
         yield folder
     finally:
-        FileSystems.delete([folder])
+        if is_local(folder):  # of which Beam takes the name for a glob
+            shutil.rmtree(folder)
+        else:
+            FileSystems.delete([folder])

@@ -1,19 +1,26 @@
 """Whether what a command names can be read and written, before any work."""
 
-from collections.abc import Collection, Sequence
+import os
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.graph import run_path
+from pipeline.graph import INPUT_LIST, RUN_FOLDER, run_path
+from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.errors import SettingError
 from transforms.files import (
     FILE_ERRORS,
     check_reachable,
     delete_files,
+    is_local,
     match_files,
     put_file,
 )
+from transforms.globs import escape
+from transforms.input_list import InputList, write_input_list
+from transforms.listing import list_files
 
 # Files that are looked at where not all can be.
 _SOME_INPUTS = 16
@@ -21,51 +28,117 @@ _SOME_INPUTS = 16
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files that a run reads, of which there may be millions.
+    """What a run reads, listed once; of millions of files it takes some 150 bytes each.
 
     Attributes:
-      count: how many they are.
-      some: a few of them, from all over the list.
+      paths: of the files, sorted.
+      sizes: of each, in bytes; empty where nobody has asked.
+      faults: (path, cause) of folders that cannot be listed, sorted.
+      hidden: files and folders left out since their names begin with a dot.
     """
 
-    count: int
-    some: tuple[str, ...]
+    paths: Sequence[str] = ()
+    sizes: Sequence[int] = ()
+    faults: tuple[tuple[str, str], ...] = ()
+    hidden: int = 0
 
-    @classmethod
-    def of(cls, paths: Collection[str]) -> "Inputs":
-        ordered = sorted(paths)
-        return cls(len(ordered), tuple(ordered[:: max(1, len(ordered) // _SOME_INPUTS)][:_SOME_INPUTS]))
+    @property
+    def count(self) -> int:
+        """How many files there are."""
+        return len(self.paths)
+
+    @property
+    def some(self) -> Sequence[str]:
+        """A few of the files, from all over the list."""
+        return self.paths[:: max(1, self.count // _SOME_INPUTS)][:_SOME_INPUTS]
+
+    @property
+    def skipped(self) -> str:
+        """What was left out, for a person; empty if nothing was."""
+        names = "name that begins" if self.hidden == 1 else "names that begin"
+        return f"{self.hidden:,} {names} with a dot" if self.hidden else ""
+
+    def write(self, path: str) -> InputList:
+        """Hands them on to the workers, in files of this path.
+
+        Raises:
+          OutputError: it cannot be written.
+        """
+        return write_input_list(path, list(zip(self.paths, self.sizes, strict=True)), self.faults)
 
 
-def check_input(patterns: Sequence[str], option: str = "input") -> Inputs:
-    """Checks that each glob of an option matches a file.
+def check_input(patterns: Sequence[str], option: str = "input", output: str | None = None) -> Inputs:
+    """Lists what an option's globs match, and checks that each matches something.
 
-    Returns:
-      The files.
+    Args:
+      patterns: the globs.
+      option: its name.
+      output: a folder whose own files are no inputs: the run's, and its shards of features.
 
     Raises:
-      SettingError: one matches none, or cannot be listed.
+      SettingError: one matches nothing, or cannot be listed.
     """
-    paths = set[str]()
+    sizes, faults, hidden = dict[str, int](), dict[str, str](), 0
     for pattern in patterns:
+        given = f"--{option}={pattern}"
         try:
             check_reachable(pattern)
-            if found := match_files(pattern):
-                paths.update(found)
-                continue
+            listing = list_files(pattern)
         except (*FILE_ERRORS, ValueError) as error:
-            raise SettingError(f"--{option}={pattern}: cannot be listed ({error}); check the path") from error
-        raise SettingError(
-            f"--{option}={pattern}: matches no file; give a glob, as FOLDER/*.wav, "
-            "or FOLDER/** for all below it"
-        )
-    return Inputs.of(paths)
+            raise SettingError(f"{given}: cannot be listed ({error}); check the path") from error
+        num_files = len(listing.files)
+        if output is not None:
+            listing.files = _without_own(listing.files, output)
+        if not listing.files and not listing.faults:
+            but = ""
+            if num_files:
+                but = f" but {num_files:,} of --output itself"
+            elif listing.hidden:
+                but = f" but {listing.hidden:,} hidden, which a glob has to name, as in FOLDER/.*"
+            raise SettingError(
+                f"{given}: matches no file{but}; give a glob, as FOLDER/*.wav, or FOLDER/** for all below it"
+            )
+        sizes.update(listing.files)
+        faults.update(listing.faults)
+        hidden += listing.hidden
+    paths = sorted(sizes)
+    return Inputs(paths, array("q", map(sizes.__getitem__, paths)), tuple(sorted(faults.items())), hidden)
+
+
+def delete_input_list(output: str) -> None:
+    """Deletes the list of a run that has ended, or was killed."""
+    delete_files(match_files(f"{escape(run_path(output, INPUT_LIST))}-*-of-*.jsonl"))
+
+
+def _without_own(files: Iterable[tuple[str, int]], output: str) -> list[tuple[str, int]]:
+    """Files that no run wrote into a folder of features."""
+    real = _real_path(output)
+    folders = dict[str, list[str] | None]()
+
+    def is_own(path: str) -> bool:
+        if not path.endswith(SHARD_SUFFIX) and f"/{RUN_FOLDER}/" not in f"/{path}":
+            return False
+        folder, _, name = path.rpartition("/")
+        if folder not in folders:
+            below = _real_path(folder or ("/" if path.startswith("/") else "."))
+            is_below = f"{below}/".startswith(real if real.endswith("/") else f"{real}/")
+            folders[folder] = below[len(real) :].strip("/").split("/") if is_below else None
+        parts = folders[folder]
+        if parts is None:
+            return False
+        return parts[0] == RUN_FOLDER or (len(parts) == 1 and parts[0] != "" and name.endswith(SHARD_SUFFIX))
+
+    return [found for found in files if not is_own(found[0])]
+
+
+def _real_path(path: str) -> str:
+    return os.path.realpath(path) if is_local(path) else path.rstrip("/")
 
 
 def check_output(output: str, *shards: str) -> None:
     """Raises SettingError if a folder cannot be made and written, or holds files that match `shards`."""
     _check_writable(output, run_path(output, "probe"))
-    found = [path for pattern in shards for path in match_files(FileSystems.join(output, pattern))]
+    found = [path for pattern in shards for path in match_files(FileSystems.join(escape(output), pattern))]
     if found:
         raise SettingError(
             f"--output={output}: holds {len(found)} shards already, as {found[0]}; "

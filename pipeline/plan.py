@@ -12,15 +12,15 @@ import numpy as np
 from pipeline.config import Config, make_job
 from pipeline.folder import FeatureFolder
 from pipeline.graph import FeatureJob
+from pipeline.no_features import why_no_clips
 from pipeline.option_groups import RAW
 from pipeline.progress import duration
 from pipeline.summary import size, table
 from transforms.audioset.example import encode_example
-from transforms.clips import Clip
-from transforms.embed_examples import Examples, embed_pieces
+from transforms.clips import Clip, RejectedClip, reject
+from transforms.embed_examples import STAGE, Examples, embed_pieces
 from transforms.errors import ClipError
-from transforms.files import match_sizes
-from transforms.read_clips import AUDIO, AUTO, clips_of_file, file_clips
+from transforms.read_clips import AUDIO, AUTO, clips_of_file, file_clips, outputs_of_file
 from transforms.shards.sniff import shard_format
 from transforms.tfrecord import HEADER_BYTES
 from transforms.vggish.params import EMBEDDING_SIZE
@@ -38,6 +38,8 @@ class Trial:
       clips, frames, audio_s: that were embedded.
       wall_s: the time that it took; without loading the model.
       record_bytes: of their records.
+      rejected: reason -> clips tried that gave nothing.
+      first_reject: which file, and why; empty if there was none.
     """
 
     clips: int
@@ -45,6 +47,8 @@ class Trial:
     audio_s: float
     wall_s: float
     record_bytes: int
+    rejected: dict[str, int] = dataclasses.field(default_factory=dict)
+    first_reject: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +62,9 @@ class Plan:
       is_estimate: clips were not counted, but follow from some of the inputs.
       feature_shards: files of features.
       there: files of features that the output has already.
+      skipped: inputs that are left out, for a person; empty if there are none.
+      unlisted: folders that cannot be listed, each a reject.
+      no_clips: why the inputs give no clip, and what to do; empty if they give some.
       trial: of a few clips.
     """
 
@@ -67,6 +74,9 @@ class Plan:
     is_estimate: bool
     feature_shards: int | None
     there: int
+    skipped: str
+    unlisted: int
+    no_clips: str
     trial: Trial
 
     @property
@@ -87,7 +97,11 @@ class Plan:
         forms = ", ".join(f"{n:,} {form}" for form, n in sorted(self.inputs.items()))
         rows = {
             "inputs": f"{forms}, {size(self.input_bytes)}",
-            "clips": f"{about}{self.clips:,}",
+            "skipped": self.skipped,
+            "unlisted": f"{self.unlisted:,} folders cannot be listed, and are rejects"
+            if self.unlisted
+            else "",
+            "clips": f"{about}{self.clips:,}" + (f": {self.no_clips}" if self.no_clips else ""),
             "there": f"{self.there:,} shards; their clips are not computed again" if self.there else "",
             "features": f"{shards}, about {size(self.feature_bytes)}",
             "trial": "no clip of the first inputs could be embedded",
@@ -99,6 +113,9 @@ class Plan:
                 f"{speed:,.0f}x real time"
             )
             rows["time"] = f"about {duration(self.wall_s)} in one process on this machine"
+        if trial.rejected:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in trial.rejected.items())
+            rows["rejected"] = f"of the clips tried: {reasons}; {trial.first_reject}"
         rows["next"] = "the same command without --plan; nothing was written"
         return table(rows)
 
@@ -112,8 +129,7 @@ class Plan:
 
 def make_plan(config: Config) -> Plan:
     """Looks at a run's inputs, and tries some for two seconds."""
-    sizes = dict(found for pattern in config.options.input for found in match_sizes(pattern))
-    paths = list(sizes) or list(config.clips.rejects.index().files if config.clips.rejects else ())
+    inputs, paths = config.inputs, config.inputs.paths
     forms = Counter(_form(config, path) for path in paths)
     shards = [path for path in paths if _form(config, path) != AUDIO]
     table_of = config.clips.segments.table() if config.clips.segments else None
@@ -126,14 +142,18 @@ def make_plan(config: Config) -> Plan:
     places = Counter((clip.split, config.sharding.shard_name(clip.split, clip.video_id)) for clip in named)
     counted = [sum(1 for _ in clips_of_file(path, config.clips)) for path in shards[:_SHARDS_COUNTED]]
     in_shards = round(sum(counted) / len(counted) * len(shards)) if counted else 0
+    clips = places.total() + in_shards
     is_estimate = len(shards) > len(counted) or config.options.segment_seconds is not None
     return Plan(
         dict(forms),
-        sum(sizes.values()),
-        places.total() + in_shards,
+        sum(inputs.sizes),
+        clips,
         is_estimate,
         config.sharding.num_shards or (None if shards else len(places)),
         len(FeatureFolder.at(config.options.output).shards),
+        inputs.skipped,
+        len(inputs.faults),
+        "" if clips or not paths else why_no_clips(config.clips, paths[0]),
         try_clips(config),
     )
 
@@ -147,32 +167,51 @@ def try_clips(config: Config) -> Trial:
     """Embeds clips of some inputs, again and again, for two seconds."""
     job = make_job(config, False, [])
     model = job.embed.handler.load_model()
-    clips = [
-        clip
+    outputs = [
+        output
         for path in config.inputs.some
-        for clip in itertools.islice(clips_of_file(path, config.clips), _OF_INPUT)
+        for output in itertools.islice(outputs_of_file(path, config.clips), _OF_INPUT)
     ]
-    for _ in _embedded(job, model, clips[:1]):  # compiles
+    clips = [output for output in outputs if isinstance(output, Clip)]
+    # Clips come again and again, and are counted once.
+    rejects = {(r.file, r.offset, r.key): r for r in outputs if isinstance(r, RejectedClip)}
+    for _ in _embedded(job, model, clips[:1], rejects):  # compiles
         pass
     frames, done, audio_s, record_bytes = 0, 0, 0.0, 0
     begun = time.monotonic()
     endless = itertools.takewhile(lambda _: time.monotonic() - begun < _TRIAL_S, itertools.cycle(clips))
     dtype = np.float32 if config.options.postprocess == RAW else np.uint8
-    for piece, embeddings in _embedded(job, model, endless):
+    for piece, embeddings in _embedded(job, model, endless, rejects):
         frames += len(embeddings)
         if piece.segment is not None:
             done += 1
             audio_s += piece.segment.end_s - piece.segment.start_s
             zeros = np.zeros((len(embeddings), EMBEDDING_SIZE), dtype)
             record_bytes += len(encode_example(piece.segment, zeros)) + HEADER_BYTES + 4
-    return Trial(done, frames, audio_s, time.monotonic() - begun, record_bytes)
+    wall_s = time.monotonic() - begun
+    reasons = Counter(reject.reason.value for reject in rejects.values())
+    first = min(rejects.items())[1] if rejects else None
+    return Trial(
+        done,
+        frames,
+        audio_s,
+        wall_s,
+        record_bytes,
+        dict(sorted(reasons.items())),
+        f"{first.file}: {first.message}" if first else "",
+    )
 
 
-def _embedded(job: FeatureJob, model: Any, clips: Iterable[Clip]) -> Iterator[Examples]:
-    """(Piece, features) of clips, in batches as Beam makes them; those that fail are left out."""
+def _embedded(
+    job: FeatureJob, model: Any, clips: Iterable[Clip], rejects: dict[tuple, RejectedClip]
+) -> Iterator[Examples]:
+    """(Piece, features) of clips, in batches as Beam makes them; those that fail go to `rejects`."""
     size_of_batch = job.embed.handler.batch_elements_kwargs()["max_batch_size"]
     batch, num_examples = list[Examples](), 0
     for element in itertools.chain(job.extract.extract(clips), [None]):
+        if isinstance(element, RejectedClip):
+            rejects[element.file, element.offset, element.key] = element
+            continue
         if element is not None:
             batch.append(element)
             num_examples += len(element[1])
@@ -180,4 +219,6 @@ def _embedded(job: FeatureJob, model: Any, clips: Iterable[Clip]) -> Iterator[Ex
             for piece, outcome in embed_pieces(model, batch):
                 if not isinstance(outcome, ClipError):
                     yield piece, outcome
+                else:
+                    rejects[piece.file, piece.offset, piece.key] = reject(piece, STAGE, outcome)
             batch, num_examples = [], 0

@@ -16,6 +16,7 @@ from pipeline.console import own_errors, run_command
 from pipeline.folder import FeatureFolder, delete_stale_lists, update_shard_list
 from pipeline.graph import (
     ACCOUNT_FILE,
+    INPUT_LIST,
     MANIFEST_FILE,
     REJECTED_LIST,
     REPORT_FILE,
@@ -26,7 +27,9 @@ from pipeline.graph import (
 )
 from pipeline.lock import lock_folder
 from pipeline.manifest import Account, make_manifest, settings_of
+from pipeline.no_features import has_features, why_no_features
 from pipeline.options import Options, make_pipeline, parse_options, printed_instead, runs_here
+from pipeline.paths import delete_input_list
 from pipeline.plan import make_plan
 from pipeline.progress import show_progress
 from pipeline.summary import RunSummary, print_result
@@ -37,7 +40,7 @@ from transforms.write_features import ShardFile
 
 # Exit statuses beside 0: 1 is a run that could not go on, 2 a mistake in the command.
 LOST_CLIPS = 3
-MANY_REJECTED = 4
+MANY_REJECTED = 4  # or no clip has features
 
 
 def run(argv: Sequence[str]) -> int:
@@ -68,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
             FeatureFolder.at(options.output).check_settings(settings_of(config))
         plan = make_plan(config)
         print_result(plan.lines(), plan.to_json(), options.json)
-        return 0
+        return 0 if plan.clips or plan.is_estimate else MANY_REJECTED
     with lock_folder(options.output):
         folder = FeatureFolder.at(options.output)
         if options.overwrite:
@@ -88,10 +91,13 @@ def run(argv: Sequence[str]) -> int:
         sum(shard.size_bytes for shard in shards),
         time.monotonic() - begun,
         run_path(options.output, REPORT_FILE),
+        config.inputs.skipped,
     )
-    status = _status(account, options.max_reject_fraction)
+    status = _status(account, options)
     print_result(summary.lines(), summary.to_json(status), options.json)
-    if status == MANY_REJECTED:
+    if options.input and not has_features(account):
+        _say(options, why_no_features(options.output, config.clips, account))
+    elif status == MANY_REJECTED:
         _say(
             options,
             f"rejected {account.reject_fraction:.1%} of the clips, more than "
@@ -100,10 +106,13 @@ def run(argv: Sequence[str]) -> int:
     return status
 
 
-def _status(account: Account, max_reject_fraction: float) -> int:
+def _status(account: Account, options: Options) -> int:
     if not account.closes:
         return LOST_CLIPS
-    return MANY_REJECTED if account.reject_fraction > max_reject_fraction else 0
+    # Of rejects that are tried again all may fail again.
+    if options.input and not has_features(account):
+        return MANY_REJECTED
+    return MANY_REJECTED if account.reject_fraction > options.max_reject_fraction else 0
 
 
 def _say(options: Options, line: str) -> None:
@@ -121,10 +130,12 @@ def _run_locked(
     if options.precision in CHANGED_BYTES:
         _say(options, f"precision {options.precision}: {CHANGED_BYTES[options.precision]}")
     started, output = _now(), folder.path
+    delete_input_list(output)
     manifest_path, account_path = run_path(output, MANIFEST_FILE), run_path(output, ACCOUNT_FILE)
     put_output(manifest_path, make_manifest(config, folder, started).encode())
     if config.clips.rejects:
         config = replace(config, clips=replace(config.clips, rejects=folder.keep_tried(config.clips.rejects)))
+    listed = config.inputs.write(run_path(output, INPUT_LIST)) if options.input else None
     # A template's job begins when its launcher has ended, which therefore waits for nothing.
     waiting = pipeline.options.view_as(StandardOptions)
     waiting.no_wait_until_finish |= bool(pipeline.options.view_as(GoogleCloudOptions).template_location)
@@ -133,7 +144,7 @@ def _run_locked(
     progress = show_progress(config.inputs.count, hop_s, is_quiet)
     with progress as shown, own_errors(), pipeline:
         rejected = folder.lists(REJECTED_LIST)
-        job = make_job(config, bool(folder.shards), rejected, shown.folder if is_here else None)
+        job = make_job(config, bool(folder.shards), rejected, shown.folder if is_here else None, listed)
         build_graph(pipeline, job)
     if waiting.no_wait_until_finish:
         return None
@@ -156,6 +167,7 @@ def _run_locked(
 
     write_report(config, json.loads(manifest), account, shards, shown.samples if is_here else (), wall_s)
     delete_files([account_path])
+    delete_input_list(output)
     folder.delete_temporary_files()
     return account, shards
 

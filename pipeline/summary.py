@@ -43,6 +43,7 @@ class RunSummary:
       shards, size_bytes: of the folder after the run.
       wall_s: from the check of the command to the last file.
       report: path of the report.
+      skipped: inputs that were left out, for a person; empty if none were.
     """
 
     account: Account
@@ -51,6 +52,7 @@ class RunSummary:
     size_bytes: int
     wall_s: float
     report: str
+    skipped: str = ""
 
     @property
     def real_time_factor(self) -> float:
@@ -71,6 +73,7 @@ class RunSummary:
                     "features": f"{self.output}: {self.shards:,} shards, {size(self.size_bytes)}",
                     "report": self.report,
                     "rejected": f"{rejects:,}: {again}" if rejects else "",
+                    "skipped": self.skipped,
                     "next": f"python -m pipeline.verify {self.output}",
                 }
             ),
@@ -88,4 +91,5 @@ class RunSummary:
             "shards": self.shards,
             "size_bytes": self.size_bytes,
             "report": self.report,
+            "skipped": self.skipped,
         }

@@ -21,6 +21,7 @@ from pipeline.progress import duration
 from pipeline.summary import print_result
 from transforms.errors import SettingError
 from transforms.files import is_local
+from transforms.globs import plain_path
 from transforms.read_segments import SegmentFiles
 from transforms.rejects import read_rejected
 
@@ -153,7 +154,10 @@ def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "folder", metavar="DIR", help="holds SPLIT/PREFIX.tfrecord; on any filesystem that Beam knows"
+        "folder",
+        metavar="DIR",
+        type=plain_path,
+        help="holds SPLIT/PREFIX.tfrecord; on any filesystem that Beam knows",
     )
     parser.add_argument(
         "--strict",
@@ -178,17 +182,20 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--class_labels",
         metavar="CSV",
+        type=plain_path,
         help="class_labels_indices.csv, for --segments (default: the released one)",
     )
     parser.add_argument(
         "--assets_dir",
         metavar="DIR",
+        type=plain_path,
         help="folder looked in first for the released class labels; also the environment variable "
         f"{ASSETS_DIR_VARIABLE} (default: the user cache)",
     )
     parser.add_argument(
         "--against",
         metavar="DIR2",
+        type=plain_path,
         help="compare with another folder, clip by clip, however it is sharded: a clip that only one has, "
         "or with another number of frames, is a fault; bytes that differ are none",
     )

@@ -73,7 +73,8 @@ class RejectedClip:
     """A clip that gives no record.
 
     Attributes:
-      split, video_id, start_s, file, offset: of the clip; the id is empty where a shard's fault hides it.
+      split, video_id, start_s, file, offset: of the clip; the id is empty where a shard's fault hides it, and
+        of a folder.
       stage: the stage that rejected it, a verb.
       reason: why, from a short list.
       message: what was wrong, for a person.
@@ -94,6 +95,11 @@ class RejectedClip:
     def key(self) -> Key:
         """As the clip's; where its id is hidden, of the file."""
         return self.split, self.video_id or self.file, milliseconds(self.start_s)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it stands for all that is in a folder which cannot be listed; `file` is the folder's."""
+        return self.offset is None and not self.video_id
 
     def to_json(self) -> dict[str, Any]:
         return {

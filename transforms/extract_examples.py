@@ -71,14 +71,17 @@ class ExtractExamples(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def extract(self, clips: Iterable[Clip]) -> Iterator[Examples]:
-        """The examples of some clips without a pipeline, as in one; clips that give none are left out."""
+    def extract(self, clips: Iterable[Clip]) -> Iterator[Examples | RejectedClip]:
+        """The examples of some clips without a pipeline, as in one, and the clips that give none."""
         extract = self._do_fn()
         extract.setup()
         try:
             outputs = itertools.chain.from_iterable(map(extract.process, clips))
-            yield from (o for o in outputs if not isinstance(o, TaggedOutput))
-            yield from (o for o in extract.drain() if not isinstance(o, TaggedOutput))
+            for output in itertools.chain(outputs, extract.drain()):
+                if not isinstance(output, TaggedOutput):
+                    yield output
+                elif output.tag == _REJECTED:
+                    yield output.value
         finally:
             extract.teardown()
 

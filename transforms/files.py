@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -18,11 +19,12 @@ from transforms.filesystems import (
     delete,
     filesystem_of,
     is_temporary,
-    match,
     open_to_read,
     temporary_name,
     upload,
 )
+from transforms.globs import escape
+from transforms.listing import list_files
 
 __all__ = ["FILE_ERRORS", "check_reachable"]
 
@@ -30,9 +32,27 @@ _BLOCK_BYTES = 1 << 20
 # So much of a remote file is kept in memory until it is whole, and on disk what is more.
 _SPOOL_BYTES = 64 << 20
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
 
 def open_file(path: str) -> BinaryIO:
-    """Opens a file for reading; a `.gz` stays compressed, since its bytes are what was asked for."""
+    """Opens a file for reading; a `.gz` stays compressed, since its bytes are what was asked for.
+
+    What is no file on a local disk is refused unopened: to open a FIFO or to read a device may never end.
+
+    Raises:
+      One of FILE_ERRORS.
+    """
+    if is_local(path):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(f"{_KINDS.get(stat.S_IFMT(mode), 'something else')}, and no file: {path}")
     return open_to_read(path)
 
 
@@ -110,7 +130,7 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
 
 def temporary_files(folder: str) -> list[str]:
     """What killed processes left in the folders below a folder of output."""
-    paths = match_files(FileSystems.join(folder, "*", f".*{TEMPORARY_SUFFIX}"))
+    paths = match_files(FileSystems.join(escape(folder), "*", f".*{TEMPORARY_SUFFIX}"))
     return [path for path in paths if is_temporary(path.rsplit("/", 1)[-1])]
 
 
@@ -119,20 +139,15 @@ def is_local(path: str) -> bool:
 
 
 def match_files(pattern: str) -> list[str]:
-    """Paths of the files (not folders) that a glob matches, sorted; `**` goes into folders.
+    """Paths of the files that a glob matches in a folder of output, sorted; hidden ones are like any.
 
-    A name that is not UTF-8 comes with escapes: it can travel and be reported, and not be opened.
+    Raises:
+      OSError: a folder that it leads to cannot be listed, or one of FILE_ERRORS.
     """
-    return sorted(path for path, _ in match_sizes(pattern))
-
-
-def match_sizes(pattern: str) -> list[tuple[str, int]]:
-    """(path, size in bytes) of what `match_files` matches, in any order."""
-    return [
-        (found.path.encode(errors="backslashreplace").decode(), found.size_in_bytes)
-        for found in match(pattern)
-        if not _is_folder(found.path)
-    ]
+    listing = list_files(pattern, hidden=True)
+    for path, cause in listing.faults:
+        raise OSError(f"{path}: {cause}")
+    return sorted(path for path, _ in listing.files)
 
 
 def folds_case(folder: str) -> bool:
@@ -145,7 +160,3 @@ def folds_case(folder: str) -> bool:
         return os.path.exists(os.path.join(folder, os.path.basename(probe).upper()))
     finally:
         os.unlink(probe)
-
-
-def _is_folder(path: str) -> bool:
-    return path.endswith("/") or (is_local(path) and os.path.isdir(path))

@@ -2,10 +2,12 @@
 
 import functools
 import io
+import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, BinaryIO, cast
 
 import google.auth
@@ -16,11 +18,11 @@ from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.aws.s3filesystem import S3FileSystem
 from apache_beam.io.aws.s3io import S3IO, S3Uploader, parse_s3_path
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
 from apache_beam.io.gcp.gcsio import GcsIO, parse_gcs_path
-from apache_beam.io.hadoopfilesystem import HadoopFileSystem
+from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.utils.retry import with_exponential_backoff
 from botocore.exceptions import BotoCoreError, ClientError
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
@@ -29,6 +31,8 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.fileio import BlobReader
 from google.cloud.storage.retry import DEFAULT_RETRY
 from hdfs.util import HdfsError
+
+from transforms.globs import escape
 
 # What opening, reading, writing or listing may raise, by filesystem.
 FILE_ERRORS = (
@@ -191,7 +195,15 @@ class _BlobFile(io.BufferedIOBase):
 @_tried_again
 def delete(paths: Sequence[str]) -> None:
     """Deletes files of one filesystem that are there."""
-    filesystem_of(paths[0]).delete(list(paths))
+    filesystem = filesystem_of(paths[0])
+    if isinstance(filesystem, LocalFileSystem):
+        for path in paths:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        return
+    if isinstance(filesystem, GCSFileSystem):  # which takes each of them for a glob
+        paths = [escape(path) for path in paths]
+    filesystem.delete(list(paths))
 
 
 def upload(whole: IO[bytes], path: str) -> None:
@@ -224,28 +236,6 @@ def _write(whole: IO[bytes], path: str) -> None:
         if not whole.tell() and isinstance(uploader, S3Uploader):
             # S3 refuses an upload without a part, which is what Beam makes of no bytes.
             uploader._write_to_s3(b"")
-
-
-def match(pattern: str) -> list[FileMetadata]:
-    """Files, and on some filesystems folders, that a glob matches; `**` goes into folders."""
-    filesystem = filesystem_of(pattern)
-    if isinstance(filesystem, HadoopFileSystem):
-        folder = re.split(r"[\[*?]", pattern, maxsplit=1)[0].rpartition("/")[0]
-        return list(filesystem.match_files(_hdfs_files(filesystem, folder), pattern))
-    return filesystem.match([pattern])[0].metadata_list
-
-
-def _hdfs_files(filesystem: HadoopFileSystem, folder: str) -> Iterator[FileMetadata]:
-    """All files below a folder; Beam lists one folder, and does not tell files from folders in it."""
-    _, path = filesystem._parse_url(folder)
-    if not filesystem.exists(folder):
-        return
-    for name, status in filesystem._hdfs_client.list(path, status=True):
-        child = filesystem.join(folder, name)
-        if status["type"] == "DIRECTORY":
-            yield from _hdfs_files(filesystem, child)
-        else:
-            yield FileMetadata(child, status["length"], status["modificationTime"] / 1000)
 
 
 def check_reachable(path: str) -> None:

@@ -1,7 +1,7 @@
 """Input globs to the clips that a run is about: audio files, and clips in shards."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -14,7 +14,8 @@ from transforms.audioset.names import find_segments, video_id_of
 from transforms.audioset.segments import Segment, SegmentTable, milliseconds
 from transforms.clips import Clip, Key, RejectedClip, Unmatched, sha256_of
 from transforms.errors import ClipError, Reason, SettingError
-from transforms.files import FILE_ERRORS, match_files, open_file
+from transforms.files import FILE_ERRORS, open_file
+from transforms.input_list import InputSource, ListInputs, RejectFolders
 from transforms.progress import FILES_READ, ProgressFolder
 from transforms.read_segments import ClassLabelFile, SegmentFiles
 from transforms.rejects import RejectFiles, RejectIndex
@@ -149,12 +150,13 @@ class ReadClips(beam.PTransform):
     """Finds input files and the clips in them.
 
     Attributes:
-      patterns: globs on any filesystem that Beam knows; none where the settings have rejects.
+      inputs: globs on any filesystem that Beam knows, or the list of what the launcher found; no globs where
+        the settings have rejects.
       settings: how files become clips.
       progress: where files that were read are counted; None: nowhere.
     """
 
-    patterns: Sequence[str]
+    inputs: InputSource
     settings: ClipSettings
     progress: ProgressFolder | None = None
 
@@ -164,12 +166,12 @@ class ReadClips(beam.PTransform):
     @no_annotations  # Beam knows no hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> ClipInputs:
         pipeline, settings = pbegin.pipeline, self.settings
+        unlisted = None
         if settings.rejects is None:
-            paths = (
-                pipeline
-                | "Patterns" >> beam.Create(self.patterns)
-                | "MatchFiles" >> beam.FlatMap(match_files)
-            )
+            inputs = pipeline | "ListInputs" >> ListInputs(self.inputs)
+            # Input
+            paths = inputs | "Paths" >> beam.FlatMap(lambda found: [found.path] if found.is_file else [])
+            unlisted = inputs | "Unlisted" >> RejectFolders(settings.split, STAGE)
         else:
             paths = (
                 pipeline
@@ -197,7 +199,10 @@ class ReadClips(beam.PTransform):
                 | "SegmentsWithoutAudio" >> beam.FlatMap(_without_audio)
             )
             unmatched = (unmatched, missing) | "Unmatched" >> beam.Flatten()
-        return ClipInputs(files, read.clips, read[_REJECTED], unmatched)
+        rejected = read[_REJECTED]
+        if unlisted is not None:
+            rejected = (rejected, unlisted) | "Faults" >> beam.Flatten()
+        return ClipInputs(files, read.clips, rejected, unmatched)
 
 
 class _ReadFile(beam.DoFn):
@@ -230,6 +235,10 @@ class _ReadFile(beam.DoFn):
 
     def _file_outputs(self, path: str) -> Iterator:
         settings = self._settings
+        if self._rejects is not None and (folders := self._rejects.unlisted(path)):
+            message = "a folder that could not be listed; give --input again"
+            yield from (TaggedOutput(_REJECTED, replace(clip, message=message)) for clip in folders)
+            return
         kind = settings.input_format
         if kind == AUTO:
             kind = _find_format(path)
@@ -295,9 +304,18 @@ def _whole_shard(items: Iterator[ShardClip | ShardFault]) -> Iterator[ShardClip 
 
 def clips_of_file(path: str, settings: ClipSettings) -> Iterator[Clip]:
     """The clips of one input, as `ReadClips` gives them, without a pipeline; faults are left out."""
+    return (output for output in outputs_of_file(path, settings) if isinstance(output, Clip))
+
+
+def outputs_of_file(path: str, settings: ClipSettings) -> Iterator[Clip | RejectedClip]:
+    """The clips of one input and its faults, as `ReadClips` gives them, without a pipeline."""
     read = _ReadFile(settings, None)
     read.setup()
-    return (output for output in read.process(path) if isinstance(output, Clip))
+    for output in read.process(path):
+        if isinstance(output, Clip):
+            yield output
+        elif output.tag == _REJECTED:
+            yield output.value
 
 
 def _find_format(path: str) -> str:

@@ -11,6 +11,7 @@ import apache_beam as beam
 from transforms.clips import Clip, RejectedClip
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, open_file
+from transforms.globs import matches_below, plain_path
 
 
 class RejectIndex:
@@ -34,6 +35,10 @@ class RejectIndex:
     def files(self) -> list[str]:
         """Paths of the audio files and shards, sorted."""
         return sorted({file for file, _ in self._by_place})
+
+    def unlisted(self, path: str) -> list[RejectedClip]:
+        """The rejects of a folder that could not be listed."""
+        return [clip for clip in self._by_place.get((path, None), ()) if clip.is_folder]
 
     def covers(self, clip: Clip | RejectedClip) -> bool:
         """Whether a clip or fault that is read now was rejected then."""
@@ -125,10 +130,12 @@ class KeepRejected(beam.PTransform):
     Attributes:
       earlier: lists of the runs before.
       tried: where the run tries only the clips of some lists, those.
+      patterns: globs of the run's inputs, which say of a folder that could not be listed anew whether it can.
     """
 
     earlier: Sequence[str]
     tried: RejectFiles | None = None
+    patterns: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -147,13 +154,17 @@ class KeepRejected(beam.PTransform):
             {"earlier": earlier, "read": read}
             | "JoinByPath" >> beam.CoGroupByKey()
             # (path, {"earlier": [RejectedClip], "read": [None]})
-            | "Keep" >> beam.FlatMap(_kept, self.tried)
+            | "Keep" >> beam.FlatMap(_kept, self.tried, self.patterns)
         )
 
 
-def _kept(group: tuple[str, dict[str, Iterable]], tried: RejectFiles | None) -> Iterator[RejectedClip]:
-    _, values = group
+def _kept(
+    group: tuple[str, dict[str, Iterable]], tried: RejectFiles | None, patterns: Sequence[str]
+) -> Iterator[RejectedClip]:
+    path, values = group
     is_read = bool(list(values["read"]))
     for clip in sorted(set(values["earlier"]), key=repr):
+        if clip.is_folder and any(matches_below(plain_path(pattern), path) for pattern in patterns):
+            continue
         if not is_read or (tried is not None and not tried.index().covers(clip)):
             yield clip

@@ -14,7 +14,8 @@ from apache_beam.typehints.decorators import no_annotations
 from transforms.audioset.segments import SegmentTable
 from transforms.clips import Clip, RejectedClip, Unmatched, reject
 from transforms.errors import ClipError, Reason
-from transforms.files import FILE_ERRORS, match_sizes, new_file, open_file
+from transforms.files import FILE_ERRORS, new_file, open_file
+from transforms.input_list import InputSource, ListInputs, RejectFolders
 from transforms.read_clips import AUDIO, file_clips
 from transforms.read_segments import SegmentFiles
 from transforms.shards.items import ShardClip
@@ -50,11 +51,12 @@ class Packed:
 
 class WrittenShards(NamedTuple):
     """What `WriteShards` returns: PCollections of the paths to pack, of Packed (one a shard), of RejectedClip
-    and of Unmatched."""
+    (files, and to themselves folders that cannot be listed) and of Unmatched."""
 
     files: beam.PCollection[tuple[str, int]]
     packed: beam.PCollection[Packed]
     rejected: beam.PCollection[RejectedClip]
+    unlisted: beam.PCollection[RejectedClip]
     unmatched: beam.PCollection[Unmatched]
 
 
@@ -111,14 +113,14 @@ class WriteShards(beam.PTransform):
     row group) in memory. Its bytes depend on nothing but the files.
 
     Attributes:
-      patterns: globs on any filesystem that Beam knows.
+      inputs: globs on any filesystem that Beam knows, or the list of what the launcher found.
       output: the shards' folder.
       kind: "tfrecord", "tar" or "parquet".
       shard_bytes: see `shards.write.plan_shards`.
       settings: how files become clips.
     """
 
-    patterns: Sequence[str]
+    inputs: InputSource
     output: str
     kind: str
     shard_bytes: int
@@ -129,10 +131,12 @@ class WriteShards(beam.PTransform):
 
     @no_annotations  # Beam knows no hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> WrittenShards:
+        inputs = pbegin.pipeline | "ListInputs" >> ListInputs(self.inputs)
+        # Input
+        unlisted = inputs | "Unlisted" >> RejectFolders(self.settings.split or "", STAGE)
         found = (
-            pbegin.pipeline
-            | "Patterns" >> beam.Create(self.patterns)
-            | "ListFiles" >> beam.FlatMap(match_sizes)
+            inputs
+            | "Sizes" >> beam.FlatMap(lambda found: [found[:2]] if found.is_file else [])
             # (path, size in bytes), twice if two globs match it
             | "Distinct" >> beam.CombinePerKey(max)
             | "FindClips" >> beam.ParDo(_FindClips(self.settings)).with_outputs(_UNMATCHED, main="files")
@@ -149,7 +153,7 @@ class WriteShards(beam.PTransform):
                 _REJECTED, main="packed"
             )
         )
-        return WrittenShards(found.files, written.packed, written[_REJECTED], found[_UNMATCHED])
+        return WrittenShards(found.files, written.packed, written[_REJECTED], unlisted, found[_UNMATCHED])
 
 
 class _Naming:

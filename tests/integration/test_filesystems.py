@@ -13,7 +13,9 @@ from sounds import write_noise
 from test_main_job import TRIAL, run_pipeline
 
 from pipeline.make_shards import run as make_shards
-from transforms.files import new_file, put_file
+from transforms.files import delete_files, match_files, new_file, put_file
+from transforms.globs import escape
+from transforms.listing import list_files
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers]
 
@@ -152,6 +154,22 @@ def test_a_file_is_whole_or_not_there(server: Server, reachable):
             file.write(bytes(size))
             raise ZeroDivisionError
         assert server.get("broken") == {}
+
+
+def test_globs_are_those_of_a_disk(server: Server, reachable, tmp_path):
+    for name in ("a.wav", "b/c.wav", "b/d/e.wav", "b/.x.wav", ".git/f.wav", "[g]/h[i].wav", "what?.wav"):
+        put_file(f"{tmp_path}/listed/{name}", b"12345")
+        put_file(f"{server.root}/listed/{name}", b"12345")
+    patterns = ("**", "*", "**/*.wav", "b/**", "b/*/*.wav", ".git/*", "**/.*", "a.wav", "[[]g]/*", "none/*")
+    for pattern in (*patterns, "[g]/h[i].wav", "what?.wav", "b", "b/"):
+        here, there = (list_files(f"{root}/listed/{pattern}") for root in (tmp_path, server.root))
+        moved = [(path.replace(server.root, str(tmp_path)), size) for path, size in there.files]
+        assert sorted(moved) == sorted(here.files), pattern
+        assert there.hidden == here.hidden and there.faults == [], pattern
+    folder = escape(f"{server.root}/listed/[g]")
+    assert match_files(f"{folder}/*") == [f"{server.root}/listed/[g]/h[i].wav"]
+    delete_files(match_files(f"{folder}/*"))
+    assert match_files(f"{folder}/*") == [] and "b/c.wav" in server.get("listed")
 
 
 def test_what_is_not_there_is_one_line_and_exit_2(server: Server, tmp_path):

@@ -92,10 +92,12 @@ def test_raw_embeddings_have_a_report_too(reported, tmp_path, monkeypatch):
     assert names == [name for name in PICTURES if name != "saturation"]
 
 
-def test_a_run_without_a_record_has_one_as_well(tmp_path, monkeypatch):
+def test_a_run_without_a_record_has_one_as_well_and_is_no_success(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(report, "write_report", write_report)
     write_noise(tmp_path / "short.wav", 0.5)
-    assert run.run([*TRIAL, f"--input={tmp_path}/short.wav", f"--output={tmp_path}/out"]) == 0
+    assert run.run([*TRIAL, f"--input={tmp_path}/short.wav", f"--output={tmp_path}/out"]) == 4
+    line = f"none of 1 inputs could be embedded (too_short 1); {tmp_path}/short.wav: "
+    assert line in capsys.readouterr().out
     assert "No features to look at" in page(tmp_path / "out")
 
 

@@ -1,0 +1,240 @@
+"""Inputs that a disk does not give as they stand: links, locked folders, odd names, and the output itself."""
+
+import json
+import os
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sounds import write_noise
+from test_listing import MemoryObjects
+from test_run import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
+
+from pipeline import make_shards, run
+from pipeline.folder import FeatureFolder
+from pipeline.no_features import why_no_clips
+from pipeline.paths import check_input
+from pipeline.verify import verify_folder
+from transforms import input_list
+from transforms.audioset.names import compile_id_pattern
+from transforms.clips import RejectedClip
+from transforms.errors import Reason
+from transforms.read_clips import ClipSettings
+from transforms.rejects import _kept
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> bytes:
+    return write_noise(tmp_path_factory.mktemp("sound") / "a.wav", 1.0).read_bytes()
+
+
+@pytest.fixture
+def corpus(tmp_path, sound) -> Path:
+    for name in ("D/top.wav", "D/sub/s1.wav", "real/r1.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(sound)
+    (tmp_path / "D" / "link").symlink_to("../real")
+    (tmp_path / "D" / "sub" / "gone.wav").symlink_to("/nowhere")
+    return tmp_path / "D"
+
+
+def account(output: Path) -> dict:
+    found = json.loads((output / "_run" / "manifest.json").read_text())["account"]
+    assert found["closes"]
+    return {name: sum(found[name].values()) for name in ("expected", "written", "rejected", "already_there")}
+
+
+def counts(expected: int, written: int, rejected: int, already_there: int = 0) -> dict:
+    return {
+        "expected": expected,
+        "written": written,
+        "rejected": rejected,
+        "already_there": already_there,
+    }
+
+
+def rejects(output: Path) -> dict[str, str]:
+    return {line["file"]: line["reason"] for line in json_lines(output / "_run" / REJECTED)}
+
+
+@pytest.fixture
+def listed(monkeypatch) -> list[str]:
+    """Folders as they are listed, one after the other."""
+    paths, scandir = [], os.scandir
+
+    def counting(path="."):
+        paths.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", counting)
+    return paths
+
+
+def test_each_input_is_read_or_unreadable_and_listed_once(corpus, tmp_path, monkeypatch, capsys, listed):
+    """Links are followed, names with a dot are skipped, and what would be read for ever is not opened."""
+    os.mkfifo(corpus / "fifo.wav")
+    os.mkfifo(corpus / "fifo")  # which only its bytes would tell the form of
+    (corpus / "zero.wav").symlink_to("/dev/zero")
+    (corpus / "sub" / "up").symlink_to("..")
+    (corpus / "._top.wav").write_bytes(b"junk")
+    (corpus / ".git").mkdir()
+    monkeypatch.chdir(corpus)
+    flags, folders = [f"--input={corpus}/**", "--runner=FnApiRunner"], ["", "/link", "/sub"]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.tar")
+        assert run.run([*TRIAL, *flags, f"--output={tmp_path}/out"]) == 0
+        assert "skipped         2 names that begin with a dot" in capsys.readouterr().out.splitlines()
+        assert make_shards.run([*flags, f"--output={tmp_path}/tar", "--format=tar"]) == 0
+        assert "skipped: 2 names that begin with a dot" in capsys.readouterr().out.splitlines()
+        of_inputs = sorted(path for path in listed if path.startswith(str(corpus)))
+        assert of_inputs == sorted(f"{corpus}{name}" for name in folders * 2)
+        found = [rejects(tmp_path / name) for name in ("out", "tar")]
+        again = f"--input_rejects={tmp_path}/out/_run/rejected-*"
+        assert run.run([*TRIAL, again, f"--output={tmp_path}/out2"]) == 0
+    assert account(tmp_path / "out") == counts(8, 3, 5) and set(read(tmp_path / "out")) == {"top", "s1", "r1"}
+    names = ("fifo", "fifo.wav", "socket.tar", "sub/gone.wav", "zero.wav")
+    assert found == [{f"{corpus}/{name}": "unreadable" for name in names}] * 2
+    assert rejects(tmp_path / "out2") == found[0]
+    messages = {Path(r["file"]).name: r["message"] for r in json_lines(tmp_path / "out" / "_run" / REJECTED)}
+    assert "a FIFO, and no file" in messages["fifo"] and "a device, and no file" in messages["zero.wav"]
+    assert "a socket, and no file" in messages["socket.tar"]
+    for name in ("out", "tar"):
+        assert list((tmp_path / name / "_run").glob("inputs-*")) == []
+
+
+@contextmanager
+def locked(folder: Path):
+    """Root may enter every folder; `test_listing` has one that may really not be entered."""
+    scandir = os.scandir
+
+    def refusing(path="."):
+        if str(path) == str(folder):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", refusing)
+        yield
+
+
+def test_a_folder_that_may_not_be_entered_is_a_reject_until_it_may(corpus, tmp_path):
+    output, shut = tmp_path / "out", corpus / "sub"
+    flags = [*TRIAL, f"--output={output}"]
+    with locked(shut):
+        two_globs = [f"--input={corpus}/**/*.wav", f"--input={corpus}/*/*.wav"]
+        assert run.run([*flags, *two_globs]) == 0
+    assert account(output) == counts(3, 2, 1)
+    (line,) = json_lines(output / "_run" / REJECTED)
+    assert (line["file"], line["reason"], line["id"]) == (str(shut), "unreadable", "")
+    assert "Permission denied" in line["message"]
+    # A list says nothing of it that could be tried; nor is it forgotten.
+    assert run.run([*flags, f"--input_rejects={output}/_run/rejected-*"]) == 0
+    (line,) = json_lines(output / "_run" / REJECTED)
+    assert line["file"] == str(shut) and "give --input again" in line["message"]
+    assert run.run([*flags, f"--input={corpus}/**/s1.wav"]) == 0
+    assert rejects(output) == {} and set(read(output)) == {"top", "s1", "r1"}
+    with locked(corpus):
+        assert "cannot be listed ([Errno 13] Permission denied" in refusal([*flags, f"--input={corpus}/*"])
+
+
+def test_a_run_that_does_not_enter_a_folder_keeps_its_reject():
+    clip = RejectedClip("train", "", 0.0, "/d/sub", None, "read_clips", Reason.UNREADABLE, "cannot be listed")
+    group = "/d/sub", {"earlier": [clip], "read": []}
+    for patterns, kept in ((["/d/*"], [clip]), (["/e/**"], [clip]), (["/e/*", "/d/**/x"], []), ([], [clip])):
+        assert list(_kept(group, None, patterns)) == kept
+
+
+def test_shards_reject_a_folder_too(corpus, tmp_path, capsys):
+    flags = ["--runner=FnApiRunner", f"--input={corpus}/**", "--format=tar", f"--output={tmp_path}/tar"]
+    with locked(corpus / "sub"):
+        assert make_shards.run(flags) == 0
+    assert rejects(tmp_path / "tar") == {f"{corpus}/sub": "unreadable"}
+    assert "files read 3 = packed 2 + rejected 1" in capsys.readouterr().out
+    files = {path.name for path in (tmp_path / "tar" / "_run").iterdir()}
+    assert files == {"manifest.json", REJECTED, UNMATCHED}
+
+
+def test_odd_names_are_taken_literally(tmp_path, sound):
+    folder, name = tmp_path / "[x] what? * a\\b", "[y]?*"
+    (folder / "in").mkdir(parents=True)
+    for there in (f"{name}.wav", "y.wav", "yy.wav"):
+        (folder / "in" / there).write_bytes(sound)
+    flags = [*TRIAL, f"--input={folder}/in/{name}.wav", f"--output={folder}/out"]
+    assert run.run(flags) == 0 and set(read(folder / "out")) == {name}
+    assert verify_folder(str(folder / "out")).faults == []
+    assert len(FeatureFolder.at(str(folder / "out")).shards) == 1
+    assert run.run([*flags, "--overwrite"]) == 0 and account(folder / "out") == counts(1, 1, 0)
+    files = {path.name for path in (folder / "out" / "_run").iterdir()}
+    assert files == {"manifest.json", "shards.jsonl", REJECTED, UNMATCHED}
+
+
+def test_home_and_the_working_folder_are_read_and_written(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(corpus)
+    inputs = [
+        f"--input={pattern}" for pattern in ("*.wav", "~/D//sub/s*", (tmp_path / "real").as_uri() + "/*")
+    ]
+    assert run.run([*TRIAL, *inputs, "--output=~/out"]) == 0
+    assert set(read(tmp_path / "out")) == {"top", "s1", "r1"} and not (corpus / "~").exists()
+
+
+def test_the_output_is_no_input(corpus, tmp_path):
+    (tmp_path / "link").symlink_to("D")
+    flags = [*TRIAL, f"--input={corpus}/**", f"--output={tmp_path}/link/out"]
+    for there in (0, 3):
+        assert run.run(flags) == 0
+        assert account(corpus / "out") == counts(4, 3 - there, 1, there)
+    assert "but 3 of --output itself" in refusal([*TRIAL, f"--input={corpus}/out/*/*.tfrecord", flags[-1]])
+
+
+@pytest.mark.parametrize("output", ["D/out", "link/out", "D", "."])
+def test_of_the_output_only_what_runs_write_is_left_out(output, corpus, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to("D")
+    monkeypatch.chdir(tmp_path)
+    for name in ("train/ab.tfrecord", "train/mine.wav", "_run/report.html", "_run/x/y", "mine.tfrecord"):
+        path = tmp_path / output / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = {path.removeprefix("./") for path in check_input(["./**"], output=output).paths}
+    kept = {str(Path(output) / name).replace("link", "D") for name in ("train/mine.wav", "mine.tfrecord")}
+    assert kept <= found and {"D/top.wav", "real/r1.wav"} <= found
+    assert not [path for path in found if path.endswith(("ab.tfrecord", "report.html", "x/y"))]
+    assert len(check_input(["./**"]).paths) > len(found)
+
+
+def test_buckets_are_listed_once_and_a_long_list_has_several_files(tmp_path, monkeypatch, sound):
+    names = ("a/x.wav", "a/y.wav", "a/.z.wav")
+    monkeypatch.setattr(MemoryObjects, "names", {f"mem://bucket/{name}": sound for name in names})
+    monkeypatch.setattr(MemoryObjects, "listed", [])
+    monkeypatch.setattr(input_list, "_FILE_INPUTS", 1)
+    assert run.run([*TRIAL, "--input=mem://bucket/a/**", f"--output={tmp_path}/out"]) == 0
+    assert MemoryObjects.listed == ["mem://bucket/a/"]
+    assert set(read(tmp_path / "out")) == {"x", "y"}
+    written = check_input(["mem://bucket/a/**"]).write(f"{tmp_path}/list")
+    assert [Path(path).name for path in written.paths] == [f"list-0000{n}-of-00002.jsonl" for n in (0, 1)]
+
+
+def test_segments_that_no_input_has_are_no_success(corpus, tmp_path, capsys):
+    labels, segments = tmp_path / "labels.csv", tmp_path / "eval_segments.csv"
+    labels.write_text("index,mid,display_name\n0,/m/a,A\n")
+    segments.write_text('# YTID\nthe-id, 0.000, 1.000, "/m/a"\n')
+    flags = [f"--input={corpus}/*/[rs]1.wav", f"--segments={segments}", f"--class_labels={labels}"]
+    line = (
+        "no segment is of any input: segments have ids such as 'the-id', and inputs such as 'r1' "
+        f"({corpus}/link/r1.wav); give --id_pattern=REGEX whose group id finds the id in a path, "
+        "or other --segments"
+    )
+    for more in ([], ["--plan"]):
+        assert run.run([*TRIAL, *flags, f"--output={tmp_path}/out", *more]) == 4
+        printed = capsys.readouterr().out
+        assert line in printed and ("clips expected 0" in printed or more)
+    packed = ["--runner=FnApiRunner", *flags, f"--output={tmp_path}/tar", "--format=tar"]
+    assert make_shards.run(packed) == 4 and line in capsys.readouterr().out
+
+
+def test_ids_that_no_pattern_finds_are_named():
+    settings = ClipSettings("train", id_pattern=compile_id_pattern(r"clip-(?P<id>\d+)"))
+    assert r"--id_pattern=clip-(?P<id>\d+) finds no id in any path, as /d/top.wav" in why_no_clips(
+        settings, "/d/top.wav"
+    )
