@@ -185,7 +185,7 @@ def _containers() -> Iterator[bytes]:
             else:
                 samples = samples.astype(np.float32)
             step = stream.codec_context.frame_size or 1_024
-            for start in range(0, samples.shape[1] - step + 1, step):
+            for start in range(0, max(samples.shape[1] - step, 0) + 1, step):
                 part = np.ascontiguousarray(samples[:, start : start + step])
                 frame = av.AudioFrame.from_ndarray(part, sample_format, "mono")
                 frame.sample_rate, frame.pts = rate_hz, start
