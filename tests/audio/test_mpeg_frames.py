@@ -2,6 +2,7 @@ import io
 import struct
 
 import av
+import media
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -225,3 +226,24 @@ def test_a_file_that_is_shorter_than_it_was_has_an_end():
             return super().seek(offset, whence) + (100_000 if whence == 2 else 0)
 
     assert [link.pieces for link in mpeg_links(Shrunk(WHOLE))] == [None]
+
+
+@pytest.mark.parametrize("codec", ["libmp3lame", "mp2"])
+def test_mpeg_frames_in_a_wav_are_counted_too(codec):
+    kind = "s16p" if codec == "libmp3lame" else "s16"
+    data = media.contained(media.sweep(44_100, 2), 44_100, "wav", codec, kind)
+    begin = data.index(b"data") + 8
+    bare = data[begin : begin + int.from_bytes(data[begin - 4 : begin], "little")]
+    assert len(samples_of(data)) == 1_152 * len(mp3_frames(bare))
+    np.testing.assert_array_equal(samples_of(data), samples_of(bare))
+    assert "bytes of samples that its header states" in message_of(data[:-2_000])
+
+
+@pytest.mark.parametrize("stated", [0, 1])
+def test_a_header_frame_that_is_cut_off_is_no_audio(stated):
+    data = with_number(FRAMES[0], stated)[:-1]
+    if stated:
+        assert message_of(data) == "ends at MPEG frame 0 of 1"
+    else:
+        with pytest.raises(ClipError):
+            samples_of(data)

@@ -33,7 +33,8 @@ def au_link(file: BinaryIO) -> Link:
         return Link()
     order = ">" if head.startswith(b".snd") else "<"
     begin, stated, encoding, _, channels = struct.unpack_from(order + "5I", head, 4)
-    begin = min(begin, size)
+    if not len(head) <= begin <= size:
+        return Link()
     block_bytes = max(_AU_BYTES.get(encoding, 1) * channels, 1)
 
     def follows(place: int) -> str | None:

@@ -63,7 +63,7 @@ class _Window:
             self.end = min(self.end, begin)
 
 
-def mpeg_links(file: BinaryIO) -> list[Link] | None:
+def mpeg_links(file: BinaryIO, begin: int = 0, end: int | None = None) -> list[Link] | None:
     """Walks over all frames, and gives what to decode: a link for each Xing or Info frame of joined files.
 
     Header and frames are compared. A header that states too few frames is corrected, since libsndfile would
@@ -73,16 +73,17 @@ def mpeg_links(file: BinaryIO) -> list[Link] | None:
 
     Args:
       file: seekable, open in binary mode.
+      begin, end: where they are; None for the end of the file, but for the tags there.
 
     Returns:
-      None where no frames are found at the file's beginning.
+      None where no frames are found at the beginning.
 
     Raises:
       ClipError: CORRUPT where frames are absent that a header promises, where bytes among the frames are
         neither frame nor tag, and where sample rate, channels or layer change.
     """
-    begin = skip_tags(file)
-    window = _Window(file, before_tags(file))
+    begin = skip_tags(file, begin)
+    window = _Window(file, before_tags(file) if end is None else end)
     found = _find_info(window, begin) or _find_frames(window, begin, begin + _MAX_LEAD_BYTES, is_first=True)
     if found is None:
         return None
@@ -166,9 +167,9 @@ class _Walk:
             self._count += count
             self._position = begin + at
             if self._position > window.end:
-                self._position -= length
-                self._count -= 1
                 self._is_cut = True
+                self._count -= 1 if count else 0
+                self._position = self._position - length if count else window.end  # an info frame is cut
             is_known = is_marked
             info = parse_info(data[at : at + INFO_BYTES], kind) if is_marked else None
             if info is not None or (not is_marked and (at < stop or is_last)):

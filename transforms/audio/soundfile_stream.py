@@ -24,7 +24,6 @@ _BLOCK_FRAMES = 1 << 16
 _UNKNOWN_FRAMES = 1 << 62
 # First bytes -> what finds the samples.
 _HEADERS: list[tuple[bytes | tuple[bytes, ...], Callable[[BinaryIO], Link]]] = [
-    (wav_chunks.FORMS, wav_chunks.wav_link),
     (wav_chunks.W64_MAGIC, wav_chunks.w64_link),
     (b"FORM", iff_link),
     (b"caff", caf_link),
@@ -140,6 +139,8 @@ def find_links(file: BinaryIO) -> list[Link]:
     if begin == 0:
         file.seek(0)
         head = file.read(16)
+        if head.startswith(wav_chunks.FORMS):
+            return wav_chunks.wav_links(file)
         for magics, find_link in _HEADERS:
             if head.startswith(magics):
                 return [find_link(file)]

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from transforms.audio.data_size import DataChunk, real_bytes
 from transforms.audio.links import Link
+from transforms.audio.mpeg_frames import mpeg_links
 from transforms.audio.spliced_file import Stretch, patched
 
 FORMS = (b"RIFF", b"RIFX", b"RF64")
@@ -19,6 +20,7 @@ _W64_GUID_ENDS = (_W64_DATA[4:], W64_MAGIC[8:])
 _MAX_CHUNKS = 1_000
 _MAX_FORMAT_BYTES = 1 << 12
 _NO_SIZE = 0xFFFFFFFF
+_MPEG_FORMATS = (b"\x50\0", b"\x55\0")
 # A writer to a pipe leaves the 64 bits of an RF64 or W64 at 0 or at the largest number.
 _MAX_64_BITS = 1 << 60
 
@@ -40,14 +42,14 @@ class _Header:
     format_chunk: bytes
 
 
-def wav_link(file: BinaryIO) -> Link:
-    """The samples of a WAV, RIFX or RF64, in a file whose header states their number rightly.
+def wav_links(file: BinaryIO) -> list[Link]:
+    """The samples of a WAV, RIFX or RF64, in a file whose header states their number rightly; or MPEG frames.
 
     Args:
       file: seekable, open in binary mode, beginning with one of `FORMS`.
 
     Raises:
-      ClipError: CORRUPT as `real_bytes` says.
+      ClipError: CORRUPT as `real_bytes` says, and `mpeg_links`.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -55,7 +57,7 @@ def wav_link(file: BinaryIO) -> Link:
     order = ">" if form == b"RIFX" else "<"
     header = _read_header(file, form, order, size)
     if header is None:
-        return Link()
+        return [Link()]
     file.seek(4)
     riff_end = 8 + struct.unpack(order + "I", file.read(4))[0]
 
@@ -72,9 +74,20 @@ def wav_link(file: BinaryIO) -> Link:
     stated = data.stated_bytes
     is_closed = stated is not None and 0 <= riff_end - data.begin - stated <= 1
     num_bytes = real_bytes(data, follows, is_closed)
+    if header.format_chunk[8:10] in _MPEG_FORMATS:
+        # libsndfile would estimate their number from the bytes.
+        links = mpeg_links(file, data.begin, data.begin + num_bytes)
+        if links is not None:
+            return links
     if num_bytes == stated:
-        return Link()
-    if form == b"RF64":
+        return [Link()]
+    return [_corrected(header, size, num_bytes)]
+
+
+def _corrected(header: _Header, size: int, num_bytes: int) -> Link:
+    """A file with a header that states this size of the samples."""
+    order, data = header.order, header.data
+    if not data.is_32_bit:
         return Link(patched(0, size, [(header.size_offset, struct.pack("<Q", num_bytes))]))
     if num_bytes < _NO_SIZE:
         return Link(patched(0, size, [(header.size_offset, struct.pack(order + "I", num_bytes))]))
