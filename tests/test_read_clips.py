@@ -15,6 +15,7 @@ from transforms.errors import ClipError, Reason
 from transforms.read_clips import ClipSettings, ReadClips, file_clips, shard_clips
 from transforms.read_segments import SegmentFiles
 from transforms.shards.items import ShardClip
+from transforms.shards.read import READERS
 
 sys.path.append(str(Path(__file__).resolve().parent / "shards"))
 import making
@@ -193,6 +194,26 @@ def test_of_segments_that_share_a_start_the_one_with_the_clips_end_is_its_own():
 
     assert joined(100.0) == [TWO] and joined(110.0) == [longer]
     assert joined(None) == joined(105.0) == [TWO, longer]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a\nlibrary's own"), KeyError("x"), RecursionError(), TypeError()]
+)
+def test_whatever_a_reader_raises_is_its_shards_fault(error, tmp_path, monkeypatch):
+    def read_two(file, columns):
+        yield ShardClip(7, "a", b"1")
+        raise error
+
+    monkeypatch.setitem(READERS, "tar", read_two)
+    (tmp_path / "a.tar").write_bytes(making.tar([("a.wav", b"1")]))
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        inputs = pipeline | ReadClips([f"{tmp_path}/*"], ClipSettings("train"))
+        clips = inputs.clips | "Ids" >> beam.Map(lambda clip: clip.video_id)
+        assert_that(clips, equal_to(["a"]), label="clips")
+        faults = inputs.rejected | "Faults" >> beam.Map(
+            lambda bad: (bad.reason, bad.offset, type(error).__name__ in bad.message, "\n" in bad.message)
+        )
+        assert_that(faults, equal_to([(Reason.TRUNCATED_SHARD, 7, True, False)]), label="faults")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -160,7 +160,7 @@ class _ReadFile(beam.DoFn):
             return
         try:
             with open_file(path) as file:
-                for item in read_shard(kind, file, settings.columns):
+                for item in _items(kind, file, settings.columns):
                     yield from self._shard_item(path, item)
         except FILE_ERRORS as error:
             yield from self._fault(path, ShardFault(0, Reason.UNREADABLE, str(error)))
@@ -202,6 +202,21 @@ def clips_of_file(path: str, settings: ClipSettings) -> Iterator[Clip]:
     read = _ReadFile(settings, None)
     read.setup()
     return (output for output in read.process(path) if isinstance(output, Clip))
+
+
+def _items(kind: str, file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardClip | ShardFault]:
+    """What `read_shard` gives; where one of the libraries behind it raises, that is the shard's fault."""
+    offset = 0
+    try:
+        for item in read_shard(kind, file, columns):
+            offset = item.offset
+            yield item
+    except (*FILE_ERRORS, MemoryError):
+        raise
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        message = f"the shard cannot be read on ({cause}), after what stands at {offset}"
+        yield ShardFault(offset, Reason.TRUNCATED_SHARD, message)
 
 
 def _find_format(path: str) -> str:

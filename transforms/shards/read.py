@@ -10,7 +10,7 @@ from transforms.shards.tar import read_tar
 from transforms.shards.tfrecord import read_tfrecord
 
 # What is known by its first bytes or its name, and not read.
-_REMEDIES = {
+REMEDIES = {
     "zip": "a zip archive, which cannot be read as a stream: unpack it, or pack its files as tar",
     "arrow": "an Arrow file, as save_to_disk of Hugging Face datasets writes it: "
     "load_from_disk(DIR).to_parquet('x.parquet') makes a Parquet file, which is read",
@@ -28,6 +28,6 @@ def read_shard(kind: str, file: BinaryIO, columns: Mapping[str, str]) -> Iterato
 
     A kind that is not read is one fault, `unsupported`, with the remedy.
     """
-    if kind in _REMEDIES:
-        return iter([ShardFault(0, Reason.UNSUPPORTED, _REMEDIES[kind])])
+    if kind in REMEDIES:
+        return iter([ShardFault(0, Reason.UNSUPPORTED, REMEDIES[kind])])
     return READERS[kind](file, columns)
