@@ -11,20 +11,21 @@ each other, and since `pipeline` alone knows where the released files are.
 
 import functools
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.found_assets import find_pca_params, find_weights
 from pipeline.option_groups import QUANTIZED, RAW
+from pipeline.waveform import check_rate_hz, mono_waveform
 from transforms.audio.decode import Cutter, mono_blocks, open_audio
 from transforms.audio.front_end import waveform_examples
 from transforms.audio.resample import RESAMPY, Resampler
 from transforms.errors import ClipError, SettingError
 from transforms.files import FILE_ERRORS, open_file
 from transforms.vggish.checkpoint import read_weights
-from transforms.vggish.params import SAMPLE_RATE_HZ, Framing
+from transforms.vggish.params import Framing
 from transforms.vggish.postprocess import PcaParams
 from transforms.vggish.postprocess import postprocess as to_bytes
 from transforms.vggish.precision import FLOAT32
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 
 def embed(
-    audio: str | os.PathLike[str] | NDArray,
-    rate_hz: int = SAMPLE_RATE_HZ,
+    audio: str | os.PathLike[str] | Any,
+    rate_hz: float | None = None,
     *,
     postprocess: str = QUANTIZED,
     hop_s: float = Framing.hop_s,
@@ -50,9 +51,10 @@ def embed(
     The model is loaded at the first call, and kept for the next ones.
 
     Args:
-      audio: path of a file of any format, on any filesystem that Beam knows; or a waveform, float[samples] or
-        float[samples, channels], full scale 1.0.
-      rate_hz: sample rate of a waveform; a file says its own.
+      audio: path of a file of any format, on any filesystem that Beam knows; or a waveform, an array of
+        [samples] or [samples, channels] as `pipeline.waveform.mono_waveform` takes it: floats with full scale
+        1.0, or int16, int32 or uint8 as files hold them.
+      rate_hz: sample rate of a waveform, which must be given; a file has its own, and this is not used.
       postprocess: "quantized", or "raw" for embeddings before PCA.
       hop_s: time from one frame to the next, in seconds.
       weights, pca_params, assets_dir: as the options of `pipeline.run`; None: the released files.
@@ -62,18 +64,23 @@ def embed(
       uint8[n, 128], or raw float32[n, 128].
 
     Raises:
-      SettingError: the file cannot be read or decoded, the audio is shorter than 0.975 s, or weights or PCA
-        parameters cannot be had.
+      SettingError: the file cannot be read or decoded, the waveform or its rate cannot be used, the audio is
+        shorter than 0.975 s, the hop is not 0.01 to 3600 s, or weights or PCA parameters cannot be found.
     """
     if postprocess not in (QUANTIZED, RAW):
         raise SettingError(f"postprocess={postprocess!r}: give {QUANTIZED!r} or {RAW!r}")
-    if isinstance(audio, np.ndarray):
-        name, waveform = "the waveform", audio if audio.ndim == 1 else audio.mean(axis=1)
-    else:
-        name = os.fspath(audio)
-        waveform, rate_hz = read_waveform(name)
     try:
-        blocks = waveform_examples([waveform], rate_hz, Framing(hop_s=hop_s), resampler)
+        framing = Framing(hop_s=hop_s)
+    except ValueError as error:
+        raise SettingError(str(error)) from error
+    if isinstance(audio, (str, os.PathLike)):
+        name = os.fspath(audio)
+        waveform, file_rate_hz = read_waveform(name)
+    else:
+        name, file_rate_hz = "the waveform", check_rate_hz(rate_hz)
+        waveform = mono_waveform(audio)
+    try:
+        blocks = waveform_examples([waveform], file_rate_hz, framing, resampler)
         examples = np.concatenate(list(blocks))
     except ClipError as error:
         raise SettingError(f"{name}: {error}; give other audio") from error

@@ -1,4 +1,9 @@
+import json
+import sys
+from pathlib import Path
+
 import apache_beam as beam
+import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from sounds import write_noise
@@ -11,6 +16,9 @@ from transforms.read_clips import ClipSettings, ReadClips, clips_of_file, file_c
 from transforms.read_segments import SegmentFiles
 from transforms.shards.items import ShardClip
 from transforms.shards.read import READERS
+
+sys.path.append(str(Path(__file__).resolve().parent / "shards"))
+import making
 
 ONE = Segment("eval", "-abc_efghij", 30.0, 40.0, (3,))
 TWO = Segment("eval", "-abc_efghij", 90.0, 100.0, (3,))
@@ -65,7 +73,15 @@ def test_a_clip_of_a_shard_keeps_what_the_shard_says():
     [
         (ShardClip(0, "x", b"", labels=("Speech",)), "give --class_labels"),
         (ShardClip(0, "x", b"", labels=(-1,)), "label -1 is no class index"),
+        (ShardClip(0, "x", b"", labels=(2**31,)), "label 2147483648 is no class index"),
+        (
+            ShardClip(0, "x", b"", labels=(0, 1, 1)),
+            "3 times 0 or 1.*multi-hot vector of 527.*--class_labels",
+        ),
+        (ShardClip(0, "x", b"", labels=(0,) * 526), "526 times 0 or 1"),
+        (ShardClip(0, "x", b"", labels=(1, 1)), "2 times 0 or 1"),
         (ShardClip(0, "x", b"", split="../up"), "a split names a folder"),
+        (ShardClip(0, "x", b"", split="s" * 300), "300 characters.*give at most 128"),
         (ShardClip(0, "x", b"", start_s=5.0, end_s=4.0), "are no segment"),
     ],
 )
@@ -73,6 +89,89 @@ def test_a_clip_of_a_shard_with_a_bad_field_is_a_bad_record(item, message):
     with pytest.raises(ClipError, match=message) as caught:
         shard_clips("s.tar", item, "train", None, None)
     assert caught.value.reason is Reason.BAD_RECORD
+
+
+def one_hot(length: int, *indices: int) -> tuple[int, ...]:
+    return tuple(int(n in indices) for n in range(length))
+
+
+@pytest.mark.parametrize(
+    ("labels", "indices", "found"),
+    [
+        (one_hot(527, 0, 526), None, (0, 526)),
+        (one_hot(527), None, ()),
+        (one_hot(3, 2), {"/m/a": 0, "A": 0, "/m/b": 1, "/m/c": 2}, (2,)),
+        # Too short for a vector of all classes, or each index comes once: indices.
+        ((0, 1), None, (0, 1)),
+        ((1, 0), {"/m/a": 0, "/m/b": 1}, (0, 1)),
+        ((1,), {"/m/a": 0}, (1,)),
+        # Twice the same index is that index; one beyond the list of classes may be of another ontology.
+        ((7, 5, 7), None, (5, 7)),
+        ((600,), {"/m/a": 0}, (600,)),
+    ],
+)
+def test_labels_of_a_shard_are_indices_or_a_multi_hot_vector(labels, indices, found):
+    (clip,) = shard_clips("s.tar", ShardClip(0, "x", b"", labels=labels), "train", None, indices)
+    assert clip.labels == found
+
+
+@pytest.mark.parametrize("kind", ["tfrecord", "parquet", "tar"])
+def test_a_multi_hot_column_gives_its_classes(kind, tmp_path):
+    labels = list(one_hot(527, 3, 137))
+    values = {"video_id": "x", "labels": labels}
+    shard = {
+        "tfrecord": lambda: making.tfrecord([making.example({**values, "audio": b"1"})]),
+        "tar": lambda: making.tar([("x.json", json.dumps(values).encode()), ("x.wav", b"1")]),
+        "parquet": lambda: making.parquet(
+            {"video_id": ["x"], "audio": [b"1"], "labels": pa.array([labels], pa.list_(pa.int32(), 527))}
+        ),
+    }[kind]()
+    (item,) = making.read(kind, shard)
+    assert shard_clips("s", item, "train", None, None)[0].labels == (3, 137)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("-abc_efghij.wav", [(ONE, False), (TWO, False)]),
+        ("Y-abc_efghij.wav", [(ONE, False), (TWO, False)]),
+        ("./audio/Y-abc_efghij_90.000.wav", [(TWO, True)]),
+        ("-abc_efghij_30.000_40.000.flac", [(ONE, True)]),
+        ("-abc_efghij_30000_40000.flac", [(ONE, True)]),
+        ("Yzzzzzzzzzzz.left.wav", [(OTHER, False)]),
+        ("stranger_30.000.wav", []),
+    ],
+)
+def test_a_member_of_a_tar_is_named_as_a_file_is(name, expected):
+    (item,) = making.read("tar", making.tar([(name, b"1")]))
+    found = shard_clips("s.tar", item, "train", TABLE, None)
+    assert [(segment_of(clip), clip.is_cut) for clip in found] == expected
+    if "left" not in name:
+        of_file = file_clips(f"/d/{name}", "train", TABLE, None)
+        assert [(segment_of(clip), clip.is_cut) for clip in of_file] == expected
+        (alone,) = file_clips(f"/d/{name}", "train", None, None)
+        assert shard_clips("s.tar", item, "train", None, None)[0].video_id == alone.video_id
+
+
+def test_a_member_of_a_tar_with_times_in_its_json_is_named_as_a_file_is():
+    members = [("Y-abc_efghij.json", b'{"start_time_seconds": 90}'), ("Y-abc_efghij.wav", b"1")]
+    (item,) = making.read("tar", making.tar(members))
+    (clip,) = shard_clips("s.tar", item, "train", TABLE, None)
+    assert (segment_of(clip), clip.is_cut) == (TWO, True)
+
+
+def test_an_id_pattern_reads_the_names_of_members_but_no_id_that_a_shard_gives():
+    pattern = compile_id_pattern(r"/clip-(?P<id>.+)-16k\.")
+    members = [("d/clip-zzzzzzzzzzz-16k.wav", b"1"), ("readme.wav", b"2")]
+    members += [("x.json", b'{"video_id": "of its own"}'), ("x.wav", b"3")]
+
+    def found(table: SegmentTable | None) -> list[str]:
+        items = making.read("tar", making.tar(members))
+        clips = [clip for item in items for clip in shard_clips("s", item, "train", table, None, pattern)]
+        return [clip.video_id for clip in clips]
+
+    assert found(None) == ["zzzzzzzzzzz", "of its own"]
+    assert found(TABLE) == ["zzzzzzzzzzz"]
 
 
 def test_segments_join_clips_of_shards_by_id_and_start():
@@ -95,6 +194,26 @@ def test_of_segments_that_share_a_start_the_one_with_the_clips_end_is_its_own():
 
     assert joined(100.0) == [TWO] and joined(110.0) == [longer]
     assert joined(None) == joined(105.0) == [TWO, longer]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a\nlibrary's own"), KeyError("x"), RecursionError(), TypeError()]
+)
+def test_whatever_a_reader_raises_is_its_shards_fault(error, tmp_path, monkeypatch):
+    def read_two(file, columns):
+        yield ShardClip(7, "a", b"1")
+        raise error
+
+    monkeypatch.setitem(READERS, "tar", read_two)
+    (tmp_path / "a.tar").write_bytes(making.tar([("a.wav", b"1")]))
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        inputs = pipeline | ReadClips([f"{tmp_path}/*"], ClipSettings("train"))
+        clips = inputs.clips | "Ids" >> beam.Map(lambda clip: clip.video_id)
+        assert_that(clips, equal_to(["a"]), label="clips")
+        faults = inputs.rejected | "Faults" >> beam.Map(
+            lambda bad: (bad.reason, bad.offset, type(error).__name__ in bad.message, "\n" in bad.message)
+        )
+        assert_that(faults, equal_to([(Reason.TRUNCATED_SHARD, 7, True, False)]), label="faults")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ class Reason(str, enum.Enum):
     UNREADABLE = "unreadable"  # the file system would not give the file's bytes
     NOT_AUDIO = "not_audio"  # empty, or no format that the decoder knows
     CORRUPT = "corrupt"  # known format, but damaged, or ends before its header says
-    UNSUPPORTED = "unsupported"  # sample rate or channel count outside what features are defined for
+    UNSUPPORTED = "unsupported"  # sample rate, channel count or form of archive outside what is read
     CRASHED = "crashed"  # it makes the decoder crash, or hang
     NOT_FINITE = "not_finite"  # NaN or infinite samples
     OUTSIDE_AUDIO = "outside_audio"  # the segment begins after the audio ends

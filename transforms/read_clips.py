@@ -3,18 +3,17 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
-from transforms.audioset.layout import check_split
-from transforms.audioset.names import find_segments, video_id_of
-from transforms.audioset.segments import Segment, SegmentTable, milliseconds
+from transforms.audioset.segments import SegmentTable
 from transforms.clips import Clip, Key, RejectedClip, Unmatched, sha256_of
-from transforms.errors import ClipError, Reason, SettingError
+from transforms.errors import ClipError, Reason
 from transforms.files import FILE_ERRORS, open_file
+from transforms.input_clips import file_clips, shard_clips
 from transforms.input_list import InputSource, ListInputs, RejectFolders
 from transforms.progress import FILES_READ, ProgressFolder
 from transforms.read_segments import ClassLabelFile, SegmentFiles
@@ -66,83 +65,6 @@ class ClipSettings:
     class_labels: ClassLabelFile | None = None
     id_pattern: re.Pattern[str] | None = None
     rejects: RejectFiles | None = None
-
-
-def file_clips(
-    path: str, split: str, table: SegmentTable | None, id_pattern: re.Pattern[str] | None
-) -> list[Clip]:
-    """The clips of an audio file: one for each segment that its name gives, or, without a table, itself."""
-    if table is None:
-        video_id = video_id_of(path, id_pattern)
-        return [Clip(split, video_id, path)] if video_id else []
-    return [
-        _segment_clip(Clip(split, "", path, is_cut=named.is_cut), named.segment)
-        for named in find_segments(path, table.find, id_pattern)
-    ]
-
-
-def shard_clips(
-    path: str,
-    item: ShardClip,
-    split: str,
-    table: SegmentTable | None,
-    label_indices: Mapping[str, int] | None,
-) -> list[Clip]:
-    """The clips of one clip in a shard: itself, or with a table those of its segments.
-
-    With a table a clip that has a start time belongs to the segment at that time and is already cut; one
-    without belongs to all segments of its id, as a file does.
-
-    Raises:
-      ClipError: its times, its split or a label cannot be used.
-    """
-    clip = Clip(split, item.video_id, path, item.offset, audio=item.audio)
-    if table is not None:
-        segments = table.find(item.video_id)
-        if item.start_s is not None:
-            segments = [s for s in segments if milliseconds(s.start_s) == milliseconds(item.start_s)]
-        if item.end_s is not None:
-            # Splits may share a start and not an end; an end that none has is the audio's own.
-            same_end = [s for s in segments if milliseconds(s.end_s) == milliseconds(item.end_s)]
-            segments = same_end or segments
-        is_cut = item.start_s is not None
-        return [_segment_clip(replace(clip, is_cut=is_cut), segment) for segment in segments]
-    start_s, end_s = item.start_s or 0.0, item.end_s
-    if not 0 <= start_s < (start_s + 1 if end_s is None else end_s) < float("inf"):
-        raise ClipError(Reason.BAD_RECORD, f"times from {item.start_s} to {end_s} s are no segment")
-    try:
-        split = split if item.split is None else check_split(item.split)
-    except SettingError as error:
-        raise ClipError(Reason.BAD_RECORD, str(error)) from error
-    labels = _label_indices(item.labels, label_indices)
-    return [replace(clip, split=split, start_s=start_s, end_s=end_s, labels=labels)]
-
-
-def _segment_clip(clip: Clip, segment: Segment) -> Clip:
-    return replace(
-        clip,
-        split=segment.split,
-        video_id=segment.video_id,
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        labels=segment.labels,
-    )
-
-
-def _label_indices(labels: Iterable[int | str], indices: Mapping[str, int] | None) -> tuple[int, ...]:
-    found = set()
-    for label in labels:
-        if isinstance(label, str):
-            if indices is None:
-                raise ClipError(Reason.BAD_RECORD, f"label {label!r}: give --class_labels to read names")
-            if label not in indices:
-                raise ClipError(Reason.BAD_RECORD, f"label {label!r} is not among the class labels")
-            found.add(indices[label])
-        elif 0 <= label < 2**31:
-            found.add(label)
-        else:
-            raise ClipError(Reason.BAD_RECORD, f"label {label} is no class index")
-    return tuple(sorted(found))
 
 
 @dataclass
@@ -212,14 +134,14 @@ class _ReadFile(beam.DoFn):
         self._settings = settings
         self._progress = progress
         self._table: SegmentTable | None = None
-        self._label_indices: Mapping[str, int] | None = None
+        self._class_indices: Mapping[str, int] | None = None
         self._rejects: RejectIndex | None = None
 
     def setup(self) -> None:
         settings = self._settings
         self._rejects = settings.rejects.index() if settings.rejects else None
         self._table = settings.segments.table() if settings.segments else None
-        self._label_indices = settings.class_labels.indices() if settings.class_labels else None
+        self._class_indices = settings.class_labels.indices() if settings.class_labels else None
 
     def process(
         self, path: str
@@ -248,7 +170,7 @@ class _ReadFile(beam.DoFn):
             return
         try:
             with open_file(path) as file:
-                for item in _whole_shard(read_shard(kind, file, settings.columns)):
+                for item in _items(kind, file, settings.columns):
                     yield from self._shard_item(path, item)
         except FILE_ERRORS as error:
             yield from self._fault(path, ShardFault(0, Reason.UNREADABLE, str(error)))
@@ -258,7 +180,10 @@ class _ReadFile(beam.DoFn):
             yield from self._fault(path, item)
             return
         try:
-            clips = shard_clips(path, item, self._settings.split, self._table, self._label_indices)
+            settings = self._settings
+            clips = shard_clips(
+                path, item, settings.split, self._table, self._class_indices, settings.id_pattern
+            )
         except ClipError as error:
             fault = ShardFault(item.offset, error.reason, str(error), item.video_id)
             yield from self._fault(path, fault, sha256_of(item.audio))
@@ -282,26 +207,6 @@ class _ReadFile(beam.DoFn):
             yield TaggedOutput(_REJECTED, rejected)
 
 
-def _whole_shard(items: Iterator[ShardClip | ShardFault]) -> Iterator[ShardClip | ShardFault]:
-    """What a reader gives; where it raises, the shard is read up to there, and the run goes on."""
-    offset = 0
-    while True:
-        try:
-            item = next(items, None)
-        except (*FILE_ERRORS, MemoryError, ImportError):  # the file's fault, or the worker's
-            raise
-        except Exception as error:
-            message = " ".join(f"the reader raises {type(error).__name__}: {error}".split())[
-                :_MESSAGE_CHARACTERS
-            ]
-            yield ShardFault(offset, Reason.TRUNCATED_SHARD, f"{message}; nothing behind is read")
-            return
-        if item is None:
-            return
-        offset = item.offset
-        yield item
-
-
 def clips_of_file(path: str, settings: ClipSettings) -> Iterator[Clip]:
     """The clips of one input, as `ReadClips` gives them, without a pipeline; faults are left out."""
     return (output for output in outputs_of_file(path, settings) if isinstance(output, Clip))
@@ -316,6 +221,21 @@ def outputs_of_file(path: str, settings: ClipSettings) -> Iterator[Clip | Reject
             yield output
         elif output.tag == _REJECTED:
             yield output.value
+
+
+def _items(kind: str, file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardClip | ShardFault]:
+    """What `read_shard` gives; where one of the libraries behind it raises, that is the shard's fault."""
+    offset = 0
+    try:
+        for item in read_shard(kind, file, columns):
+            offset = item.offset
+            yield item
+    except (*FILE_ERRORS, MemoryError, ImportError):  # the file's fault, or the worker's
+        raise
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:_MESSAGE_CHARACTERS]
+        message = f"the reader raises {cause}; nothing behind is read"
+        yield ShardFault(offset, Reason.TRUNCATED_SHARD, message)
 
 
 def _find_format(path: str) -> str:

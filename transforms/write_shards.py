@@ -19,6 +19,7 @@ from transforms.input_list import InputSource, ListInputs, RejectFolders
 from transforms.read_clips import AUDIO, file_clips
 from transforms.read_segments import SegmentFiles
 from transforms.shards.items import ShardClip
+from transforms.shards.read import REMEDIES
 from transforms.shards.sniff import shard_format
 from transforms.shards.write import (
     MAX_FILE_BYTES,
@@ -222,9 +223,8 @@ class _WriteShard(beam.DoFn):
         audio = _read(path)
         kind = shard_format(path, audio[:_HEAD_BYTES])
         if kind != AUDIO:
-            raise ClipError(
-                Reason.NOT_AUDIO, f"a {kind} shard already, by its name or content; pipeline.run reads it"
-            )
+            is_read = f"a {kind} shard already, by its name or content; pipeline.run reads it"
+            raise ClipError(Reason.NOT_AUDIO, REMEDIES.get(kind, is_read))
         clip = pack_clip(named, self._settings.split, self._naming.has_table, audio)
         check_clip(self._kind, clip)
         return PackedClip(clip, os.path.splitext(path)[1].removeprefix("."))

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.audioset.layout import (
+    MAX_SPLIT_CHARACTERS,
     Sharding,
     check_split,
     colliding_ids,
@@ -13,6 +14,7 @@ from transforms.audioset.layout import (
     shard_prefix,
 )
 from transforms.errors import SettingError
+from transforms.files import put_file
 
 
 @pytest.mark.parametrize("split", ["bal_train", "eval", "unbal_train", "2024", "my-corpus.v1", "A"])
@@ -21,11 +23,19 @@ def test_split_of_safe_characters_is_returned(split):
 
 
 @pytest.mark.parametrize(
-    "split", ["", "_run", ".", "..", "-x", "a/b", "a\\b", "a b", "a\n", "ä", "a:b", "/a"]
+    "split",
+    ["", "_run", ".", "..", "-x", "a/b", "a\\b", "a b", "a\n", "ä", "a:b", "/a", "a" * 129, "a" * 9999],
 )
 def test_split_that_cannot_name_a_folder_is_refused(split):
     with pytest.raises(SettingError, match="split"):
         check_split(split)
+
+
+def test_the_longest_split_makes_names_that_file_systems_take(tmp_path):
+    split = "s" * MAX_SPLIT_CHARACTERS
+    for name in (Sharding().shard_name(split, "\U0010ffff" * 9), Sharding(99_999).shard_name(split, "x")):
+        put_file(str(tmp_path / shard_path(check_split(split), name)), b"features")
+    assert len(list(tmp_path.rglob("*.tfrecord"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,14 @@ def test_bad_row_is_named_by_its_line(row):
     assert "line 5" in message_of(*COMMENTS, "b, 0, 1, /m/a\n", row + "\n")
 
 
+@pytest.mark.parametrize(
+    "row", ["id1 , 0, 10", '"id1 ", 0, 10', '" id1", 0, 10', "id1\t, 0, 10", "id1\u00a0, 0, 10"]
+)
+def test_an_id_with_a_space_at_an_end_would_match_no_file_and_is_named(row):
+    with pytest.raises(SettingError, match=r"line 1: the id .*id1.* a space.*remove"):
+        list(parse_segments([f'{row}, ""'], "eval", {}, "a.csv"))
+
+
 def test_label_that_is_no_class_is_named():
     message = message_of("a, 0, 1, /m/a\n", 'b, 0, 1, "/m/a,/m/unknown"\n')
     assert "line 2" in message

@@ -1,7 +1,6 @@
 """What fuzzing begins with: small sound inputs of each target, made on the spot, and damaged ones."""
 
 import dataclasses
-import gzip
 import io
 import random
 import tarfile
@@ -128,7 +127,29 @@ def _tars() -> Iterator[bytes]:
         shard = making.tar(members, format=form)
         blocks = -(-len(shard.rstrip(b"\0")) // 512) + 2
         shard = shard[: 512 * blocks]  # else it is filled up to 10 kB
-        yield from [shard, gzip.compress(shard, mtime=0)]
+        yield from [shard, *(pack(shard) for name, pack in making.PACKED.items() if name != "tar")]
+    yield _linked_tar()
+
+
+def _linked_tar() -> bytes:
+    """Links of both kinds, forward and back, to each other and out of the archive; audio of no extension."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        links = [
+            ("b.wav", "a.wav", tarfile.SYMTYPE),
+            ("a.data", "", tarfile.REGTYPE),
+            ("c.wav", "a.data", tarfile.LNKTYPE),
+            ("d/c.wav", "../c.wav", tarfile.SYMTYPE),
+            ("e.wav", "/etc/passwd", tarfile.SYMTYPE),
+            ("f.json", "a.json", tarfile.LNKTYPE),
+            ("g.wav", "g.wav", tarfile.SYMTYPE),
+            ("h" * 101 + ".wav", "a.data", tarfile.LNKTYPE),
+        ]
+        for name, target, kind in links:
+            header = tarfile.TarInfo(name)
+            header.type, header.linkname, header.size = kind, target, 0 if target else 8
+            archive.addfile(header, io.BytesIO(b"fLaC1234"))
+    return file.getvalue()[: 512 * 15]
 
 
 def _parquets() -> Iterator[bytes]:

@@ -19,7 +19,8 @@ from transforms.audioset.segments import parse_segments
 from transforms.errors import ClipError, Reason, SettingError
 from transforms.files import put_file
 from transforms.read_clips import shard_clips
-from transforms.shards.items import ShardClip
+from transforms.shards.items import ShardClip, ShardFault
+from transforms.shards.tar import read_tar
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.postprocess import read_pca_params
 
@@ -101,10 +102,15 @@ def test_no_split_of_a_shard_leaves_the_output(split):
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_of_a_tar_are_no_clips(kind):
+@pytest.mark.parametrize("target", ["/etc/passwd", "../" * 40 + "etc/passwd", "a.wav", "."])
+def test_no_link_and_no_device_of_a_tar_is_followed(kind, target):
     header = tarfile.TarInfo("a.wav")
-    header.type, header.linkname = kind, "/etc/passwd"
-    assert making.read("tar", header.tobuf() + bytes(1024)) == []
+    header.type, header.linkname = kind, target
+    for file in (making.Pipe([header.tobuf() + bytes(1024)]), io.BytesIO(header.tobuf() + bytes(1024))):
+        (bad,) = read_tar(file, making.COLUMNS)
+        assert (
+            isinstance(bad, ShardFault) and bad.reason is Reason.BAD_RECORD and "'a.wav' is a" in bad.message
+        )
 
 
 def test_a_config_cannot_run_anything(tmp_path):

@@ -40,7 +40,7 @@ def test_one_call_gives_the_bytes_of_a_run(corpus, tmp_path):
 
 
 def test_raw_embeddings_and_another_hop():
-    raw = embed(noise(3.0)[:, 0], postprocess="raw", hop_s=0.48, **RANDOM)
+    raw = embed(noise(3.0)[:, 0], 16_000, postprocess="raw", hop_s=0.48, **RANDOM)
     assert raw.shape == (5, 128) and raw.dtype == np.float32
 
 

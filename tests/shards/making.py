@@ -1,8 +1,10 @@
 """Shards for the tests of this folder, written with each format's own library."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import random
 import tarfile
 import tempfile
@@ -19,6 +21,14 @@ from transforms.shards.items import ShardClip, ShardFault, parse_columns
 from transforms.shards.read import read_shard
 
 COLUMNS = parse_columns()
+# How a tar can be packed; Zstandard by Arrow, in one frame.
+PACKED = {
+    "tar": bytes,
+    "gz": lambda data: gzip.compress(data, mtime=0),
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+}
 CLIPS = [
     ShardClip(0, f"id{n}", random.Random(n).randbytes(900 + 100 * n), n + 30.1, n + 40.1, (n, 7), "eval")
     for n in range(6)
@@ -139,7 +149,7 @@ def shards() -> dict[str, tuple[str, bytes]]:
         "pax.tar": ("tar", tar(members, format=tarfile.PAX_FORMAT)),
         "gnu.tar": ("tar", tar(members, format=tarfile.GNU_FORMAT)),
         "ustar.tar": ("tar", tar(members, format=tarfile.USTAR_FORMAT)),
-        "tar.gz": ("tar", gzip.compress(tar(members), mtime=0)),
+        **{f"tar.{name}": ("tar", pack(tar(members))) for name, pack in PACKED.items() if name != "tar"},
         "parquet": ("parquet", parquet(columns, row_group_size=2)),
         "hugging.parquet": ("parquet", parquet(hugging, row_group_size=2, compression="zstd")),
         "checked.parquet": ("parquet", parquet(columns, row_group_size=2, write_page_checksum=True)),

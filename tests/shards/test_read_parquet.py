@@ -1,7 +1,12 @@
 import datetime
 import io
+import itertools
+import random
+import subprocess
+import sys
 import tracemalloc
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +15,7 @@ from making import CLIPS, COLUMNS, clips, fault, faults, fields, parquet, read, 
 from transforms.errors import Reason
 from transforms.shards.items import ShardClip, parse_columns
 from transforms.shards.parquet import read_parquet
+from transforms.shards.parquet_pages import read_chunks, read_pages
 
 BAD, CUT = Reason.BAD_RECORD, Reason.TRUNCATED_SHARD
 ONE = {"video_id": ["a"], "audio": [b"1"]}
@@ -30,7 +36,10 @@ def test_only_id_and_audio_are_needed_and_other_names_do():
     assert read("parquet", shard, columns) == [ShardClip(0, "7", b"1", 30.1)]
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.binary())])
+@pytest.mark.parametrize(
+    "kind",
+    [pa.binary(), pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int32(), pa.binary()), pa.binary(1)],
+)
 def test_audio_is_binary_of_any_kind(kind):
     shard = parquet({**ONE, "audio": pa.array([b"1"], pa.binary()).cast(kind)})
     assert read("parquet", shard) == [ShardClip(0, "a", b"1")]
@@ -44,6 +53,9 @@ def test_audio_is_binary_of_any_kind(kind):
         (pa.array([["/m/09x0r", "Dog"]], pa.large_list(pa.large_string())), ("/m/09x0r", "Dog")),
         (pa.array(["Dog"]), ("Dog",)),
         (pa.array(["Dog"]).dictionary_encode(), ("Dog",)),
+        (pa.array(["Dog"], pa.string_view()), ("Dog",)),
+        (pa.array([["Dog", "Cat"]], pa.list_(pa.string_view())), ("Dog", "Cat")),
+        (pa.array([[0, 1]], pa.list_(pa.int32(), 2)), (0, 1)),
         (pa.array([[]], pa.list_(pa.int64())), ()),
         (pa.array([None], pa.list_(pa.int64())), ()),
     ],
@@ -101,6 +113,25 @@ def test_two_columns_of_one_name_are_one_fault():
     arrays = [pa.array(["a"]), pa.array([b"1"]), pa.array([b"2"])]
     pq.write_table(pa.Table.from_arrays(arrays, ["video_id", "audio", "audio"]), file)
     assert "two columns audio" in fault("parquet", file.getvalue()).message
+
+
+def test_ids_and_splits_are_text_of_any_layout():
+    for kind in (
+        pa.large_string(),
+        pa.string_view(),
+        pa.dictionary(pa.int8(), pa.string()),
+        pa.binary_view(),
+    ):
+        values = {"video_id": pa.array(["a"]).cast(kind), "split": pa.array(["eval"]).cast(kind)}
+        (clip,) = read("parquet", parquet({**ONE, **values}))
+        assert (clip.video_id, clip.split) == ("a", "eval")
+
+
+def test_a_struct_with_views_is_read():
+    audio = pa.StructArray.from_arrays(
+        [pa.array([b"1"], pa.binary_view()), pa.array(["a.wav"], pa.string_view())], ["bytes", "path"]
+    )
+    assert read("parquet", parquet({**ONE, "audio": audio})) == [ShardClip(0, "a", b"1")]
 
 
 def test_text_that_is_not_utf8_costs_its_row():
@@ -200,3 +231,131 @@ def test_an_error_of_the_file_itself_is_not_a_fault():
 def test_reasons_are_in_the_order_of_rows():
     shard = parquet({"video_id": ["a", None, "c"], "audio": [b"1"] * 3})
     assert reasons(read("parquet", shard)) == [None, BAD, None]
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "brotli", "zstd", "lz4"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_headers_of_pages_say_what_pages_hold(compression, version):
+    """By other sums: those of the footer, and the values that were written."""
+    audio = [random.Random(n).randbytes(90_000) for n in range(40)]
+    columns = {
+        "audio": audio,
+        "labels": [[1, 2, n] for n in range(40)],
+        "text": ["x" * 5000 * n for n in range(40)],
+    }
+    for statistics in (False, True):
+        options = {"compression": compression, "data_page_version": version, "write_statistics": statistics}
+        shard = parquet(columns, **options, data_page_size=1 << 19, write_batch_size=2, row_group_size=25)
+        file = io.BytesIO(shard)
+        metadata = pq.ParquetFile(file).metadata
+        groups = list(read_chunks(file))
+        for group, column in itertools.product(range(2), range(3)):
+            chunk = metadata.row_group(group).column(column)
+            pages = list(read_pages(file, groups[group][column]))
+            assert sum(page.num_values for page in pages) == chunk.num_values
+            headers = chunk.total_uncompressed_size - sum(page.unpacked for page in pages)
+            assert headers == chunk.total_compressed_size - sum(page.packed for page in pages)
+            assert 0 < headers < 12_000 * len(pages)
+
+
+def bombs() -> dict[str, tuple[dict, dict]]:
+    """Columns and options of files of a few kB that hold much."""
+    silence = bytes(60_000_000)
+    labels = pa.ListArray.from_arrays([0, 20_000_000], pa.array(np.full(20_000_000, 7, np.int8)))
+    return {
+        "zstd": ({**ONE, "audio": [silence]}, {"compression": "zstd"}),
+        "brotli, pages of version 2": (
+            {**ONE, "audio": [silence]},
+            {"compression": "brotli", "data_page_version": "2.0"},
+        ),
+        "dictionary": (
+            {"video_id": ["a"] * 9, "audio": [silence[: 6_000_000 + n] for n in range(9)]},
+            {"compression": "zstd"},
+        ),
+        "struct": ({**ONE, "audio": [{"bytes": b"1", "path": "x" * 60_000_000}]}, {"compression": "zstd"}),
+        "id": ({**ONE, "video_id": ["x" * 60_000_000]}, {"compression": "zstd"}),
+        "run lengths of a list": ({**ONE, "labels": labels}, {"compression": "none"}),
+    }
+
+
+READ_AND_MEASURE = """
+import re, sys
+from transforms.shards.items import parse_columns
+from transforms.shards.parquet import read_parquet
+
+def most_mb():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1000
+
+for path in sys.argv[1:]:
+    before_mb = most_mb()
+    with open(path, "rb") as file:
+        (item,) = read_parquet(file, parse_columns())
+    print(f"{most_mb() - before_mb:.0f} {item.reason.value} {item.message}")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_a_bomb_takes_no_memory(tmp_path):
+    paths = []
+    for number, (columns, options) in enumerate(bombs().values()):
+        paths.append(tmp_path / f"{number}.parquet")
+        pq.write_table(pa.table(columns), paths[-1], **options)
+        assert paths[-1].stat().st_size < 40_000
+    child = subprocess.run([sys.executable, "-c", READ_AND_MEASURE, *paths], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
+    lines = child.stdout.splitlines()
+    assert len(lines) == len(paths)
+    for line in lines:
+        megabytes, reason, message = line.split(" ", 2)
+        assert int(megabytes) < 20 and reason == "bad_record" and "bomb" in message, line
+
+
+def test_what_a_page_header_hides_is_not_unpacked():
+    """A page that says less than it holds is damage, and one that says more is a bomb."""
+    shard = parquet({**ONE, "audio": [bytes(3_000_000)]}, compression="zstd", use_dictionary=False)
+    file = io.BytesIO(shard)
+    ((_, chunk),) = read_chunks(file)
+    (page,) = read_pages(file, chunk)
+    said = varint(page.unpacked)
+    assert shard.count(said) == 1
+    for size, message in ((page.unpacked // 2, "cannot be read"), (page.unpacked * 40, "decompression bomb")):
+        lie = varint(size)
+        assert len(lie) == len(said)
+        assert message in fault("parquet", shard.replace(said, lie)).message
+
+
+def varint(value: int) -> bytes:
+    """An integer as Thrift packs it in a page's header, after its sign."""
+    value, data = value << 1, b""
+    while value >= 0x80:
+        data, value = data + bytes([value & 0x7F | 0x80]), value >> 7
+    return data + bytes([value])
+
+
+def test_a_long_list_is_a_fault_and_never_a_list_of_python():
+    shard = parquet({"video_id": ["a", "b"], "audio": [b"1"] * 2, "labels": [[7] * 100_001, [7] * 100_000]})
+    bad, good = read("parquet", shard)
+    assert bad.reason == BAD and "100001 values" in bad.message and len(good.labels) == 100_000
+
+
+def test_silence_that_is_no_bomb_is_read():
+    """15 MB of it, or any amount that does not pack to less than a hundredth."""
+    quiet = random.Random(0).randbytes(400_000) + bytes(30_000_000)
+    for audio in (bytes(15_000_000), quiet):
+        (clip,) = read("parquet", parquet({**ONE, "audio": [audio]}, compression="zstd"))
+        assert clip.audio == audio
+
+
+def test_a_footer_whose_sizes_do_not_fit_the_schema_is_damage_and_ends_no_process():
+    """Arrow's class for a chunk's metadata ends the process at a histogram of more levels than there are."""
+    columns = {**ONE, "labels": [[1]], "text": ["x"]}
+    shard = parquet(columns)
+    metadata = pq.ParquetFile(io.BytesIO(shard)).metadata
+    assert metadata.num_row_groups == 1
+    at = shard.rindex(b"PAR1") - 4 - metadata.serialized_size
+    found = 0
+    for place in range(at, len(shard) - 8):
+        damaged = bytearray(shard)
+        damaged[place] ^= 0x10
+        found += len(faults(read("parquet", bytes(damaged)))) > 0
+    assert found > 50

@@ -164,3 +164,10 @@ def test_an_error_of_the_file_itself_is_not_a_fault():
 
     with pytest.raises(OSError, match="network"):
         list(read_tfrecord(Broken(), COLUMNS))
+
+
+def test_more_labels_than_memory_should_hold_are_a_fault():
+    """A few bytes of gzip hold any number of zeros."""
+    record = example({"video_id": "a", "audio": b"1", "labels": [0] * 100_001})
+    items = read("tfrecord", tfrecord([record, example({"video_id": "b", "audio": b"2"})], "GZIP"))
+    assert reasons(items) == [Reason.BAD_RECORD, None] and "labels has 100001 values" in items[0].message

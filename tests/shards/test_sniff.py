@@ -1,16 +1,21 @@
 import gzip
 import io
+import random
+import zipfile
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
-from making import shards, tar
+from making import PACKED, fault, shards, tar
 
+from transforms.errors import Reason
 from transforms.shards.sniff import shard_format
 
 SHARDS = shards()
+FORMS = ("audio", "tfrecord", "tar", "parquet", "zip", "arrow")
 
 
 @pytest.mark.parametrize("form", SHARDS)
@@ -41,6 +46,13 @@ def test_audio_is_audio(container, name):
         ("a.tar", "tar"),
         ("a.tar.gz", "tar"),
         ("a.TGZ", "tar"),
+        ("a.tar.bz2", "tar"),
+        ("a.tbz2", "tar"),
+        ("a.tar.xz", "tar"),
+        ("a.TXZ", "tar"),
+        ("a.tar.zst", "tar"),
+        ("a.zip", "zip"),
+        ("data-00000-of-00001.arrow", "arrow"),
         ("a.parquet", "parquet"),
         ("a.tar.wav", "audio"),
         ("a.gz", "audio"),
@@ -67,4 +79,52 @@ def test_a_tar_is_known_without_its_magic_or_without_its_checksum():
 @given(path=st.text(), head=st.binary(max_size=5000))
 def test_anything_has_a_form(path, head):
     for data in (head, b"\x1f\x8b\x08" + head, gzip.compress(head)):
-        assert shard_format(path, data) in ("audio", "tfrecord", "tar", "parquet")
+        assert shard_format(path, data) in FORMS
+
+
+@pytest.mark.parametrize(
+    "name", ["riff.wav", "fLaC.flac", "ID3 tags.mp3", "caff.caf", "MAC 1.wav", "1234ftyp.wav"]
+)
+def test_a_tar_whose_first_member_is_named_as_audio_begins_is_a_tar(name):
+    assert shard_format("a", tar([(name, b"1")])[:4096]) == "tar"
+
+
+@pytest.mark.parametrize("name", ["bz2", "xz", "zst"])
+def test_a_packed_tar_whose_first_block_needs_more_than_the_head_is_a_tar(name):
+    shard = PACKED[name](tar([("a.wav", random.Random(0).randbytes(1_200_000))]))
+    assert shard_format("a", shard[:4096]) == shard_format("a.wav", shard[:4096]) == "tar"
+
+
+def test_what_is_packed_and_no_shard_is_for_the_decoder_to_name():
+    for name in ("gz", "bz2", "xz", "zst"):
+        assert shard_format("a", PACKED[name](b"RIFF\0\0\0\0WAVEfmt ")) == "audio"
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.wav", b"1")
+    return file.getvalue()
+
+
+def arrow(make) -> bytes:
+    file = io.BytesIO()
+    table = pa.table({"audio": [{"bytes": b"1" * 5000, "path": "a.wav"}] * 3})
+    with make(file, table.schema) as writer:
+        writer.write_table(table)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "shard", "remedy"),
+    [
+        ("zip", zipped(), "unpack it, or pack its files as tar"),
+        ("arrow", arrow(pa.ipc.new_stream), "to_parquet"),
+        ("arrow", arrow(pa.ipc.new_file), "to_parquet"),
+    ],
+)
+def test_a_form_that_is_not_read_is_one_fault_with_the_remedy(kind, shard, remedy):
+    for path in ("a", "a.wav", "gs://b/a.tar"):
+        assert shard_format(path, shard[:4096]) == kind
+    bad = fault(kind, shard)
+    assert (bad.offset, bad.reason) == (0, Reason.UNSUPPORTED) and remedy in bad.message

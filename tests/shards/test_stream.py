@@ -1,16 +1,20 @@
 import gzip
 import io
+import lzma
+import random
 import tracemalloc
 import zlib
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import Pipe
+from making import PACKED, Pipe
 
 from transforms.shards.stream import ByteStream
 
 DATA = bytes(range(256)) * 400
+NAMES = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "Zstandard"}
 
 
 def read_all(packed: bytes, most: int = 1 << 30) -> tuple[bytes, str]:
@@ -43,6 +47,77 @@ def test_gzip_members_one_behind_the_other_are_one_stream():
 @pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
 def test_gzip_of_whole_chunks_is_read_to_its_end(size):
     assert read_all(gzip.compress(bytes(size))) == (bytes(size), "")
+
+
+@pytest.mark.parametrize("name", [name for name in PACKED if name != "tar"])
+class TestPacked:
+    """What holds of every packing."""
+
+    def test_it_gives_what_was_packed(self, name):
+        for data in (b"", b"1", DATA, bytes(3 << 20)):
+            for most in (1, 1000, 1 << 30) if len(data) < 10 else (1000, 1 << 30):
+                assert read_all(PACKED[name](data), most) == (data, "")
+
+    def test_pieces_one_behind_the_other_are_one_stream(self, name):
+        packed = PACKED[name](DATA) + PACKED[name](b"more") + PACKED[name](b"") + PACKED[name](b"end")
+        assert read_all(packed) == (DATA + b"moreend", "")
+        assert read_all(packed, most=7) == (DATA + b"moreend", "")
+
+    def test_what_stands_before_a_cut_comes_out(self, name):
+        data = random.Random(0).randbytes(2_500_000)
+        packed = PACKED[name](data)
+        for cut in (30, 1_000_000, len(packed) - 20):
+            found, damage = read_all(packed[:cut])
+            assert data.startswith(found) and "cut off" in damage
+            assert len(found) >= cut - 1_000_000, "but for a block of bzip2"
+
+    def test_damage_ends_it_with_the_cause(self, name):
+        data = random.Random(0).randbytes(2_500_000)
+        packed = PACKED[name](data)
+        for garbage in (
+            packed[:1_200_000] + b"garbage" * 200_000 + packed[2_600_000:],
+            packed + b"garbage" * 9,
+        ):
+            found, damage = read_all(garbage)
+            assert f"the {NAMES[name]} data are damaged (" in damage and "\n" not in damage
+            assert found[:800_000] == data[:800_000]
+
+    def test_a_bomb_ends_it_before_it_fills_the_memory(self, name):
+        size = 100_000_000
+        packed = PACKED[name](bytes(size))
+        tracemalloc.start()
+        stream = ByteStream(io.BytesIO(packed))
+        before = pa.total_allocated_bytes()
+        assert stream.read(size) == b"" and "decompression bomb" in stream.damage
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 40_000_000 and pa.total_allocated_bytes() - before < 10_000_000
+        assert len(ByteStream(io.BytesIO(packed)).read(16_000_000)) == 16_000_000
+
+    def test_an_error_of_the_file_itself_is_not_damage(self, name):
+        def parts():
+            yield PACKED[name](DATA)[:100]
+            raise ConnectionError("the network is gone")
+
+        with pytest.raises(ConnectionError, match="network"):
+            ByteStream(Pipe(parts(), 10)).read(len(DATA))
+
+    def test_what_is_looked_at_is_read_again(self, name):
+        stream = ByteStream(Pipe([PACKED[name](DATA)], 100))
+        for size in (0, 1, 4096, 100, 20_000, 4096):
+            place = stream.position
+            assert stream.peek(4096) == DATA[place : place + 4096]
+            assert stream.position == place and stream.read(size) == DATA[place : place + size]
+
+
+def test_an_xz_that_wants_more_memory_than_any_preset_is_damage():
+    big = lzma.compress(DATA, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 1 << 30}])
+    assert "Memory usage limit" in read_all(big)[1]
+
+
+def test_zstandard_frames_that_are_skipped_are_no_damage():
+    skipped = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
+    assert read_all(skipped + PACKED["zst"](DATA) + skipped) == (DATA, "")
 
 
 def test_skip_says_whether_so_much_was_there():

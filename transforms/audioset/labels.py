@@ -1,13 +1,16 @@
 """The AudioSet classes: `class_labels_indices.csv`."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from transforms.errors import SettingError
+from transforms.errors import ClipError, Reason, SettingError
 
 _HEADER = ["index", "mid", "display_name"]
 # Of an index: below a billion, so that it fits in 32 bits.
 _MAX_DIGITS = 9
+# Classes of the release, ontology of 2017.
+NUM_CLASSES = 527
+_MAX_INDEX = 2**31 - 1
 
 
 def read_class_labels(lines: Iterable[str], name: str, display_names: bool = False) -> dict[str, int]:
@@ -53,6 +56,45 @@ def read_class_names(lines: Iterable[str], name: str) -> dict[int, str]:
     Args and errors are those of `read_class_labels`.
     """
     return {index: display_name for index, _, display_name in _read_rows(lines, name)}
+
+
+def label_indices(labels: Sequence[int | str], indices: Mapping[str, int] | None) -> tuple[int, ...]:
+    """Class indices of labels as a shard has them, sorted, each once.
+
+    A multi-hot vector, as TFDS has it, is recognised by its length: one value per class, each 0 or 1. A list
+    of indices of that length would repeat them.
+
+    Args:
+      labels: indices, mids or display names; or a multi-hot vector.
+      indices: mid or display name -> index; None where there is no class list, and then the release's number
+        of classes is taken.
+
+    Raises:
+      ClipError: a name that is no class or cannot be looked up, an index outside 0 to 2^31 - 1, or 0 and 1 in
+        a number and order that could be either form.
+    """
+    num_classes = NUM_CLASSES if indices is None else len(set(indices.values()))
+    if len(labels) > 1 and all(label in (0, 1) for label in labels) and len(set(labels)) < len(labels):
+        if len(labels) != num_classes or num_classes <= 2:
+            raise ClipError(
+                Reason.BAD_RECORD,
+                f"labels are {len(labels)} times 0 or 1: neither indices nor a multi-hot vector of "
+                f"{num_classes} classes; give indices, or --class_labels with as many classes",
+            )
+        return tuple(index for index, label in enumerate(labels) if label)
+    return tuple(sorted({_label_index(label, indices) for label in labels}))
+
+
+def _label_index(label: int | str, indices: Mapping[str, int] | None) -> int:
+    if isinstance(label, str):
+        if indices is None:
+            raise ClipError(Reason.BAD_RECORD, f"label {label[:80]!r}: give --class_labels to read names")
+        if label not in indices:
+            raise ClipError(Reason.BAD_RECORD, f"label {label[:80]!r} is not among the class labels")
+        return indices[label]
+    if not 0 <= label <= _MAX_INDEX:
+        raise ClipError(Reason.BAD_RECORD, f"label {str(label)[:20]} is no class index")
+    return label
 
 
 def _read_rows(lines: Iterable[str], name: str) -> Iterator[tuple[int, str, str]]:

@@ -13,6 +13,10 @@ PREFIX_CHARACTERS = 2
 AUDIOSET = "audioset"
 MAX_SHARDS = 99_999
 
+# File names have at most 255 bytes. The longest that holds a split is the temporary name of a numbered shard:
+# ".SPLIT-00000-of-00010.tfrecord.", 32 digits and ".tmp", 62 more than the split.
+MAX_SPLIT_CHARACTERS = 128
+
 _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -21,8 +25,13 @@ def check_split(split: str) -> str:
 
     Raises:
       SettingError: it is empty, or has other characters than letters, digits, `_`, `.` and `-`, or
-        begins with one of those three (`_run` is the run's own folder).
+        begins with one of those three (`_run` is the run's own folder), or has more than 128 characters.
     """
+    if len(split) > MAX_SPLIT_CHARACTERS:
+        raise SettingError(
+            f"split {split[:20]!r}...: {len(split)} characters, and a split names a folder and files; "
+            f"give at most {MAX_SPLIT_CHARACTERS}"
+        )
     if not _SPLIT.fullmatch(split):
         raise SettingError(
             f"split {split!r}: a split names a folder; give letters, digits, '_', '.', '-', "

@@ -19,6 +19,8 @@ RELEASED_SPLITS = {
 }
 # 30,000 years: beyond any recording, and its milliseconds are exact and fit in 64 bits.
 MAX_TIME_S = 1e12
+# At an id's ends they are a slip of whoever wrote the CSV, and no file or clip would match it.
+_BLANKS = " \t\u00a0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,11 @@ def parse_segments(
             raise SettingError(
                 f"{where}: {video_id!r} from {start_s} to {end_s} s is no segment; "
                 f"times must rise, from 0 to {MAX_TIME_S:.0e}"
+            )
+        if video_id != video_id.strip(_BLANKS):
+            raise SettingError(
+                f"{where}: the id {video_id[:80]!r} begins or ends with a space, so that no file matches it; "
+                "remove the space"
             )
         try:
             labels = tuple(sorted({class_indices[mid] for mid in mids.split(",") if mid}))

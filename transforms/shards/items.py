@@ -5,7 +5,7 @@ import math
 import numbers
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from transforms.errors import Reason, SettingError
@@ -14,6 +14,9 @@ FIELDS = ("video_id", "audio", "start_time_seconds", "end_time_seconds", "labels
 
 # No encoded clip comes near it, and protobuf, Arrow's binary and Parquet's pages end there too.
 MAX_AUDIO_BYTES = 1 << 31
+
+# Far more than there are classes, and far less than memory holds.
+MAX_LABELS = 100_000
 
 # 30,000 years: beyond any recording, and its milliseconds, by which clips are keyed, fit in 64 bits.
 _MAX_TIME_S = 1e12
@@ -31,6 +34,7 @@ class ShardClip:
       start_s, end_s: times in the recording, 0 <= start < end <= 1e12; None where the shard does not say.
       labels: as found, in their order: indices, mids or display names.
       split: as found; None where the shard does not say.
+      name: path of the tar member whose name alone gives the id; None where the shard says the id itself.
     """
 
     offset: int
@@ -40,6 +44,7 @@ class ShardClip:
     end_s: float | None = None
     labels: tuple[int | str, ...] = ()
     split: str | None = None
+    name: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class ShardFault:
 
     Attributes:
       offset: where it stands, as `ShardClip.offset`.
-      reason: `bad_record`, and reading went on; or `truncated_shard`, and it could not.
+      reason: `bad_record`, and reading went on; `truncated_shard`, and it could not; or `unsupported`, the
+        form of the whole file.
       message: what was wrong, for a person.
       video_id: the clip's id, where it could still be read.
     """
@@ -109,6 +115,8 @@ def make_item(offset: int, values: Mapping[str, Any]) -> ShardClip | ShardFault:
         labels = values.get("labels")
         if not isinstance(labels, (list, tuple)):
             labels = () if labels is None else (labels,)
+        if len(labels) > MAX_LABELS:
+            raise ValueError(f"labels has {len(labels)} values, more than {MAX_LABELS}")
         split = _text("split", values.get("split")) or None
         return ShardClip(offset, video_id, audio, start_s, end_s, tuple(map(_label, labels)), split)
     except ValueError as error:

@@ -1,13 +1,14 @@
 """Clips of Parquet files, the Hugging Face Audio form among them."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.errors import Reason
-from transforms.shards.items import ShardClip, ShardFault, make_item, shortest_float32
+from transforms.shards.items import MAX_LABELS, ShardClip, ShardFault, make_item, shortest_float32
+from transforms.shards.parquet_pages import Chunk, check_pages, read_chunks
 
 # Pages are read as a stream: else a row group's whole column would be in memory before its first row.
 _BUFFER_BYTES = 1 << 20
@@ -17,7 +18,9 @@ def read_parquet(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardCl
     """Reads a shard row by row, with one page (what its writer took for one) of each column in memory.
 
     Columns: `video_id` text or integers; `audio` binary, or a struct with `bytes`; times of any kind of
-    number; `labels` integers or text, one or a list; `split` text. A null is a field that is not there.
+    number; `labels` integers or text, one or a list; `split` text. Binary and text may be of any layout that
+    Arrow has (large, view, dictionary). A null is a field that is not there. A row group with a page that
+    unpacks as a bomb does (see `parquet_pages`) is not read.
 
     Args:
       file: open for reading in binary mode, and seekable.
@@ -49,10 +52,11 @@ def read_parquet(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardCl
         yield ShardFault(0, Reason.BAD_RECORD, fault)
         return
     present = {field: name for field, name in columns.items() if name in schema.names}
-    first = 0
+    first, chunks = 0, read_chunks(cast(BinaryIO, watched))
     for group, count in enumerate(row_counts):
         row = first
         try:
+            _check_group(watched, parquet.schema, next(chunks, []), present.values())
             for batch in parquet.iter_batches(1, [group], list(present.values()), use_threads=False):
                 yield _read_row(row, batch, present)
                 row += 1
@@ -64,6 +68,18 @@ def read_parquet(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardCl
             message = f"rows {row} to {first + count - 1}, of row group {group}, cannot be read ({cause})"
             yield ShardFault(row, Reason.BAD_RECORD, message)
         first += max(count, 0)
+
+
+def _check_group(
+    file: "_WatchedFile", schema: pq.ParquetSchema, chunks: list[Chunk], names: Iterable[str]
+) -> None:
+    """Raises a ValueError if reading a row group could take any amount of memory."""
+    if len(chunks) != len(schema):
+        raise ValueError(f"it has {len(chunks)} columns, and the schema {len(schema)}")
+    for number, chunk in enumerate(chunks):
+        column = schema.column(number)
+        if any(column.path == name or column.path.startswith(f"{name}.") for name in names):
+            check_pages(cast(BinaryIO, file), column.path, chunk, column.max_repetition_level > 0)
 
 
 def _schema_fault(schema: pa.Schema, columns: Mapping[str, str]) -> str:
@@ -90,7 +106,13 @@ def _schema_fault(schema: pa.Schema, columns: Mapping[str, str]) -> str:
 def _is_binary(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    kinds = (
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_binary_view,
+        pa.types.is_fixed_size_binary,
+    )
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _read_row(row: int, batch: pa.RecordBatch, present: Mapping[str, str]) -> ShardClip | ShardFault:
@@ -98,7 +120,7 @@ def _read_row(row: int, batch: pa.RecordBatch, present: Mapping[str, str]) -> Sh
     for field, name in present.items():
         column = batch.column(name)
         try:
-            value = column[0].as_py()
+            value = _value(column[0])
         except Exception as error:  # text that is not UTF-8, a date beyond Python's
             return ShardFault(row, Reason.BAD_RECORD, f"{name} cannot be read ({_cause(error)})")
         if isinstance(value, float) and pa.types.is_float32(column.type):
@@ -111,6 +133,19 @@ def _read_row(row: int, batch: pa.RecordBatch, present: Mapping[str, str]) -> Sh
             value = value["bytes"]
         values[field] = value
     return make_item(row, values)
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """A value as Python's, of a struct only bytes and path; a list that is too long is not made one."""
+    if isinstance(scalar, pa.StructScalar):
+        return (
+            {name: scalar[name].as_py() for name in ("bytes", "path") if name in scalar}
+            if scalar.is_valid
+            else None
+        )
+    if isinstance(scalar, pa.ListScalar) and scalar.is_valid and len(scalar) > MAX_LABELS:
+        raise ValueError(f"it has {len(scalar)} values, more than {MAX_LABELS}")
+    return scalar.as_py()
 
 
 def _cause(error: Exception) -> str:

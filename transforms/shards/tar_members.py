@@ -5,6 +5,7 @@
 length, and follows chains of them by recursion.
 """
 
+import enum
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -19,23 +20,38 @@ _ZEROS = bytes(_BLOCK)
 _EXTENDED_BYTES = 1 << 20  # names are far shorter
 _PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=]+)=")
 _EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+# Folders, attributes of all members, and GNU's labels of volumes and lists of folders hold no file.
+_NO_FILES = (tarfile.DIRTYPE, tarfile.XGLTYPE, b"V", b"D")
 # What follows a header of another known type, as a link or folder, is the next header, whatever its size.
 _HAS_DATA = (*tarfile.REGULAR_TYPES, *_EXTENDED, tarfile.XGLTYPE)
 
 
+class Kind(enum.Enum):
+    """What a member is; the value is a name for a person."""
+
+    FILE = "file"
+    HARD_LINK = "hard link"
+    SYMBOLIC_LINK = "symbolic link"
+    SPECIAL = "device, pipe or part of a file"
+
+
 @dataclass(frozen=True)
 class Member:
-    """A regular file of the archive, whose `size` bytes the stream gives next.
+    """A member of the archive that is no folder; the stream gives the `size` bytes of a regular file next.
 
     Attributes:
       offset: of its header, extended ones included.
       name: path, with "/"; bytes that are not UTF-8 as surrogates.
-      size: in bytes.
+      size: in bytes; 0 of all but regular files.
+      kind: what it is.
+      target: where a link leads, as the archive has it.
     """
 
     offset: int
     name: str
     size: int
+    kind: Kind = Kind.FILE
+    target: str = ""
 
 
 def read_header(block: bytes) -> tarfile.TarInfo | None:
@@ -48,7 +64,7 @@ def read_header(block: bytes) -> tarfile.TarInfo | None:
 
 
 def read_members(stream: ByteStream) -> Iterator[Member | ShardFault]:
-    """Yields regular files in the order of the archive; what else it holds is left out.
+    """Yields all members but folders, in the order of the archive.
 
     A header that is damaged is one `bad_record`, and the next block that is a header is gone on with. Where
     the archive ends in the middle, or without an end mark (two blocks of zeros; one is tolerated), one
@@ -76,7 +92,7 @@ def read_members(stream: ByteStream) -> Iterator[Member | ShardFault]:
             size = int(extended.attributes.get("size", size)) if has_data else 0
             _skip_sparse_headers(stream, header, block)
             end = stream.position + size
-            if header.type in tarfile.REGULAR_TYPES:
+            if header.type not in _NO_FILES:
                 yield _member(start, header, size, extended)
             extended = _Extended()
         if not stream.skip(end + -end % _BLOCK - stream.position):
@@ -114,7 +130,12 @@ def _member(start: int, header: tarfile.TarInfo, size: int, extended: _Extended)
     if is_sparse or header.type == tarfile.GNUTYPE_SPARSE:
         message = f"{name!a} is a sparse file; pack it without --sparse"
         return ShardFault(start, Reason.BAD_RECORD, message)
-    return Member(start, name, size)
+    if header.type in tarfile.REGULAR_TYPES:
+        return Member(start, name, size)
+    kind = {tarfile.LNKTYPE: Kind.HARD_LINK, tarfile.SYMTYPE: Kind.SYMBOLIC_LINK}.get(
+        header.type, Kind.SPECIAL
+    )
+    return Member(start, name, 0, kind, extended.attributes.get("linkpath", header.linkname))
 
 
 def _read_headers(stream: ByteStream) -> Iterator[tuple[int, tarfile.TarInfo, bytes] | ShardFault]:
@@ -157,10 +178,9 @@ def _find_header(stream: ByteStream) -> tuple[bytes, bool]:
 
 def _parse_extended(kind: bytes, data: bytes) -> dict[str, str] | None:
     """The attributes of the next member, by their POSIX names, or None if they are damaged."""
-    if kind == tarfile.GNUTYPE_LONGLINK:
-        return {}
-    if kind == tarfile.GNUTYPE_LONGNAME:
-        return {"path": data.split(b"\0", 1)[0].decode(errors="surrogateescape")}
+    if kind in (tarfile.GNUTYPE_LONGLINK, tarfile.GNUTYPE_LONGNAME):
+        name = "path" if kind == tarfile.GNUTYPE_LONGNAME else "linkpath"
+        return {name: data.split(b"\0", 1)[0].decode(errors="surrogateescape")}
     found = {}
     place = 0
     data = data.rstrip(b"\0")

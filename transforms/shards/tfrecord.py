@@ -6,7 +6,14 @@ from typing import Any, BinaryIO
 from tensorflow.core.example.example_pb2 import Example
 
 from transforms.errors import Reason
-from transforms.shards.items import MAX_AUDIO_BYTES, ShardClip, ShardFault, make_item, shortest_float32
+from transforms.shards.items import (
+    MAX_AUDIO_BYTES,
+    MAX_LABELS,
+    ShardClip,
+    ShardFault,
+    make_item,
+    shortest_float32,
+)
 from transforms.shards.stream import ByteStream
 from transforms.tfrecord import HEADER_BYTES, is_record_header, masked_crc
 
@@ -67,7 +74,11 @@ def _read_record(offset: int, record: bytes, columns: Mapping[str, str]) -> Shar
     values: dict[str, Any] = {}
     for field, name in columns.items():
         kind = features[name].WhichOneof("kind") if name in features else None
-        found = list(getattr(features[name], kind).value) if kind else []
+        in_record = getattr(features[name], kind).value if kind else []
+        if len(in_record) > MAX_LABELS:
+            message = f"{name} has {len(in_record)} values, more than {MAX_LABELS}"
+            return ShardFault(offset, Reason.BAD_RECORD, message, make_item(offset, values).video_id)
+        found = list(in_record)
         if kind == "float_list":
             found = [shortest_float32(value) for value in found]
         if field == "labels":

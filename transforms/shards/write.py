@@ -19,7 +19,7 @@ from tensorflow.core.example.example_pb2 import Example
 
 from transforms.errors import ClipError, Reason
 from transforms.shards.items import MAX_AUDIO_BYTES, ShardClip, shortest_float32
-from transforms.shards.tar import AUDIO_EXTENSIONS
+from transforms.shards.marks import AUDIO_EXTENSIONS
 from transforms.tfrecord import frame_record
 
 # Room for the other fields: no form can hold 2 GiB in one record, page or buffer, nor is it read.
