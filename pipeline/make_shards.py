@@ -33,7 +33,6 @@ from pipeline.graph import (
     ACCOUNT_FILE,
     MANIFEST_FILE,
     REJECTED_LIST,
-    RUN_FOLDER,
     UNMATCHED_LIST,
     run_path,
 )
@@ -54,6 +53,7 @@ from transforms.account import (
 )
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
+from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.clips import Key
 from transforms.errors import SettingError
 from transforms.files import delete_files, open_file, put_output

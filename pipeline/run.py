@@ -13,13 +13,13 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOpt
 
 from pipeline.config import Config, check, make_job
 from pipeline.console import own_errors, run_command
-from pipeline.folder import FeatureFolder, delete_stale_lists, update_shard_list
+from pipeline.folder import FeatureFolder, delete_stale_lists
+from pipeline.found_assets import segment_files
 from pipeline.graph import (
     ACCOUNT_FILE,
     MANIFEST_FILE,
     REJECTED_LIST,
     REPORT_FILE,
-    RUN_FOLDER,
     UNMATCHED_LIST,
     build_graph,
     run_path,
@@ -29,9 +29,11 @@ from pipeline.manifest import Account, make_manifest, settings_of
 from pipeline.options import Options, make_pipeline, parse_options, printed_instead, runs_here
 from pipeline.plan import make_plan
 from pipeline.progress import show_progress
+from pipeline.shard_list import update_shard_list
 from pipeline.summary import RunSummary, print_result
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
-from transforms.files import delete_files, open_file, put_output
+from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.files import open_file, put_output
 from transforms.vggish.precision import CHANGED_BYTES
 from transforms.write_features import ShardFile
 
@@ -64,18 +66,17 @@ def run(argv: Sequence[str]) -> int:
         return 0
     config = check(options)
     if options.plan:
-        if not options.overwrite:
-            FeatureFolder.at(options.output).check_settings(settings_of(config))
+        _check_folder(FeatureFolder.at(options.output), config)
         plan = make_plan(config)
         print_result(plan.lines(), plan.to_json(), options.json)
         return 0
     with lock_folder(options.output):
         folder = FeatureFolder.at(options.output)
+        _check_folder(folder, config)
         if options.overwrite:
             folder.clear()
             folder = FeatureFolder.at(options.output)
-        folder.check_settings(settings_of(config))
-        folder.delete_temporary_files()
+        folder.begin()
         done = _run_locked(pipeline, config, folder, begun)
     if done is None:
         _say(options, "the job is handed over; when it has ended, the same command closes its account")
@@ -98,6 +99,16 @@ def run(argv: Sequence[str]) -> int:
             f"--max_reject_fraction={options.max_reject_fraction}; see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl",
         )
     return status
+
+
+def _check_folder(folder: FeatureFolder, config: Config) -> None:
+    """Raises SettingError if a run may not write into a folder."""
+    options = config.options
+    folder.check_inputs(options.input)
+    splits = {split for split, _ in segment_files(options)} or {options.split}
+    folder.check_room(splits, config.sharding)
+    if not options.overwrite:
+        folder.check_settings(settings_of(config))
 
 
 def _status(account: Account, max_reject_fraction: float) -> int:
@@ -155,8 +166,7 @@ def _run_locked(
     from pipeline.report import write_report  # it needs matplotlib, for which no mistake has to wait
 
     write_report(config, json.loads(manifest), account, shards, shown.samples if is_here else (), wall_s)
-    delete_files([account_path])
-    folder.delete_temporary_files()
+    folder.end()
     return account, shards
 
 

@@ -1,5 +1,6 @@
 """Files on any filesystem that Beam knows, read as they are and written whole or not at all."""
 
+import glob
 import hashlib
 import os
 import tempfile
@@ -81,6 +82,18 @@ def delete_files(paths: Iterable[str]) -> None:
         delete(there)
 
 
+def delete_found(paths: Iterable[str]) -> None:
+    """Deletes files that a listing has just shown, without a request for each whether it is there."""
+    found = list(paths)
+    if found:
+        delete(found)
+
+
+def escape_glob(path: str) -> str:
+    """A glob, or the beginning of one, that matches a path with `*`, `?` or `[` in it literally."""
+    return glob.escape(path)
+
+
 @contextmanager
 def new_file(path: str) -> Iterator[IO[bytes]]:
     """Opens a file for writing that appears when it has all its bytes, or does not appear.
@@ -109,9 +122,15 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
 
 
 def temporary_files(folder: str) -> list[str]:
-    """What killed processes left in the folders below a folder of output."""
-    paths = match_files(FileSystems.join(folder, "*", f".*{TEMPORARY_SUFFIX}"))
+    """What killed processes left of files in the folders below a folder of output, whoever wrote them."""
+    paths = match_files(FileSystems.join(escape_glob(folder), "*", f".*{TEMPORARY_SUFFIX}"))
     return [path for path in paths if is_temporary(path.rsplit("/", 1)[-1])]
+
+
+def final_path(temporary: str) -> str:
+    """The path that one of `temporary_files` was to have when it was whole."""
+    folder, name = temporary.rsplit("/", 1)
+    return f"{folder}/{name[1:].rsplit('.', 2)[0]}"
 
 
 def is_local(path: str) -> bool:

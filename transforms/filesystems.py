@@ -1,7 +1,9 @@
 """What Beam's filesystems lack: whole listings, files that are whole or not there, and further tries."""
 
 import functools
+import glob
 import io
+import os
 import re
 import shutil
 import uuid
@@ -21,6 +23,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
 from apache_beam.io.gcp.gcsio import GcsIO, parse_gcs_path
 from apache_beam.io.hadoopfilesystem import HadoopFileSystem
+from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.utils.retry import with_exponential_backoff
 from botocore.exceptions import BotoCoreError, ClientError
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
@@ -190,8 +193,15 @@ class _BlobFile(io.BufferedIOBase):
 
 @_tried_again
 def delete(paths: Sequence[str]) -> None:
-    """Deletes files of one filesystem that are there."""
-    filesystem_of(paths[0]).delete(list(paths))
+    """Deletes files of one filesystem that are there, and no other: Beam takes some paths for globs."""
+    filesystem = filesystem_of(paths[0])
+    if isinstance(filesystem, LocalFileSystem):
+        for path in paths:
+            os.unlink(path)
+    elif isinstance(filesystem, GCSFileSystem):
+        filesystem.delete([glob.escape(path) for path in paths])
+    else:
+        filesystem.delete(list(paths))
 
 
 def upload(whole: IO[bytes], path: str) -> None:
