@@ -158,7 +158,11 @@ def check(options: Options) -> Config:
 
 
 def make_job(
-    config: Config, add: bool, earlier_rejects: Sequence[str], progress: ProgressFolder | None = None
+    config: Config,
+    add: bool,
+    earlier_rejects: Sequence[str],
+    progress: ProgressFolder | None = None,
+    lock: str | None = None,
 ) -> FeatureJob:
     """The steps of a run.
 
@@ -167,9 +171,10 @@ def make_job(
       add: whether the output has features already, made with the same settings.
       earlier_rejects: lists of clips that earlier runs rejected.
       progress: where workers on this machine tell how far they are.
+      lock: `run` of the lock of the output, as `lock_folder` gives it; None if there is none.
     """
     options, clips = config.options, config.clips
-    notes = ShardNotes(options.output)
+    notes = ShardNotes(options.output, lock)
     quantize = options.postprocess == QUANTIZED
     batch_size = options.batch_size or _BATCH_SIZES.get(options.precision, _BATCH_SIZE)
     network = config.weights.shared, batch_size, options.precision

@@ -70,14 +70,14 @@ def run(argv: Sequence[str]) -> int:
         plan = make_plan(config)
         print_result(plan.lines(), plan.to_json(), options.json)
         return 0
-    with lock_folder(options.output):
+    with lock_folder(options.output) as lock:
         folder = FeatureFolder.at(options.output)
         _check_folder(folder, config)
         if options.overwrite:
             folder.clear()
             folder = FeatureFolder.at(options.output)
         folder.begin()
-        done = _run_locked(pipeline, config, folder, begun)
+        done = _run_locked(pipeline, config, folder, lock, begun)
     if done is None:
         _say(options, "the job is handed over; when it has ended, the same command closes its account")
         return 0
@@ -122,7 +122,7 @@ def _say(options: Options, line: str) -> None:
 
 
 def _run_locked(
-    pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, begun: float
+    pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, lock: str, begun: float
 ) -> tuple[Account, list[ShardFile]] | None:
     """Runs the pipeline to its end; None if it is a service's job that nobody here waits for."""
     options = config.options
@@ -144,7 +144,7 @@ def _run_locked(
     progress = show_progress(config.inputs.count, hop_s, is_quiet)
     with progress as shown, own_errors(), pipeline:
         rejected = folder.lists(REJECTED_LIST)
-        job = make_job(config, bool(folder.shards), rejected, shown.folder if is_here else None)
+        job = make_job(config, bool(folder.shards), rejected, shown.folder if is_here else None, lock)
         build_graph(pipeline, job)
     if waiting.no_wait_until_finish:
         return None

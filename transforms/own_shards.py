@@ -1,5 +1,6 @@
 """The shards of a feature folder that its runs wrote, found, and announced before they are written."""
 
+import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ from transforms.files import (
     open_file,
     put_output,
 )
+
+# Names the run at work in a folder; pipeline/lock.py writes it.
+LOCK_FILE = "lock.json"
 
 
 class FoundShards(NamedTuple):
@@ -100,9 +104,11 @@ class ShardNotes:
 
     Args:
       output: the feature folder.
+      run: of the lock under which the run writes; None if there is no lock.
     """
 
-    def __init__(self, output: str):
+    def __init__(self, output: str, run: str | None = None):
+        self._run = run
         self._folder = FileSystems.join(output, RUN_FOLDER)
         self._found: frozenset[str] | None = None
 
@@ -140,8 +146,9 @@ class ShardNotes:
         """Announces a shard, with what it held before the run; the first note of a run stays.
 
         Raises:
-          OutputError: it cannot be written.
+          OutputError: it cannot be written, or another run has the folder now.
         """
+        self._check_lock()
         path = self._path(note_name(split, name))
         if not exists(path):
             put_output(path, before)
@@ -153,6 +160,24 @@ class ShardNotes:
             return None
         with open_file(path) as file:
             return file.read()
+
+    def _check_lock(self) -> None:
+        """A worker may outlive its launcher, whose lock another run takes; without a lock it goes on."""
+        path = self._path(LOCK_FILE)
+        if self._run is None or not exists(path):
+            return
+        try:
+            with open_file(path) as file:
+                is_mine = json.loads(file.read())["run"] == self._run
+        except FILE_ERRORS:
+            return  # given up at this moment, or replaced
+        except (ValueError, KeyError, TypeError):
+            is_mine = False
+        if not is_mine:
+            raise OutputError(
+                f"{path}: another run has this folder now, so this one stops; what stands there is whole: "
+                "when the other has ended, give the same command again"
+            )
 
     def _lists(self) -> list[str]:
         return [OWN_SHARDS_FILE] if exists(self._path(OWN_SHARDS_FILE)) else []
