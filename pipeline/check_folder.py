@@ -2,19 +2,21 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.folder import FeatureFolder, read_shard_list
-from pipeline.graph import MANIFEST_FILE, RUN_FOLDER, SHARDS_FILE, run_path
+from pipeline.folder import FeatureFolder, and_more
+from pipeline.graph import MANIFEST_FILE, run_path
 from pipeline.processes import Mapper
+from pipeline.shard_list import read_shard_list
 from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, Schema
 from transforms.audioset.layout import AUDIOSET, SHARD_SUFFIX, Sharding
+from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
 from transforms.check_shard import CheckShard, ShardReport, Totals
 from transforms.errors import SettingError
-from transforms.files import FILE_ERRORS, exists, match_files
+from transforms.files import exists, match_files
 from transforms.globs import escape
 from transforms.record_index import RecordIndex
 from transforms.vggish.params import Framing
@@ -102,6 +104,12 @@ def verify_folder(
     if len(summary.kinds) > 1:
         summary.faults.append(f"{folder}: quantized and raw frames in one folder")
     summary.faults += _layout_faults(folder, names)
+    if by_list:
+        summary.faults += [f"{path}: is not in the list of shards" for path in found.foreign]
+    elif found.foreign:
+        summary.notes.append(
+            f"no run here wrote {found.foreign[0]}{and_more(found.foreign)}, so it was not read as a shard"
+        )
     if found.manifest is not None:
         clips = found.manifest.get("clips")
         if clips is None:
@@ -119,11 +127,16 @@ def verify_folder(
 def find_shards(folder: str) -> FeatureFolder:
     """A feature folder that has shards.
 
+    Returns:
+      The folder; where no run wrote shards in it, as in the release, with all shards as its own.
+
     Raises:
       SettingError: it has none, or cannot be listed, or its manifest cannot be read.
     """
     found = FeatureFolder.at(folder)
-    if not found.shards:
+    if not found.is_told:
+        found = replace(found, shards=found.foreign, foreign=())
+    if not found.shards and not found.foreign:
         if match_files(FileSystems.join(escape(folder), f"*{SHARD_SUFFIX}")):
             raise SettingError(f"{folder}: is one split's folder; give the folder that it is in")
         raise SettingError(f"{folder}: no SPLIT/PREFIX{SHARD_SUFFIX} in it; give a feature folder")
@@ -153,11 +166,8 @@ def _schema(found: FeatureFolder) -> Schema:
 
 def _read_list(folder: str) -> dict[str, ShardFile]:
     path = run_path(folder, SHARDS_FILE)
-    try:
-        if exists(path):
-            return read_shard_list([path])
-    except (*FILE_ERRORS, ValueError, TypeError) as error:
-        raise SettingError(f"{path}: cannot be read ({error}); restore it or leave out --manifest") from error
+    if exists(path):
+        return read_shard_list([path])
     raise SettingError(
         f"--manifest: {folder} has no {RUN_FOLDER}/{SHARDS_FILE}, which a run writes at its end"
     )

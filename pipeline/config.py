@@ -18,7 +18,7 @@ from pipeline.found_assets import (
     find_weights,
     segment_files,
 )
-from pipeline.graph import SHARD_NOTES, FeatureJob, run_path
+from pipeline.graph import FeatureJob
 from pipeline.option_groups import ACCELERATOR, QUANTIZED
 from pipeline.options import Options
 from pipeline.paths import Inputs, check_input, check_output
@@ -33,6 +33,7 @@ from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
 from transforms.files import folds_case
 from transforms.input_list import InputList
+from transforms.own_shards import ShardNotes
 from transforms.pcm import pcm_windows
 from transforms.progress import ProgressFolder
 from transforms.read_clips import AUDIO, AUTO, ClipSettings, ReadClips
@@ -44,7 +45,7 @@ from transforms.vggish.params import Framing
 from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, QuantizationRange
 from transforms.vggish.precision import BFLOAT16, FLOAT16
 from transforms.write_features import WriteFeatures
-from transforms.written_clips import ShardNotes, WrittenClips
+from transforms.written_clips import WrittenClips
 
 # Examples a call of the network: 64 is faster on CPU, by 14 % in float32 and by 36 % in bfloat16, but takes
 # 0.15 GB more in float32, and a recording of hours is to pass in 1.5 GB (docs/performance.md).
@@ -160,6 +161,7 @@ def make_job(
     earlier_rejects: Sequence[str],
     progress: ProgressFolder | None = None,
     inputs: InputList | None = None,
+    lock: str | None = None,
 ) -> FeatureJob:
     """The steps of a run.
 
@@ -169,9 +171,10 @@ def make_job(
       earlier_rejects: lists of clips that earlier runs rejected.
       progress: where workers on this machine tell how far they are.
       inputs: the list of the run's inputs; None: the graph lists them, as one that is never run may.
+      lock: `run` of the lock of the output, as `lock_folder` gives it; None if there is none.
     """
     options, clips = config.options, config.clips
-    notes = ShardNotes(run_path(options.output, SHARD_NOTES)) if add else None
+    notes = ShardNotes(options.output, lock)
     quantize = options.postprocess == QUANTIZED
     batch_size = options.batch_size or _BATCH_SIZES.get(options.precision, _BATCH_SIZE)
     network = config.weights.shared, batch_size, options.precision
@@ -184,7 +187,7 @@ def make_job(
         extract=ExtractExamples(
             config.framing,
             options.segment_seconds,
-            WrittenClips(options.output, config.sharding, notes) if notes else None,
+            WrittenClips(options.output, config.sharding, notes) if add else None,
             options.resampler,
             cut=pcm_windows if accelerated else waveform_examples,
         ),

@@ -1,21 +1,15 @@
-"""A feature folder before and after a run: what is there, how it was made, and its list of shards."""
+"""A feature folder before and after a run: what is there, and how it was made."""
 
 import json
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from apache_beam.io.filesystems import FileSystems
 
 from pipeline.graph import (
     ACCOUNT_FILE,
     MANIFEST_FILE,
     REJECTED_LIST,
     REPORT_FILE,
-    RUN_FOLDER,
-    SHARD_NOTES,
-    SHARDS_FILE,
     TRIED_LIST,
     UNMATCHED_LIST,
     WRITTEN_LIST,
@@ -26,28 +20,28 @@ from transforms.account import list_path, num_files
 from transforms.audio.decoders import LIBAVCODEC, LIBSNDFILE
 from transforms.audio.resample import RESAMPY
 from transforms.audioset.example import AUDIOSET_SCHEMA
-from transforms.audioset.layout import SHARD_SUFFIX
-from transforms.clips import sha256_of
-from transforms.errors import OutputError, SettingError
+from transforms.audioset.layout import SHARD_SUFFIX, Sharding
+from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
+from transforms.errors import SettingError
 from transforms.files import (
     FILE_ERRORS,
     delete_files,
+    delete_found,
     exists,
+    final_path,
     match_files,
     open_file,
     put_output,
     temporary_files,
 )
 from transforms.globs import escape
+from transforms.own_shards import ShardNotes, find_shards, relative_path
 from transforms.rejects import RejectFiles, read_list
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 from transforms.vggish.precision import FLOAT32
-from transforms.write_features import ShardFile
-from transforms.written_clips import read_shard_records
 
 Settings = dict[str, Any]
 
-_HASHED_AT_ONCE = 8
 # Settings that older manifests lack, as runs then had them.
 _SETTINGS_BEFORE = {
     "precision": FLOAT32,
@@ -65,12 +59,16 @@ class FeatureFolder:
 
     Attributes:
       path: the folder.
-      shards: paths of the shards, sorted.
+      shards: paths of the shards that its runs wrote, sorted.
+      foreign: paths of all other files SPLIT/NAME.tfrecord, sorted; they are left alone.
+      is_told: whether a file in `_run` says which are which. Otherwise all are foreign.
       manifest: of the last run; None if there was none.
     """
 
     path: str
     shards: tuple[str, ...]
+    foreign: tuple[str, ...]
+    is_told: bool
     manifest: dict[str, Any] | None
 
     @classmethod
@@ -78,13 +76,10 @@ class FeatureFolder:
         """The folder as it is now.
 
         Raises:
-          SettingError: it cannot be listed, or its manifest cannot be read.
+          SettingError: it cannot be listed, or its manifest or a list of its shards cannot be read.
         """
-        try:
-            shards = match_files(FileSystems.join(escape(path), "*", f"*{SHARD_SUFFIX}"))
-        except (*FILE_ERRORS, ValueError) as error:
-            raise SettingError(f"{path}: cannot be listed ({error}); check the path") from error
-        return cls(path, tuple(shards), read_manifest(path))
+        found = find_shards(path)
+        return cls(path, found.own, found.foreign, found.is_told, read_manifest(path))
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -139,21 +134,55 @@ class FeatureFolder:
                     "give another folder, or --overwrite to make them all anew"
                 )
 
+    def check_room(self, splits: Collection[str], sharding: Sharding) -> None:
+        """Checks that no file of somebody else stands where a run may have to put a shard.
+
+        Args:
+          splits: those that the command names. Others, which inputs name, are checked when they are written.
+          sharding: the run's.
+
+        Raises:
+          SettingError: one stands there.
+        """
+        in_the_way = [path for path in self.foreign if _may_be_shard(path, splits, sharding)]
+        if in_the_way:
+            raise SettingError(
+                f"--output={self.path}: {in_the_way[0]} stands where a shard may have to go"
+                f"{and_more(in_the_way)}, and no run wrote it, as {RUN_FOLDER}/{SHARDS_FILE} tells; "
+                "move it away, or give another folder"
+            )
+
     def clear(self) -> None:
-        """Deletes what runs of this pipeline wrote.
+        """Deletes what runs of this pipeline wrote, and nothing else.
 
         Raises:
           SettingError: there are features without a manifest, which may be anybody's.
         """
         if self.manifest is None:
             self.check_settings({})
+        delete_files([*self.shards, *self._all_lists()])
+        # Last, since these tell which shards were a run's own if this process is killed.
+        ShardNotes(self.path).end()
         names = (REPORT_FILE, SHARDS_FILE, ACCOUNT_FILE, MANIFEST_FILE)
-        delete_files([*self.shards, *self._all_lists(), *(run_path(self.path, name) for name in names)])
+        delete_files(run_path(self.path, name) for name in names)
 
-    def delete_temporary_files(self) -> None:
-        """Deletes what killed processes left beside their shards, and what is of use during a run alone."""
-        delete_files(temporary_files(self.path))
-        delete_files(match_files(run_path(escape(self.path), f"{SHARD_NOTES}-*")))
+    def begin(self) -> None:
+        """Lists the shards that a run finds, and deletes what killed runs left.
+
+        Raises:
+          OutputError: the list cannot be written.
+        """
+        own = {relative_path(path) for path in self.shards}
+        ShardNotes(self.path).begin(own)
+        self._delete_traces(own)
+
+    def end(self) -> None:
+        """Deletes what is of use during a run alone."""
+        self._delete_traces({relative_path(path) for path in find_shards(self.path).own})
+        ShardNotes(self.path).end()
+
+    def _delete_traces(self, own: Collection[str]) -> None:
+        delete_found(path for path in temporary_files(self.path) if _is_own_file(final_path(path), own))
         delete_files([*self.lists(WRITTEN_LIST), *self.lists(TRIED_LIST), run_path(self.path, ACCOUNT_FILE)])
 
     def keep_tried(self, rejects: RejectFiles) -> RejectFiles:
@@ -173,6 +202,21 @@ class FeatureFolder:
         return [path for name in (REJECTED_LIST, UNMATCHED_LIST, WRITTEN_LIST) for path in self.lists(name)]
 
 
+def _may_be_shard(path: str, splits: Collection[str], sharding: Sharding) -> bool:
+    split, _, file_name = relative_path(path).partition("/")
+    return split in splits and sharding.may_name(split, file_name.removesuffix(SHARD_SUFFIX))
+
+
+def _is_own_file(path: str, own: Collection[str]) -> bool:
+    relative = relative_path(path)
+    return relative in own or relative.startswith(f"{RUN_FOLDER}/")
+
+
+def and_more(paths: Sequence[str]) -> str:
+    """What stands behind the first of some paths, if there are more."""
+    return f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+
+
 def read_manifest(folder: str) -> dict[str, Any] | None:
     """The manifest of the last run that wrote to a folder, None if there is none.
 
@@ -190,59 +234,6 @@ def read_manifest(folder: str) -> dict[str, Any] | None:
         return manifest
     except (*FILE_ERRORS, ValueError, AttributeError) as error:
         raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
-
-
-def read_shard_list(paths: Iterable[str]) -> dict[str, ShardFile]:
-    """Path below the folder -> shard, from lists of JSON lines."""
-    shards = {}
-    for path in paths:
-        with open_file(path) as file:
-            for line in file.read().decode().split("\n"):
-                if line:
-                    shard = ShardFile(**json.loads(line))
-                    shards[shard.path] = shard
-    return shards
-
-
-def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
-    """Writes the list of all shards with their checksums, after a run.
-
-    Args:
-      before: the folder as the run found it.
-
-    Returns:
-      All shards, by path.
-
-    Raises:
-      OutputError: the list cannot be written, or a shard cannot be read.
-    """
-    now = FeatureFolder.at(before.path)
-    path = run_path(before.path, SHARDS_FILE)
-    known: dict[str, ShardFile] = {}
-    # A run that did not come to its end has changed shards and not the list.
-    if before.manifest and before.manifest["finished"] and exists(path):
-        known = read_shard_list([path])
-    known |= read_shard_list(now.lists(WRITTEN_LIST))
-    names = ["/".join(shard.split("/")[-2:]) for shard in now.shards]
-    with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
-        read = pool.map(
-            lambda pair: known.get(pair[0]) or _shard_file(*pair), zip(names, now.shards, strict=True)
-        )
-        shards = list(read)
-    lines = [json.dumps(shard.to_json(), ensure_ascii=False) + "\n" for shard in shards]
-    put_output(path, "".join(lines).encode())
-    delete_files(now.lists(WRITTEN_LIST))
-    return shards
-
-
-def _shard_file(name: str, path: str) -> ShardFile:
-    records = len(read_shard_records(path))
-    try:
-        with open_file(path) as file:
-            data = file.read()
-    except FILE_ERRORS as error:
-        raise OutputError(f"{path}: cannot be read ({error}); run the same command again") from error
-    return ShardFile(name, records, len(data), sha256_of(data))
 
 
 def delete_stale_lists(folder: str, name: str, num_lines: int) -> None:

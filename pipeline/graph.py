@@ -18,6 +18,7 @@ from transforms.account import (
     unmatched,
     written,
 )
+from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.clips import Piece
 from transforms.embed_examples import EmbeddedExamples, EmbedExamples
 from transforms.extract_examples import ExtractedExamples, ExtractExamples
@@ -27,8 +28,6 @@ from transforms.rejects import KeepRejected
 from transforms.vggish.postprocess import PcaParams, postprocess
 from transforms.write_features import WriteFeatures, WrittenFeatures
 
-# The run's own folder beside the splits; no split can be called so.
-RUN_FOLDER = "_run"
 # Lists of JSON lines, each in one or more files.
 REJECTED_LIST = "rejected"
 UNMATCHED_LIST = "unmatched"
@@ -37,11 +36,9 @@ WRITTEN_LIST = "written"
 ACCOUNT_FILE = "account.json"
 # What workers read: the launcher's list of the inputs, deleted by it at the end.
 INPUT_LIST = "inputs"
-# What workers look at again where an engine repeats work: shards and lists as they were before the run.
-SHARD_NOTES = "before"
+# A list as it was before the run, which workers read again where an engine repeats work.
 TRIED_LIST = "tried"
 MANIFEST_FILE = "manifest.json"
-SHARDS_FILE = "shards.jsonl"
 REPORT_FILE = "report.html"
 
 

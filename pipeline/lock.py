@@ -1,121 +1,186 @@
 """One run at a time in a folder."""
 
-import dataclasses
-import json
 import os
-import socket
+import queue
+import signal
+import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
 
 import psutil
 
 from pipeline.graph import run_path
+from pipeline.lock_owner import LockOwner
+from transforms import exclusive
 from transforms.errors import SettingError
-from transforms.files import FILE_ERRORS, delete_files, open_file, put_file
+from transforms.exclusive import Version
+from transforms.files import FILE_ERRORS
+from transforms.own_shards import LOCK_FILE
 
-LOCK_FILE = "lock.json"
-
-_BEAT_S = 30.0
-# A run elsewhere that has said nothing for so long is dead.
-_DEAD_S = 180.0
-# Object stores have no "write if absent" that Beam knows. Of runs that begin together the last one to write
-# has the lock, and each looks after a time in which the others have written.
-_SETTLE_S = 0.5
-
-
-@dataclasses.dataclass(frozen=True)
-class Holder:
-    """A run that has the lock.
-
-    Attributes:
-      run: a number of its own.
-      host, pid, process_started: its launcher; the start, in seconds since 1970, tells a later process with
-        the same number.
-      alive: when it last said so, in seconds since 1970.
-    """
-
-    run: str
-    host: str
-    pid: int
-    process_started: float
-    alive: float
-
-    @classmethod
-    def this_process(cls) -> "Holder":
-        pid = os.getpid()
-        started = psutil.Process(pid).create_time()
-        return cls(uuid.uuid4().hex, socket.gethostname(), pid, started, time.time())
-
-    def is_alive(self) -> bool:
-        """Whether the run goes on: of this machine's processes known, of others by what they last said."""
-        if self.host != socket.gethostname():
-            return time.time() - self.alive < _DEAD_S
-        try:
-            process = psutil.Process(self.pid)
-            is_same = abs(process.create_time() - self.process_started) < 1
-            return is_same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
-    def __str__(self) -> str:
-        last = datetime.fromtimestamp(self.alive, timezone.utc).isoformat(timespec="seconds")
-        return f"process {self.pid} on {self.host}, last seen {last}"
+# Each run writes another number to its lock so often.
+BEAT_S = 10.0
+# A run of which this machine cannot tell whether it lives is dead if its lock stays as it is for so long.
+DEAD_S = 60.0
+# Where a lock cannot be written exclusively, the last one to write has it. Each looks after a time in which
+# the others have written.
+_SETTLE_S = 1.0
+_POLL_S = 1.0
+# Exit statuses: as of a command that the signal ends, and of a run that cannot go on.
+_TERMINATED, _LOST = 128 + signal.SIGTERM, 1
+_STOP = 0
 
 
 @contextmanager
-def lock_folder(output: str) -> Iterator[None]:
-    """Holds a folder for this process; a run that died does not hold it for ever.
+def lock_folder(output: str) -> Iterator[str]:
+    """Holds a folder for this process; gives the lock's `run`.
+
+    A run that died does not hold it forever. SIGTERM, in the main thread, gives the lock up and ends the
+    process with status 143. If the lock is lost, because another run took it or it was deleted, the process
+    ends with status 1.
 
     Raises:
-      SettingError: another run has it.
+      SettingError: another run has it, or what has it cannot be read.
     """
-    path = run_path(output, LOCK_FILE)
-    holder = _read(path)
-    if holder and holder.is_alive():
-        raise _refusal(output, holder)
-    mine = Holder.this_process()
-    _put(path, mine)
-    time.sleep(_SETTLE_S)
-    holder = _read(path)
-    if holder and holder.run != mine.run:
-        raise _refusal(output, holder)
-    stopped = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path, mine, stopped), daemon=True)
-    beat.start()
+    path, mine = run_path(output, LOCK_FILE), LockOwner.this_process()
     try:
-        yield
-    finally:
-        stopped.set()
-        beat.join()
-        with suppress(*FILE_ERRORS):
-            if (holder := _read(path)) and holder.run == mine.run:
-                delete_files([path])
+        version = _acquire(output, path, mine)
+    except FILE_ERRORS as error:
+        raise SettingError(f"{path}: cannot be written or read ({error}); check the path") from error
+    keeper = _Keeper(path, mine, version)
+    with _termination_to(keeper):
+        keeper.start()
+        try:
+            yield mine.run
+        finally:
+            keeper.stop()
 
 
-def _refusal(output: str, holder: Holder) -> SettingError:
+def _acquire(output: str, path: str, mine: LockOwner) -> Version:
+    while True:
+        version = exclusive.create(path, mine.encode())
+        if version is None:
+            there = exclusive.read(path)
+            if there is None:
+                continue  # it was given up meanwhile
+            owner = LockOwner.decode(there.data, path)
+            lives = owner.lives()
+            if lives or (lives is None and _changes(path, there, owner)):
+                raise _refusal(output, path, owner)
+            version = exclusive.replace(path, mine.encode(), there)
+        if version is None:
+            continue  # another one was faster
+        if exclusive.is_atomic(path):
+            return version
+        time.sleep(_SETTLE_S)
+        now = exclusive.read(path)
+        if now and now.data == version.data:
+            return now
+
+
+def _changes(path: str, there: Version, owner: LockOwner) -> bool:
+    """Looks at a lock until its owner writes to it or is dead; clocks are not compared."""
+    print(
+        f"{path}: {owner} may be at work there, which this machine cannot tell; "
+        f"waiting for a sign of it for up to {DEAD_S:.0f} s",
+        file=sys.stderr,
+        flush=True,
+    )
+    begun = time.monotonic()
+    while time.monotonic() - begun < DEAD_S:
+        time.sleep(_POLL_S)
+        now = exclusive.read(path)
+        if now is None or now.data != there.data:
+            return now is not None
+    return False
+
+
+def _refusal(output: str, path: str, owner: LockOwner) -> SettingError:
     return SettingError(
-        f"--output={output}: another run is at work there ({holder}); wait for its end, "
-        "or give another folder"
+        f"--output={output}: another run is at work there ({owner}); wait for its end, or give another "
+        f"folder. If you know that it is dead, delete {path}"
     )
 
 
-def _beat(path: str, mine: Holder, stopped: threading.Event) -> None:
-    while not stopped.wait(_BEAT_S):
+class _Keeper:
+    """A thread that says that the run lives, and ends the process when it may not go on.
+
+    The process is ended at once, since a runner would first finish a bundle, which takes hours.
+    """
+
+    def __init__(self, path: str, mine: LockOwner, version: Version):
+        self._path, self._mine, self._version = path, mine, version
+        # Of a kind that a signal handler may put to.
+        self._events = queue.SimpleQueue[int]()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Gives the lock up."""
+        self.tell(_STOP)
+        self._thread.join()
+        self._give_up()
+
+    def tell(self, event: int) -> None:
+        """Passes on a signal, or _STOP."""
+        self._events.put(event)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                event = self._events.get(timeout=BEAT_S)
+            except queue.Empty:
+                self._beat()
+                continue
+            if event == _STOP:
+                return
+            self._end(_TERMINATED, "was told to end (SIGTERM); the same command goes on where it stopped")
+
+    def _beat(self) -> None:
+        with suppress(*FILE_ERRORS):  # a server may be away for a while
+            self._mine = self._mine.next_beat()
+            version = exclusive.replace(self._path, self._mine.encode(), self._version)
+            if version is None:
+                taken = "another has it" if exclusive.read(self._path) else "it was deleted"
+                self._end(
+                    _LOST,
+                    f"error: {self._path}: this run has lost the lock ({taken}); what stands there is whole: "
+                    "when no other run is at work there, give the same command again",
+                )
+            else:
+                self._version = version
+
+    def _give_up(self) -> None:
         with suppress(*FILE_ERRORS):
-            _put(path, dataclasses.replace(mine, alive=time.time()))
+            exclusive.remove(self._path, self._version)
+
+    def _end(self, status: int, line: str) -> None:
+        try:
+            print(f"\npipeline.run: {line}", file=sys.stderr, flush=True)
+            # What dies now would speak.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (1, 2):
+                os.dup2(nowhere, stream)
+            for child in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+            self._give_up()
+        finally:
+            os._exit(status)
 
 
-def _put(path: str, holder: Holder) -> None:
-    put_file(path, json.dumps(dataclasses.asdict(holder)).encode())
-
-
-def _read(path: str) -> Holder | None:
+@contextmanager
+def _termination_to(keeper: _Keeper) -> Iterator[None]:
+    """Passes SIGTERM on to a keeper, where it would end the process without a word."""
+    is_free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not is_free or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, frame: keeper.tell(number))
     try:
-        with open_file(path) as file:
-            return Holder(**json.loads(file.read()))
-    except (*FILE_ERRORS, ValueError, TypeError):
-        return None
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -35,7 +35,6 @@ from pipeline.graph import (
     INPUT_LIST,
     MANIFEST_FILE,
     REJECTED_LIST,
-    RUN_FOLDER,
     UNMATCHED_LIST,
     run_path,
 )
@@ -57,6 +56,7 @@ from transforms.account import (
 )
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
+from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.clips import Key
 from transforms.errors import SettingError
 from transforms.files import delete_files, open_file, put_output

@@ -14,10 +14,8 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 from pipeline.check_folder import find_shards
 from pipeline.console import own_errors
 from pipeline.folder import FeatureFolder
-from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.errors import SettingError
 from transforms.files import FILE_ERRORS, is_local
-from transforms.globs import escape
 from transforms.read_features import ReadFeatures, find_kind
 
 if TYPE_CHECKING:  # only with the extra [analysis]
@@ -50,8 +48,7 @@ class FrameFolder(NamedTuple):
 
     def reader(self, classes: Collection[int] = ()) -> ReadFeatures:
         """Reads its records; their labels must be among some classes, unless there are none."""
-        pattern = FileSystems.join(escape(self.path), "*", f"*{SHARD_SUFFIX}")
-        return ReadFeatures(pattern, self.kind, frozenset(classes) or None)
+        return ReadFeatures(self.path, self.kind, frozenset(classes) or None)
 
 
 # Makes the pass over a corpus; the path is of a folder for its graphs.

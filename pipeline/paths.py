@@ -21,6 +21,7 @@ from transforms.files import (
 from transforms.globs import escape
 from transforms.input_list import InputList, write_input_list
 from transforms.listing import list_files
+from transforms.own_shards import find_shards
 
 # Files that are looked at where not all can be.
 _SOME_INPUTS = 16
@@ -111,22 +112,23 @@ def delete_input_list(output: str) -> None:
 
 
 def _without_own(files: Iterable[tuple[str, int]], output: str) -> list[tuple[str, int]]:
-    """Files that no run wrote into a folder of features."""
-    real = _real_path(output)
-    folders = dict[str, list[str] | None]()
+    """Files that no run wrote into a folder of features.
+
+    Raises:
+      SettingError: the folder cannot be listed.
+    """
+    root = _real_path(output).rstrip("/")
+    own = {_real_path(path) for path in find_shards(output).own}
+    folders = dict[str, str]()
 
     def is_own(path: str) -> bool:
         if not path.endswith(SHARD_SUFFIX) and f"/{RUN_FOLDER}/" not in f"/{path}":
             return False
         folder, _, name = path.rpartition("/")
         if folder not in folders:
-            below = _real_path(folder or ("/" if path.startswith("/") else "."))
-            is_below = f"{below}/".startswith(real if real.endswith("/") else f"{real}/")
-            folders[folder] = below[len(real) :].strip("/").split("/") if is_below else None
-        parts = folders[folder]
-        if parts is None:
-            return False
-        return parts[0] == RUN_FOLDER or (len(parts) == 1 and parts[0] != "" and name.endswith(SHARD_SUFFIX))
+            folders[folder] = _real_path(folder or ("/" if path.startswith("/") else "."))
+        real = f"{folders[folder].rstrip('/')}/{name}"
+        return real in own or real.startswith(f"{root}/{RUN_FOLDER}/")
 
     return [found for found in files if not is_own(found[0])]
 

@@ -13,14 +13,14 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOpt
 
 from pipeline.config import Config, check, make_job
 from pipeline.console import own_errors, run_command
-from pipeline.folder import FeatureFolder, delete_stale_lists, update_shard_list
+from pipeline.folder import FeatureFolder, delete_stale_lists
+from pipeline.found_assets import segment_files
 from pipeline.graph import (
     ACCOUNT_FILE,
     INPUT_LIST,
     MANIFEST_FILE,
     REJECTED_LIST,
     REPORT_FILE,
-    RUN_FOLDER,
     UNMATCHED_LIST,
     build_graph,
     run_path,
@@ -32,9 +32,11 @@ from pipeline.options import Options, make_pipeline, parse_options, printed_inst
 from pipeline.paths import delete_input_list
 from pipeline.plan import make_plan
 from pipeline.progress import show_progress
+from pipeline.shard_list import update_shard_list
 from pipeline.summary import RunSummary, print_result
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
-from transforms.files import delete_files, open_file, put_output
+from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.files import open_file, put_output
 from transforms.vggish.precision import CHANGED_BYTES
 from transforms.write_features import ShardFile
 
@@ -67,19 +69,18 @@ def run(argv: Sequence[str]) -> int:
         return 0
     config = check(options)
     if options.plan:
-        if not options.overwrite:
-            FeatureFolder.at(options.output).check_settings(settings_of(config))
+        _check_folder(FeatureFolder.at(options.output), config)
         plan = make_plan(config)
         print_result(plan.lines(), plan.to_json(), options.json)
         return 0 if plan.clips or plan.is_estimate else MANY_REJECTED
-    with lock_folder(options.output):
+    with lock_folder(options.output) as lock:
         folder = FeatureFolder.at(options.output)
+        _check_folder(folder, config)
         if options.overwrite:
             folder.clear()
             folder = FeatureFolder.at(options.output)
-        folder.check_settings(settings_of(config))
-        folder.delete_temporary_files()
-        done = _run_locked(pipeline, config, folder, begun)
+        folder.begin()
+        done = _run_locked(pipeline, config, folder, lock, begun)
     if done is None:
         _say(options, "the job is handed over; when it has ended, the same command closes its account")
         return 0
@@ -106,6 +107,15 @@ def run(argv: Sequence[str]) -> int:
     return status
 
 
+def _check_folder(folder: FeatureFolder, config: Config) -> None:
+    """Raises SettingError if a run may not write into a folder."""
+    options = config.options
+    splits = {split for split, _ in segment_files(options)} or {options.split}
+    folder.check_room(splits, config.sharding)
+    if not options.overwrite:
+        folder.check_settings(settings_of(config))
+
+
 def _status(account: Account, options: Options) -> int:
     if not account.closes:
         return LOST_CLIPS
@@ -120,7 +130,7 @@ def _say(options: Options, line: str) -> None:
 
 
 def _run_locked(
-    pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, begun: float
+    pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, lock: str, begun: float
 ) -> tuple[Account, list[ShardFile]] | None:
     """Runs the pipeline to its end; None if it is a service's job that nobody here waits for."""
     options = config.options
@@ -144,7 +154,8 @@ def _run_locked(
     progress = show_progress(config.inputs.count, hop_s, is_quiet)
     with progress as shown, own_errors(), pipeline:
         rejected = folder.lists(REJECTED_LIST)
-        job = make_job(config, bool(folder.shards), rejected, shown.folder if is_here else None, listed)
+        progress_folder = shown.folder if is_here else None
+        job = make_job(config, bool(folder.shards), rejected, progress_folder, listed, lock)
         build_graph(pipeline, job)
     if waiting.no_wait_until_finish:
         return None
@@ -166,9 +177,8 @@ def _run_locked(
     from pipeline.report import write_report  # it needs matplotlib, for which no mistake has to wait
 
     write_report(config, json.loads(manifest), account, shards, shown.samples if is_here else (), wall_s)
-    delete_files([account_path])
     delete_input_list(output)
-    folder.delete_temporary_files()
+    folder.end()
     return account, shards
 
 

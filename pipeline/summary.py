@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.graph import REJECTED_LIST, RUN_FOLDER
+from pipeline.graph import REJECTED_LIST
 from pipeline.manifest import Account
 from pipeline.progress import duration
 from transforms.account import REJECTED
+from transforms.audioset.own_shards import RUN_FOLDER
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 

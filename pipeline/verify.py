@@ -15,10 +15,11 @@ from pipeline.coverage import Coverage, cover_segments
 from pipeline.flags import OneLineParser, check_flags
 from pipeline.folder import FeatureFolder
 from pipeline.found_assets import find_segments
-from pipeline.graph import REJECTED_LIST, RUN_FOLDER, SHARDS_FILE
+from pipeline.graph import REJECTED_LIST
 from pipeline.processes import Mapper, Processes
 from pipeline.progress import duration
 from pipeline.summary import print_result
+from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
 from transforms.errors import SettingError
 from transforms.files import is_local
 from transforms.globs import plain_path

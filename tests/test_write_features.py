@@ -11,8 +11,8 @@ from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
 from transforms.clips import Piece
 from transforms.errors import Reason
+from transforms.own_shards import ShardNotes
 from transforms.write_features import WriteFeatures, assemble_clips, pack_frames, unpack_frames
-from transforms.written_clips import ShardNotes
 
 SEGMENTS = [
     Segment("train", "abc", 0.0, 2.0),
@@ -56,7 +56,7 @@ def write(
     elements = [piece for segment in segments for piece in pieces_of(segment, dtype, num_pieces=num_pieces)]
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         _ = pipeline | beam.Create(elements[::-1]) | WriteFeatures(str(output), **options)
-    return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*.*")}
+    return {str(path.relative_to(output)): path.read_bytes() for path in output.glob("[!_]*/*")}
 
 
 def test_one_file_a_split_and_prefix_and_nothing_else(tmp_path):
@@ -86,7 +86,8 @@ def test_bytes_depend_neither_on_the_order_of_clips_nor_on_their_pieces(tmp_path
 @pytest.mark.parametrize("num_shards", [3, 20])  # more than there are clips
 def test_hashed_shards_are_all_there_and_hold_every_clip_once(tmp_path, num_shards):
     sharding = Sharding(num_shards)
-    files = write(SEGMENTS, tmp_path, sharding=sharding)
+    notes = ShardNotes(str(tmp_path))
+    files = write(SEGMENTS, tmp_path, sharding=sharding, notes=notes)
     splits, numbers = ("train", "eval"), range(num_shards)
     assert set(files) == {f"{s}/{s}-{n:05d}-of-{num_shards:05d}.tfrecord" for s in splits for n in numbers}
     found = []
@@ -96,9 +97,8 @@ def test_hashed_shards_are_all_there_and_hold_every_clip_once(tmp_path, num_shar
             found.append(segment)
             assert sharding.shard_name(segment.split, segment.video_id) == path.stem
     assert sorted(found, key=repr) == sorted(SEGMENTS, key=repr)
-    notes = ShardNotes(str(tmp_path / "before"))
     # Adding nothing new to them leaves them as they are, the empty ones too.
-    assert write(SEGMENTS[:1], tmp_path, sharding=sharding, add=notes) == files
+    assert write(SEGMENTS[:1], tmp_path, sharding=sharding, notes=notes) == files
 
 
 def test_of_duplicates_the_file_that_sorts_first_is_the_record():

@@ -101,6 +101,13 @@ def delete_files(paths: Iterable[str]) -> None:
         delete(there)
 
 
+def delete_found(paths: Iterable[str]) -> None:
+    """Deletes files that a listing has just shown, without a request for each whether it is there."""
+    found = list(paths)
+    if found:
+        delete(found)
+
+
 @contextmanager
 def new_file(path: str) -> Iterator[IO[bytes]]:
     """Opens a file for writing that appears when it has all its bytes, or does not appear.
@@ -129,9 +136,15 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
 
 
 def temporary_files(folder: str) -> list[str]:
-    """What killed processes left in the folders below a folder of output."""
+    """What killed processes left of files in the folders below a folder of output, whoever wrote them."""
     paths = match_files(FileSystems.join(escape(folder), "*", f".*{TEMPORARY_SUFFIX}"))
     return [path for path in paths if is_temporary(path.rsplit("/", 1)[-1])]
+
+
+def final_path(temporary: str) -> str:
+    """The path that one of `temporary_files` was to have when it was whole."""
+    folder, name = temporary.rsplit("/", 1)
+    return f"{folder}/{name[1:].rsplit('.', 2)[0]}"
 
 
 def is_local(path: str) -> bool:

@@ -194,16 +194,16 @@ class _BlobFile(io.BufferedIOBase):
 
 @_tried_again
 def delete(paths: Sequence[str]) -> None:
-    """Deletes files of one filesystem that are there."""
+    """Deletes files of one filesystem that are there, and no other: Beam takes some paths for globs."""
     filesystem = filesystem_of(paths[0])
     if isinstance(filesystem, LocalFileSystem):
         for path in paths:
             with suppress(FileNotFoundError):
                 os.unlink(path)
-        return
-    if isinstance(filesystem, GCSFileSystem):  # which takes each of them for a glob
-        paths = [escape(path) for path in paths]
-    filesystem.delete(list(paths))
+    elif isinstance(filesystem, GCSFileSystem):
+        filesystem.delete([escape(path) for path in paths])
+    else:
+        filesystem.delete(list(paths))
 
 
 def upload(whole: IO[bytes], path: str) -> None:

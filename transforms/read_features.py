@@ -8,7 +8,8 @@ import numpy as np
 
 from transforms.audioset.segments import Segment
 from transforms.errors import OutputError, SettingError
-from transforms.files import FILE_ERRORS, match_files, open_file
+from transforms.files import FILE_ERRORS, open_file
+from transforms.own_shards import shards_to_read
 from transforms.record_index import decode_embeddings
 from transforms.tfrecord import read_records
 
@@ -55,12 +56,12 @@ class ReadFeatures(beam.PTransform):
     """Reads all records of a folder.
 
     Attributes:
-      pattern: glob of the shards.
+      folder: path of the feature folder.
       kind: that all frames must be of.
       classes: indices that labels may have; None: any.
     """
 
-    pattern: str
+    folder: str
     kind: str
     classes: frozenset[int] | None = None
 
@@ -70,8 +71,8 @@ class ReadFeatures(beam.PTransform):
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[Features]:
         return (
             pbegin.pipeline
-            | "Pattern" >> beam.Create([self.pattern])
-            | "MatchShards" >> beam.FlatMap(match_files)
+            | "Folder" >> beam.Create([self.folder])
+            | "FindShards" >> beam.FlatMap(shards_to_read)
             | "Spread" >> beam.Reshuffle()
             | "ReadShard" >> beam.FlatMap(_read_checked, self.kind, self.classes)
         )

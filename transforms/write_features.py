@@ -15,11 +15,12 @@ from transforms.audioset.example import AUDIOSET_SCHEMA, Schema, encode_example
 from transforms.audioset.layout import Sharding, shard_path
 from transforms.audioset.segments import Segment
 from transforms.clips import Key, Piece, RejectedClip, reject, sha256_of
-from transforms.errors import ClipError, Reason
+from transforms.errors import ClipError, OutputError, Reason
 from transforms.files import exists, put_output
+from transforms.own_shards import ShardNotes
 from transforms.tfrecord import frame_records
 from transforms.vggish.params import EMBEDDING_SIZE
-from transforms.written_clips import RecordKey, ShardNotes, read_shard_records, record_key
+from transforms.written_clips import RecordKey, encode_note, read_shard_records, record_key
 
 STAGE = "write_features"
 
@@ -166,14 +167,14 @@ class WriteFeatures(beam.PTransform):
     Attributes:
       output: the feature folder.
       sharding: which shard a clip goes to.
-      add: keep the records of shards that are there and put the new ones among them, and note there what a
-        shard held before; None: shards are replaced.
+      notes: announce each shard there, with what it held before; keep the records of shards that the folder's
+        runs wrote, and put the new ones among them. None: shards are replaced, whoever wrote them.
       schema: the records' keys.
     """
 
     output: str
     sharding: Sharding = Sharding()
-    add: ShardNotes | None = None
+    notes: ShardNotes | None = None
     schema: Schema = AUDIOSET_SCHEMA
 
     def __post_init__(self) -> None:
@@ -203,7 +204,7 @@ class WriteFeatures(beam.PTransform):
             keyed
             | "GroupByShard" >> beam.GroupByKey()
             | "WriteShards"
-            >> beam.ParDo(_WriteShard(self.output, self.add, self.schema)).with_outputs(
+            >> beam.ParDo(_WriteShard(self.output, self.notes, self.schema)).with_outputs(
                 _REJECTED, _SHARDS, main="written"
             )
         )
@@ -211,9 +212,9 @@ class WriteFeatures(beam.PTransform):
 
 
 class _WriteShard(beam.DoFn):
-    def __init__(self, output: str, add: ShardNotes | None, schema: Schema):
+    def __init__(self, output: str, notes: ShardNotes | None, schema: Schema):
         self._output = output
-        self._add = add
+        self._notes = notes
         self._schema = schema
 
     def process(
@@ -228,14 +229,19 @@ class _WriteShard(beam.DoFn):
             yield TaggedOutput(_REJECTED, duplicate)
         relative = shard_path(split, name)
         path = FileSystems.join(self._output, *relative.split("/"))
+        is_there = self._notes is not None and exists(path)
+        if is_there and self._notes is not None and not self._notes.owns(split, name):
+            raise OutputError(
+                f"{path}: stands where a shard must go, and no run wrote it; move it away and run the same "
+                "command again"
+            )
         # A shard whose clips were all rejected on the way is no shard, unless it is one of a number.
-        is_wanted = len(pieces) < len(elements) and not (self._add and exists(path))
+        is_wanted = len(pieces) < len(elements) and not is_there
         if not clips and not is_wanted:
             return
-        old = []
-        if self._add:
-            old = read_shard_records(path)
-            self._add.note(split, name, (context for context, _ in old))
+        old = read_shard_records(path) if is_there else []
+        if self._notes is not None:
+            self._notes.note(split, name, encode_note(context for context, _ in old))
         records = merge_records([(context.key, record) for context, record in old], clips)
         data = frame_records(records)
         put_output(path, data)

@@ -14,7 +14,8 @@ from transforms.audioset.layout import Sharding, shard_path
 from transforms.audioset.segments import milliseconds
 from transforms.clips import Clip
 from transforms.errors import OutputError
-from transforms.files import FILE_ERRORS, exists, open_file, put_output
+from transforms.files import FILE_ERRORS, exists, open_file
+from transforms.own_shards import ShardNotes
 from transforms.tfrecord import read_records
 
 RecordKey = tuple[str, int]  # video id, start in milliseconds
@@ -74,38 +75,9 @@ def _read_context(record: bytes) -> Context:
         raise ValueError(f"a record is no features of a clip: {error!r}") from error
 
 
-class ShardNotes:
-    """What shards held before a run, noted before the run changes them.
-
-    An engine that lost a worker does part of its work again, or all. To a clip that is looked up again its
-    shard may have changed meanwhile, and what the run itself wrote would count as there already.
-
-    Args:
-      prefix: path that the notes' names begin with, a file for each shard.
-    """
-
-    def __init__(self, prefix: str):
-        self._prefix = prefix
-
-    def note(self, split: str, name: str, contexts: Iterable[Context]) -> None:
-        """Notes the clips of a shard that is to be changed; the first note of a run stays.
-
-        Raises:
-          OutputError: it cannot be written.
-        """
-        if not exists(self._path(split, name)):
-            put_output(self._path(split, name), _all_digests(contexts).tobytes())
-
-    def read(self, split: str, name: str) -> NDArray[np.uint64] | None:
-        """The digests of a shard's clips before the run; None if it is as it was."""
-        path = self._path(split, name)
-        if not exists(path):
-            return None
-        with open_file(path) as file:
-            return np.frombuffer(file.read(), _DIGEST)
-
-    def _path(self, split: str, name: str) -> str:
-        return f"{self._prefix}-{split}-{name}"
+def encode_note(contexts: Iterable[Context]) -> bytes:
+    """What a note says of the clips of a shard; see `ShardNotes.note`."""
+    return _all_digests(contexts).tobytes()
 
 
 class WrittenClips:
@@ -138,10 +110,12 @@ class WrittenClips:
     def _digests(self, split: str, name: str) -> NDArray[np.uint64]:
         path = FileSystems.join(self._output, *shard_path(split, name).split("/"))
         if path not in self._known:
-            contexts = [context for context, _ in read_shard_records(path)]
+            contexts: list[Context] = []
+            if self._notes.owns(split, name):
+                contexts = [context for context, _ in read_shard_records(path)]
             # In this order: a shard that was read without a note had not changed.
             noted = self._notes.read(split, name)
-            self._known[path] = _all_digests(contexts) if noted is None else noted
+            self._known[path] = _all_digests(contexts) if noted is None else np.frombuffer(noted, _DIGEST)
         return self._known[path]
 
 

@@ -196,10 +196,15 @@ def test_of_the_output_only_what_runs_write_is_left_out(output, corpus, tmp_path
         path = tmp_path / output / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    (tmp_path / output / "other").mkdir()
+    (tmp_path / output / "other/ab.tfrecord").touch()
+    shard = {"path": "train/ab.tfrecord", "records": 1, "size_bytes": 0, "sha256": ""}
+    (tmp_path / output / "_run/shards.jsonl").write_text(json.dumps(shard) + "\n")
     found = {path.removeprefix("./") for path in check_input(["./**"], output=output).paths}
-    kept = {str(Path(output) / name).replace("link", "D") for name in ("train/mine.wav", "mine.tfrecord")}
+    names = ("train/mine.wav", "mine.tfrecord", "other/ab.tfrecord")
+    kept = {str(Path(output) / name).replace("link", "D") for name in names}
     assert kept <= found and {"D/top.wav", "real/r1.wav"} <= found
-    assert not [path for path in found if path.endswith(("ab.tfrecord", "report.html", "x/y"))]
+    assert not [path for path in found if path.endswith(("train/ab.tfrecord", "report.html", "x/y"))]
     assert len(check_input(["./**"]).paths) > len(found)
 
 

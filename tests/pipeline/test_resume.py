@@ -155,9 +155,14 @@ def test_features_of_another_decoder_are_refused_and_those_of_a_patch_are_not(co
 def test_features_that_nobody_knows_the_making_of_are_left_alone(corpus, tmp_path):
     flags = [*TRIAL, f"--input={corpus}/ab1.wav", f"--output={tmp_path}/out"]
     assert run.run(flags) == 0
-    shutil.rmtree(tmp_path / "out" / "_run")
+    (tmp_path / "out" / "_run" / "manifest.json").unlink()
     for extra in ([], ["--overwrite"]):
         assert "no _run/manifest.json that says how they were made" in refusal([*flags, *extra])
+    shutil.rmtree(tmp_path / "out" / "_run")
+    for extra in ([], ["--overwrite"]):
+        assert "train/ab.tfrecord stands where a shard may have to go, and no run wrote it" in refusal(
+            [*flags, *extra]
+        )
     assert set(read(tmp_path / "out")) == {"ab1"}
     (tmp_path / "out" / "_run").mkdir(exist_ok=True)
     (tmp_path / "out" / "_run" / "manifest.json").write_text("{")

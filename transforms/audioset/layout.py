@@ -92,6 +92,13 @@ class Sharding:
         """The names of a split's shards, where they are so many whatever the clips; else none."""
         return [self._numbered(split, number) for number in range(self.num_shards or 0)]
 
+    def may_name(self, split: str, name: str) -> bool:
+        """Whether a shard of some clip can have a name, by its form alone."""
+        if self.num_shards is not None:
+            return name in self.all_names(split)
+        prefix = urllib.parse.unquote(name, errors="surrogateescape")
+        return 0 < len(prefix) <= PREFIX_CHARACTERS and shard_prefix(prefix) == name
+
     def _numbered(self, split: str, number: int) -> str:
         return f"{split}-{number:05d}-of-{self.num_shards:05d}"
 

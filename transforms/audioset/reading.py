@@ -3,6 +3,7 @@
 `dataset.py` gives them to TensorFlow, `torch_dataset.py` to PyTorch.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from tensorflow.core.example.example_pb2 import SequenceExample
 
 from transforms.audioset.example import Schema, decode_example, schema_of
 from transforms.audioset.layout import SHARD_SUFFIX
+from transforms.audioset.own_shards import RUN_FOLDER, own_shards
 from transforms.errors import SettingError
 from transforms.tfrecord import read_records
 from transforms.vggish.params import EMBEDDING_SIZE
@@ -51,13 +53,15 @@ class FeatureShards:
     def find(cls, folder: str, raw: bool = False) -> "FeatureShards":
         """Finds shards, `DIR/SPLIT/*.tfrecord` or `DIR/*.tfrecord`, and looks at the first record.
 
+        Where runs of this pipeline wrote the folder, its shards are those that they wrote, and no other file.
+
         Args:
           folder: on any filesystem that TensorFlow knows.
           raw: whether frames are to be raw embeddings.
 
         Raises:
-          SettingError: the folder cannot be listed, or has no shard with a record in it; or its frames are
-            quantized and not raw, or raw and not quantized.
+          SettingError: the folder, or a run's list of its shards, cannot be read, or there is no shard with a
+            record in it; or its frames are quantized and not raw, or raw and not quantized.
         """
         paths = _shard_paths(folder)
         for path in paths:
@@ -125,19 +129,45 @@ def beyond_list(num_classes: int) -> str:
 
 def _shard_paths(folder: str) -> tuple[str, ...]:
     try:
-        names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
+        names = _listed(folder)
         here = [name for name in names if name.endswith(SHARD_SUFFIX)]
-        if not here:
+        if here:
+            above, split = os.path.split(folder.rstrip("/"))
+            own = _own_shards(above or ".")
+            here = [name for name in here if own is None or f"{split}/{name}" in own]
+        else:
+            own = _own_shards(folder)
             splits = [name for name in names if tf.io.gfile.isdir(tf.io.gfile.join(folder, name))]
-            here = [
-                tf.io.gfile.join(split, name)
+            shards = [
+                f"{split}/{name}"
                 for split in splits
-                for name in sorted(tf.io.gfile.listdir(tf.io.gfile.join(folder, split)))
+                for name in _listed(tf.io.gfile.join(folder, split))
                 if name.endswith(SHARD_SUFFIX)
             ]
+            here = [shard for shard in shards if own is None or shard in own]
     except tf.errors.OpError as error:
         raise SettingError(f"{folder}: cannot be listed ({error.message}); check the path") from error
     return tuple(tf.io.gfile.join(folder, name) for name in here)
+
+
+def _listed(folder: str) -> list[str]:
+    return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
+
+
+def _own_shards(folder: str) -> frozenset[str] | None:
+    """The shards that runs wrote to a feature folder; None if there was no run."""
+    run_folder = tf.io.gfile.join(folder, RUN_FOLDER)
+    if not tf.io.gfile.isdir(run_folder):
+        return None
+
+    def read(name: str) -> bytes:
+        with tf.io.gfile.GFile(tf.io.gfile.join(run_folder, name), "rb") as file:
+            return file.read()
+
+    try:
+        return own_shards(_listed(run_folder), read)
+    except ValueError as error:
+        raise SettingError(f"{run_folder}/{error}; restore it from a copy") from error
 
 
 def _first_example(path: str) -> SequenceExample | None:

@@ -1,0 +1,246 @@
+"""A folder's shards are those that its runs wrote; files of anybody else are left alone, read by nobody."""
+
+import json
+import shutil
+
+import pytest
+from folders import verified, write_corpus
+from sounds import write_noise
+from test_resume import shards, totals
+from test_run import TRIAL, refusal
+
+from pipeline import run
+from pipeline.console import run_command
+from pipeline.make_shards import run as make_shards
+from pipeline.passes import FrameFolder
+from transforms.audioset.layout import Sharding
+from transforms.audioset.own_shards import note_name, noted_shard
+from transforms.audioset.reading import FeatureShards
+from transforms.errors import SettingError
+from transforms.files import delete_files, match_files, temporary_files
+from transforms.filesystems import temporary_name
+from transforms.globs import escape
+from transforms.own_shards import ShardNotes, find_shards, shards_to_read
+from transforms.read_features import find_kind
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    for n, name in enumerate(("ab1", "ab2", "ac1")):
+        write_noise(tmp_path / "audio" / f"{name}.wav", 1.0 + n, seed=n)
+    return tmp_path / "audio"
+
+
+@pytest.fixture
+def strangers(tmp_path) -> dict[str, bytes]:
+    """Files in the output that no run wrote, with features in them or not."""
+    write_corpus(tmp_path / "other", split="mydata")
+    out = tmp_path / "out"
+    shutil.copytree(tmp_path / "other" / "mydata", out / "mydata")
+    (out / "mydata" / "precious.tfrecord").write_bytes(b"not to be lost")
+    (out / "train").mkdir()
+    (out / "train" / "precious.tfrecord").write_bytes(b"nor this")
+    (out / "mydata" / temporary_name("ab.tfrecord")).write_bytes(b"of a program at work")
+    return files(out)
+
+
+def files(folder) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "_run"
+    }
+
+
+def test_nothing_of_somebody_else_is_deleted_or_read(corpus, strangers, tmp_path, capsys):
+    out = tmp_path / "out"
+    flags = [*TRIAL, f"--output={out}"]
+    assert run.run([*flags, f"--input={corpus}/*"]) == 0
+    assert totals(out) == (3, 3, 0, 0)
+    written = {"train/ab.tfrecord", "train/ac.tfrecord"}
+    assert files(out).keys() == strangers.keys() | written
+    for again in ([f"--input={corpus}/*"], [f"--input={corpus}/ab*", "--overwrite"]):
+        assert run.run([*flags, *again]) == 0
+        assert files(out).items() >= strangers.items()
+    assert files(out).keys() == strangers.keys() | {"train/ab.tfrecord"}
+    own = (str(out / "train" / "ab.tfrecord"),)
+    assert shards_to_read(str(out)) == own
+    assert FeatureShards.find(str(out)).paths == own == FeatureShards.find(str(out / "train")).paths
+    assert FrameFolder.at(str(out)).folder.shards == own
+    result = verified(capsys, out)
+    assert result["clips"] == {"train": 2}
+    assert any("no run here wrote" in note and "mydata" in note for note in result["notes"])
+    listed = (out / "_run" / "shards.jsonl").read_text()
+    assert [json.loads(line)["path"] for line in listed.splitlines()] == ["train/ab.tfrecord"]
+    assert json.loads((out / "_run" / "manifest.json").read_text())["clips"] == {"train": 2}
+
+
+def test_shards_of_audio_in_the_output_are_read_and_stay(corpus, tmp_path):
+    out = tmp_path / "out"
+    packing = [f"--input={corpus}/*", f"--output={out}/shards", "--format=tfrecord", "--runner=FnApiRunner"]
+    assert make_shards(packing) == 0
+    before = files(out)
+    flags = [*TRIAL, f"--input={out}/shards/*.tfrecord", f"--output={out}"]
+    for extra in ([], ["--overwrite"], []):
+        assert run.run([*flags, *extra]) == 0
+        assert files(out).items() >= before.items()
+    assert totals(out) == (3, 0, 0, 3)
+    expected = tmp_path / "expected"
+    assert run.run([*TRIAL, f"--input={corpus}/*", f"--output={expected}"]) == 0
+    assert {name: data for name, data in shards(out).items() if name.startswith("train")} == shards(expected)
+
+
+@pytest.mark.parametrize("spelling", ["{out}/*/*.tfrecord", "{out}/../out/train/ab.tfrecord", "{link}/**"])
+@pytest.mark.parametrize("extra", [[], ["--overwrite"], ["--plan"]])
+def test_its_own_shards_are_no_input(corpus, tmp_path, spelling, extra):
+    out = tmp_path / "out"
+    assert run.run([*TRIAL, f"--input={corpus}/*", f"--output={out}"]) == 0
+    before = files(out)
+    (tmp_path / "link").symlink_to(out / "train")
+    given = spelling.format(out=out, link=tmp_path / "link")
+    message = refusal([*TRIAL, f"--input={given}", f"--output={out}", *extra])
+    assert f"--input={given}: matches no file but" in message and "of --output itself" in message
+    assert files(out) == before
+
+
+def test_a_file_where_a_shard_may_go_is_named_before_any_work(corpus, tmp_path):
+    out = tmp_path / "out"
+    (out / "train").mkdir(parents=True)
+    in_the_way = out / "train" / "zz.tfrecord"
+    in_the_way.write_bytes(b"precious")
+    flags = [*TRIAL, f"--input={corpus}/*", f"--output={out}"]
+    for extra in ([], ["--overwrite"], ["--plan"]):
+        assert f"{in_the_way} stands where a shard may have to go" in refusal([*flags, *extra])
+    assert in_the_way.read_bytes() == b"precious" and len(files(out)) == 1
+    # Of numbered shards no name is like it.
+    assert run.run([*flags, "--sharding=hash:2"]) == 0
+    assert in_the_way.read_bytes() == b"precious"
+
+
+def test_a_file_that_stands_where_a_shard_of_an_inputs_own_split_must_go_stops_the_run(tmp_path, capsys):
+    write_noise(tmp_path / "audio" / "ab1.wav", 1.0)
+    packing = [f"--input={tmp_path}/audio/*", f"--output={tmp_path}/packed", "--split=mine"]
+    assert make_shards([*packing, "--format=tfrecord", "--runner=FnApiRunner"]) == 0
+    out = tmp_path / "out"
+    (out / "mine").mkdir(parents=True)
+    in_the_way = out / "mine" / "ab.tfrecord"
+    in_the_way.write_bytes(b"precious")
+    flags = [*TRIAL, f"--input={tmp_path}/packed/*.tfrecord", f"--output={out}"]
+    capsys.readouterr()
+    for _ in range(2):
+        assert run_command("pipeline.run", lambda: run.run(flags)) == 1
+        error = capsys.readouterr().err
+        assert f"{in_the_way}: stands where a shard must go, and no run wrote it" in error
+        assert in_the_way.read_bytes() == b"precious"
+    in_the_way.unlink()
+    assert run.run(flags) == 0
+    assert totals(out) == (1, 1, 0, 0)
+
+
+def test_shards_of_a_killed_run_are_its_own(corpus, tmp_path):
+    """As a killed run leaves them: notes, and no list; beside them a file that somebody put there."""
+    expected, out = tmp_path / "expected", tmp_path / "out"
+    assert run.run([*TRIAL, f"--input={corpus}/*", f"--output={expected}"]) == 0
+    shutil.copytree(expected, out)
+    run_folder = out / "_run"
+    manifest = json.loads((run_folder / "manifest.json").read_text())
+    (run_folder / "manifest.json").write_text(json.dumps(manifest | {"finished": None, "clips": None}))
+    (run_folder / "shards.jsonl").unlink()
+    notes = ShardNotes(str(out))
+    notes.begin([])
+    notes.note("train", "ab", b"")
+    notes.note("train", "ac", b"")
+    (out / "train" / "ac.tfrecord").unlink()  # announced, and killed before it was put in place
+    left = out / "train" / temporary_name("ac.tfrecord")
+    left.write_bytes(b"half")
+    (out / "mydata").mkdir()
+    stranger = out / "mydata" / "ab.tfrecord"
+    stranger.write_bytes(b"precious")
+    assert find_shards(str(out)) == ((str(out / "train" / "ab.tfrecord"),), (str(stranger),), True)
+    assert FeatureShards.find(str(out)).paths == (str(out / "train" / "ab.tfrecord"),)
+    assert run.run([*TRIAL, f"--input={corpus}/*", f"--output={out}"]) == 0
+    assert totals(out) == (3, 1, 0, 2)
+    stranger.unlink()
+    assert files(out) == files(expected)
+    assert (run_folder / "shards.jsonl").read_bytes() == (expected / "_run" / "shards.jsonl").read_bytes()
+    assert {p.name for p in run_folder.iterdir()} == {p.name for p in (expected / "_run").iterdir()}
+    assert not left.exists() and not temporary_files(str(out))
+
+
+def test_a_run_killed_before_its_list_keeps_those_of_the_runs_before(corpus, tmp_path):
+    out = tmp_path / "out"
+    assert run.run([*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]) == 0
+    ShardNotes(str(out)).begin(["train/ab.tfrecord"])
+    (out / "_run" / "shards.jsonl").unlink()
+    assert find_shards(str(out)).own == (str(out / "train" / "ab.tfrecord"),)
+    assert run.run([*TRIAL, f"--input={corpus}/*", f"--output={out}"]) == 0
+    assert totals(out) == (3, 1, 0, 2)
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", '{"path": 1}', "{", "[" * 100_000])
+def test_a_malformed_list_of_shards_is_one_line_that_names_it(corpus, tmp_path, line):
+    out = tmp_path / "out"
+    flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]
+    assert run.run(flags) == 0
+    path = out / "_run" / "shards.jsonl"
+    path.write_text(path.read_text() + line + "\n")
+    for extra in ([], ["--overwrite"], ["--plan"]):
+        assert f"{path}, line 2: no shard" in refusal([*flags, *extra])
+    with pytest.raises(SettingError, match=r"shards\.jsonl, line 2: no shard .* restore it"):
+        FeatureShards.find(str(out))
+    assert (out / "train" / "ab.tfrecord").exists()
+
+
+def test_a_list_of_a_later_version_is_read(corpus, tmp_path):
+    out = tmp_path / "out"
+    flags = [*TRIAL, f"--input={corpus}/*", f"--output={out}"]
+    assert run.run(flags) == 0
+    path = out / "_run" / "shards.jsonl"
+    rows = [json.loads(line) | {"more": 1} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run.run(flags) == 0
+    assert totals(out) == (3, 0, 0, 3)
+    assert '"more"' not in path.read_text()
+
+
+def test_a_folder_with_characters_of_globs_in_its_name_resumes(corpus, tmp_path):
+    out = tmp_path / "out[1]*?"
+    flags = [*TRIAL, f"--input={corpus}/*", f"--output={out}"]
+    assert run.run(flags) == 0
+    assert run.run(flags) == 0
+    assert totals(out) == (3, 0, 0, 3)
+    assert match_files(escape(str(out)) + "/train/*") == [
+        str(out / "train" / f"{name}.tfrecord") for name in ("ab", "ac")
+    ]
+    assert not [path for path in (out / "_run").iterdir() if path.name.startswith(("before", "own"))]
+
+
+def test_without_a_run_all_shards_are_features(tmp_path):
+    """As in the release, which has no `_run`."""
+    folder = write_corpus(tmp_path / "release")
+    paths = shards_to_read(str(folder))
+    assert len(paths) == 15 == len(FeatureShards.find(str(folder)).paths)
+    assert find_kind(paths) == "quantized"
+
+
+@pytest.mark.parametrize(
+    "split, name", [("a-b.c_d", "x=y"), ("train", "train-00000-of-00010"), ("s", "%2F=")]
+)
+def test_a_note_tells_its_shard(split, name):
+    assert noted_shard(note_name(split, name)) == f"{split}/{name}.tfrecord"
+
+
+def test_names_that_shards_can_have():
+    assert all(Sharding().may_name("train", name) for name in ("a", "ab", "--", "%2Fa", "Éü", "a%25"))
+    assert not any(
+        Sharding().may_name("train", name) for name in ("", "abc", "precious", "%61b", "a%", "%2f")
+    )
+    assert Sharding(3).may_name("train", "train-00002-of-00003")
+    assert not any(Sharding(3).may_name("train", name) for name in ("train-00003-of-00003", "ab"))
+
+
+def test_a_name_is_deleted_and_not_what_it_would_match_as_a_glob(tmp_path):
+    for name in ("a[1]", "a1", "b*", "bc"):
+        (tmp_path / name).touch()
+    delete_files([f"{tmp_path}/a[1]", f"{tmp_path}/b*"])
+    assert {path.name for path in tmp_path.iterdir()} == {"a1", "bc"}
