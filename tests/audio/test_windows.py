@@ -57,11 +57,12 @@ def test_windows_at_other_rates_hold_what_the_filter_reaches_and_zeros_outside(n
 def test_float_samples_are_float32_in_the_same_units_and_join_with_int16():
     waveform = np.random.default_rng(0).uniform(-1.5, 1.5, 31_000)
     waveform[:16_000] = 0.25
-    parts = list(waveform_windows([waveform], 16_000))
-    assert [part.dtype for part in parts] == [np.int16, np.float32]
-    np.testing.assert_allclose(
-        np.concatenate(parts) / 32_768, [waveform[:15_600], waveform[15_360:30_960]], rtol=1e-7
-    )
+    expected = [waveform[:15_600], waveform[15_360:30_960]]
+    for most, dtypes in ((1, [np.int16, np.float32]), (2, [np.float32])):
+        blocks = (waveform[start : start + 1_000] for start in range(0, len(waveform), 1_000))
+        parts = list(waveform_windows(blocks, 16_000, most=most))
+        assert [part.dtype for part in parts] == dtypes
+        np.testing.assert_allclose(np.concatenate(parts) / 32_768, expected, rtol=1e-7)
 
 
 @pytest.mark.parametrize("peak", [-1.0, 1.0, 1.5, 1e5, 1e30])

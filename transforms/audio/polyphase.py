@@ -87,8 +87,13 @@ def interpolated_filter(rate_hz: int) -> InterpolatedFilter:
     scale = min(1.0, ratio)
     reach = len(window) // int(scale * precision) + 1
     return InterpolatedFilter(
-        window, np.diff(window, append=window[-1]), precision, scale, 1.0 / ratio, reach
+        window, np.diff(window, append=window[-1]), precision, scale, _time_increment(rate_hz), reach
     )
+
+
+def _time_increment(rate_hz: int) -> float:
+    """resampy's, with its rounding."""
+    return 1.0 / (float(SAMPLE_RATE_HZ) / rate_hz)
 
 
 def _half_window() -> tuple[NDArray[np.float64], int]:
@@ -154,8 +159,15 @@ class Polyphase:
 
 
 @functools.cache
+def has_polyphase(rate_hz: int) -> bool:
+    """Whether there are matrices to 16 kHz: not where the ratio has too many phases, or none that last."""
+    num_phases, period = _ratio(rate_hz)
+    return num_phases <= _MAX_PHASES and not _slips(_time_increment(rate_hz), num_phases, period)
+
+
+@functools.cache
 def polyphase(rate_hz: int) -> Polyphase | None:
-    """The matrices from `rate_hz` to 16 kHz; None where the ratio has too many phases, or none that last."""
+    """The matrices from `rate_hz` to 16 kHz; None where `has_polyphase` has none."""
     found = _phases(rate_hz)
     if found is None:
         return None
@@ -209,10 +221,10 @@ def _ratio(rate_hz: int) -> tuple[int, int]:
 
 def _phases(rate_hz: int) -> tuple[list[NDArray[np.float64]], NDArray[np.int64]] | None:
     """Taps of each output of a period and the sample before it; None where no such taps last."""
-    num_phases, period = _ratio(rate_hz)
-    filters = interpolated_filter(rate_hz)
-    if num_phases > _MAX_PHASES or _slips(filters.time_increment, num_phases, period):
+    if not has_polyphase(rate_hz):
         return None
+    num_phases, _ = _ratio(rate_hz)
+    filters = interpolated_filter(rate_hz)
     times = np.arange(num_phases) * filters.time_increment
     starts = times.astype(np.int64)
     return [filters.taps(time - start) for time, start in zip(times, starts, strict=True)], starts
