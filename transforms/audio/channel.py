@@ -16,16 +16,14 @@ from numpy.typing import NDArray
 
 from transforms.audio.extraction import MAX_BYTES
 
-# Arrays that may be under way at a time: one is made while the one before is worked on.
-AHEAD = 2
-
-# Kind, bytes, and of an array its type, three dimensions (0: it has fewer) and where it stands (0: here).
-_HEADER = struct.Struct("<BQc3IB")
+# Kind and bytes; a number of samples; and of an array its type, three dimensions (0: it has fewer), and
+# whether it stands in the shared memory.
+_HEADER = struct.Struct("<BQQc3I?")
 _SPAN = struct.Struct("<QQ")
 _POSITION = struct.Struct("<q")
-# The shared memory holds a position and then the arrays. Only what is used of it is there.
-_ARRAYS_AT = mmap.PAGESIZE
-_SHARED_BYTES = _ARRAYS_AT + AHEAD * MAX_BYTES
+# The shared memory holds a position and then an array. Only what is used of it is there.
+_ARRAY_AT = mmap.PAGESIZE
+_SHARED_BYTES = _ARRAY_AT + MAX_BYTES
 
 
 class Message(enum.IntEnum):
@@ -34,17 +32,19 @@ class Message(enum.IntEnum):
     # Commands; the first two come with the file's size in bytes and, of a plain file, its descriptor.
     OPEN = enum.auto()  # answered by VALUE: rate_hz, channels, num_frames
     DURATION = enum.auto()  # answered by VALUE: seconds
-    # Start and stop in samples, and of EXAMPLES the extraction; answered as NEXT, of the first array.
+    # Start and stop in samples, and of EXAMPLES the extraction; answered as NEXT, of the first array. Read to
+    # its end, a span without a stop closes the file.
     BLOCKS = enum.auto()
     EXAMPLES = enum.auto()
-    NEXT = enum.auto()  # answered by ARRAY, or after the last by END: the span's samples
+    NEXT = enum.auto()  # answered by ARRAY, or by LAST, or by END where there was no array left
     GOES_ON = enum.auto()  # a position in samples; answered by VALUE: whether there is one
     CLOSE = enum.auto()  # answered by END
     # Answers.
     READY = enum.auto()
     VALUE = enum.auto()  # JSON
-    ARRAY = enum.auto()
-    END = enum.auto()  # JSON
+    ARRAY = enum.auto()  # of a span, and more may follow
+    LAST = enum.auto()  # the span's last array, and its number of samples
+    END = enum.auto()  # the span's number of samples
     CLIP_ERROR = enum.auto()  # JSON: reason, message
     FILE_ERROR = enum.auto()  # JSON: errno, message
     BUG = enum.auto()  # a traceback
@@ -58,9 +58,10 @@ class HangUpError(Exception):
 
 
 class Received(NamedTuple):
-    """A message: its body is an array of ARRAY, else bytes."""
+    """A message: its body is an array of ARRAY and LAST, else bytes."""
 
     kind: Message
+    num_samples: int
     body: Any
     descriptors: list[int]
 
@@ -69,7 +70,8 @@ class Channel:
     """Messages both ways over a Unix socket, and arrays one way over memory that both processes map.
 
     Through the memory an array takes a copy on either side and no system call; through the socket it took
-    several of both, and each time woke the other process.
+    several of both, and each time woke the other process. There is room for one, so that the next may be sent
+    when that one was received.
 
     Args:
       connection: the socket.
@@ -82,7 +84,6 @@ class Channel:
         connection.setblocking(True)
         self._socket = connection
         self._memory = mmap.mmap(shared, _SHARED_BYTES)
-        self._slot = 0
 
     @property
     def position(self) -> int:
@@ -94,29 +95,29 @@ class Channel:
     def position(self, position: int) -> None:
         _POSITION.pack_into(self._memory, 0, position)
 
-    def send(self, kind: Message, body: Any = b"", descriptors: Sequence[int] = ()) -> None:
-        """Sends a message.
+    def send(
+        self, kind: Message, body: Any = b"", descriptors: Sequence[int] = (), num_samples: int = 0
+    ) -> None:
+        """Sends a message without an array.
 
         Raises:
           HangUpError: the other process is gone.
         """
-        self._send(_HEADER.pack(kind, len(body), b" ", 0, 0, 0, 0), body, descriptors)
+        self._send(_HEADER.pack(kind, len(body), num_samples, b" ", 0, 0, 0, False), body, descriptors)
 
-    def send_array(self, array: NDArray) -> None:
-        """Sends an array of one to three dimensions, none of them empty, as ARRAY.
-
-        No more than `AHEAD` may be on their way.
+    def send_array(self, kind: Message, array: NDArray, num_samples: int = 0) -> None:
+        """Sends ARRAY or LAST, with an array of one to three dimensions, none of them empty.
 
         Raises:
           HangUpError: the other process is gone.
         """
-        flat, slot = np.ascontiguousarray(array).reshape(-1), 0
-        if flat.nbytes <= MAX_BYTES:
-            self._slot = slot = self._slot % AHEAD + 1
-            np.copyto(self._in_memory(slot, flat.dtype, flat.size), flat)
+        flat = np.ascontiguousarray(array).reshape(-1)
+        fits = flat.nbytes <= MAX_BYTES
+        if fits:
+            np.copyto(self._in_memory(flat.dtype, flat.size), flat)
         dimensions = (*array.shape, 0, 0)[:3]
-        header = _HEADER.pack(Message.ARRAY, flat.nbytes, flat.dtype.char.encode(), *dimensions, slot)
-        self._send(header, b"" if slot else flat.view(np.uint8).data, ())
+        header = _HEADER.pack(kind, flat.nbytes, num_samples, flat.dtype.char.encode(), *dimensions, fits)
+        self._send(header, b"" if fits else flat.view(np.uint8).data, ())
 
     def receive(self) -> Received:
         """Waits for a message; of an array it makes a copy of its own.
@@ -128,10 +129,10 @@ class Channel:
             header, descriptors, _, _ = socket.recv_fds(self._socket, _HEADER.size, 1, socket.MSG_WAITALL)
             if len(header) < _HEADER.size:
                 raise HangUpError
-            kind, length, char, *dimensions, slot = _HEADER.unpack(header)
-            if slot:
+            kind, length, num_samples, char, *dimensions, is_in_memory = _HEADER.unpack(header)
+            if is_in_memory:
                 dtype = np.dtype(char.decode())
-                body = self._in_memory(slot, dtype, length // dtype.itemsize).copy()
+                body = self._in_memory(dtype, length // dtype.itemsize).copy()
             else:
                 body = np.empty(length, np.uint8)
                 rest = body.data
@@ -142,10 +143,10 @@ class Channel:
                     rest = rest[count:]
         except ConnectionError as error:
             raise HangUpError from error
-        if kind == Message.ARRAY:
+        if dimensions[0]:
             array = body.view(char.decode()).reshape([size for size in dimensions if size])
-            return Received(Message.ARRAY, array, descriptors)
-        return Received(Message(kind), body.data, descriptors)
+            return Received(Message(kind), num_samples, array, descriptors)
+        return Received(Message(kind), num_samples, body.data, descriptors)
 
     def close(self) -> None:
         self._socket.close()
@@ -161,8 +162,8 @@ class Channel:
         except ConnectionError as error:
             raise HangUpError from error
 
-    def _in_memory(self, slot: int, dtype: np.dtype, size: int) -> NDArray:
-        return np.frombuffer(self._memory, dtype, size, _ARRAYS_AT + (slot - 1) * MAX_BYTES)
+    def _in_memory(self, dtype: np.dtype, size: int) -> NDArray:
+        return np.frombuffer(self._memory, dtype, size, _ARRAY_AT)
 
 
 def make_shared() -> int:

@@ -50,6 +50,8 @@ class DecoderProcess:
         self._opened = contextlib.ExitStack()
         self._audio: PlainAudio | None = None
         self._arrays: Iterator[NDArray] = iter(())  # of the span that is read
+        self._most = 0  # rows of each but its last
+        self._is_whole = False  # it goes to the end of the file
         self._raw: _RawFile | None = None
 
     def run(self) -> None:
@@ -59,18 +61,21 @@ class DecoderProcess:
             command = self._early.popleft() if self._early else self._channel.receive()
             # Nobody handles this signal: it ends the process even inside a loop of the decoder's C code.
             signal.setitimer(signal.ITIMER_REAL, self._limit_s)
-            kind, body = self._answer(*command)
+            audio = self._audio
+            kind, body = self._answer(command)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            if kind is Message.ARRAY:
-                self._channel.send_array(body)
+            num_samples = 0 if audio is None else audio.num_samples
+            if isinstance(body, np.ndarray):
+                self._channel.send_array(kind, body, num_samples)
             else:
-                self._channel.send(kind, body)
+                self._channel.send(kind, body, num_samples=num_samples)
 
-    def _answer(self, kind: Message, body: memoryview, descriptors: list[int]) -> tuple[Message, Any]:
+    def _answer(self, command: Received) -> tuple[Message, Any]:
         """Does what a command says, and leaves the file where it goes wrong."""
-        is_over = kind in (Message.DURATION, Message.CLOSE)
+        is_over = command.kind in (Message.DURATION, Message.CLOSE)
         try:
-            answer = self._do(kind, body, descriptors)
+            answer = self._do(command)
+            is_over |= self._is_whole and answer[0] in (Message.LAST, Message.END)
         except ClipError as error:
             answer = Message.CLIP_ERROR, _json([error.reason, str(error)])
             is_over |= error.reason is not Reason.TOO_SHORT  # a span may be, and another follow
@@ -86,33 +91,30 @@ class DecoderProcess:
             self._close()
         return answer
 
-    def _do(self, kind: Message, body: memoryview, descriptors: list[int]) -> tuple[Message, Any]:
-        if kind is Message.CLOSE:
-            return Message.END, _json(0)
-        if kind is Message.NEXT:
-            return self._next()
-        request = json.loads(body.tobytes())
+    def _do(self, command: Received) -> tuple[Message, Any]:
+        kind, request = command.kind, json.loads(command.body.tobytes() or "null")
         if kind in (Message.OPEN, Message.DURATION):
-            stream = self._open(request, *descriptors)
+            stream = self._open(request, *command.descriptors)
             if kind is Message.DURATION:
                 return Message.VALUE, _json(self._duration_s(stream))
             header = {"rate_hz": stream.rate_hz, "channels": stream.channels, "num_frames": stream.num_frames}
             return Message.VALUE, _json(header)
-        assert self._audio is not None
         if kind is Message.GOES_ON:
-            return Message.VALUE, _json(self._audio.goes_on(request))
+            return Message.VALUE, _json(self._audio is not None and self._audio.goes_on(request))
+        if kind is Message.CLOSE or self._audio is None:
+            return Message.END, b""
         if kind is Message.BLOCKS:
-            self._arrays = self._audio.blocks(*request)
-        else:
-            extraction, start, stop = request
-            self._arrays = self._audio.examples(Extraction.from_json(extraction), start, stop)
-        return self._next()
-
-    def _next(self) -> tuple[Message, Any]:
+            start, stop = request
+            self._arrays, self._most, self._is_whole = self._audio.blocks(start, stop), 0, stop is None
+        elif kind is Message.EXAMPLES:
+            start, stop, value = request
+            extraction = Extraction.from_json(value)
+            self._arrays, self._is_whole = self._audio.examples(extraction, start, stop), stop is None
+            self._most = extraction.max_examples(self._audio.rate_hz)
         array = next(self._arrays, None)
-        if array is not None:
-            return Message.ARRAY, array
-        return Message.END, _json(0 if self._audio is None else self._audio.num_samples)
+        if array is None:
+            return Message.END, b""
+        return Message.LAST if len(array) < self._most else Message.ARRAY, array
 
     def _open(self, size: int, descriptor: int | None = None) -> AudioStream:
         self._close()

@@ -1,7 +1,7 @@
 """How examples are made of a waveform, as one value that goes to wherever they are made."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Extraction:
 
     def to_json(self) -> dict[str, Any]:
         """A value that JSON holds exactly, for `from_json`."""
-        return asdict(self)
+        return {**vars(self), "framing": vars(self.framing)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Extraction":

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.audio.channel import AHEAD, Channel, HangUpError, Message, make_shared, unpack_span
+from transforms.audio.channel import Channel, HangUpError, Message, Received, make_shared, unpack_span
 from transforms.audio.decoder import Audio
 from transforms.audio.extraction import Extraction
 from transforms.errors import ClipError, Reason
@@ -116,10 +116,10 @@ class _IsolatedAudio:
     def examples(self, extraction: Extraction, start: int = 0, stop: int | None = None) -> Iterator[NDArray]:
         if extraction.needs_compiler(self.rate_hz):  # which this process needs once for all children
             return extraction.examples(self.blocks(start, stop), self.rate_hz)
-        return self._arrays(Message.EXAMPLES, [extraction.to_json(), start, stop])
+        return self._arrays(Message.EXAMPLES, start, stop, extraction.to_json())
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.floating]]:
-        return self._arrays(Message.BLOCKS, [start, stop])
+        return self._arrays(Message.BLOCKS, start, stop)
 
     def goes_on(self, position: int) -> bool:
         while True:
@@ -129,12 +129,12 @@ class _IsolatedAudio:
             except _DeathError as death:
                 self._open_again(child, death)
 
-    def _arrays(self, command: Message, request: list) -> Iterator[NDArray]:
+    def _arrays(self, command: Message, *request: Any) -> Iterator[NDArray]:
         done = 0  # samples or examples
         while True:
             known = done  # of a second attempt
             child = self._decoder._child_of(self)
-            arrays = child.arrays(command, request)
+            arrays = child.arrays(command, *request)
             try:
                 while (array := next(arrays, None)) is not None:
                     new = array[known:]
@@ -235,7 +235,7 @@ class _Child:
         self.num_files += 1
         self._send(command, size, descriptors)
         self._is_open = command is Message.OPEN
-        return self._receive()
+        return json.loads(self._receive().body.tobytes())
 
     def _descriptors(self, file: BinaryIO, size: int) -> list[int]:
         """The descriptor where the child finds the file's bytes; none where it has to ask for them."""
@@ -251,18 +251,21 @@ class _Child:
         """The answer to GOES_ON."""
         self.settle()
         self._send(command, request)
-        return self._receive()
+        return json.loads(self._receive().body.tobytes())
 
-    def arrays(self, command: Message, request: Any) -> Iterator[NDArray]:
-        """Yields the arrays that answer BLOCKS or EXAMPLES."""
+    def arrays(
+        self, command: Message, start: int, stop: int | None, *extraction: dict[str, Any]
+    ) -> Iterator[NDArray]:
+        """Yields the arrays that answer BLOCKS or EXAMPLES, each while the next one is made."""
         self.settle()
-        self._send(command, request)
-        for _ in range(AHEAD - 1):
+        self._send(command, [start, stop, *extraction])
+        while (answer := self._receive()).kind is Message.ARRAY:
             self._send(Message.NEXT)
-        while isinstance(answer := self._receive(), np.ndarray):
-            self._send(Message.NEXT)
-            yield answer
-        self.num_samples = answer
+            yield answer.body
+        self._is_open = stop is not None
+        self.num_samples = answer.num_samples
+        if answer.kind is Message.LAST:
+            yield answer.body
 
     def finish(self) -> None:
         """Leaves the file that is open, if any; `settle` waits until the child has left it too."""
@@ -284,8 +287,8 @@ class _Child:
         with contextlib.suppress(HangUpError):
             self._channel.send(command, body, descriptors or [])
 
-    def _receive(self) -> Any:
-        """The next answer, an array or what stands in it; reads the file for the child until it comes."""
+    def _receive(self) -> Received:
+        """The next answer; reads the file for the child until it comes."""
         try:
             while (message := self._channel.receive()).kind is Message.READ:
                 self._channel.send(Message.DATA, self._read(*unpack_span(message.body)))
@@ -299,18 +302,14 @@ class _Child:
             self.stop()  # it waits for bytes that will not come
             raise
         self._unanswered -= 1
-        kind, body, _ = message
-        if kind is Message.ARRAY:
-            return body
-        if kind is Message.BUG:
-            raise RuntimeError(f"in the decoder's process:\n{body.tobytes().decode()}")
-        value = json.loads(body.tobytes())
-        if kind is Message.CLIP_ERROR:
-            reason, text = value
+        if message.kind is Message.CLIP_ERROR:
+            reason, text = json.loads(message.body.tobytes())
             raise ClipError(Reason(reason), text)
-        if kind is Message.FILE_ERROR:
-            raise OSError(*value)
-        return value
+        if message.kind is Message.FILE_ERROR:
+            raise OSError(*json.loads(message.body.tobytes()))
+        if message.kind is Message.BUG:
+            raise RuntimeError(f"in the decoder's process:\n{message.body.tobytes().decode()}")
+        return message
 
     def _read(self, position: int, num_bytes: int) -> bytes:
         if self._file is None:
