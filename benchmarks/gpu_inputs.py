@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transforms.vggish.fused import FusedEmbedder
 
 # As `extract_examples` has them.
-MAX_AHEAD, MAX_AHEAD_BYTES = 64, 1 << 24
+MAX_AHEAD, MAX_AHEAD_BYTES = 64, 1 << 26
 RATES_HZ = (16_000, 44_100) if importlib.util.find_spec("resampy") else (16_000,)
 _CLIP_S = 10.0
 

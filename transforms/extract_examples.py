@@ -25,9 +25,9 @@ from transforms.files import FILE_ERRORS, open_file
 from transforms.written_clips import WrittenClips
 
 STAGE = "extract_examples"
-# Worked on ahead of the network: as many clips of 10 s as its longest call takes, and 16 MB of their
-# examples; as much again of encoded audio, where shards hold it.
-_MAX_CLIPS, _MAX_BYTES = 64, 1 << 24
+# Worked on ahead of the network: as many clips of 10 s as its longest call takes, and their examples, where
+# windows take seven times the room; as much again of encoded audio, where shards hold it.
+_MAX_CLIPS, _MAX_BYTES, _MAX_WINDOWS_BYTES = 64, 1 << 24, 1 << 26
 
 _REJECTED = "rejected"
 _FURTHER = "further"
@@ -107,8 +107,9 @@ class _ExtractAhead(beam.DoFn):
         # The threads are these; BLAS's own would wait for each other.
         threadpool_limits(1, "blas")
         self._decoders = [IsolatedDecoder() for _ in range(self._num_threads or num_cores())]
+        max_bytes = _MAX_WINDOWS_BYTES if self._extract.extraction.windows else _MAX_BYTES
         self._ahead = Ahead(
-            self._extract.outputs, self._decoders, _audio_bytes, _output_bytes, _MAX_CLIPS, _MAX_BYTES
+            self._extract.outputs, self._decoders, _audio_bytes, _output_bytes, _MAX_CLIPS, max_bytes
         )
 
     def process(self, clip: Clip) -> Iterator[_Output]:
