@@ -77,18 +77,26 @@ class InterpolatedFilter:
         return self.window[places] + (index - offset) * self.delta[places]
 
 
-@functools.cache
 def interpolated_filter(rate_hz: int) -> InterpolatedFilter:
-    """The filter from `rate_hz` to 16 kHz; its numbers are resampy's own."""
+    """The filter from `rate_hz` to 16 kHz; its numbers are resampy's own.
+
+    It takes 7 MB, so that only what is made of it is kept.
+    """
     window, precision = _half_window()
     ratio = float(SAMPLE_RATE_HZ) / rate_hz
     if ratio < 1:
         window = ratio * window
     scale = min(1.0, ratio)
     reach = len(window) // int(scale * precision) + 1
-    return InterpolatedFilter(
-        window, np.diff(window, append=window[-1]), precision, scale, _time_increment(rate_hz), reach
-    )
+    delta = np.zeros_like(window)
+    np.subtract(window[1:], window[:-1], out=delta[:-1])
+    return InterpolatedFilter(window, delta, precision, scale, _time_increment(rate_hz), reach)
+
+
+@functools.cache
+def filter_reach(rate_hz: int) -> int:
+    """`InterpolatedFilter.reach`."""
+    return interpolated_filter(rate_hz).reach
 
 
 def _time_increment(rate_hz: int) -> float:

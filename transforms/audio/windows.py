@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.front_end import in_range, too_short
-from transforms.audio.polyphase import has_polyphase, interpolated_filter, row_taps
+from transforms.audio.polyphase import filter_reach, has_polyphase, row_taps
 from transforms.audio.resample import RESAMPY, Resampler, resample_blocks, resampled_length
 from transforms.audio.sliding import Counted
 from transforms.vggish.params import INT16_SCALE, SAMPLE_RATE_HZ, STFT_HOP_SAMPLES, Framing
@@ -71,7 +71,7 @@ def waveform_windows(
     counted, done = Counted(blocks), 0
     own_hz = window_rate_hz(rate_hz, framing, resampler)
     rows = _OverlappingRows(most, window_samples(own_hz), _hop_samples(own_hz, framing))
-    reach = 0 if own_hz == SAMPLE_RATE_HZ else interpolated_filter(own_hz).reach
+    reach = 0 if own_hz == SAMPLE_RATE_HZ else filter_reach(own_hz)
     waveform: Iterable[NDArray] = in_range(counted)
     if own_hz != rate_hz:
         waveform = resample_blocks(waveform, rate_hz, resampler)
