@@ -2,7 +2,7 @@
 
 Started by `transforms.audio.isolation`, which it serves until that hangs up. It also makes the examples, so
 that the parent's threads, which share one interpreter, have next to nothing to do. It imports no more than
-that takes, so it starts in 0.1 s and takes 45 MB, or 80 MB once it has read a container.
+that takes, so it starts in 0.1 s and takes 45 MB, or 70 MB once it has read a container.
 """
 
 import collections
