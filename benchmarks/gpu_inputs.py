@@ -3,16 +3,25 @@
 import collections
 import importlib.util
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.pcm import PcmWindows, joined, pcm_windows
-from transforms.vggish.fused import FusedEmbedder
+from transforms.ahead import Ahead
+from transforms.audio.decoder import Decoder
+from transforms.audio.extraction import Extraction
+from transforms.audio.isolation import IsolatedDecoder
+from transforms.pcm import PcmWindows, as_examples
 
+if TYPE_CHECKING:
+    from transforms.vggish.fused import FusedEmbedder
+
+# As `extract_examples` has them.
+MAX_AHEAD, MAX_AHEAD_BYTES = 64, 1 << 26
 RATES_HZ = (16_000, 44_100) if importlib.util.find_spec("resampy") else (16_000,)
 _CLIP_S = 10.0
 
@@ -35,31 +44,39 @@ def repeated(windows: NDArray, number: int) -> NDArray:
     return np.concatenate([windows] * -(-number // len(windows)))[:number]
 
 
-def files_windows(paths: Iterable[Path], num_threads: int) -> Iterator[PcmWindows]:
-    """Decodes files in threads, a few ahead."""
-    from transforms.audio.decode import Cutter, mono_blocks, open_audio
+def files_examples(
+    paths: Iterable[Path],
+    extraction: Extraction,
+    num_threads: int,
+    decoder: Callable[[], Decoder] = IsolatedDecoder,
+) -> Iterator[NDArray | PcmWindows]:
+    """Extracts files' examples as the pipeline does: in threads, each with its decoder, a few ahead."""
 
-    def decode(path: Path) -> PcmWindows:
-        with open(path, "rb") as file, open_audio(file) as stream:
-            return joined(list(pcm_windows(Cutter(mono_blocks(stream)).take(), stream.rate_hz)))
+    def extract(path: Path, decoder: Decoder) -> Iterator[NDArray | PcmWindows]:
+        with open(path, "rb") as file, decoder.open(file) as audio:
+            for array in audio.examples(extraction):
+                yield as_examples(array, audio.rate_hz, extraction)
 
-    waiting: collections.deque[Future[PcmWindows]] = collections.deque()
-    with ThreadPoolExecutor(num_threads) as pool:
+    decoders = [decoder() for _ in range(num_threads)]
+    ahead = Ahead(extract, decoders, lambda _: 0, lambda found: found.nbytes, MAX_AHEAD, MAX_AHEAD_BYTES)
+    try:
         for path in paths:
-            waiting.append(pool.submit(decode, path))
-            if len(waiting) > 4 * num_threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            yield from ahead.put(path)
+        yield from ahead.drain()
+    finally:
+        ahead.close()
+        for own in decoders:
+            if isinstance(own, IsolatedDecoder):
+                own.close()
 
 
-def embed_files(embedder: FusedEmbedder, paths: Iterable[Path], num_threads: int, size: int) -> int:
+def embed_files(embedder: "FusedEmbedder", paths: Iterable[Path], num_threads: int, size: int) -> int:
     """Decodes and embeds files, `size` examples or a few more at a time; returns how many examples."""
     gathered: list[PcmWindows] = []
     done = 0
     with ThreadPoolExecutor(2) as callers:  # while one waits for its results, the other's are computed
         calls: collections.deque[Future] = collections.deque()
-        for clip in itertools.chain(files_windows(paths, num_threads), [None]):
+        for clip in itertools.chain(files_examples(paths, Extraction(windows=True), num_threads), [None]):
             if clip is not None:
                 gathered.append(clip)
                 done += len(clip)

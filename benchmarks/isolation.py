@@ -1,9 +1,9 @@
-"""python benchmarks/isolation.py [--clips=60]: what it costs to decode in another process.
+"""python benchmarks/isolation.py [--clips=60]: what it costs to decode and to extract in another process.
 
 Makes 10-s clips of 44.1 kHz stereo in WAV, FLAC and MP3 and extracts their examples, as the pipeline does it
-before the network, with the decoder in this process and in one of its own: clip by clip in turns, on one
-core and on two. Ratios are isolated over plain. Beside extraction it measures decoding alone, also of clips
-in memory, as shards give them.
+before the network, in this process and in one of their own: clip by clip in turns, on one core and on two.
+Ratios are isolated over plain. Beside log-mel examples it measures windows for an accelerator, also of clips
+in memory, as shards give them, and decoding alone.
 """
 
 import argparse
@@ -24,9 +24,9 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from transforms.audio.decode import Cutter
-from transforms.audio.front_end import waveform_examples
-from transforms.audio.isolation import Decoder, IsolatedDecoder, PlainDecoder
+from transforms.audio.decoder import Decoder, PlainDecoder
+from transforms.audio.extraction import Extraction
+from transforms.audio.isolation import IsolatedDecoder
 
 RATE_HZ = 44_100
 CLIP_S = 10
@@ -44,12 +44,17 @@ def sound(number: int) -> np.ndarray:
 
 def extract(decoder: Decoder, file: BinaryIO) -> int:
     with decoder.open(file) as audio:
-        return sum(map(len, waveform_examples(Cutter(audio.blocks).take(), audio.rate_hz)))
+        return sum(map(len, audio.examples(Extraction())))
+
+
+def windows(decoder: Decoder, file: BinaryIO) -> int:
+    with decoder.open(file) as audio:
+        return sum(map(len, audio.examples(Extraction(windows=True))))
 
 
 def decode(decoder: Decoder, file: BinaryIO) -> int:
     with decoder.open(file) as audio:
-        return sum(map(len, audio.blocks))
+        return sum(map(len, audio.blocks()))
 
 
 def cpu_ms(isolated: IsolatedDecoder) -> float:
@@ -92,8 +97,9 @@ def measure(folder: Path) -> dict[str, dict]:
             plain: list[BinaryIO] = [opened.enter_context(path.open("rb")) for path in paths]
             results[container] = {
                 "extract": compare(extract, plain),
+                "windows": compare(windows, plain),
+                "windows_in_memory": compare(windows, in_memory),
                 "decode": compare(decode, plain),
-                "decode_in_memory": compare(decode, in_memory),
             }
     return results
 
@@ -108,7 +114,7 @@ def peak_mb(path: Path) -> float:
     """The decoder process's peak resident memory after a file, in MB."""
     decoder = IsolatedDecoder()
     with path.open("rb") as file:
-        decode(decoder, file)
+        extract(decoder, file)
     status = proc(decoder, "status")
     decoder.close()
     return round(int(status.split("VmHWM:")[1].split()[0]) / 1e3, 1)

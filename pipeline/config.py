@@ -23,7 +23,7 @@ from pipeline.option_groups import ACCELERATOR, QUANTIZED
 from pipeline.options import Options
 from pipeline.paths import Inputs, check_input, check_output
 from pipeline.workers import check_paths, check_seen
-from transforms.audio.front_end import waveform_examples
+from transforms.audio.extraction import Extraction
 from transforms.audio.resample import SOXR
 from transforms.audioset.example import SCHEMAS, YOUTUBE8M_SCHEMA
 from transforms.audioset.layout import Sharding, check_split, colliding_ids, parse_sharding
@@ -34,7 +34,6 @@ from transforms.extract_examples import ExtractExamples
 from transforms.files import folds_case
 from transforms.input_list import InputList
 from transforms.own_shards import ShardNotes
-from transforms.pcm import pcm_windows
 from transforms.progress import ProgressFolder
 from transforms.read_clips import AUDIO, AUTO, ClipSettings, ReadClips
 from transforms.read_segments import ClassLabelFile, SegmentFiles
@@ -185,11 +184,9 @@ def make_job(
     return FeatureJob(
         read=ReadClips(inputs or options.input, clips, progress),
         extract=ExtractExamples(
-            config.framing,
+            Extraction(config.framing, options.resampler, windows=accelerated),
             options.segment_seconds,
             WrittenClips(options.output, config.sharding, notes) if add else None,
-            options.resampler,
-            cut=pcm_windows if accelerated else waveform_examples,
         ),
         embed=EmbedExamples(handler, dict(hint.split("=", 1) for hint in options.inference_hint)),
         quantize=quantize and not accelerated,

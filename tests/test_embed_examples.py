@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms.clip_pieces import PIECE_EXAMPLES
+from transforms.audio.extraction import MAX_EXAMPLES
 from transforms.clips import Piece
 from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler, embed_pieces
 from transforms.errors import ClipError
@@ -21,7 +21,7 @@ def test_pieces_come_back_whole_with_the_embeddings_of_the_model_alone(embedder,
         Piece("a.wav", None, "train", f"id{n}", 0.0, 0, None): rng.uniform(-4, 4, (length, 96, 64)).astype(
             np.float32
         )
-        for n, length in enumerate((1, 7, 30, 11, 2, 19, PIECE_EXAMPLES + 5))
+        for n, length in enumerate((1, 7, 30, 11, 2, 19, MAX_EXAMPLES + 5))
     }
     expected = {piece: embedder.embed(examples) for piece, examples in pieces.items()}
 

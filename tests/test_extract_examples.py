@@ -8,10 +8,10 @@ import soundfile
 from apache_beam.testing.util import assert_that, equal_to
 from sounds import noise, write_bad_files, write_noise
 
-from transforms.audio.front_end import waveform_examples
+from transforms.audio.extraction import MAX_EXAMPLES, Extraction
 from transforms.audio.log_mel import log_mel_examples
 from transforms.audioset.segments import Segment
-from transforms.clip_pieces import PIECE_EXAMPLES, clip_pieces, clip_spans
+from transforms.clip_pieces import clip_pieces, clip_spans
 from transforms.clips import Clip
 from transforms.errors import ClipError, Reason
 from transforms.extract_examples import ExtractExamples
@@ -33,8 +33,8 @@ def wav(samples: np.ndarray, rate_hz: int = RATE_HZ) -> io.BytesIO:
 def extract(file, clip: Clip, segment_s: float | None = None, framing: Framing = Framing()):
     """All (segment, examples) of a clip, its pieces put together."""
     found = []
-    for part, blocks, rate_hz in clip_spans(file, clip, segment_s):
-        pieces = list(clip_pieces(part, blocks, rate_hz, framing))
+    for part, span in clip_spans(file, clip, segment_s):
+        pieces = list(clip_pieces(part, span, Extraction(framing)))
         assert [piece.index for piece, _ in pieces] == list(range(len(pieces)))
         assert all(piece.segment is None for piece, _ in pieces[:-1])
         found.append((pieces[-1][0].segment, np.concatenate([examples for _, examples in pieces])))
@@ -101,25 +101,26 @@ def test_hop_is_that_of_the_framing():
 
 
 def test_a_long_recording_comes_in_pieces_that_are_the_whole():
-    samples = noise(2.1 * PIECE_EXAMPLES * 0.96)
+    samples = noise(2.1 * MAX_EXAMPLES * 0.96)
     pieces = []
-    for part, blocks, rate_hz in clip_spans(wav(samples), WHOLE, None):
-        pieces += clip_pieces(part, blocks, rate_hz, Framing())
+    for part, span in clip_spans(wav(samples), WHOLE, None):
+        pieces += clip_pieces(part, span)
     assert len(pieces) == 3
     whole = np.concatenate([examples for _, examples in pieces])
     np.testing.assert_array_equal(whole, examples_of(samples))
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 8_000, pytest.param(12_345, marks=pytest.mark.integration)])
-def test_for_the_accelerator_a_recording_comes_as_windows_in_as_many_pieces(rate_hz):
-    samples = noise(1.1 * PIECE_EXAMPLES * 0.96, rate_hz)
-    found = {}
-    for cut in (waveform_examples, pcm_windows):
-        for part, blocks, hz in clip_spans(wav(samples, rate_hz), WHOLE, None):
-            found[cut] = list(clip_pieces(part, blocks, hz, Framing(), cut=cut))
-    examples, windows = found.values()
-    assert len(windows) == 2
-    assert windows[-1][0] == examples[-1][0]
+def test_for_the_accelerator_a_recording_comes_as_windows_in_pieces(rate_hz):
+    samples = noise(1.1 * MAX_EXAMPLES * 0.96, rate_hz)
+    found = []
+    for extraction in (Extraction(), Extraction(windows=True)):
+        for part, span in clip_spans(wav(samples, rate_hz), WHOLE, None):
+            found.append(list(clip_pieces(part, span, extraction)))
+    examples, windows = found
+    assert len(examples) == 2
+    assert all(len(own) == extraction.max_examples(rate_hz) for _, own in windows[:-1])
+    assert windows[-1][0].segment == examples[-1][0].segment
     assert sum(len(own) for _, own in windows) == sum(len(own) for _, own in examples)
     whole = joined(list(pcm_windows([samples[:, 0]], rate_hz)))
     assert {own.rate_hz for _, own in windows} == {whole.rate_hz}

@@ -63,7 +63,9 @@ class Ahead(Generic[Item, Result, Worker]):
         self._work = work
         self._item_bytes, self._result_bytes = item_bytes, result_bytes
         self._max_items, self._max_bytes = max_items, max_bytes
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        # Each for those who wait for it: one for all would wake every thread for every result.
+        self._to_begin, self._room, self._first_goes_on = (threading.Condition(self._lock) for _ in range(3))
         self._jobs: deque[_Job[Item, Result]] = deque()  # in their order
         self._not_begun: deque[_Job[Item, Result]] = deque()
         self._items_hold = self._results_hold = 0
@@ -83,11 +85,11 @@ class Ahead(Generic[Item, Result, Worker]):
           What `work` raised on the item whose turn it is.
         """
         job: _Job[Item, Result] = _Job(item, self._item_bytes(item))
-        with self._changed:
+        with self._lock:
             self._jobs.append(job)
             self._not_begun.append(job)
             self._items_hold += job.size
-            self._changed.notify_all()
+            self._to_begin.notify()
         yield from self._take(self._max_items)
 
     def drain(self) -> Iterator[Result]:
@@ -96,16 +98,17 @@ class Ahead(Generic[Item, Result, Worker]):
 
     def close(self) -> None:
         """Drops all that is left, and ends the threads."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
             self._jobs.clear()
-            self._changed.notify_all()
+            self._to_begin.notify_all()
+            self._room.notify_all()
         for thread in self._threads:
             thread.join()
 
     def _take(self, most_items: int) -> Iterator[Result]:
         while True:
-            with self._changed:
+            with self._lock:
                 while True:
                     if not self._jobs:
                         return
@@ -113,25 +116,25 @@ class Ahead(Generic[Item, Result, Worker]):
                     if job.results:
                         result, size = job.results.popleft()
                         self._results_hold -= size
-                        self._changed.notify_all()
+                        self._room.notify_all()
                         break
                     if job.is_done:
                         self._jobs.popleft()
                         self._items_hold -= job.size
-                        self._changed.notify_all()
+                        self._room.notify_all()  # for the one that is the first now
                         if job.error is not None:
                             raise job.error
                     elif len(self._jobs) <= most_items and self._items_hold <= self._max_bytes:
                         return
                     else:
-                        self._changed.wait()
+                        self._first_goes_on.wait()
             yield result
 
     def _run(self, worker: Worker) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 while not self._not_begun and not self._is_closed:
-                    self._changed.wait()
+                    self._to_begin.wait()
                 if self._is_closed:
                     return
                 job = self._not_begun.popleft()
@@ -142,22 +145,24 @@ class Ahead(Generic[Item, Result, Worker]):
                 return
             except BaseException as error:  # to be raised where the results are taken
                 job.error = error
-            with self._changed:
+            with self._lock:
                 job.is_done = True
-                self._changed.notify_all()
+                if self._jobs and job is self._jobs[0]:
+                    self._first_goes_on.notify()
 
     def _add(self, job: _Job[Item, Result], result: Result) -> None:
         size = self._result_bytes(result)
-        with self._changed:
+        with self._lock:
             # The first in order may always have one, or nothing would go on.
             while (
                 not self._is_closed
                 and self._results_hold >= self._max_bytes
                 and (job is not self._jobs[0] or job.results)
             ):
-                self._changed.wait()
+                self._room.wait()
             if self._is_closed:
                 raise _ClosedError
             job.results.append((result, size))
             self._results_hold += size
-            self._changed.notify_all()
+            if job is self._jobs[0]:
+                self._first_goes_on.notify()

@@ -2,40 +2,41 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
 
-from transforms.audio.decode import Cutter
-from transforms.audio.front_end import waveform_examples
-from transforms.audio.isolation import Decoder, PlainDecoder
-from transforms.audio.resample import RESAMPY, Resampler
-from transforms.audio.sliding import Counted
+from transforms.audio.decoder import Audio, Decoder, PlainDecoder
+from transforms.audio.extraction import Extraction
 from transforms.audioset.segments import Segment
 from transforms.clips import Clip, Piece
 from transforms.errors import ClipError, Reason
-from transforms.pcm import PcmWindows, joined
+from transforms.pcm import PcmWindows, as_examples
 from transforms.vggish.params import Framing
 
 # A file that is longer or shorter than its segment by no more than this was cut to it.
 CUT_TOLERANCE_S = 0.5
-# Examples in a piece: 3 MB, of PCM mostly four to seven times as much, and enough to fill the network's
-# batches. No byte depends on it.
-PIECE_EXAMPLES = 128
 
 _PLAIN = PlainDecoder()
 
 Examples = tuple[Piece, np.ndarray | PcmWindows]  # float32[n, 96, 64], or the windows of n examples
-# `waveform_examples`, or for a front end on the accelerator `pcm_windows`.
-CutWaveform = Callable[[Iterator, int, Framing, Resampler], Iterator]
+
+
+@dataclass(frozen=True)
+class Span:
+    """The waveform of a clip: samples from `start` to `stop`, or to the end, of an opened file."""
+
+    audio: Audio
+    start: int
+    stop: int | None
 
 
 def clip_spans(
     file: BinaryIO, clip: Clip, segment_s: float | None, decoder: Decoder = _PLAIN
-) -> Iterator[tuple[Clip, Iterator, int]]:
-    """Decodes a clip's audio and gives the clips to make of it, each with its waveform.
+) -> Iterator[tuple[Clip, Span]]:
+    """Opens a clip's audio and gives the clips to make of it, each with its waveform.
 
     Args:
       file: the clip's audio, encoded; seekable.
@@ -44,25 +45,21 @@ def clip_spans(
       decoder: what decodes it.
 
     Yields:
-      (clip, blocks of [samples], sample rate in Hz); the blocks are to be read before the next clip.
+      The clip and its span, to be read before the next one, or not at all.
 
     Raises:
       ClipError: the audio cannot be decoded, or a soundtrack ends before its segment.
     """
     start_s, end_s = _span_s(file, clip, decoder)
     with decoder.open(file) as audio:
-        rate_hz = audio.rate_hz
-        cutter = Cutter(audio.blocks)
-        # Decoded and dropped: no format but the simplest can seek to the sample.
-        cutter.skip(round(start_s * rate_hz))
+        first = round(start_s * audio.rate_hz)
         if segment_s is None or clip.end_s is not None:
-            length = None if end_s is None else round(end_s * rate_hz) - round(start_s * rate_hz)
-            yield clip, cutter.take(length), rate_hz
+            yield clip, Span(audio, first, None if end_s is None else round(end_s * audio.rate_hz))
             return
         for number in itertools.count():
-            first, last = (round(n * segment_s * rate_hz) for n in (number, number + 1))
-            yield part_of(clip, number, segment_s), cutter.take(last - first), rate_hz
-            if not cutter.more():
+            start, stop = (first + round(n * segment_s * audio.rate_hz) for n in (number, number + 1))
+            yield part_of(clip, number, segment_s), Span(audio, start, stop)
+            if not audio.goes_on(stop):
                 return
 
 
@@ -101,38 +98,29 @@ def _span_s(file: BinaryIO, clip: Clip, decoder: Decoder) -> tuple[float, float 
 
 
 def clip_pieces(
-    clip: Clip,
-    blocks: Iterator,
-    rate_hz: int,
-    framing: Framing,
-    sha256: str | None = None,
-    resampler: Resampler = RESAMPY,
-    cut: CutWaveform = waveform_examples,
+    clip: Clip, span: Span, extraction: Extraction = Extraction(), sha256: str | None = None
 ) -> Iterator[Examples]:
-    """Examples of a clip's waveform in pieces of what `cut` gives, the last with its segment.
+    """Examples of a clip's waveform in pieces of `extraction.max_examples`, the last with its segment.
 
     Args:
       clip: what they are of.
-      blocks: its waveform, [samples] each.
-      rate_hz: of the waveform.
-      framing: window and hop of an example.
+      span: its waveform.
+      extraction: how they are made.
       sha256: of the clip's encoded audio, as `Piece` takes it.
-      resampler: as `resample_blocks` takes it.
-      cut: makes the examples.
 
     Raises:
       ClipError: the audio is damaged or gives no example; pieces before are then to be thrown away.
     """
-    counted = Counted(blocks)
-    index, gathered = 0, list[np.ndarray | PcmWindows]()
-    for examples in cut(iter(counted), rate_hz, framing, resampler):
-        if sum(map(len, gathered)) >= PIECE_EXAMPLES:
-            yield _piece(clip, index, None), joined(gathered)
-            index, gathered = index + 1, []
-        gathered.append(examples)
-    end_s = clip.start_s + counted.num_samples / rate_hz if clip.end_s is None else clip.end_s
+    audio, index, last = span.audio, 0, None
+    for array in audio.examples(extraction, span.start, span.stop):
+        if last is not None:
+            yield _piece(clip, index, None), last
+            index += 1
+        last = as_examples(array, audio.rate_hz, extraction)
+    assert last is not None
+    end_s = clip.start_s + audio.num_samples / audio.rate_hz if clip.end_s is None else clip.end_s
     segment = Segment(clip.split, clip.video_id, clip.start_s, end_s, clip.labels)
-    yield replace(_piece(clip, index, segment), sha256=sha256), joined(gathered)
+    yield replace(_piece(clip, index, segment), sha256=sha256), last
 
 
 def _piece(clip: Clip, index: int, segment: Segment | None) -> Piece:

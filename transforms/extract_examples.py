@@ -2,7 +2,6 @@
 
 import io
 import itertools
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, NamedTuple, TypeAlias
@@ -16,20 +15,19 @@ from apache_beam.utils.windowed_value import WindowedValue
 from threadpoolctl import threadpool_limits
 
 from transforms.ahead import Ahead, num_cores
-from transforms.audio.front_end import waveform_examples
-from transforms.audio.isolation import Decoder, IsolatedDecoder
-from transforms.audio.resample import RESAMPY, Resampler
-from transforms.clip_pieces import CutWaveform, Examples, clip_pieces, clip_spans, part_of, recording_parts
+from transforms.audio.decoder import Decoder
+from transforms.audio.extraction import Extraction
+from transforms.audio.isolation import IsolatedDecoder
+from transforms.clip_pieces import Examples, Span, clip_pieces, clip_spans, part_of, recording_parts
 from transforms.clips import Clip, Key, RejectedClip, reject, sha256_of
 from transforms.errors import ClipError, Reason
 from transforms.files import FILE_ERRORS, open_file
-from transforms.vggish.params import Framing
 from transforms.written_clips import WrittenClips
 
 STAGE = "extract_examples"
-# Worked on ahead of the network: as many clips of 10 s as its longest call takes, and 16 MB of their
-# examples; as much again of encoded audio, where shards hold it.
-_MAX_CLIPS, _MAX_BYTES = 64, 1 << 24
+# Worked on ahead of the network: as many clips of 10 s as its longest call takes, and their examples, where
+# windows take seven times the room; as much again of encoded audio, where shards hold it.
+_MAX_CLIPS, _MAX_BYTES, _MAX_WINDOWS_BYTES = 64, 1 << 24, 1 << 26
 
 _REJECTED = "rejected"
 _FURTHER = "further"
@@ -52,21 +50,17 @@ class ExtractExamples(beam.PTransform):
     """Clip -> (Piece, float32[n, 96, 64] or PcmWindows), fused with the reading, since all of it is large.
 
     Attributes:
-      framing: window and hop of an example.
+      extraction: how examples are made of a waveform.
       segment_s: length in seconds of the clips into which recordings without times are cut; None: one
         clip each.
       written: finds clips that need not be extracted again; None: there are none.
-      resampler: as `resample_blocks` takes it.
       num_threads: clips worked on at a time, while the network runs on those before; None: one a core.
-      cut: what makes examples of a waveform.
     """
 
-    framing: Framing = Framing()
+    extraction: Extraction = Extraction()
     segment_s: float | None = None
     written: WrittenClips | None = None
-    resampler: Resampler = RESAMPY
     num_threads: int | None = None
-    cut: CutWaveform = waveform_examples
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -86,7 +80,7 @@ class ExtractExamples(beam.PTransform):
             extract.teardown()
 
     def _do_fn(self) -> "_ExtractAhead":
-        extract = _Extract(self.framing, self.segment_s, self.written, self.resampler, self.cut)
+        extract = _Extract(self.extraction, self.segment_s, self.written)
         return _ExtractAhead(extract, self.num_threads)
 
     @no_annotations  # Beam knows no hint for several outputs
@@ -116,8 +110,9 @@ class _ExtractAhead(beam.DoFn):
         # The threads are these; BLAS's own would wait for each other.
         threadpool_limits(1, "blas")
         self._decoders = [IsolatedDecoder() for _ in range(self._num_threads or num_cores())]
+        max_bytes = _MAX_WINDOWS_BYTES if self._extract.extraction.windows else _MAX_BYTES
         self._ahead = Ahead(
-            self._extract.outputs, self._decoders, _audio_bytes, _output_bytes, _MAX_CLIPS, _MAX_BYTES
+            self._extract.outputs, self._decoders, _audio_bytes, _output_bytes, _MAX_CLIPS, max_bytes
         )
 
     def process(self, clip: Clip) -> Iterator[_Output]:
@@ -159,11 +154,9 @@ def _in_global_window(value: object) -> WindowedValue:
 class _Extract:
     """All that comes of a clip; the attributes are those of `ExtractExamples`."""
 
-    framing: Framing
+    extraction: Extraction
     segment_s: float | None
     written: WrittenClips | None
-    resampler: Resampler
-    cut: CutWaveform
 
     def is_written(self, clip: Clip) -> bool:
         """Whether all that a clip gives has its records; of a recording to be cut that is not yet known."""
@@ -175,19 +168,18 @@ class _Extract:
         try:
             with open_clip(clip) as file:
                 if parts_s is not None and self.written is not None:
-                    parts = recording_parts(file, clip, parts_s, self.framing, decoder)
+                    parts = recording_parts(file, clip, parts_s, self.extraction.framing, decoder)
                     if all(map(self._has, parts)):
                         for number, part in enumerate(parts):
                             yield from _there(part, number)
                         return
                 sha256 = None if clip.audio is None else sha256_of(clip.audio)
-                for number, (part, blocks, rate_hz) in enumerate(clip_spans(file, clip, parts_s, decoder)):
+                for number, (part, span) in enumerate(clip_spans(file, clip, parts_s, decoder)):
                     current = part
                     if self._has(part):
-                        deque(blocks, maxlen=0)
                         yield from _there(part, number)
                     else:
-                        yield from self._examples(part, number, blocks, rate_hz, sha256)
+                        yield from self._examples(part, number, span, sha256)
                     if parts_s is not None:
                         current = part_of(clip, number + 1, parts_s)
         except (ClipError, *FILE_ERRORS) as error:
@@ -197,11 +189,9 @@ class _Extract:
                 yield TaggedOutput(_FURTHER, current.key)
             yield TaggedOutput(_REJECTED, reject(current, STAGE, error))
 
-    def _examples(
-        self, part: Clip, number: int, blocks: Iterator, rate_hz: int, sha256: str | None
-    ) -> Iterator[_Output]:
+    def _examples(self, part: Clip, number: int, span: Span, sha256: str | None) -> Iterator[_Output]:
         try:
-            yield from clip_pieces(part, blocks, rate_hz, self.framing, sha256, self.resampler, self.cut)
+            yield from clip_pieces(part, span, self.extraction, sha256)
         except ClipError as error:
             if error.reason is Reason.TOO_SHORT and number:
                 return  # the end of a recording, as the end of a clip that fills no frame

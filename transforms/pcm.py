@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from transforms.audio.extraction import Extraction
 from transforms.audio.log_mel import hann_window, mel_matrix
 from transforms.audio.polyphase import row_taps
 from transforms.audio.resample import RESAMPY, Resampler
@@ -53,6 +54,13 @@ def pcm_windows(
     own_hz = window_rate_hz(rate_hz, framing, resampler)
     for samples in waveform_windows(blocks, rate_hz, framing, resampler):
         yield PcmWindows(samples, own_hz)
+
+
+def as_examples(array: np.ndarray, rate_hz: int, extraction: Extraction) -> np.ndarray | PcmWindows:
+    """What an extraction made of a waveform at `rate_hz`, as the model takes it."""
+    if not extraction.windows:
+        return array
+    return PcmWindows(array, window_rate_hz(rate_hz, extraction.framing, extraction.resampler))
 
 
 def device_front_end(rate_hz: int) -> "FrontEnd":

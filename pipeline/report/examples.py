@@ -10,7 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from transforms.audio.front_end import waveform_examples
+from transforms.audio.extraction import Extraction
 from transforms.audio.isolation import IsolatedDecoder
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import shard_path
@@ -69,12 +69,16 @@ def _example(config: Config, clip: Clip, decoder: IsolatedDecoder) -> ExampleCli
     framing, options = Framing(), config.options
     try:
         with open_clip(clip) as file:
-            spans = clip_spans(file, clip, options.segment_seconds, decoder)  # the blocks end with it
-            _, blocks, rate_hz = next(spans)
+            spans = clip_spans(file, clip, options.segment_seconds, decoder)  # the audio closes with it
+            _, span = next(spans)
             wanted = round(len(frames) * options.example_hop_seconds / framing.hop_s) or 1
             examples, left = [], wanted
-            for block in waveform_examples(blocks, rate_hz, framing, options.resampler):
-                examples.append(block[:left])
+            # And not all of a long recording: so much, and what resampling reaches.
+            enough = span.start + round((wanted * framing.hop_s + 1) * span.audio.rate_hz)
+            stop = enough if span.stop is None else min(span.stop, enough)
+            extraction = Extraction(framing, options.resampler)
+            for array in span.audio.examples(extraction, span.start, stop):
+                examples.append(array[:left])
                 left -= len(examples[-1])
                 if not left:
                     break

@@ -18,8 +18,12 @@ import pytest
 import soundfile
 from sounds import noise, write_bad_files
 
-from transforms.audio.isolation import IsolatedDecoder, PlainDecoder
+from transforms.audio.decoder import PlainDecoder
+from transforms.audio.extraction import MAX_BYTES, Extraction
+from transforms.audio.isolation import IsolatedDecoder
+from transforms.audio.resample import RESAMPY, SOXR
 from transforms.errors import ClipError, Reason
+from transforms.vggish.params import Framing
 
 RATE_HZ = 16_000
 # libsndfile's blocks.
@@ -131,7 +135,7 @@ GOOD = marked(0)
 
 def read(decoder, file) -> list[np.ndarray]:
     with decoder.open(file) as audio:
-        return list(audio.blocks)
+        return list(audio.blocks())
 
 
 def error_of(decoder, file) -> tuple[Reason, str]:
@@ -157,8 +161,8 @@ def test_every_bit_is_that_of_decoding_in_this_process(decoder, tmp_path, contai
         with PlainDecoder().open(io.BytesIO(data)) as expected, decoder.open(file) as audio:
             assert (audio.rate_hz, audio.channels) == (expected.rate_hz, expected.channels) == (44_100, 2)
             assert audio.num_frames == expected.num_frames
-            blocks = list(audio.blocks)
-            for block, own in zip(blocks, expected.blocks, strict=True):
+            blocks = list(audio.blocks())
+            for block, own in zip(blocks, expected.blocks(), strict=True):
                 assert block.tobytes() == own.tobytes()
         assert len(blocks) > 1
         assert decoder.duration_s(file) == PlainDecoder().duration_s(io.BytesIO(data))
@@ -181,7 +185,7 @@ def test_bad_files_have_the_errors_of_decoding_in_this_process(decoder, tmp_path
                         outcomes.append((error.reason, str(error)))
                         messages.append(str(error))
                 assert outcomes[0] == outcomes[1]
-    assert len(messages) == 2 * (2 + 2 + 1 + 2 + 2 + 2)
+    assert len(messages) == 2 * (2 + 2 + 1 + 2 + 2 + 2 + 1)
 
 
 def test_a_default_timeout_of_sockets_makes_no_difference(tmp_path):
@@ -208,10 +212,11 @@ def test_the_caller_can_read_the_file_meanwhile(decoder, tmp_path):
         read(decoder, file)
         file.seek(0)
         with decoder.open(file) as audio:
-            next(audio.blocks)
+            blocks = audio.blocks()
+            next(blocks)
             file.seek(0)
             assert file.read() == path.read_bytes()
-            assert sum(map(len, audio.blocks)) == 5 * RATE_HZ - BLOCK
+            assert sum(map(len, blocks)) == 5 * RATE_HZ - BLOCK
 
 
 @pytest.mark.parametrize("num_blocks", [0, 1, 3])
@@ -221,8 +226,9 @@ def test_a_stream_can_be_left_at_any_place(decoder, kind, num_blocks):
     read(decoder, GOOD)
     pid = pid_of(decoder)
     with decoder.open(file) as audio:
+        blocks = audio.blocks()
         for _ in range(num_blocks):
-            next(audio.blocks)
+            next(blocks)
     assert len(read(decoder, GOOD)) == 2
     with contextlib.suppress(ZeroDivisionError), decoder.open(file):
         raise ZeroDivisionError
@@ -232,14 +238,15 @@ def test_a_stream_can_be_left_at_any_place(decoder, kind, num_blocks):
 
 def test_a_stream_that_is_left_late_does_no_harm_to_the_next(decoder):
     old = decoder.open(io.BytesIO(encoded(noise(60.0))))
-    old_audio = old.__enter__()
-    next(old_audio.blocks)
+    old_blocks = old.__enter__().blocks()
+    next(old_blocks)
     with decoder.open(GOOD) as audio:
         with pytest.raises(RuntimeError, match="left"):
-            next(old_audio.blocks)
-        next(audio.blocks)
+            next(old_blocks)
+        blocks = audio.blocks()
+        next(blocks)
         old.__exit__(None, None, None)
-        assert len(list(audio.blocks)) == 1
+        assert len(list(blocks)) == 1
 
 
 @pytest.mark.parametrize(
@@ -254,9 +261,10 @@ def test_a_stream_that_is_left_late_does_no_harm_to_the_next(decoder):
 def test_a_crash_or_a_hang_costs_the_clip_and_the_next_one_decodes(sabotaged, mark, message):
     for _ in range(2):  # by a process that has read nothing else, and by one that has
         with sabotaged.open(marked(mark)) as audio:
-            assert len(next(audio.blocks)) == BLOCK
+            blocks = audio.blocks()
+            assert len(next(blocks)) == BLOCK
             with pytest.raises(ClipError) as caught:
-                next(audio.blocks)
+                next(blocks)
         assert (caught.value.reason, str(caught.value)) == (Reason.CRASHED, message)
         np.testing.assert_array_equal(np.concatenate(read(sabotaged, GOOD)), np.zeros(2 * BLOCK))
 
@@ -282,7 +290,7 @@ def test_a_crash_that_an_earlier_file_prepared_costs_nothing(sabotaged):
 
 def test_a_crash_in_what_was_decoded_ahead_and_is_not_wanted_costs_nothing(sabotaged):
     with sabotaged.open(marked(CRASH)) as audio:
-        next(audio.blocks)
+        next(audio.blocks())
     assert len(read(sabotaged, GOOD)) == 2
 
 
@@ -391,7 +399,7 @@ def test_nothing_outlives_a_parent_that_is_killed(tmp_path, mark):
 import os, signal, sys
 from transforms.audio.isolation import IsolatedDecoder
 with IsolatedDecoder(limit_s=0.5).open(open({str(tmp_path / "x.wav")!r}, "rb")) as audio:
-    next(audio.blocks)
+    next(audio.blocks())
     os.kill(os.getpid(), signal.SIGKILL)
 """
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
@@ -407,10 +415,11 @@ with IsolatedDecoder(limit_s=0.5).open(open({str(tmp_path / "x.wav")!r}, "rb")) 
 
 def test_ctrl_c_is_the_parents_to_handle(decoder):
     with decoder.open(io.BytesIO(encoded(noise(60.0)))) as audio:
-        next(audio.blocks)
+        blocks = audio.blocks()
+        next(blocks)
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(pid_of(decoder), number)
-        assert sum(map(len, audio.blocks)) == 60 * RATE_HZ - BLOCK
+        assert sum(map(len, blocks)) == 60 * RATE_HZ - BLOCK
 
 
 def test_a_decoder_travels_before_its_first_file_and_each_thread_has_one():
@@ -427,3 +436,90 @@ def test_a_decoder_travels_before_its_first_file_and_each_thread_has_one():
     for thread in threads:
         thread.join()
     assert found == [2] * 15
+
+
+def sounding(mark: int, duration_s: float = 15.0) -> io.BytesIO:
+    """Noise whose second block has the mark."""
+    samples = np.random.default_rng(0).integers(-9_000, 9_000, round(duration_s * RATE_HZ)).astype(np.int16)
+    samples[BLOCK] = mark
+    return io.BytesIO(encoded(samples))
+
+
+def examples_in(decoder, file, extraction: Extraction, *span: int | None) -> list[np.ndarray]:
+    with decoder.open(file) as audio:
+        arrays = list(audio.examples(extraction, *span))
+        assert all(len(array) == extraction.max_examples(audio.rate_hz) for array in arrays[:-1])
+        return [*arrays, np.array([audio.num_samples])]
+
+
+@pytest.mark.parametrize("kind", [io.BytesIO, Remote])
+@pytest.mark.parametrize("windows", [False, True])
+@pytest.mark.parametrize(
+    ("container", "rate_hz", "channels", "resampler"),
+    [
+        ("WAV", 16_000, 1, RESAMPY),
+        ("WAV", 44_100, 2, RESAMPY),
+        ("FLAC", 48_000, 3, RESAMPY),
+        ("MP3", 22_050, 1, RESAMPY),
+        ("WAV", 44_100, 1, SOXR),
+        pytest.param("WAV", 12_345, 1, RESAMPY, marks=pytest.mark.integration),  # needs a compiler
+    ],
+)
+def test_examples_have_the_bits_of_this_process(
+    decoder, container, rate_hz, channels, resampler, windows, kind
+):
+    data = encoded(noise(31.0, rate_hz, channels), container, rate_hz)
+    for hop_s, span in ((0.96, ()), (0.1, (3 * rate_hz, 8 * rate_hz)), (1.7, (rate_hz, None))):
+        extraction = Extraction(Framing(hop_s=hop_s), resampler, windows)
+        expected = examples_in(PlainDecoder(), io.BytesIO(data), extraction, *span)
+        found = examples_in(decoder, kind(data), extraction, *span)
+        for own, other in zip(found, expected, strict=True):
+            assert (own.shape, own.dtype, own.tobytes()) == (other.shape, other.dtype, other.tobytes())
+
+
+@pytest.mark.parametrize("decode", [IsolatedDecoder, PlainDecoder])
+def test_spans_are_read_one_after_the_other_and_may_be_passed_over(decode):
+    decoder = decode()
+    samples = np.random.default_rng(0).integers(-9_000, 9_000, 100_000).astype(np.int16)
+    with decoder.open(io.BytesIO(encoded(samples))) as audio:
+        assert (
+            np.concatenate(list(audio.blocks(10, 70_000))).tolist() == (samples[10:70_000] / 2**15).tolist()
+        )
+        assert audio.num_samples == 69_990 and audio.goes_on(70_000)
+        with pytest.raises(ClipError) as caught:
+            list(audio.examples(Extraction(), 70_000, 70_500))
+        assert caught.value.reason is Reason.TOO_SHORT
+        assert audio.goes_on(99_999)
+        assert np.concatenate(list(audio.blocks(99_999, 200_000))).tolist() == [samples[-1] / 2**15]
+        assert audio.num_samples == 1 and not audio.goes_on(200_000)
+        assert list(audio.blocks(300_000)) == [] and audio.num_samples == 0
+    if isinstance(decoder, IsolatedDecoder):
+        decoder.close()
+
+
+def test_arrays_beyond_the_shared_memory_come_whole(decoder):
+    extraction = Extraction(Framing(window_s=200.0, hop_s=0.5))  # 5 MB each
+    file = io.BytesIO(encoded(noise(201.1)))
+    found, expected = (examples_in(each, file, extraction) for each in (decoder, PlainDecoder()))
+    assert len(found) == 3 + 1 and found[0].nbytes > MAX_BYTES
+    for own, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
+@pytest.mark.parametrize("mark", [CRASH, HANG])
+def test_a_crash_among_examples_says_where_and_the_next_clip_is_extracted(sabotaged, mark):
+    for _ in range(2):
+        with pytest.raises(ClipError, match=r"(SIGSEGV|hangs).*, after 4\.10 s") as caught:
+            examples_in(sabotaged, sounding(mark), Extraction())
+        assert caught.value.reason is Reason.CRASHED
+        assert len(examples_in(sabotaged, sounding(0), Extraction())[0]) == 15
+
+
+def test_extraction_goes_on_where_an_earlier_file_made_it_crash(sabotaged):
+    read(sabotaged, io.BytesIO(encoded(np.full(10, POISON, np.int16))))
+    pid = pid_of(sabotaged)
+    file, extraction = sounding(0, 200.0), Extraction(Framing(hop_s=0.1), windows=True)
+    found = np.concatenate(examples_in(sabotaged, file, extraction, 1_000, None)[:-1])
+    expected = np.concatenate(examples_in(PlainDecoder(), file, extraction, 1_000, None)[:-1])
+    np.testing.assert_array_equal(found, expected)
+    assert pid_of(sabotaged) != pid

@@ -24,6 +24,19 @@ def test_batches_have_one_shape_and_the_padding_is_cut_off(num):
     np.testing.assert_array_equal(sums, inputs.sum(axis=1))
 
 
+def test_what_is_placed_is_the_padded_batch_and_what_is_predicted_is_what_was_placed():
+    placed = []
+
+    def place(batch):
+        placed.append(batch.tolist())
+        return len(placed)
+
+    inputs = np.arange(3)[:, np.newaxis]
+    (numbers,) = FixedBatches(2, place).run(lambda number: [np.full((2, 1), number)], inputs)
+    assert placed == [[[0], [1]], [[2], [0]]]
+    assert numbers.tolist() == [[1], [1], [2]]
+
+
 def test_a_batch_that_does_not_fit_is_halved_for_good():
     sizes = []
 

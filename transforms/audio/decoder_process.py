@@ -1,28 +1,30 @@
 """The process in which files are decoded: what kills it, or hangs, is its death and nobody else's.
 
-Started by `transforms.audio.isolation`, which it serves until that hangs up. It imports the decoders and
-nothing else, so it starts in 0.1 s and takes 35 MB, or 70 MB once it has read a container.
+Started by `transforms.audio.isolation`, which it serves until that hangs up. It also makes the examples, so
+that the parent's threads, which share one interpreter, have next to nothing to do. It imports no more than
+that takes, so it starts in 0.1 s and takes 45 MB, or 70 MB once it has read a container.
 """
 
 import collections
 import contextlib
-import enum
 import io
 import json
 import os
 import resource
 import signal
 import socket
-import struct
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.audio.channel import Channel, HangUpError, Message, Received, pack_span
 from transforms.audio.decode import AudioStream, mono_blocks, open_audio
+from transforms.audio.decoder import PlainAudio
+from transforms.audio.extraction import Extraction
 from transforms.errors import ClipError, Reason
 
 # A header can ask for any amount. Ten hours of M4A, whose index is the longest, take 0.18 GB in all.
@@ -30,94 +32,6 @@ MEMORY_BYTES = 1 << 30
 
 # A read of the file; one of the parent's file is a question and an answer, 30 us.
 _READ_BYTES = 1 << 17
-_HEADER = struct.Struct("<BQ")
-_SPAN = struct.Struct("<QQ")
-
-
-class Message(enum.IntEnum):
-    """What the two processes say to each other; each command has one answer, in its turn."""
-
-    # Commands; the first two come with the file's size in bytes and, of a plain file, its descriptor.
-    OPEN = enum.auto()  # answered by VALUE: rate_hz, channels, num_frames
-    DURATION = enum.auto()  # answered by VALUE: seconds
-    NEXT = enum.auto()  # answered by BLOCK or BLOCK_FLOAT32, or END
-    CLOSE = enum.auto()  # answered by END
-    # Answers.
-    READY = enum.auto()
-    VALUE = enum.auto()  # JSON
-    BLOCK = enum.auto()  # float64[samples]
-    BLOCK_FLOAT32 = enum.auto()  # float32[samples]
-    END = enum.auto()
-    CLIP_ERROR = enum.auto()  # JSON: reason, message
-    FILE_ERROR = enum.auto()  # JSON: errno, message
-    BUG = enum.auto()  # a traceback
-    # Between a command and its answer, any number of times, where the parent reads the file.
-    READ = enum.auto()  # position and number of bytes
-    DATA = enum.auto()
-
-
-BLOCK_TYPES = {Message.BLOCK: np.float64, Message.BLOCK_FLOAT32: np.float32}
-
-
-class HangUpError(Exception):
-    """The other process is gone."""
-
-
-class Channel:
-    """Messages both ways over a Unix socket."""
-
-    def __init__(self, connection: socket.socket):
-        # Libraries set a default timeout (Google's do), which makes a new socket one that does not wait, and
-        # the child's end with it.
-        connection.setblocking(True)
-        self._socket = connection
-
-    def send(self, kind: Message, body: Any = b"", descriptors: Sequence[int] = ()) -> None:
-        """Sends a message; `body` is bytes or an array.
-
-        Raises:
-          HangUpError: the other process is gone.
-        """
-        view = memoryview(body).cast("B")
-        header = _HEADER.pack(kind, len(view))
-        try:
-            if descriptors:
-                socket.send_fds(self._socket, [header], descriptors)
-            else:
-                self._socket.sendall(header)
-            self._socket.sendall(view)
-        except ConnectionError as error:
-            raise HangUpError from error
-
-    def receive(self) -> tuple[Message, memoryview, list[int]]:
-        """Waits for a message: its kind, its body, and the file descriptors that came with it.
-
-        Raises:
-          HangUpError: the other process is gone.
-        """
-        try:
-            header, descriptors, _, _ = socket.recv_fds(self._socket, _HEADER.size, 1, socket.MSG_WAITALL)
-            if len(header) < _HEADER.size:
-                raise HangUpError
-            kind, length = _HEADER.unpack(header)
-            body = rest = np.empty(length, np.uint8).data
-            while rest:
-                count = self._socket.recv_into(rest, 0, socket.MSG_WAITALL)
-                if not count:
-                    raise HangUpError
-                rest = rest[count:]
-        except ConnectionError as error:
-            raise HangUpError from error
-        return Message(kind), body, descriptors
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-def unpack_span(body: memoryview) -> tuple[int, int]:
-    """Position and number of bytes that a READ asks for."""
-    position, num_bytes = _SPAN.unpack(body)
-    return position, num_bytes
 
 
 class DecoderProcess:
@@ -125,63 +39,86 @@ class DecoderProcess:
 
     Args:
       channel: to the parent.
-      limit_s: seconds that a step (opening, a block, closing) may take; the time in which the file is read,
-        or the parent waited for, does not count.
+      limit_s: seconds that a step (opening, a block and what is made of it, closing) may take; the time in
+        which the file is read, or the parent waited for, does not count.
     """
 
     def __init__(self, channel: Channel, limit_s: float):
         self._channel = channel
         self._limit_s = limit_s
-        self._early = collections.deque[tuple[Message, memoryview, list[int]]]()
+        self._early = collections.deque[Received]()
         self._opened = contextlib.ExitStack()
-        self._blocks: Iterator[NDArray[np.floating]] = iter(())
+        self._audio: PlainAudio | None = None
+        self._arrays: Iterator[NDArray] = iter(())  # of the span that is read
+        self._most = 0  # rows of each but its last
+        self._is_whole = False  # it goes to the end of the file
         self._raw: _RawFile | None = None
 
     def run(self) -> None:
         """Serves until the parent hangs up."""
         self._channel.send(Message.READY)
         while True:
-            kind, body, descriptors = self._early.popleft() if self._early else self._channel.receive()
+            command = self._early.popleft() if self._early else self._channel.receive()
             # Nobody handles this signal: it ends the process even inside a loop of the decoder's C code.
             signal.setitimer(signal.ITIMER_REAL, self._limit_s)
-            answer = self._answer(kind, body, descriptors)
+            audio = self._audio
+            kind, body = self._answer(command)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            self._channel.send(*answer)
+            num_samples = 0 if audio is None else audio.num_samples
+            if isinstance(body, np.ndarray):
+                self._channel.send_array(kind, body, num_samples)
+            else:
+                self._channel.send(kind, body, num_samples=num_samples)
 
-    def _answer(self, kind: Message, body: memoryview, descriptors: list[int]) -> tuple[Message, Any]:
-        """Does what a command says, and leaves the file where it is read to its end or goes wrong."""
+    def _answer(self, command: Received) -> tuple[Message, Any]:
+        """Does what a command says, and leaves the file where it goes wrong."""
+        is_over = command.kind in (Message.DURATION, Message.CLOSE)
         try:
-            answer = self._do(kind, body, descriptors)
+            answer = self._do(command)
+            is_over |= self._is_whole and answer[0] in (Message.LAST, Message.END)
         except ClipError as error:
             answer = Message.CLIP_ERROR, _json([error.reason, str(error)])
+            is_over |= error.reason is not Reason.TOO_SHORT  # a span may be, and another follow
         except MemoryError:
             message = f"the decoder asks for more than {MEMORY_BYTES >> 20} MiB of memory"
-            answer = Message.CLIP_ERROR, _json([Reason.CORRUPT, message])
+            answer, is_over = (Message.CLIP_ERROR, _json([Reason.CORRUPT, message])), True
         except BaseException:
             answer = Message.BUG, traceback.format_exc().encode(errors="backslashreplace")
         # Before all else, since a decoder takes what could not be read for the end, or for damage.
         if self._raw is not None and self._raw.error is not None:
             answer = Message.FILE_ERROR, _json([self._raw.error.errno, self._raw.error.strerror])
-        if kind is Message.DURATION or answer[0] not in (Message.VALUE, *BLOCK_TYPES):
+        if is_over or answer[0] in (Message.FILE_ERROR, Message.BUG):
             self._close()
         return answer
 
-    def _do(self, kind: Message, body: memoryview, descriptors: list[int]) -> tuple[Message, Any]:
-        if kind is Message.NEXT:
-            block = next(self._blocks, None)
-            if block is None:
-                return Message.END, b""
-            return (Message.BLOCK_FLOAT32 if block.dtype == np.float32 else Message.BLOCK), block
-        if kind is Message.CLOSE:
+    def _do(self, command: Received) -> tuple[Message, Any]:
+        kind, request = command.kind, json.loads(command.body.tobytes() or "null")
+        if kind in (Message.OPEN, Message.DURATION):
+            stream = self._open(request, *command.descriptors)
+            if kind is Message.DURATION:
+                return Message.VALUE, _json(self._duration_s(stream))
+            header = {"rate_hz": stream.rate_hz, "channels": stream.channels, "num_frames": stream.num_frames}
+            return Message.VALUE, _json(header)
+        if kind is Message.GOES_ON:
+            return Message.VALUE, _json(self._audio is not None and self._audio.goes_on(request))
+        if kind is Message.CLOSE or self._audio is None:
             return Message.END, b""
-        stream = self._open(json.loads(body.tobytes()), *descriptors)
-        if kind is Message.DURATION:
-            return Message.VALUE, _json(self._duration_s(stream))
-        header = {"rate_hz": stream.rate_hz, "channels": stream.channels, "num_frames": stream.num_frames}
-        return Message.VALUE, _json(header)
+        if kind is Message.BLOCKS:
+            start, stop = request
+            self._arrays, self._most, self._is_whole = self._audio.blocks(start, stop), 0, stop is None
+        elif kind is Message.EXAMPLES:
+            start, stop, value = request
+            extraction = Extraction.from_json(value)
+            self._arrays, self._is_whole = self._audio.examples(extraction, start, stop), stop is None
+            self._most = extraction.max_examples(self._audio.rate_hz)
+        array = next(self._arrays, None)
+        if array is None:
+            return Message.END, b""
+        return Message.LAST if len(array) < self._most else Message.ARRAY, array
 
     def _open(self, size: int, descriptor: int | None = None) -> AudioStream:
         self._close()
+        self._channel.position = 0
         self._raw = (
             _ParentsFile(size, self._channel, self._early)
             if descriptor is None
@@ -189,8 +126,15 @@ class DecoderProcess:
         )
         file = self._opened.enter_context(io.BufferedReader(self._raw, _READ_BYTES))
         stream = self._opened.enter_context(open_audio(file))
-        self._blocks = mono_blocks(stream)
+        self._audio = PlainAudio(stream, self._watched(mono_blocks(stream)))
         return stream
+
+    def _watched(self, blocks: Iterator[NDArray[np.floating]]) -> Iterator[NDArray[np.floating]]:
+        """The blocks, each a step by itself, and counted for the parent."""
+        for block in blocks:
+            self._channel.position += len(block)
+            signal.setitimer(signal.ITIMER_REAL, self._limit_s)
+            yield block
 
     def _duration_s(self, stream: AudioStream) -> float:
         frames = stream.num_frames
@@ -202,7 +146,7 @@ class DecoderProcess:
         return frames / stream.rate_hz
 
     def _close(self) -> None:
-        self._blocks, self._raw = iter(()), None
+        self._audio, self._arrays, self._raw = None, iter(()), None
         self._opened.close()
 
 
@@ -277,11 +221,11 @@ class _ParentsFile(_RawFile):
         self._early = early
 
     def _read_at(self, position: int, view: memoryview) -> int:
-        self._channel.send(Message.READ, _SPAN.pack(position, len(view)))
+        self._channel.send(Message.READ, pack_span(position, len(view)))
         # Commands may have been sent before the parent read the question.
-        while (message := self._channel.receive())[0] is not Message.DATA:
+        while (message := self._channel.receive()).kind is not Message.DATA:
             self._early.append(message)
-        data = message[1]
+        data = message.body
         view[: len(data)] = data
         return len(data)
 
@@ -301,7 +245,7 @@ def _silence_libraries() -> None:
 
 def main() -> None:
     _silence_libraries()
-    descriptor, limit_s = int(sys.argv[1]), float(sys.argv[2])
+    connection, shared, limit_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     # It ends when the parent hangs up, and with that alone: the terminal sends Ctrl-C to both.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -312,7 +256,7 @@ def main() -> None:
     soft = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
     with contextlib.suppress(HangUpError):
-        DecoderProcess(Channel(socket.socket(fileno=descriptor)), limit_s).run()
+        DecoderProcess(Channel(socket.socket(fileno=connection), shared), limit_s).run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Decoding in a process of its own: a file that crashes the decoder, or hangs it, costs its clip alone."""
+"""Decoding in a process of its own: a file that crashes the decoder, or hangs it, costs its clip alone.
+
+That process makes the examples too. Here is done what takes next to no time under the interpreter's lock: a
+thread that extracts a clip sends two requests and waits for arrays.
+"""
 
 import contextlib
 import io
@@ -10,65 +14,28 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.audio import decode
-from transforms.audio.decoder_process import BLOCK_TYPES, Channel, HangUpError, Message, unpack_span
+from transforms.audio.channel import Channel, HangUpError, Message, Received, make_shared, unpack_span
+from transforms.audio.decoder import Audio
+from transforms.audio.extraction import Extraction
 from transforms.errors import ClipError, Reason
 
 # A step is a block of 1.5 s of audio, or 6 s of a container's; none takes a second.
 STEP_LIMIT_S = 30.0
 
+# What the libraries that NumPy's products may come from ask for their number of threads.
+_NUM_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
 # The largest in-memory file that is copied whole.
 _SCRATCH_BYTES = 1 << 24
-# Blocks that are asked for before they are needed: one is decoded while the one before is worked on.
-_AHEAD = 2
-
-
-@dataclass(frozen=True)
-class MonoAudio:
-    """Audio that is read once, from front to back, as the mean of its channels.
-
-    Attributes:
-      rate_hz, channels: as the file has them.
-      num_frames: its length by the header; None where only decoding tells.
-      blocks: what `decode.mono_blocks` yields, and it raises ClipError as that does.
-    """
-
-    rate_hz: int
-    channels: int
-    num_frames: int | None
-    blocks: Iterator[NDArray[np.floating]]
-
-
-class Decoder(Protocol):
-    """Opens one audio file at a time; takes files, and raises ClipError, as `decode.open_audio` does."""
-
-    def open(self, file: BinaryIO) -> contextlib.AbstractContextManager[MonoAudio]:
-        """Opens a file for one reading; leaving it before its end is fine."""
-
-    def duration_s(self, file: BinaryIO) -> float:
-        """Length of the audio in seconds, as `decode.duration_s`."""
-
-
-class PlainDecoder:
-    """Decodes in this process."""
-
-    @contextlib.contextmanager
-    def open(self, file: BinaryIO) -> Iterator[MonoAudio]:
-        with decode.open_audio(file) as stream:
-            yield MonoAudio(stream.rate_hz, stream.channels, stream.num_frames, decode.mono_blocks(stream))
-
-    def duration_s(self, file: BinaryIO) -> float:
-        return decode.duration_s(file)
 
 
 class IsolatedDecoder:
-    """Decodes, to the same bits, in a process that is started for the first file and serves the next ones.
+    """A `Decoder` in a process that is started for the first file and serves the next ones, to the same bits.
 
     Not to be used by two threads at once. Until its first file it can be pickled.
 
@@ -85,18 +52,17 @@ class IsolatedDecoder:
     def __init__(self, limit_s: float = STEP_LIMIT_S):
         self._limit_s = limit_s
         self._child: _Child | None = None
-        self._current: object = None  # the stream that is open
+        self._current: Audio | None = None  # what is open
 
     @contextlib.contextmanager
-    def open(self, file: BinaryIO) -> Iterator[MonoAudio]:
+    def open(self, file: BinaryIO) -> Iterator[Audio]:
         self._leave()
-        header = self._ask(Message.OPEN, file)
-        stream = self._current = object()
+        audio = self._current = _IsolatedAudio(self, file, **self._opened(file))
         try:
-            yield MonoAudio(**header, blocks=self._blocks(stream, file, header["rate_hz"]))
+            yield audio
         finally:
             # A generator that holds this may be closed late, when another stream is open.
-            if self._current is stream:
+            if self._current is audio:
                 self._leave()
 
     def duration_s(self, file: BinaryIO) -> float:
@@ -114,47 +80,91 @@ class IsolatedDecoder:
         if self._child is not None:
             self._child.finish()
 
+    def _opened(self, file: BinaryIO) -> dict[str, Any]:
+        """The file's header; after it the child has the file open."""
+        return self._ask(Message.OPEN, file)
+
     def _ask(self, command: Message, file: BinaryIO) -> Any:
         while True:
+            if self._child is not None:
+                with contextlib.suppress(_DeathError):  # over the file before
+                    self._child.settle()
             if self._child is None or self._child.is_stopped:
                 self._child = _Child(self._limit_s)
             try:
-                return self._child.ask(command, file)
+                return self._child.open(command, file)
             except _DeathError as death:
-                self._judge(self._child, death, "at the file's header")
+                _judge(self._child, death, "at the file's header")
 
-    def _blocks(self, stream: object, file: BinaryIO, rate_hz: int) -> Iterator[NDArray[np.floating]]:
-        position = 0
-        while self._child is not None and self._current is stream:
-            known = position  # of a second attempt
+    def _child_of(self, audio: "_IsolatedAudio") -> "_Child":
+        if self._child is None or self._current is not audio:
+            raise RuntimeError("the audio was left before it was read")
+        return self._child
+
+
+class _IsolatedAudio:
+    """A file that the child has open, as `Audio`."""
+
+    def __init__(
+        self, decoder: IsolatedDecoder, file: BinaryIO, rate_hz: int, channels: int, num_frames: int | None
+    ):
+        self.rate_hz, self.channels, self.num_frames = rate_hz, channels, num_frames
+        self.num_samples = 0
+        self._decoder = decoder
+        self._file = file
+
+    def examples(self, extraction: Extraction, start: int = 0, stop: int | None = None) -> Iterator[NDArray]:
+        if extraction.needs_compiler(self.rate_hz):  # which this process needs once for all children
+            return extraction.examples(self.blocks(start, stop), self.rate_hz)
+        return self._arrays(Message.EXAMPLES, start, stop, extraction.to_json())
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.floating]]:
+        return self._arrays(Message.BLOCKS, start, stop)
+
+    def goes_on(self, position: int) -> bool:
+        while True:
+            child = self._decoder._child_of(self)
             try:
-                for block in self._child.blocks():
-                    new = block[known:]
-                    known -= len(block) - len(new)
-                    position += len(new)
+                return child.ask(Message.GOES_ON, position)
+            except _DeathError as death:
+                self._open_again(child, death)
+
+    def _arrays(self, command: Message, *request: Any) -> Iterator[NDArray]:
+        done = 0  # samples or examples
+        while True:
+            known = done  # of a second attempt
+            child = self._decoder._child_of(self)
+            arrays = child.arrays(command, *request)
+            try:
+                while (array := next(arrays, None)) is not None:
+                    new = array[known:]
+                    known -= len(array) - len(new)
+                    done += len(new)
                     if len(new):
                         yield new
-                    if self._current is not stream:
-                        break
-                else:
-                    return
+                    self._decoder._child_of(self)
+                self.num_samples = child.num_samples
+                return
             except _DeathError as death:
-                self._judge(self._child, death, f"after {position / rate_hz:.2f} s")
-                self._ask(Message.OPEN, file)
-        raise RuntimeError("the audio was left before its blocks were read")
+                self._open_again(child, death)
 
-    @staticmethod
-    def _judge(child: "_Child", death: "_DeathError", when: str) -> None:
-        """Raises ClipError, unless an earlier file may have damaged the memory, or another process killed
-        it: then the file has a second chance, in a process that has seen no other."""
-        if child.num_files == 1 or death.is_hang:
-            raise ClipError(Reason.CRASHED, f"{death}, {when}") from death
+    def _open_again(self, child: "_Child", death: "_DeathError") -> None:
+        _judge(child, death, f"after {death.position / self.rate_hz:.2f} s")
+        self._decoder._opened(self._file)
+
+
+def _judge(child: "_Child", death: "_DeathError", when: str) -> None:
+    """Raises ClipError, unless an earlier file may have damaged the memory, or another process killed it:
+    then the file has a second chance, in a process that has seen no other."""
+    if child.num_files == 1 or death.is_hang:
+        raise ClipError(Reason.CRASHED, f"{death}, {when}") from death
 
 
 class _DeathError(Exception):
-    """The child died over a file."""
+    """The child died over a file, when it had decoded so many samples."""
 
-    def __init__(self, number: int, limit_s: float):
+    def __init__(self, number: int, limit_s: float, position: int):
+        self.position = position
         self.is_hang = number == signal.SIGALRM
         if self.is_hang:
             super().__init__(f"the decoder hangs: nothing for {limit_s:g} s")
@@ -167,27 +177,31 @@ class _Child:
 
     Attributes:
       num_files: that it was given.
+      num_samples: of the span that was read last, where that was read to its end.
     """
 
     def __init__(self, limit_s: float):
-        self.num_files = 0
+        self.num_files = self.num_samples = 0
         self._limit_s = limit_s
         self._is_open = False
         self._unanswered = 0
         self._file: BinaryIO | None = None
         ours, theirs = socket.socketpair()
-        self._channel = Channel(ours)
-        with theirs:
+        shared = make_shared()
+        self._channel = Channel(ours, shared)
+        with theirs, contextlib.ExitStack() as stack:
+            stack.callback(os.close, shared)  # each channel holds it by itself
             command = [sys.executable, "-m", "transforms.audio.decoder_process"]
-            # One thread, since each of numpy's takes memory, and no module from wherever the user stands.
-            settings = {"PYTHONPATH": _search_path(), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
+            # No module from wherever the user stands, and one thread, since the children share the cores.
+            settings = {"PYTHONPATH": _search_path(), "PYTHONSAFEPATH": "1"}
+            settings |= dict.fromkeys(_NUM_THREADS, "1")
             # glibc gives a block's memory back each time and gets it anew, zeroed: 0.8 ms a clip of 10 s.
             settings |= dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(1 << 24))
             try:
                 self._process = subprocess.Popen(
-                    [*command, str(theirs.fileno()), str(limit_s)],
+                    [*command, str(theirs.fileno()), str(shared), str(limit_s)],
                     stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[theirs.fileno(), shared],
                     env={**os.environ, **settings},
                 )
             except OSError as error:
@@ -212,17 +226,16 @@ class _Child:
     def stop(self) -> None:
         self._end()
 
-    def ask(self, command: Message, file: BinaryIO) -> Any:
+    def open(self, command: Message, file: BinaryIO) -> Any:
         """The answer to OPEN or DURATION."""
         file.seek(0, os.SEEK_END)
         size = file.tell()
         descriptors = self._descriptors(file, size)
         self._file = None if descriptors else file
         self.num_files += 1
-        self._send(command, json.dumps(size).encode(), descriptors)
-        _, body = self._receive()
+        self._send(command, size, descriptors)
         self._is_open = command is Message.OPEN
-        return json.loads(body.tobytes())
+        return json.loads(self._receive().body.tobytes())
 
     def _descriptors(self, file: BinaryIO, size: int) -> list[int]:
         """The descriptor where the child finds the file's bytes; none where it has to ask for them."""
@@ -234,58 +247,69 @@ class _Child:
             return [self._scratch]
         return []
 
-    def blocks(self) -> Iterator[NDArray[np.floating]]:
-        """Yields the opened file's blocks."""
-        for _ in range(_AHEAD):
+    def ask(self, command: Message, request: Any) -> Any:
+        """The answer to GOES_ON."""
+        self.settle()
+        self._send(command, request)
+        return json.loads(self._receive().body.tobytes())
+
+    def arrays(
+        self, command: Message, start: int, stop: int | None, *extraction: dict[str, Any]
+    ) -> Iterator[NDArray]:
+        """Yields the arrays that answer BLOCKS or EXAMPLES, each while the next one is made."""
+        self.settle()
+        self._send(command, [start, stop, *extraction])
+        while (answer := self._receive()).kind is Message.ARRAY:
             self._send(Message.NEXT)
-        while True:
-            kind, body = self._receive()
-            if kind is Message.END:
-                return
-            self._send(Message.NEXT)
-            yield np.frombuffer(body, BLOCK_TYPES[kind])
+            yield answer.body
+        self._is_open = stop is not None
+        self.num_samples = answer.num_samples
+        if answer.kind is Message.LAST:
+            yield answer.body
 
     def finish(self) -> None:
-        """Leaves the file that is open, if any, and waits until the child has left it too."""
+        """Leaves the file that is open, if any; `settle` waits until the child has left it too."""
         self._file = None
         if self._is_open and not self.is_stopped:
             self._send(Message.CLOSE)
         self._is_open = False
+
+    def settle(self) -> None:
+        """Drops the answers that are due yet: of what was made ahead and is not wanted."""
         while not self.is_stopped and self._unanswered:
-            # Of what was decoded ahead and is not wanted.
-            with contextlib.suppress(ClipError, RuntimeError, OSError, _DeathError):
+            with contextlib.suppress(ClipError, RuntimeError, OSError):
                 self._receive()
 
-    def _send(self, command: Message, body: bytes = b"", descriptors: list[int] | None = None) -> None:
+    def _send(self, command: Message, request: Any = None, descriptors: list[int] | None = None) -> None:
         self._unanswered += 1
+        body = b"" if request is None else json.dumps(request).encode()
         # Where it is dead, there may still be answers to read, and then the end.
         with contextlib.suppress(HangUpError):
             self._channel.send(command, body, descriptors or [])
 
-    def _receive(self) -> tuple[Message, memoryview]:
+    def _receive(self) -> Received:
         """The next answer; reads the file for the child until it comes."""
         try:
-            while (message := self._channel.receive())[0] is Message.READ:
-                self._channel.send(Message.DATA, self._read(*unpack_span(message[1])))
+            while (message := self._channel.receive()).kind is Message.READ:
+                self._channel.send(Message.DATA, self._read(*unpack_span(message.body)))
         except HangUpError:
-            status = self._process.wait()
+            status, position = self._process.wait(), self._channel.position
             self.stop()
             if status < 0:
-                raise _DeathError(-status, self._limit_s) from None
+                raise _DeathError(-status, self._limit_s, position) from None
             raise RuntimeError(f"the decoder's process ended with {status}") from None
         except BaseException:
             self.stop()  # it waits for bytes that will not come
             raise
         self._unanswered -= 1
-        kind, body, _ = message
-        if kind is Message.CLIP_ERROR:
-            reason, text = json.loads(body.tobytes())
+        if message.kind is Message.CLIP_ERROR:
+            reason, text = json.loads(message.body.tobytes())
             raise ClipError(Reason(reason), text)
-        if kind is Message.FILE_ERROR:
-            raise OSError(*json.loads(body.tobytes()))
-        if kind is Message.BUG:
-            raise RuntimeError(f"in the decoder's process:\n{body.tobytes().decode()}")
-        return kind, body
+        if message.kind is Message.FILE_ERROR:
+            raise OSError(*json.loads(message.body.tobytes()))
+        if message.kind is Message.BUG:
+            raise RuntimeError(f"in the decoder's process:\n{message.body.tobytes().decode()}")
+        return message
 
     def _read(self, position: int, num_bytes: int) -> bytes:
         if self._file is None:

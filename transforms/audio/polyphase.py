@@ -77,18 +77,31 @@ class InterpolatedFilter:
         return self.window[places] + (index - offset) * self.delta[places]
 
 
-@functools.cache
 def interpolated_filter(rate_hz: int) -> InterpolatedFilter:
-    """The filter from `rate_hz` to 16 kHz; its numbers are resampy's own."""
+    """The filter from `rate_hz` to 16 kHz; its numbers are resampy's own.
+
+    It takes 7 MB, so that only what is made of it is kept.
+    """
     window, precision = _half_window()
     ratio = float(SAMPLE_RATE_HZ) / rate_hz
     if ratio < 1:
         window = ratio * window
     scale = min(1.0, ratio)
     reach = len(window) // int(scale * precision) + 1
-    return InterpolatedFilter(
-        window, np.diff(window, append=window[-1]), precision, scale, 1.0 / ratio, reach
-    )
+    delta = np.zeros_like(window)
+    np.subtract(window[1:], window[:-1], out=delta[:-1])
+    return InterpolatedFilter(window, delta, precision, scale, _time_increment(rate_hz), reach)
+
+
+@functools.cache
+def filter_reach(rate_hz: int) -> int:
+    """`InterpolatedFilter.reach`."""
+    return interpolated_filter(rate_hz).reach
+
+
+def _time_increment(rate_hz: int) -> float:
+    """resampy's, with its rounding."""
+    return 1.0 / (float(SAMPLE_RATE_HZ) / rate_hz)
 
 
 def _half_window() -> tuple[NDArray[np.float64], int]:
@@ -154,8 +167,15 @@ class Polyphase:
 
 
 @functools.cache
+def has_polyphase(rate_hz: int) -> bool:
+    """Whether there are matrices to 16 kHz: not where the ratio has too many phases, or none that last."""
+    num_phases, period = _ratio(rate_hz)
+    return num_phases <= _MAX_PHASES and not _slips(_time_increment(rate_hz), num_phases, period)
+
+
+@functools.cache
 def polyphase(rate_hz: int) -> Polyphase | None:
-    """The matrices from `rate_hz` to 16 kHz; None where the ratio has too many phases, or none that last."""
+    """The matrices from `rate_hz` to 16 kHz; None where `has_polyphase` has none."""
     found = _phases(rate_hz)
     if found is None:
         return None
@@ -209,10 +229,10 @@ def _ratio(rate_hz: int) -> tuple[int, int]:
 
 def _phases(rate_hz: int) -> tuple[list[NDArray[np.float64]], NDArray[np.int64]] | None:
     """Taps of each output of a period and the sample before it; None where no such taps last."""
-    num_phases, period = _ratio(rate_hz)
-    filters = interpolated_filter(rate_hz)
-    if num_phases > _MAX_PHASES or _slips(filters.time_increment, num_phases, period):
+    if not has_polyphase(rate_hz):
         return None
+    num_phases, _ = _ratio(rate_hz)
+    filters = interpolated_filter(rate_hz)
     times = np.arange(num_phases) * filters.time_increment
     starts = times.astype(np.int64)
     return [filters.taps(time - start) for time, start in zip(times, starts, strict=True)], starts

@@ -4,6 +4,7 @@ A window holds all samples that an example depends on, at the waveform's own rat
 device resamples need not be resampled by the CPU.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 
@@ -11,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.front_end import in_range, too_short
-from transforms.audio.polyphase import interpolated_filter, polyphase, row_taps
+from transforms.audio.polyphase import filter_reach, has_polyphase, row_taps
 from transforms.audio.resample import RESAMPY, Resampler, resample_blocks, resampled_length
-from transforms.audio.sliding import Counted, SlidingWindow
+from transforms.audio.sliding import Counted
 from transforms.vggish.params import INT16_SCALE, SAMPLE_RATE_HZ, STFT_HOP_SAMPLES, Framing
+
+# Samples that mostly tell whether a block's are 16 bits wide.
+_PROBE = 256
 
 
 def window_rate_hz(rate_hz: int, framing: Framing = Framing(), resampler: Resampler = RESAMPY) -> int:
@@ -24,7 +28,7 @@ def window_rate_hz(rate_hz: int, framing: Framing = Framing(), resampler: Resamp
     at all usual rates with the release's hop; else 16 kHz, after resampling.
     """
     whole_hops = framing.hop_frames * STFT_HOP_SAMPLES * rate_hz % SAMPLE_RATE_HZ == 0
-    return rate_hz if resampler == RESAMPY and whole_hops and polyphase(rate_hz) else SAMPLE_RATE_HZ
+    return rate_hz if resampler == RESAMPY and whole_hops and has_polyphase(rate_hz) else SAMPLE_RATE_HZ
 
 
 def window_samples(rate_hz: int) -> int:
@@ -44,6 +48,7 @@ def waveform_windows(
     rate_hz: int,
     framing: Framing = Framing(),
     resampler: Resampler = RESAMPY,
+    most: int = 16,
 ) -> Iterator[NDArray]:
     """Cuts a mono waveform into windows, in bounded memory.
 
@@ -53,40 +58,110 @@ def waveform_windows(
       rate_hz: its sample rate.
       framing: window and hop of an example.
       resampler: as `resample_blocks` takes it.
+      most: windows per array.
 
     Yields:
-      [1, window_samples], at least once, at `window_rate_hz`: the samples times 32,768, as int16 where that
-      is exact and as float32 elsewhere, so that parts of both kinds can be put together. As many as
-      `front_end.waveform_examples` gives examples.
+      [most, window_samples], and the last with from 1 on, at `window_rate_hz`: the samples times 32,768, as
+      int16 where all are such and as float32 elsewhere, so that parts of both kinds can be put together. In
+      all as many as `front_end.waveform_examples` gives examples.
 
     Raises:
       ClipError: as `front_end.waveform_examples`.
     """
     counted, done = Counted(blocks), 0
     own_hz = window_rate_hz(rate_hz, framing, resampler)
-    size, hop = window_samples(own_hz), _hop_samples(own_hz, framing)
-    reach = 0 if own_hz == SAMPLE_RATE_HZ else interpolated_filter(own_hz).reach
-    window = SlidingWindow(max(size, hop), hop, num_zeros=reach)
-    waveform = in_range(counted)
-    for block in waveform if own_hz == rate_hz else resample_blocks(waveform, rate_hz, resampler):
-        for samples in window.push(block):
-            yield _pcm(samples[np.newaxis, :size])
-            done += 1
+    rows = _OverlappingRows(most, window_samples(own_hz), _hop_samples(own_hz, framing))
+    reach = 0 if own_hz == SAMPLE_RATE_HZ else filter_reach(own_hz)
+    waveform: Iterable[NDArray] = in_range(counted)
+    if own_hz != rate_hz:
+        waveform = resample_blocks(waveform, rate_hz, resampler)
+    for block in itertools.chain([np.zeros(reach)], waveform):
+        for full in rows.push(_pcm(block)):
+            yield full
+            done += most
     total = framing.num_examples(resampled_length(counted.num_samples, rate_hz))
     if not total:
         raise too_short(counted.num_samples, rate_hz, framing)
-    for _ in range(done, total):
-        window.pad()
-        yield _pcm(window.samples[np.newaxis, :size])
-        window.move()
+    left = total - done
+    for full in rows.push(np.zeros(rows.missing(left), np.int16)):
+        yield full
+        left -= most
+    if left > 0:
+        yield rows.laid(left)
+
+
+class _OverlappingRows:
+    """Lays consecutive samples into rows, each a hop after the one before.
+
+    A block is written into all rows that take some of it while it is in the cache.
+
+    Args:
+      num_rows: of an array.
+      size: samples of a row.
+      hop: samples from one row's start to the next one's.
+    """
+
+    def __init__(self, num_rows: int, size: int, hop: int):
+        self._num_rows, self._size, self._hop = num_rows, size, hop
+        self._length = (num_rows - 1) * hop + size
+        self._position = 0  # of the next sample, from the first row's start on
+        self._rows = self._empty(np.int16)
+
+    def push(self, samples: NDArray) -> Iterator[NDArray]:
+        """Takes int16 or float32[samples]; yields [num_rows, size] each time all rows are full."""
+        while True:
+            part = samples[: self._length - self._position]
+            self._lay(part)
+            samples = samples[len(part) :]
+            if self._position < self._length:
+                return
+            full, overlap = self._rows, self._size - self._hop
+            yield full
+            self._rows, self._position = self._empty(np.int16), min(overlap, 0)
+            if overlap > 0:
+                self._lay(_narrow(full[-1, self._hop :]))
+
+    def missing(self, num_rows: int) -> int:
+        """Samples until so many more rows are full."""
+        return max((num_rows - 1) * self._hop + self._size - self._position, 0)
+
+    def laid(self, num_rows: int) -> NDArray:
+        """The first rows, [num_rows, size], fewer than an array has."""
+        return self._rows[:num_rows]
+
+    def _empty(self, dtype: type[np.int16] | type[np.float32]) -> NDArray:
+        return np.empty((self._num_rows, self._size), dtype)
+
+    def _lay(self, samples: NDArray) -> None:
+        start, stop = self._position, self._position + len(samples)
+        self._position = stop
+        rows = range(
+            max((start - self._size) // self._hop + 1, 0), min((stop - 1) // self._hop + 1, self._num_rows)
+        )
+        if self._rows.dtype != samples.dtype == np.float32:
+            begun = max((start - 1) // self._hop + 1, 0)
+            wider = self._empty(np.float32)
+            wider[:begun] = self._rows[:begun]
+            self._rows = wider
+        for row in rows:
+            first = row * self._hop
+            begin, end = max(first, start), min(first + self._size, stop)
+            self._rows[row, begin - first : end - first] = samples[begin - start : end - start]
 
 
 def _pcm(samples: NDArray[np.floating]) -> NDArray:
     """Samples times 32,768: int16 where they are such, and else float32."""
-    scaled = samples * INT16_SCALE
-    with np.errstate(invalid="ignore"):  # too large for it, and so not equal
-        pcm = scaled.astype(np.int16)
-    return pcm if np.array_equal(pcm, scaled) else scaled.astype(np.float32)
+    return _narrow(samples * INT16_SCALE)
+
+
+def _narrow(scaled: NDArray) -> NDArray:
+    """int16 where all are such, and else float32."""
+    for some in (scaled[:_PROBE], scaled):  # mostly the first ones tell
+        with np.errstate(invalid="ignore"):  # too large for it, and so not equal
+            pcm = some.astype(np.int16, copy=False)
+        if not np.array_equal(pcm, some):
+            return scaled.astype(np.float32, copy=False)
+    return pcm
 
 
 def _hop_samples(rate_hz: int, framing: Framing) -> int:

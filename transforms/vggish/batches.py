@@ -24,8 +24,8 @@ _OUT_OF_MEMORY = (
 )
 _SHOWN_ERROR = 300
 
-# A batch, padded -> the backend's tensors, one row an example each.
-Predict = Callable[[NDArray], Sequence[Any]]
+# A batch, padded, or what it was made -> the backend's tensors, one row an example each.
+Predict = Callable[[Any], Sequence[Any]]
 
 
 class FixedBatches:
@@ -34,10 +34,12 @@ class FixedBatches:
 
     Args:
       size: examples a batch, at first: halved whenever so many do not fit into memory.
+      place: what is made of a padded batch before it is its turn, such as a copy on the device.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, place: Callable[[NDArray], Any] = lambda batch: batch):
         self._size = size
+        self._place = place
         # Keras does not promise that one model may predict in several threads.
         self._lock = threading.Lock()
 
@@ -67,12 +69,13 @@ class FixedBatches:
         return [np.concatenate(parts)[: len(inputs)] for parts in zip(*done, strict=True)]
 
     def _predict(self, predict: Predict, inputs: NDArray, size: int) -> Sequence[Any]:
-        with self._lock:
-            if len(inputs) == size:
-                return predict(inputs)
+        batch = inputs
+        if len(inputs) < size:
             batch = np.zeros((size, *inputs.shape[1:]), inputs.dtype)
             batch[: len(inputs)] = inputs
-            return predict(batch)
+        placed = self._place(batch)
+        with self._lock:
+            return predict(placed)
 
     def _halve(self, size: int, error: Exception) -> None:
         """Goes on with batches of half a size that did not fit, unless another thread did so already."""

@@ -16,6 +16,9 @@ from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import PcaParams
 from transforms.vggish.precision import FLOAT32, exact_products
 
+# Of a batch, copied to the device at a time: as many as made full use of the bus.
+_PARTS = 8
+
 
 class Windows(Protocol):
     """A clip's PCM: int16 or float32[n, window_samples] at a rate."""
@@ -78,11 +81,32 @@ def compiled(model: keras.Model, precision: str = FLOAT32) -> Predict:
     """
     forward = _forward(model)
 
-    def predict(windows: NDArray) -> Any:
+    def predict(windows: Any) -> Any:
         with exact_products(precision):
             return forward(windows)
 
     return predict
+
+
+def on_device(batch: NDArray) -> Any:
+    """Start to copy a batch to the accelerator; with other backends than JAX return the batch itself.
+
+    JAX copies the parts at the same time. One array, or one argument of a graph, took four times as long on
+    an H200: 6 GB/s in place of 25.
+    """
+    if keras.backend.backend() != "jax":
+        return batch
+    import jax
+
+    num_parts = 1 if jax.default_backend() == "cpu" else min(_PARTS, len(batch))
+    return _joined_on_device(batch, num_parts)
+
+
+def _joined_on_device(batch: NDArray, num_parts: int) -> Any:
+    import jax
+
+    parts = jax.device_put(np.array_split(batch, num_parts))
+    return parts[0] if num_parts == 1 else jax.numpy.concatenate(parts)
 
 
 def _forward(model: keras.Model) -> Predict:
@@ -132,7 +156,7 @@ class FusedEmbedder:
         batch_size: int = 64,
         precision: str = FLOAT32,
     ):
-        self._batches = FixedBatches(batch_size)
+        self._batches = FixedBatches(batch_size, on_device)
         self._front_end = front_end
         self._vggish = build_vggish(weights, precision)
         self._precision = precision
