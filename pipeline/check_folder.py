@@ -17,9 +17,9 @@ from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
 from transforms.check_shard import CheckShard, ShardReport, Totals
 from transforms.errors import SettingError
 from transforms.files import escape_glob, exists, match_files
+from transforms.open_shard import ShardFile
 from transforms.record_index import RecordIndex
 from transforms.vggish.params import Framing
-from transforms.write_features import ShardFile
 
 
 @dataclass

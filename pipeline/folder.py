@@ -39,6 +39,7 @@ from transforms.files import (
 )
 from transforms.own_shards import ShardNotes, find_shards, relative_path
 from transforms.rejects import RejectFiles, read_list
+from transforms.sources import SOURCES_FOLDER
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 from transforms.vggish.precision import FLOAT32
 
@@ -178,6 +179,7 @@ class FeatureFolder:
         if self.manifest is None:
             self.check_settings({})
         delete_files([*self.shards, *self._all_lists()])
+        delete_found(match_files(run_path(escape_glob(self.path), f"{SOURCES_FOLDER}/*")))
         # Last, since these tell which shards were a run's own if this process is killed.
         ShardNotes(self.path).end()
         names = (REPORT_FILE, SHARDS_FILE, ACCOUNT_FILE, MANIFEST_FILE)
@@ -200,6 +202,7 @@ class FeatureFolder:
 
     def _delete_traces(self, own: Collection[str]) -> None:
         delete_found(path for path in temporary_files(self.path) if _is_own_file(final_path(path), own))
+        delete_found(temporary_files(run_path(self.path, "")))
         delete_files([*self.lists(WRITTEN_LIST), *self.lists(TRIED_LIST), run_path(self.path, ACCOUNT_FILE)])
 
     def keep_tried(self, rejects: RejectFiles) -> RejectFiles:

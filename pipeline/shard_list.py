@@ -10,8 +10,8 @@ from transforms.audioset.own_shards import SHARDS_FILE
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
 from transforms.files import FILE_ERRORS, delete_files, exists, open_file, put_output
+from transforms.open_shard import ShardFile
 from transforms.own_shards import relative_path
-from transforms.write_features import ShardFile
 from transforms.written_clips import read_shard_records
 
 _HASHED_AT_ONCE = 8
