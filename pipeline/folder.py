@@ -46,13 +46,22 @@ from transforms.vggish.precision import FLOAT32
 Settings = dict[str, Any]
 
 # Settings that older manifests lack, as runs then had them.
-_SETTINGS_BEFORE = {
+_SETTINGS_BEFORE: Settings = {
     "precision": FLOAT32,
     "resampler": RESAMPY,
     "frontend": CPU,
     "quantization_range": [RELEASED_RANGE.low, RELEASED_RANGE.high],
     "output_schema": AUDIOSET_SCHEMA.name,
 }
+
+
+# Of what is read of a manifest; each may be missing.
+_MANIFEST_TYPES: dict[str, tuple[type, ...]] = {
+    "finished": (str, type(None)),
+    "clips": (dict, type(None)),
+    "history": (list, type(None)),
+}
+_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ class FeatureFolder:
         if self.manifest is None:
             return []
         last = {key: value for key, value in self.manifest.items() if key not in ("history", "clips")}
-        return [*self.manifest.get("history", []), last]
+        return [*(self.manifest.get("history") or ()), last]
 
     @property
     def settings(self) -> Settings:
@@ -264,10 +273,16 @@ def read_manifest(folder: str) -> dict[str, Any] | None:
             return None
         with open_file(path) as file:
             manifest = json.load(file)
-        if not isinstance(manifest.get("settings"), dict):
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
             raise ValueError("it lacks settings")
+        for name, kinds in _MANIFEST_TYPES.items():
+            if not isinstance(manifest.get(name), kinds):
+                raise ValueError(f"{name} is {str(manifest[name])[:_SHOWN]}")
+        clips = (manifest.get("clips") or {}).values()
+        if not all(isinstance(number, int) for number in clips):
+            raise ValueError("clips are not counted in whole numbers")
         return manifest
-    except (*FILE_ERRORS, ValueError, AttributeError) as error:
+    except (*FILE_ERRORS, ValueError, RecursionError) as error:
         raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
 
 

@@ -66,7 +66,7 @@ def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
     path = run_path(before.path, SHARDS_FILE)
     known: dict[str, ShardFile] = {}
     # A run that did not come to its end has changed shards and not the list.
-    if before.manifest and before.manifest["finished"] and exists(path):
+    if before.manifest and before.manifest.get("finished") and exists(path):
         known = read_shard_list([path])
     known |= read_shard_list(now.lists(WRITTEN_LIST))
     names = [relative_path(shard) for shard in now.shards]

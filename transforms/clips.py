@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,9 +141,15 @@ class RejectedClip:
           ValueError: it is no such line.
         """
         try:
-            return cls.from_row(json.loads(line))
-        except (KeyError, TypeError) as error:
+            clip = cls.from_row(json.loads(line))
+        except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"no rejected clip ({error!r})") from error
+        for name, kinds in _REJECTED_TYPES.items():
+            if not isinstance(getattr(clip, name), kinds):
+                raise ValueError(f"no rejected clip ({name} is {getattr(clip, name)!r})")
+        if not math.isfinite(clip.start_s):
+            raise ValueError(f"no rejected clip (it begins at {clip.start_s} s)")
+        return clip
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "RejectedClip":
@@ -158,6 +165,14 @@ class RejectedClip:
             row["message"],
             row["sha256"],
         )
+
+
+_REJECTED_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("split", "video_id", "file", "stage", "message"), (str,)),
+    "start_s": (float, int),
+    "offset": (int, type(None)),
+    "sha256": (str, type(None)),
+}
 
 
 def reject(clip: Clip | Piece | Claim, stage: str, error: ClipError) -> RejectedClip:
