@@ -34,14 +34,16 @@ import soundfile
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import make_shards
-from pipeline.folder import FeatureFolder, update_shard_list
+from pipeline.folder import FeatureFolder
 from pipeline.graph import FeatureJob, build_graph
 from pipeline.manifest import package_versions
+from pipeline.shard_list import update_shard_list
 from transforms.audioset.segments import Segment
 from transforms.clips import Piece
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.extract_examples import ExtractExamples
 from transforms.files import put_file
+from transforms.own_shards import ShardNotes
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.rejects import KeepRejected
 from transforms.vggish.params import EMBEDDING_SIZE, SAMPLE_RATE_HZ
@@ -102,7 +104,7 @@ def embed(pattern: str, output: str, flags: Sequence[str]) -> dict[str, float]:
         embed=EmbedExamples(_StandInHandler("", batch_size=32)),
         quantize=True,
         pca=None,
-        write=WriteFeatures(output),
+        write=WriteFeatures(output, notes=ShardNotes(output)),
         keep=KeepRejected([]),
     )
     folder = FeatureFolder.at(output)

@@ -18,9 +18,9 @@ from transforms.check_shard import CheckShard, ShardReport, Totals
 from transforms.errors import SettingError
 from transforms.files import exists, match_files
 from transforms.globs import escape
+from transforms.open_shard import ShardFile
 from transforms.record_index import RecordIndex
 from transforms.vggish.params import Framing
-from transforms.write_features import ShardFile
 
 
 @dataclass

@@ -9,6 +9,9 @@ from pipeline.flags import AddOptions, all_options, nearest, without_secrets
 from transforms.errors import SettingError
 from transforms.filesystems import FILE_ERRORS, open_to_read
 
+# Of a file of options: many times what all of them take; and a list is in a mapping.
+_MAX_BYTES, _MAX_DEPTH = 1 << 20, 8
+
 
 def config_flags(path: str | None, argv: Sequence[str], add_own: AddOptions) -> list[str]:
     """The options of a YAML file as flags, without those that the command line gives.
@@ -59,11 +62,27 @@ def config_text(
     return "\n".join(lines)
 
 
+def _check_size(text: bytes) -> None:
+    """Raises ValueError if a file is larger, deeper, or grows to more than options can be."""
+    if len(text) > _MAX_BYTES:
+        raise ValueError(f"it has more than {_MAX_BYTES:,} bytes")
+    depth, line = 0, 1
+    for event in yaml.parse(text, yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else line
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {line}: aliases, such as *{event.anchor}, are not read")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"line {line}: it is nested more than {_MAX_DEPTH} deep")
+
+
 def _read_yaml(path: str) -> dict[str, Any]:
     try:
         with open_to_read(path) as file:  # a pipe too, as <(...) is
-            values = yaml.safe_load(file.read())
-    except (*FILE_ERRORS, yaml.YAMLError, UnicodeDecodeError) as error:
+            text = file.read(_MAX_BYTES + 1)
+        _check_size(text)
+        values = yaml.safe_load(text)
+    except (*FILE_ERRORS, yaml.YAMLError, ValueError, RecursionError) as error:
         cause = " ".join(str(error).split())
         raise SettingError(f"config {path}: cannot be read ({cause}); check the path and the YAML") from error
     if values is None:

@@ -37,13 +37,14 @@ from transforms.files import (
 from transforms.globs import escape
 from transforms.own_shards import ShardNotes, find_shards, relative_path
 from transforms.rejects import RejectFiles, read_list
+from transforms.sources import SOURCES_FOLDER
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 from transforms.vggish.precision import FLOAT32
 
 Settings = dict[str, Any]
 
 # Settings that older manifests lack, as runs then had them.
-_SETTINGS_BEFORE = {
+_SETTINGS_BEFORE: Settings = {
     "precision": FLOAT32,
     "resampler": RESAMPY,
     "frontend": CPU,
@@ -51,6 +52,15 @@ _SETTINGS_BEFORE = {
     "output_schema": AUDIOSET_SCHEMA.name,
     "decoders": {LIBSNDFILE: "1.2", LIBAVCODEC: "62"},
 }
+
+
+# Of what is read of a manifest; each may be missing.
+_MANIFEST_TYPES: dict[str, tuple[type, ...]] = {
+    "finished": (str, type(None)),
+    "clips": (dict, type(None)),
+    "history": (list, type(None)),
+}
+_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,7 @@ class FeatureFolder:
         if self.manifest is None:
             return []
         last = {key: value for key, value in self.manifest.items() if key not in ("history", "clips")}
-        return [*self.manifest.get("history", []), last]
+        return [*(self.manifest.get("history") or ()), last]
 
     @property
     def settings(self) -> Settings:
@@ -161,6 +171,7 @@ class FeatureFolder:
         if self.manifest is None:
             self.check_settings({})
         delete_files([*self.shards, *self._all_lists()])
+        delete_found(match_files(run_path(escape(self.path), f"{SOURCES_FOLDER}/*")))
         # Last, since these tell which shards were a run's own if this process is killed.
         ShardNotes(self.path).end()
         names = (REPORT_FILE, SHARDS_FILE, ACCOUNT_FILE, MANIFEST_FILE)
@@ -183,6 +194,7 @@ class FeatureFolder:
 
     def _delete_traces(self, own: Collection[str]) -> None:
         delete_found(path for path in temporary_files(self.path) if _is_own_file(final_path(path), own))
+        delete_found(temporary_files(run_path(self.path, "")))
         delete_files([*self.lists(WRITTEN_LIST), *self.lists(TRIED_LIST), run_path(self.path, ACCOUNT_FILE)])
 
     def keep_tried(self, rejects: RejectFiles) -> RejectFiles:
@@ -229,10 +241,16 @@ def read_manifest(folder: str) -> dict[str, Any] | None:
             return None
         with open_file(path) as file:
             manifest = json.load(file)
-        if not isinstance(manifest.get("settings"), dict):
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
             raise ValueError("it lacks settings")
+        for name, kinds in _MANIFEST_TYPES.items():
+            if not isinstance(manifest.get(name), kinds):
+                raise ValueError(f"{name} is {str(manifest[name])[:_SHOWN]}")
+        clips = (manifest.get("clips") or {}).values()
+        if not all(isinstance(number, int) for number in clips):
+            raise ValueError("clips are not counted in whole numbers")
         return manifest
-    except (*FILE_ERRORS, ValueError, AttributeError) as error:
+    except (*FILE_ERRORS, ValueError, RecursionError) as error:
         raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
 
 

@@ -19,14 +19,15 @@ from transforms.account import (
     written,
 )
 from transforms.audioset.own_shards import RUN_FOLDER
-from transforms.clips import Piece
+from transforms.clips import Piece, RejectedClip
 from transforms.embed_examples import EmbeddedExamples, EmbedExamples
+from transforms.errors import Reason
 from transforms.extract_examples import ExtractedExamples, ExtractExamples
 from transforms.progress import CLIPS, CLIPS_DONE, FRAMES, REJECTED, SHARDS, CountProgress, ProgressFolder
 from transforms.read_clips import ClipInputs, ReadClips
 from transforms.rejects import KeepRejected
 from transforms.vggish.postprocess import PcaParams, postprocess
-from transforms.write_features import WriteFeatures, WrittenFeatures
+from transforms.write_features import CLAIMS, EARLIER, FEATURES, WriteFeatures, WrittenFeatures
 
 # Lists of JSON lines, each in one or more files.
 REJECTED_LIST = "rejected"
@@ -82,7 +83,12 @@ def build_graph(pipeline: beam.Pipeline, job: FeatureJob) -> None:
     if job.quantize:
         frames |= "Quantize" >> beam.MapTuple(lambda piece, e: (piece, postprocess(e, job.pca)))
         # (Piece, uint8[n, 128])
-    features = frames | "WriteFeatures" >> job.write
+    earlier = inputs.files | "KeepRejected" >> job.keep
+    # RejectedClip
+    earlier_duplicates = earlier | "EarlierDuplicates" >> beam.Filter(_is_duplicate)
+    earlier_others = earlier | "EarlierOthers" >> beam.Filter(lambda clip: not _is_duplicate(clip))
+    decided = {FEATURES: frames, CLAIMS: extracted.already_there, EARLIER: earlier_duplicates}
+    features = decided | "WriteFeatures" >> job.write
     # features.written: Key, one a record; features.shards: ShardFile
     features.shards | "WriteShardList" >> WriteJsonLines(run_path(output, WRITTEN_LIST))
 
@@ -93,7 +99,7 @@ def build_graph(pipeline: beam.Pipeline, job: FeatureJob) -> None:
         features.rejected,
     ) | "Rejected" >> beam.Flatten()
     # RejectedClip
-    earlier = inputs.files | "KeepRejected" >> job.keep
+    earlier = (earlier_others, features.earlier) | "AllEarlier" >> beam.Flatten()
     listed = (faulty, earlier) | "AllRejected" >> beam.Flatten()
     listed | "WriteRejected" >> WriteJsonLines(run_path(output, REJECTED_LIST))
     inputs.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(output, UNMATCHED_LIST))
@@ -102,7 +108,7 @@ def build_graph(pipeline: beam.Pipeline, job: FeatureJob) -> None:
         inputs.clips | "ExpectClips" >> beam.Map(lambda clip: expected(clip.key)),
         inputs.rejected | "ExpectFaults" >> beam.Map(lambda clip: expected(clip.key)),
         extracted.further | "ExpectFurther" >> beam.Map(expected),
-        extracted.already_there | "CountAlreadyThere" >> beam.Map(already_there),
+        features.already_there | "CountAlreadyThere" >> beam.Map(already_there),
         features.written | "CountWritten" >> beam.Map(written),
         faulty | "CountRejected" >> beam.Map(rejected),
         earlier | "CountEarlier" >> beam.Map(rejected_earlier),
@@ -138,6 +144,10 @@ def _count_progress(
         ("Shards", features.shards, lambda _: [(SHARDS, 1)]),
     ):
         values | f"Show{name}" >> CountProgress(folder, counts)
+
+
+def _is_duplicate(clip: RejectedClip) -> bool:
+    return clip.reason is Reason.DUPLICATE
 
 
 def _frames_and_clip(element: tuple[Piece, np.ndarray]) -> list[tuple[str, int]]:

@@ -37,8 +37,8 @@ from pipeline.summary import RunSummary, print_result
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.files import open_file, put_output
+from transforms.open_shard import ShardFile
 from transforms.vggish.precision import CHANGED_BYTES
-from transforms.write_features import ShardFile
 
 # Exit statuses beside 0: 1 is a run that could not go on, 2 a mistake in the command.
 LOST_CLIPS = 3

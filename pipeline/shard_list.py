@@ -10,8 +10,8 @@ from transforms.audioset.own_shards import SHARDS_FILE
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
 from transforms.files import FILE_ERRORS, delete_files, exists, open_file, put_output
+from transforms.open_shard import ShardFile
 from transforms.own_shards import relative_path
-from transforms.write_features import ShardFile
 from transforms.written_clips import read_shard_records
 
 _HASHED_AT_ONCE = 8
@@ -66,7 +66,7 @@ def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
     path = run_path(before.path, SHARDS_FILE)
     known: dict[str, ShardFile] = {}
     # A run that did not come to its end has changed shards and not the list.
-    if before.manifest and before.manifest["finished"] and exists(path):
+    if before.manifest and before.manifest.get("finished") and exists(path):
         known = read_shard_list([path])
     known |= read_shard_list(now.lists(WRITTEN_LIST))
     names = [relative_path(shard) for shard in now.shards]

@@ -6,13 +6,14 @@ import pytest
 import tensorflow as tf
 from apache_beam.coders import FastPrimitivesCoder
 
+from transforms.assemble_clips import assemble_clips, decide
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
 from transforms.clips import Piece
 from transforms.errors import Reason
 from transforms.own_shards import ShardNotes
-from transforms.write_features import WriteFeatures, assemble_clips, pack_frames, unpack_frames
+from transforms.write_features import WriteFeatures, pack_frames, unpack_frames
 
 SEGMENTS = [
     Segment("train", "abc", 0.0, 2.0),
@@ -108,9 +109,9 @@ def test_of_duplicates_the_file_that_sorts_first_is_the_record():
         *pieces_of(segment, file="a.wav"),
         *pieces_of(segment, file="c.wav"),
     ]
-    records, rejected = assemble_clips(pieces)
-    assert len(records) == 1
-    assert [(r.file, r.reason, r.video_id) for r in rejected] == [
+    contest = decide(assemble_clips(pieces), [], [], {})
+    assert [clip.piece.file for clip in contest.written] == ["a.wav"]
+    assert [(r.file, r.reason, r.video_id) for r in contest.rejected] == [
         ("b.wav", Reason.DUPLICATE, "abc"),
         ("c.wav", Reason.DUPLICATE, "abc"),
     ]
@@ -118,12 +119,11 @@ def test_of_duplicates_the_file_that_sorts_first_is_the_record():
 
 def test_a_clip_that_was_rejected_on_the_way_is_left_out():
     begun, whole = pieces_of(SEGMENTS[0], file="a.wav")[:1], pieces_of(SEGMENTS[1])
-    records, rejected = assemble_clips([*begun, *whole])
+    records = assemble_clips([*begun, *whole])
     assert [decode_example(clip.record, "train")[0] for clip in records] == [SEGMENTS[1]]
-    assert rejected == []
     # Nor does it stand in the way of a sound one for the same record.
-    records, rejected = assemble_clips([*begun, *pieces_of(SEGMENTS[0], file="b.wav")])
-    assert len(records) == 1 and rejected == []
+    records = assemble_clips([*begun, *pieces_of(SEGMENTS[0], file="b.wav")])
+    assert [clip.piece.file for clip in records] == ["b.wav"]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

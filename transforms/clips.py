@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,30 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """An input whose record is there, so that it is not computed; another input may still come before it.
+
+    Attributes:
+      split, video_id, start_s, file, offset: of the clip.
+      sha256: of the audio of a shard's clip; a file can be read again for it.
+      is_known: whether the record is known to be of this input; else nobody knows of which it is.
+    """
+
+    split: str
+    video_id: str
+    start_s: float
+    file: str
+    offset: int | None
+    sha256: str | None
+    is_known: bool
+
+    @property
+    def key(self) -> Key:
+        """As the clip's."""
+        return self.split, self.video_id, milliseconds(self.start_s)
+
+
+@dataclass(frozen=True)
 class RejectedClip:
     """A clip that gives no record.
 
@@ -122,28 +147,46 @@ class RejectedClip:
           ValueError: it is no such line.
         """
         try:
-            row = json.loads(line)
-            return cls(
-                row["split"],
-                row["id"],
-                row["start_s"],
-                row["file"],
-                row["offset"],
-                row["stage"],
-                Reason(row["reason"]),
-                row["message"],
-                row["sha256"],
-            )
-        except (KeyError, TypeError) as error:
+            clip = cls.from_row(json.loads(line))
+        except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"no rejected clip ({error!r})") from error
+        for name, kinds in _REJECTED_TYPES.items():
+            if not isinstance(getattr(clip, name), kinds):
+                raise ValueError(f"no rejected clip ({name} is {getattr(clip, name)!r})")
+        if not math.isfinite(clip.start_s):
+            raise ValueError(f"no rejected clip (it begins at {clip.start_s} s)")
+        return clip
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "RejectedClip":
+        """The inverse of `to_json`."""
+        return cls(
+            row["split"],
+            row["id"],
+            row["start_s"],
+            row["file"],
+            row["offset"],
+            row["stage"],
+            Reason(row["reason"]),
+            row["message"],
+            row["sha256"],
+        )
 
 
-def reject(clip: Clip | Piece, stage: str, error: ClipError) -> RejectedClip:
+_REJECTED_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("split", "video_id", "file", "stage", "message"), (str,)),
+    "start_s": (float, int),
+    "offset": (int, type(None)),
+    "sha256": (str, type(None)),
+}
+
+
+def reject(clip: Clip | Piece | Claim, stage: str, error: ClipError) -> RejectedClip:
     """The rejection of a clip by an error of its own, with the hash of its encoded audio where it can be had.
 
     An audio file is read for it, from front to back.
     """
-    sha256 = clip.sha256 if isinstance(clip, Piece) else None
+    sha256 = clip.sha256 if isinstance(clip, Piece | Claim) else None
     if isinstance(clip, Clip) and clip.audio is not None:
         sha256 = sha256_of(clip.audio)
     if sha256 is None and clip.offset is None:

@@ -19,10 +19,10 @@ from transforms.audio.decoder import Decoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolation import IsolatedDecoder
 from transforms.clip_pieces import Examples, Span, clip_pieces, clip_spans, part_of, recording_parts
-from transforms.clips import Clip, Key, RejectedClip, reject, sha256_of
+from transforms.clips import Claim, Clip, Key, RejectedClip, reject, sha256_of
 from transforms.errors import ClipError, Reason
 from transforms.files import FILE_ERRORS, open_file
-from transforms.written_clips import WrittenClips
+from transforms.written_clips import There, WrittenClips
 
 STAGE = "extract_examples"
 # Worked on ahead of the network: as many clips of 10 s as its longest call takes, and their examples, where
@@ -36,13 +36,13 @@ _ALREADY_THERE = "already_there"
 
 class ExtractedExamples(NamedTuple):
     """What `ExtractExamples` returns: PCollections of (Piece, float32[n, 96, 64] or PcmWindows), of
-    RejectedClip, and of Key: of each clip after the first that a recording was cut into, and of each that has
-    its record."""
+    RejectedClip, of Key (of each clip after the first that a recording was cut into), and of Claim (of each
+    clip that has its record)."""
 
     examples: beam.PCollection[Examples]
     rejected: beam.PCollection[RejectedClip]
     further: beam.PCollection[Key]
-    already_there: beam.PCollection[Key]
+    already_there: beam.PCollection[Claim]
 
 
 @dataclass
@@ -97,7 +97,7 @@ _Output: TypeAlias = (
     Examples
     | TaggedOutput[Literal["rejected"], RejectedClip]
     | TaggedOutput[Literal["further"], Key]
-    | TaggedOutput[Literal["already_there"], Key]
+    | TaggedOutput[Literal["already_there"], Claim]
 )
 
 
@@ -116,8 +116,9 @@ class _ExtractAhead(beam.DoFn):
         )
 
     def process(self, clip: Clip) -> Iterator[_Output]:
-        if self._extract.is_written(clip):
-            yield TaggedOutput(_ALREADY_THERE, clip.key)
+        claim = self._extract.claim(clip)
+        if claim is not None:
+            yield TaggedOutput(_ALREADY_THERE, claim)
         else:
             yield from self._ahead.put(clip)
 
@@ -158,9 +159,9 @@ class _Extract:
     segment_s: float | None
     written: WrittenClips | None
 
-    def is_written(self, clip: Clip) -> bool:
-        """Whether all that a clip gives has its records; of a recording to be cut that is not yet known."""
-        return (self.segment_s is None or clip.end_s is not None) and self._has(clip)
+    def claim(self, clip: Clip) -> Claim | None:
+        """What a clip gives that has its record; of a recording to be cut that is not yet known."""
+        return self._claim(clip) if self.segment_s is None or clip.end_s is not None else None
 
     def outputs(self, clip: Clip, decoder: Decoder) -> Iterator[_Output]:
         parts_s = self.segment_s if clip.end_s is None else None
@@ -169,15 +170,17 @@ class _Extract:
             with open_clip(clip) as file:
                 if parts_s is not None and self.written is not None:
                     parts = recording_parts(file, clip, parts_s, self.extraction.framing, decoder)
-                    if all(map(self._has, parts)):
-                        for number, part in enumerate(parts):
-                            yield from _there(part, number)
+                    known = [there for there in map(self._claim, parts) if there is not None]
+                    if len(known) == len(parts):
+                        for number, there in enumerate(known):
+                            yield from _there(there, number)
                         return
                 sha256 = None if clip.audio is None else sha256_of(clip.audio)
                 for number, (part, span) in enumerate(clip_spans(file, clip, parts_s, decoder)):
                     current = part
-                    if self._has(part):
-                        yield from _there(part, number)
+                    claim = self._claim(part)
+                    if claim is not None:
+                        yield from _there(claim, number)
                     else:
                         yield from self._examples(part, number, span, sha256)
                     if parts_s is not None:
@@ -199,14 +202,19 @@ class _Extract:
         if number:
             yield TaggedOutput(_FURTHER, part.key)
 
-    def _has(self, clip: Clip) -> bool:
-        return self.written is not None and self.written.has(clip)
+    def _claim(self, clip: Clip) -> Claim | None:
+        there = There.NO if self.written is None else self.written.find(clip)
+        if there is There.NO:
+            return None
+        sha256 = None if clip.audio is None else sha256_of(clip.audio)
+        is_known = there is There.YES
+        return Claim(clip.split, clip.video_id, clip.start_s, clip.file, clip.offset, sha256, is_known)
 
 
-def _there(part: Clip, number: int) -> Iterator[TaggedOutput]:
+def _there(claim: Claim, number: int) -> Iterator[TaggedOutput]:
     if number:
-        yield TaggedOutput(_FURTHER, part.key)
-    yield TaggedOutput(_ALREADY_THERE, part.key)
+        yield TaggedOutput(_FURTHER, claim.key)
+    yield TaggedOutput(_ALREADY_THERE, claim)
 
 
 def open_clip(clip: Clip) -> BinaryIO:

@@ -1,80 +1,48 @@
 """Embeddings to shard files in the release's layout."""
 
-import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
-from transforms.audioset.example import AUDIOSET_SCHEMA, Schema, encode_example
-from transforms.audioset.layout import Sharding, shard_path
+from transforms.assemble_clips import Frames, assemble_clips, decide
+from transforms.audioset.example import AUDIOSET_SCHEMA, Schema
+from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
-from transforms.clips import Key, Piece, RejectedClip, reject, sha256_of
-from transforms.errors import ClipError, OutputError, Reason
-from transforms.files import exists, put_output
+from transforms.clips import Claim, Key, Piece, RejectedClip
+from transforms.open_shard import OpenShard, ShardFile
 from transforms.own_shards import ShardNotes
-from transforms.tfrecord import frame_records
 from transforms.vggish.params import EMBEDDING_SIZE
-from transforms.written_clips import RecordKey, encode_note, read_shard_records, record_key
 
-STAGE = "write_features"
+# What `WriteFeatures` takes: (Piece, features), and if need be Claim, and RejectedClip, a duplicate of an
+# earlier run whose file this run does not read.
+FEATURES, CLAIMS, EARLIER = "features", "claims", "earlier"
 
-Frames = tuple[Piece, np.ndarray]  # uint8[n, 128] or float32[n, 128]
 Shard = tuple[str, str]  # split, name
 # A piece and its frames as they are shuffled; see `pack_frames`.
 PackedFrames = tuple[Any, ...]
 
-_REJECTED = "rejected"
-_SHARDS = "shards"
-
-
-@dataclass(frozen=True)
-class ShardFile:
-    """A shard as it was written.
-
-    Attributes:
-      path: below the feature folder, `SPLIT/NAME.tfrecord`.
-      records, size_bytes, sha256: of the file.
-    """
-
-    path: str
-    records: int
-    size_bytes: int
-    sha256: str
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+_REJECTED, _REJECTED_EARLIER = "rejected", "rejected_earlier"
+_SHARDS, _THERE = "shards", "there"
+# Kinds of what is shuffled to a shard; the last is for a numbered shard without a clip.
+_FRAMES, _CLAIM, _EARLIER, _EMPTY = range(4)
 
 
 class WrittenFeatures(NamedTuple):
     """What `WriteFeatures` returns: PCollections of Key, one a new record; of ShardFile, one a shard that was
-    written; and of RejectedClip."""
+    written; of RejectedClip, of this run's inputs; of Key, one a record that was there and stays; and of
+    RejectedClip, of inputs of earlier runs alone."""
 
     written: beam.PCollection[Key]
     shards: beam.PCollection[ShardFile]
     rejected: beam.PCollection[RejectedClip]
-
-
-@dataclass(frozen=True)
-class AssembledClip:
-    """A record, ready to write.
-
-    Attributes:
-      piece: the clip's last.
-      record: serialised.
-    """
-
-    piece: Piece
-    record: bytes
-
-    @property
-    def key(self) -> RecordKey:
-        return record_key(self.piece.video_id, self.piece.start_s)
+    already_there: beam.PCollection[Key]
+    earlier: beam.PCollection[RejectedClip]
 
 
 def pack_frames(piece: Piece, frames: np.ndarray) -> PackedFrames:
@@ -105,64 +73,18 @@ def unpack_frames(split: str, packed: PackedFrames) -> Frames:
     return piece, np.frombuffer(data, dtype).reshape(-1, EMBEDDING_SIZE)
 
 
-def assemble_clips(
-    pieces: Iterable[Frames], schema: Schema = AUDIOSET_SCHEMA
-) -> tuple[list[AssembledClip], list[RejectedClip]]:
-    """Puts the pieces of a shard's clips together.
-
-    Of several clips with one id and start time the one whose file, and offset in it, sorts first is the
-    record. A clip that was rejected on the way lacks a piece, and is left out.
-
-    Args:
-      pieces: of all clips of a shard, in any order.
-      schema: the records' keys.
-
-    Returns:
-      The records by id and start time, and the clips that are duplicates.
-    """
-    clips: list[AssembledClip] = []
-    duplicates: list[RejectedClip] = []
-    ordered = sorted(
-        pieces, key=lambda element: (*_record_key(element[0]), *_source(element[0]), element[0].index)
-    )
-    for _, same_record in itertools.groupby(ordered, key=lambda element: _record_key(element[0])):
-        first: Piece | None = None
-        for _, same_source in itertools.groupby(same_record, key=lambda element: _source(element[0])):
-            clip = list(same_source)
-            last = clip[-1][0]
-            if last.segment is None or len(clip) != last.index + 1:
-                continue
-            if first is None:
-                first = last
-                frames = np.concatenate([frames for _, frames in clip])
-                record = encode_example(last.segment, frames, schema)
-                clips.append(AssembledClip(last, record))
-            else:
-                where = first.file if first.offset is None else f"{first.file} at {first.offset}"
-                error = ClipError(Reason.DUPLICATE, f"{where} is this clip already; it sorts first")
-                duplicates.append(reject(last, STAGE, error))
-    return clips, duplicates
-
-
-def merge_records(old: Iterable[tuple[RecordKey, bytes]], new: Iterable[AssembledClip]) -> list[bytes]:
-    """The records of a shard that is added to, in order; of two for one clip the new one."""
-    records = dict(old) | {clip.key: clip.record for clip in new}
-    return [records[key] for key in sorted(records)]
-
-
-def _record_key(piece: Piece) -> RecordKey:
-    return record_key(piece.video_id, piece.start_s)
-
-
-def _source(piece: Piece) -> tuple[str, int]:
-    return piece.file, -1 if piece.offset is None else piece.offset
+def _pack_claim(claim: Claim) -> tuple[Any, ...]:
+    """As `pack_frames`."""
+    return claim.video_id, claim.start_s, claim.file, claim.offset, claim.sha256, claim.is_known
 
 
 @dataclass
 class WriteFeatures(beam.PTransform):
-    """(Piece, uint8[n, 128] or float32[n, 128]) -> one file a shard.
+    """(Piece, uint8[n, 128] or float32[n, 128]) -> one file a shard; or FEATURES, CLAIMS and EARLIER by name.
 
-    Records stand in a shard by id and start time, so that its bytes depend on nothing but the clips.
+    Of several inputs for one record the one whose path, and offset in it, sorts first is the record, whatever
+    run read it; the others are duplicates. Records stand in a shard by id and start time, so that its bytes
+    depend on nothing but the clips.
 
     Attributes:
       output: the feature folder.
@@ -181,34 +103,51 @@ class WriteFeatures(beam.PTransform):
         super().__init__()
 
     @no_annotations  # Beam knows no hint for several outputs
-    def expand(self, frames: beam.PCollection[Frames]) -> WrittenFeatures:
-        sharding = self.sharding
-        keyed = frames | "KeyByShard" >> beam.MapTuple(
-            lambda piece, e: (
-                (piece.split, sharding.shard_name(piece.split, piece.video_id)),
-                pack_frames(piece, e),
+    def expand(self, inputs: beam.PCollection[Frames] | Mapping[str, beam.PCollection]) -> WrittenFeatures:
+        if isinstance(inputs, beam.PCollection):
+            inputs = {FEATURES: inputs}
+        frames, sharding = inputs[FEATURES], self.sharding
+
+        def shard(split: str, video_id: str) -> Shard:
+            return split, sharding.shard_name(split, video_id)
+
+        def features(piece: Piece, values: np.ndarray) -> tuple[Shard, tuple[int, PackedFrames]]:
+            return shard(piece.split, piece.video_id), (_FRAMES, pack_frames(piece, values))
+
+        keyed = [frames | "KeyByShard" >> beam.MapTuple(features)]
+        # (Shard, (kind, values)): 1.4 kB for ten seconds, all that is shuffled of a clip's features
+        if CLAIMS in inputs:
+            keyed.append(
+                inputs[CLAIMS]
+                | "KeyClaims" >> beam.Map(lambda c: (shard(c.split, c.video_id), (_CLAIM, _pack_claim(c))))
             )
-        )
-        # (Shard, PackedFrames): 1.4 kB for ten seconds, all that is shuffled of a clip's features
+        if EARLIER in inputs:
+            keyed.append(
+                inputs[EARLIER]
+                | "KeyEarlier" >> beam.Map(lambda c: (shard(c.split, c.video_id), (_EARLIER, c.to_json())))
+            )
         if sharding.num_shards:
             # Readers of numbered shards expect all of them, those without a clip too.
-            numbered = (
+            keyed.append(
                 frames
                 | "Splits" >> beam.Map(lambda e: e[0].split)
                 | "DistinctSplits" >> beam.Distinct()
                 | "AllShards"
-                >> beam.FlatMap(lambda split: [((split, name), None) for name in sharding.all_names(split)])
+                >> beam.FlatMap(
+                    lambda split: [((split, name), (_EMPTY, ())) for name in sharding.all_names(split)]
+                )
             )
-            keyed = (keyed, numbered) | "WithEmptyShards" >> beam.Flatten()
         outputs = (
-            keyed
+            (keyed | "AllInputs" >> beam.Flatten() if len(keyed) > 1 else keyed[0])
             | "GroupByShard" >> beam.GroupByKey()
             | "WriteShards"
             >> beam.ParDo(_WriteShard(self.output, self.notes, self.schema)).with_outputs(
-                _REJECTED, _SHARDS, main="written"
+                _REJECTED, _SHARDS, _THERE, _REJECTED_EARLIER, main="written"
             )
         )
-        return WrittenFeatures(outputs.written, outputs[_SHARDS], outputs[_REJECTED])
+        return WrittenFeatures(
+            outputs.written, outputs[_SHARDS], outputs[_REJECTED], outputs[_THERE], outputs[_REJECTED_EARLIER]
+        )
 
 
 class _WriteShard(beam.DoFn):
@@ -218,33 +157,37 @@ class _WriteShard(beam.DoFn):
         self._schema = schema
 
     def process(
-        self, element: tuple[Shard, Iterable[PackedFrames | None]]
+        self, element: tuple[Shard, Iterable[tuple[int, Any]]]
     ) -> Iterator[
-        Key | TaggedOutput[Literal["rejected"], RejectedClip] | TaggedOutput[Literal["shards"], ShardFile]
+        Key
+        | TaggedOutput[Literal["rejected"], RejectedClip]
+        | TaggedOutput[Literal["shards"], ShardFile]
+        | TaggedOutput[Literal["there"], Key]
+        | TaggedOutput[Literal["rejected_earlier"], RejectedClip]
     ]:
-        (split, name), elements = element[0], list(element[1])
-        pieces = [unpack_frames(split, packed) for packed in elements if packed is not None]
-        clips, duplicates = assemble_clips(pieces, self._schema)
-        for duplicate in duplicates:
-            yield TaggedOutput(_REJECTED, duplicate)
-        relative = shard_path(split, name)
-        path = FileSystems.join(self._output, *relative.split("/"))
-        is_there = self._notes is not None and exists(path)
-        if is_there and self._notes is not None and not self._notes.owns(split, name):
-            raise OutputError(
-                f"{path}: stands where a shard must go, and no run wrote it; move it away and run the same "
-                "command again"
-            )
+        (split, name), elements = element
+        of_kind: dict[int, list[Any]] = defaultdict(list)
+        for kind, values in elements:
+            of_kind[kind].append(values)
+        pieces = [unpack_frames(split, packed) for packed in of_kind[_FRAMES]]
+        claims = [Claim(split, *packed) for packed in of_kind[_CLAIM]]
+        earlier = [RejectedClip.from_row(row) for row in of_kind[_EARLIER]]
+        clips = assemble_clips(pieces, self._schema)
+        # Where all inputs are known to be those of their records, the shard need not be read.
+        shard = OpenShard(self._output, split, name, self._notes)
+        if clips or not all(claim.is_known for claim in claims):
+            shard.read()
+        contest = decide(clips, claims, earlier, shard.prior_sources(clip.key for clip in clips))
+        for clip in contest.rejected:
+            yield TaggedOutput(_REJECTED, clip)
+        for clip in contest.earlier:
+            yield TaggedOutput(_REJECTED_EARLIER, clip)
+        for key in contest.there:
+            yield TaggedOutput(_THERE, key)
         # A shard whose clips were all rejected on the way is no shard, unless it is one of a number.
-        is_wanted = len(pieces) < len(elements) and not is_there
-        if not clips and not is_wanted:
-            return
-        old = read_shard_records(path) if is_there else []
-        if self._notes is not None:
-            self._notes.note(split, name, encode_note(context for context, _ in old))
-        records = merge_records([(context.key, record) for context, record in old], clips)
-        data = frame_records(records)
-        put_output(path, data)
-        for clip in clips:
-            yield clip.piece.key
-        yield TaggedOutput(_SHARDS, ShardFile(relative, len(records), len(data), sha256_of(data)))
+        if contest.written or contest.adopted or (of_kind[_EMPTY] and not shard.is_there()):
+            written = shard.put(contest)
+            for assembled in contest.written:
+                yield assembled.piece.key
+            if written is not None:
+                yield TaggedOutput(_SHARDS, written)

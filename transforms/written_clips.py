@@ -1,5 +1,6 @@
 """Which clips have their record in a feature folder already."""
 
+import enum
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from transforms.clips import Clip
 from transforms.errors import OutputError
 from transforms.files import FILE_ERRORS, exists, open_file
 from transforms.own_shards import ShardNotes
+from transforms.sources import UNKNOWN, Source, Sources, read_sources, record_hash, sources_path
 from transforms.tfrecord import read_records
 
 RecordKey = tuple[str, int]  # video id, start in milliseconds
 
-_DIGEST = np.dtype("<u8")
+# Of a record: hashes of its key, its source and its labels, and its end.
+ROW = np.dtype([("key", "<u8"), ("source", "<u8"), ("labels", "<u8"), ("end_s", "<f4")])
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,50 @@ def _read_context(record: bytes) -> Context:
         raise ValueError(f"a record is no features of a clip: {error!r}") from error
 
 
-def encode_note(contexts: Iterable[Context]) -> bytes:
-    """What a note says of the clips of a shard; see `ShardNotes.note`."""
-    return _all_digests(contexts).tobytes()
+def clip_rows(records: Iterable[tuple[Context, bytes]], sources: Sources) -> NDArray:
+    """What is remembered of the clips of a shard, in `ROW`s sorted by key."""
+    rows = []
+    for context, record in records:
+        source = sources.get(record_hash(record))
+        key = _hash(context.key)
+        rows.append((key, source.hash if source else UNKNOWN, _hash(context.labels), context.end_s))
+    return np.sort(np.array(rows, ROW), order="key")
+
+
+def prior_sources(contexts: Iterable[RecordKey], rows: NDArray, sources: Sources) -> dict[RecordKey, Source]:
+    """Of some clips the sources of their records, where rows and sources tell."""
+    by_hash = {source.hash: source for source in sources.values()}
+    found = {}
+    for key in contexts:
+        row = _row_of(rows, key)
+        if row is not None and (source := by_hash.get(int(row["source"]))):
+            found[key] = source
+    return found
+
+
+def _row_of(rows: NDArray, key: RecordKey) -> np.void | None:
+    digest = np.uint64(_hash(key))
+    place = np.searchsorted(rows["key"], digest)
+    return rows[place] if place < len(rows) and rows["key"][place] == digest else None
+
+
+def _hash(value: tuple) -> int:
+    text = repr(value).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
+
+
+class There(enum.Enum):
+    """What a folder has of a clip: no record of it, its record, or a record of nobody knows which input."""
+
+    NO = 0
+    YES = 1
+    UNKNOWN = 2
 
 
 class WrittenClips:
     """Looks clips up in the shards of a feature folder, as it was before the run.
 
-    Each shard is read when the first of its clips is asked for, and its clips are remembered in 16 bytes
+    Each shard is read when the first of its clips is asked for, and its clips are remembered in 28 bytes
     each, so that a process can know tens of millions.
 
     Args:
@@ -96,39 +134,29 @@ class WrittenClips:
         self._output = output
         self._sharding = sharding
         self._notes = notes
-        self._known: dict[str, NDArray[np.uint64]] = {}
+        self._known: dict[str, NDArray] = {}
 
-    def has(self, clip: Clip) -> bool:
-        """Whether a clip has a record with its times and labels; an end that is not known is any."""
-        start_s, end_s = float(np.float32(clip.start_s)), clip.end_s
-        end_s = None if end_s is None else float(np.float32(end_s))
-        known = self._digests(clip.split, self._sharding.shard_name(clip.split, clip.video_id))
-        digest = _digest(clip.video_id, start_s, end_s, clip.labels)
-        place = np.searchsorted(known, digest)
-        return bool(place < len(known) and known[place] == digest)
+    def find(self, clip: Clip) -> There:
+        """Whether a clip has a record of this input with its times and labels; an unknown end is any."""
+        rows = self._rows(clip.split, self._sharding.shard_name(clip.split, clip.video_id))
+        row = _row_of(rows, record_key(clip.video_id, clip.start_s))
+        if row is None or row["labels"] != np.uint64(_hash(clip.labels)):
+            return There.NO
+        if clip.end_s is not None and row["end_s"] != np.float32(clip.end_s):
+            return There.NO
+        if row["source"] == UNKNOWN:
+            return There.UNKNOWN
+        # Of another input: the writer says which of the two counts.
+        return There.YES if row["source"] == Source.of(clip.file, clip.offset).hash else There.NO
 
-    def _digests(self, split: str, name: str) -> NDArray[np.uint64]:
+    def _rows(self, split: str, name: str) -> NDArray:
         path = FileSystems.join(self._output, *shard_path(split, name).split("/"))
         if path not in self._known:
-            contexts: list[Context] = []
+            rows = np.empty(0, ROW)
             if self._notes.owns(split, name):
-                contexts = [context for context, _ in read_shard_records(path)]
+                records = read_shard_records(path)
+                rows = clip_rows(records, read_sources(sources_path(self._output, split, name)))
             # In this order: a shard that was read without a note had not changed.
             noted = self._notes.read(split, name)
-            self._known[path] = _all_digests(contexts) if noted is None else np.frombuffer(noted, _DIGEST)
+            self._known[path] = rows if noted is None else np.frombuffer(noted, ROW)
         return self._known[path]
-
-
-def _all_digests(contexts: Iterable[Context]) -> NDArray[np.uint64]:
-    """Two of each clip, sorted: with its end, and for those who do not know it."""
-    digests = [
-        _digest(context.video_id, context.start_s, end_s, context.labels)
-        for context in contexts
-        for end_s in (None, context.end_s)
-    ]
-    return np.unique(np.array(digests, _DIGEST))
-
-
-def _digest(video_id: str, start_s: float, end_s: float | None, labels: tuple[int, ...]) -> np.uint64:
-    text = repr((video_id, start_s, end_s, labels)).encode()
-    return np.frombuffer(hashlib.sha256(text).digest()[:8], _DIGEST)[0]

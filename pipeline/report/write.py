@@ -20,8 +20,8 @@ from pipeline.summary import size
 from transforms.account import ALREADY_THERE, EXPECTED, REJECTED, WRITTEN
 from transforms.feature_sample import FrameStatistics, SampledClip, project, sample_clips
 from transforms.files import put_output
+from transforms.open_shard import ShardFile
 from transforms.rejects import read_rejected
-from transforms.write_features import ShardFile
 
 # Clips whose features are looked at, points on the map, and clips with pictures of their own.
 _SAMPLE_CLIPS, _MAP_POINTS, _EXAMPLES = 2_000, 1_500, 3

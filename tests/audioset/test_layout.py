@@ -54,9 +54,13 @@ def test_prefix_is_the_first_two_characters(video_id, prefix):
         ("\x00\n", "%00%0A"),
         ("?*", "%3F%2A"),
         (":x", "%3Ax"),
+        (".x", "%2Ex"),  # globs do not see a file with a dot in front
+        ("..", "%2E."),
+        (".", "%2E"),
+        ("x.", "x."),
     ],
 )
-def test_characters_that_a_path_cannot_hold_are_percent_encoded(video_id, prefix):
+def test_characters_that_a_path_or_a_glob_cannot_hold_are_percent_encoded(video_id, prefix):
     assert shard_prefix(video_id) == prefix
 
 

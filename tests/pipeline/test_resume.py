@@ -273,7 +273,7 @@ def test_work_that_is_done_twice_is_counted_and_listed_once(corpus, tmp_path, do
     assert shards(out) == shards(tmp_path / "at_once")
     for name in (REJECTED, "shards.jsonl"):
         assert (out / "_run" / name).read_bytes() == (tmp_path / "at_once" / "_run" / name).read_bytes()
-    known = {REJECTED, UNMATCHED, "shards.jsonl", "manifest.json"}
+    known = {REJECTED, UNMATCHED, "shards.jsonl", "manifest.json", "sources"}
     assert {path.name for path in (out / "_run").iterdir()} == known
 
 
@@ -292,8 +292,7 @@ def test_an_account_that_does_not_close_is_status_3_and_names_the_clip(corpus, t
     assemble = write_features.assemble_clips
 
     def losing(pieces, schema):
-        clips, duplicates = assemble(pieces, schema)
-        return [clip for clip in clips if clip.piece.video_id != "ab2"], duplicates
+        return [clip for clip in assemble(pieces, schema) if clip.piece.video_id != "ab2"]
 
     monkeypatch.setattr(write_features, "assemble_clips", losing)
     flags = [*TRIAL, f"--input={corpus}/*", f"--output={tmp_path}/out"]

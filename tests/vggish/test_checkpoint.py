@@ -234,3 +234,34 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, biased_weights):
     export_keras_weights(bad, path)
     with pytest.raises(SettingError, match="vggish/fc2/biases has NaN or infinite values"):
         check_weights(path)
+
+
+@pytest.mark.parametrize("kind", ["external storage", "virtual", "external link", "soft link", "layers"])
+def test_weights_that_would_read_other_files_are_refused(tmp_path, kind):
+    other = tmp_path / "other.h5"
+    shape = RELEASED_SHAPES["vggish/fc2/biases"]
+    with h5py.File(other, "w") as file:
+        file["secret"] = np.ones(shape, np.float32)
+        file.create_group("layers")
+    path = tmp_path / "x.weights.h5"
+    write_h5(path, keras_layers())
+    with h5py.File(path, "r+") as file:
+        (group,) = [
+            group["vars"] for group in file["layers"].values() if group["vars"].attrs["name"] == "fc2"
+        ]
+        del group["1"]
+        if kind == "external storage":
+            group.create_dataset("1", shape, np.float32, external=[(str(other), 0, 4 * shape[0])])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout(shape, np.float32)
+            layout[:] = h5py.VirtualSource(str(other), "secret", shape)
+            group.create_virtual_dataset("1", layout)
+        elif kind == "external link":
+            group["1"] = h5py.ExternalLink(str(other), "secret")
+        elif kind == "soft link":
+            group["1"] = h5py.SoftLink("/layers")
+        else:
+            del file["layers"]
+            file["layers"] = h5py.ExternalLink(str(other), "layers")
+    expected = "has its values in other files" if kind in ("external storage", "virtual") else "is a link to"
+    assert expected in message_of(path)

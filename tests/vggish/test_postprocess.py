@@ -1,4 +1,6 @@
 import io
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -281,3 +283,53 @@ def test_a_range_that_does_not_ascend_is_refused(bad):
 @pytest.mark.parametrize("bad", [np.array([0.0, np.nan]), np.zeros(3), np.zeros((2, 1))])
 def test_a_range_that_is_none_is_refused(bad):
     assert "quantization_range" in message_of(params_npz(quantization_range=bad))
+
+
+def npz_with(members: dict[str, bytes]) -> io.BytesIO:
+    """The released arrays, and other members of a zip archive."""
+    file = io.BytesIO()
+    arrays = {"pca_eigen_vectors": np.eye(128), "pca_means": np.zeros(128)}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            if f"{name}.npy" not in members:
+                buffer = io.BytesIO()
+                np.save(buffer, array)
+                archive.writestr(f"{name}.npy", buffer.getvalue())
+        for name, data in members.items():
+            archive.writestr(name, data)
+    file.seek(0)
+    return file
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+def test_arrays_that_are_not_needed_are_not_unpacked():
+    """Such a member of 0.1 MB would take 100 MB."""
+    bomb = npy_header((12_500_000,)) + bytes(100_000_000)
+    file = npz_with({"bomb.npy": bomb, "broken.npy": b"no array"})
+    assert len(file.getvalue()) < 300_000
+    tracemalloc.start()
+    params = read_pca_params(file, "x.npz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(params.eigen_vectors, np.eye(128))
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize(
+    "shape, num_bytes",
+    [((12_500_000,), 100_000_000), ((1 << 40,), 0), ((128, 128), 2 << 20)],
+    ids=["large", "large by its header", "large by the archive's"],
+)
+def test_an_array_that_is_too_large_is_refused_before_it_is_unpacked(shape, num_bytes):
+    file = npz_with({"pca_means.npy": npy_header(shape) + bytes(num_bytes)})
+    tracemalloc.start()
+    with pytest.raises(SettingError, match=r"x\.npz: not an \.npz file \(pca_means has shape .* bytes\)"):
+        read_pca_params(file, "x.npz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000

@@ -44,15 +44,17 @@ def shard_prefix(video_id: str) -> str:
     """The first two characters of an id, which name its shard.
 
     Ids of the release have only `A-Z a-z 0-9 - _`. A character that a path cannot hold (a slash, a
-    control character) is percent-encoded, so that no id can leave its folder.
+    control character) is percent-encoded, so that no id can leave its folder; so is a dot in front, since
+    globs do not see such a file.
     """
     prefix = video_id[:PREFIX_CHARACTERS]
-    return "".join(
+    encoded = "".join(
         urllib.parse.quote(c, safe="", errors="surrogateescape")
         if c in '/\\:*?"<>|%' or not c.isprintable()
         else c
         for c in prefix
     )
+    return f"%2E{encoded[1:]}" if encoded.startswith(".") else encoded
 
 
 def colliding_ids(video_ids: Iterable[str]) -> tuple[str, str] | None:

@@ -159,10 +159,24 @@ def _open_keras(path: str) -> _Opened:
             return
         layer = str(node.attrs["name"])
         for key in node:
+            _check_own(node, key)
             name = f"{_SCOPES.get(layer, layer)}/{_KERAS_VARIABLES.get(key, key)}"
             places[name], shapes[name] = node[key].name, node[key].shape
 
+    def _check_own(group: h5py.Group, key: str) -> None:
+        """Raises ValueError if a file names others to read for what stands in a group."""
+        link = group.get(key, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(
+                f"{group.name.rstrip('/')}/{key} is a link to another place, which is not followed"
+            )
+        node = group[key]
+        if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
+            raise ValueError(f"{node.name} has its values in other files, which are not read")
+
     with h5py.File(path, "r") as file:
+        if "layers" in file:
+            _check_own(file, "layers")
         if isinstance(file.get("layers"), h5py.Group):  # beside it may stand an optimizer's state
             file["layers"].visititems(visit)
 

@@ -15,6 +15,10 @@ EIGEN_VECTORS = "pca_eigen_vectors"
 MEANS = "pca_means"
 # Not in the released file, whose features have the released range.
 QUANTIZATION_RANGE = "quantization_range"
+_NEEDED = (EIGEN_VECTORS, MEANS, QUANTIZATION_RANGE)
+# Eight times what the matrix takes in float64: enough to say what shape is wrong.
+_MAX_ARRAY_BYTES = 1 << 20
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,19 @@ def read_pca_params(file: BinaryIO, name: str) -> PcaParams:
     """
     try:
         with np.load(file, allow_pickle=False) as npz:
-            arrays = {key: npz[key] for key in npz}
+            names = list(npz.files)
+            # No other array: it may unpack to anything.
+            arrays = {key: _unpack(npz, key) for key in _NEEDED if key in names}
     except Exception as error:  # a damaged archive raises a dozen kinds
         raise SettingError(
             f"PCA parameters {name}: not an .npz file ({error}); give the released vggish_pca_params.npz"
         ) from error
+    for key in (EIGEN_VECTORS, MEANS):
+        if key not in names:
+            raise SettingError(
+                f"PCA parameters {name}: no array {key} (there are: {', '.join(names[:_SHOWN]) or 'none'}); "
+                f"give an .npz with {EIGEN_VECTORS} and {MEANS}"
+            )
     eigen_vectors = _array(arrays, EIGEN_VECTORS, [(EMBEDDING_SIZE, EMBEDDING_SIZE)], name)
     # The released means are flat; a column says the same.
     means = _array(arrays, MEANS, [(EMBEDDING_SIZE, 1), (EMBEDDING_SIZE,)], name)
@@ -87,6 +99,28 @@ def read_pca_params(file: BinaryIO, name: str) -> PcaParams:
         except ValueError as error:
             raise SettingError(f"PCA parameters {name}: {error}; fit it again") from error
     return PcaParams(eigen_vectors, means.reshape(EMBEDDING_SIZE, 1), quantization)
+
+
+def _unpack(npz: np.lib.npyio.NpzFile, key: str) -> NDArray:
+    """An array of an archive, if it is no larger than parameters can be.
+
+    Raises:
+      ValueError: it is larger, by its own header or by the archive's.
+    """
+    archive = npz.zip
+    assert archive is not None  # it is open
+    member = f"{key}.npy" if f"{key}.npy" in archive.namelist() else key
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, dtype = read_header(file)
+    size = max(math.prod(shape) * dtype.itemsize, archive.getinfo(member).file_size)
+    if size > _MAX_ARRAY_BYTES:
+        raise ValueError(f"{key} has shape {list(shape)} and takes {size:,} bytes")
+    return npz[key]
 
 
 def encode_pca_params(params: PcaParams) -> bytes:
@@ -107,11 +141,6 @@ def encode_pca_params(params: PcaParams) -> bytes:
 def _array(
     arrays: dict[str, NDArray], key: str, shapes: list[tuple[int, ...]], name: str
 ) -> NDArray[np.float64]:
-    if key not in arrays:
-        raise SettingError(
-            f"PCA parameters {name}: no array {key} (there are: {', '.join(arrays) or 'none'}); "
-            f"give an .npz with {EIGEN_VECTORS} and {MEANS}"
-        )
     array = arrays[key]
     if array.shape not in shapes:
         raise SettingError(
