@@ -53,6 +53,13 @@ def test_match_files_lists_files_only_and_goes_into_folders(tmp_path):
     assert match_files(f"{tmp_path}/none*") == []
 
 
+def test_a_link_that_leads_nowhere_holds_no_file_of_a_run(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "ab.tfrecord").touch()
+    (tmp_path / "gone").symlink_to("/nowhere")
+    assert match_files(f"{tmp_path}/*/*.tfrecord") == [f"{tmp_path}/train/ab.tfrecord"]
+
+
 def test_open_file_leaves_compressed_bytes_as_they_are(tmp_path):
     path = tmp_path / "x.gz"
     path.write_bytes(b"\x1f\x8b not really gzip")
