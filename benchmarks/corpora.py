@@ -1,8 +1,8 @@
 """AudioSet and a hundred million clips on paper: python benchmarks/corpora.py
 
-Prints the tables of docs/scale.md from the rates measured in results/: codecs.json, scale.json, model.json.
-Peaks and prices are others', with their sources in docs/scale.md. No GPU was measured: what a card does is
-its peak times an assumed share of it, until `python benchmarks/gpu.py` measures it.
+Prints the tables of docs/scale.md from the rates measured in results/: codecs.json, scale.json, model.json,
+gpu.json. Peaks and prices are others', with their sources in docs/scale.md. One card was measured. Each
+other card is taken to reach the same share of its own peak.
 """
 
 import json
@@ -26,8 +26,6 @@ from transforms.write_features import pack_frames
 RESULTS = Path(__file__).parent / "results"
 CORPORA = {"AudioSet": 2_080_000, "100 M clips": 100_000_000}
 EXAMPLES_PER_CLIP = 10
-# ASSUMED: of its dense peak, what a card reaches on this network.
-SHARE_OF_PEAK = 0.3
 # The codec of the table of hours: in the middle of the others.
 CODEC = "mp3"
 # Convolutions after which a 2x2 pooling halves height and width.
@@ -56,7 +54,8 @@ class Machine:
         """Seconds that the card, if there is one, takes for a clip."""
         if self.card is None:
             return 0.0
-        return EXAMPLES_PER_CLIP * example_flop() / (SHARE_OF_PEAK * 1e12 * self.peak_tflops[precision])
+        reached = share_of_peak(precision) * 1e12 * self.peak_tflops[precision]
+        return EXAMPLES_PER_CLIP * example_flop() / reached
 
 
 MACHINES = (
@@ -78,6 +77,12 @@ def example_flop() -> int:
         if scope.endswith(_POOLED):
             height, width = height // 2, width // 2
     return flop
+
+
+def share_of_peak(precision: str) -> float:
+    """The share of its dense peak that the measured card reaches on the network, at its best batch size."""
+    runs = read("gpu")["runs"]
+    return max(run["network_share_of_peak"] for run in runs if run["precision"] == precision)
 
 
 def shuffled_bytes() -> dict[str, int]:

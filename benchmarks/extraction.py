@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from benchmarks.gpu_inputs import files_examples, write_files
+from benchmarks.gpu_inputs import FileExtractor, write_files
 from benchmarks.machine import RESULTS, describe
 from transforms.ahead import num_cores
 from transforms.audio.decoder import Decoder, PlainDecoder
@@ -51,11 +51,12 @@ def in_threads(
 ) -> dict[str, float]:
     warm = 4 * threads
     clips = itertools.islice(itertools.cycle(paths), warm + num_clips)
-    for number, _ in enumerate(files_examples(clips, extraction, threads, decoder), 1):
-        if number == warm:
-            started = usage()
-        elif number == warm + num_clips:
-            wall_s, own_s, all_s = (usage() - started) / num_clips
+    with FileExtractor(extraction, threads, decoder) as extractor:
+        for number, _ in enumerate(extractor.examples(clips), 1):
+            if number == warm:
+                started = usage()
+            elif number == warm + num_clips:
+                wall_s, own_s, all_s = (usage() - started) / num_clips
     return {
         "clips_per_s": round(1 / wall_s, 1),
         "own_cpu_ms": round(1e3 * own_s, 3),
@@ -65,7 +66,8 @@ def in_threads(
 
 def in_process(arguments: tuple[list[Path], Extraction]) -> int:
     paths, extraction = arguments
-    return sum(map(len, files_examples(paths, extraction, 1, PlainDecoder)))
+    with FileExtractor(extraction, 1, PlainDecoder) as extractor:
+        return sum(map(len, extractor.examples(paths)))
 
 
 def in_processes(

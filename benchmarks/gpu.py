@@ -31,8 +31,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu_inputs import RATES_HZ, embed_files, mono, repeated, sound, write_files
+from benchmarks.gpu_inputs import RATES_HZ, FileExtractor, embed_files, mono, repeated, sound, write_files
 from benchmarks.gpu_profile import kernel_times
+from transforms.audio.extraction import Extraction
 from transforms.audio.front_end import waveform_examples
 from transforms.pcm import device_front_end, joined, pcm_windows
 from transforms.vggish.checkpoint import KERNEL_SHAPES, read_weights
@@ -235,11 +236,13 @@ def measure(row: Row, options: argparse.Namespace, device: str, is_first: bool) 
     if is_first:
         found = embedder.embed_clips([joined(list(pcm_windows([clip], hz))) for clip, hz in options.clips])
         row.add(agreement_with_cpu=agreement(found, options.cpu.codes()))
-        for suffix, paths in options.files.items():
-            row.speed(
-                f"end_to_end_{suffix}",
-                lambda paths=paths: embed_files(embedder, paths, options.threads, 2 * batch_size),
-            )
+        with FileExtractor(Extraction(windows=True), options.threads) as extractor:
+            for suffix, paths in options.files.items():
+
+                def run_files(paths: Sequence[Path] = paths) -> int:
+                    return embed_files(embedder, extractor, paths, 2 * batch_size)
+
+                row.speed(f"end_to_end_{suffix}", run_files)
         if keras.backend.backend() == "jax":
             row.add(
                 kernels={name: kernel_times(call) for name, call in {"network": run_network, **fused}.items()}

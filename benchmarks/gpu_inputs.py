@@ -44,39 +44,59 @@ def repeated(windows: NDArray, number: int) -> NDArray:
     return np.concatenate([windows] * -(-number // len(windows)))[:number]
 
 
-def files_examples(
-    paths: Iterable[Path],
-    extraction: Extraction,
-    num_threads: int,
-    decoder: Callable[[], Decoder] = IsolatedDecoder,
-) -> Iterator[NDArray | PcmWindows]:
-    """Extracts files' examples as the pipeline does: in threads, each with its decoder, a few ahead."""
+class FileExtractor:
+    """Extracts files' examples as the pipeline does: in threads, each with its decoder, a few ahead.
 
-    def extract(path: Path, decoder: Decoder) -> Iterator[NDArray | PcmWindows]:
-        with open(path, "rb") as file, decoder.open(file) as audio:
-            for array in audio.examples(extraction):
-                yield as_examples(array, audio.rate_hz, extraction)
+    Its decoders go on from call to call. To be closed, as a context manager does.
 
-    decoders = [decoder() for _ in range(num_threads)]
-    ahead = Ahead(extract, decoders, lambda _: 0, lambda found: found.nbytes, MAX_AHEAD, MAX_AHEAD_BYTES)
-    try:
+    Args:
+      extraction: how examples are made.
+      num_threads: that work at the same time.
+      decoder: makes each thread's decoder.
+    """
+
+    def __init__(
+        self, extraction: Extraction, num_threads: int, decoder: Callable[[], Decoder] = IsolatedDecoder
+    ):
+        self._extraction = extraction
+        self._decoders = [decoder() for _ in range(num_threads)]
+        self._ahead = Ahead(
+            self._extract,
+            self._decoders,
+            lambda path: 0,
+            lambda found: found.nbytes,
+            MAX_AHEAD,
+            MAX_AHEAD_BYTES,
+        )
+
+    def __enter__(self) -> "FileExtractor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ahead.close()
+        for decoder in self._decoders:
+            if isinstance(decoder, IsolatedDecoder):
+                decoder.close()
+
+    def examples(self, paths: Iterable[Path]) -> Iterator[NDArray | PcmWindows]:
+        """Yields the files' arrays of examples, in the files' order."""
         for path in paths:
-            yield from ahead.put(path)
-        yield from ahead.drain()
-    finally:
-        ahead.close()
-        for own in decoders:
-            if isinstance(own, IsolatedDecoder):
-                own.close()
+            yield from self._ahead.put(path)
+        yield from self._ahead.drain()
+
+    def _extract(self, path: Path, decoder: Decoder) -> Iterator[NDArray | PcmWindows]:
+        with open(path, "rb") as file, decoder.open(file) as audio:
+            for array in audio.examples(self._extraction):
+                yield as_examples(array, audio.rate_hz, self._extraction)
 
 
-def embed_files(embedder: "FusedEmbedder", paths: Iterable[Path], num_threads: int, size: int) -> int:
-    """Decodes and embeds files, `size` examples or a few more at a time; returns how many examples."""
+def embed_files(embedder: "FusedEmbedder", extractor: FileExtractor, paths: Iterable[Path], size: int) -> int:
+    """Extracts and embeds files, `size` examples or a few more at a time; returns how many examples."""
     gathered: list[PcmWindows] = []
     done = 0
     with ThreadPoolExecutor(2) as callers:  # while one waits for its results, the other's are computed
         calls: collections.deque[Future] = collections.deque()
-        for clip in itertools.chain(files_examples(paths, Extraction(windows=True), num_threads), [None]):
+        for clip in itertools.chain(extractor.examples(paths), [None]):
             if clip is not None:
                 gathered.append(clip)
                 done += len(clip)
