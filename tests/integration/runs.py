@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 _DOCS = ROOT / "docs" / "runners.md"
-_LISTS = ("rejected-*.jsonl", "unmatched-*.jsonl", "shards.jsonl")
+_LISTS = ("rejected-*.jsonl", "unmatched-*.jsonl", "shards.jsonl", "sources/*")
 
 
 @dataclass(frozen=True)

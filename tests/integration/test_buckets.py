@@ -1,9 +1,12 @@
 """Runs whose every file is in a bucket, and buckets that fail, hang up, and go away for a while."""
 
+import dataclasses
+import gzip
 import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from servers import Server, gcs, proxy, s3
 from sounds import write_bad_files, write_noise
 from test_main_job import run_pipeline
 
+from pipeline.lock_owner import LockOwner
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import export_keras_weights
 
@@ -69,11 +73,17 @@ def expected(corpus, tmp_path_factory) -> dict[str, bytes]:
     return files(output)
 
 
+def text(name: str, data: bytes) -> bytes:
+    return gzip.decompress(data) if name.endswith(".gz") else data
+
+
 def check_same(found: dict[str, bytes], root: str, expected: dict[str, bytes], corpus: Path) -> None:
     """Asserts that a folder is a local run's: every shard, list and the account."""
     assert found.keys() == expected.keys()
-    there = {name: data.replace(root.encode(), str(corpus).encode()) for name, data in found.items()}
-    differing = {name for name in there if there[name] != expected[name]}
+    there = {
+        name: text(name, data).replace(root.encode(), str(corpus).encode()) for name, data in found.items()
+    }
+    differing = {name for name in there if there[name] != text(name, expected[name])}
     assert differing == {"_run/manifest.json", "_run/report.html"}  # which have times in them
     accounts = [json.loads(folder["_run/manifest.json"])["account"] for folder in (found, expected)]
     assert accounts[0] == accounts[1] and accounts[0]["closes"]
@@ -123,10 +133,21 @@ def test_all_is_in_the_bucket_and_the_next_run_resumes(server: Server, environme
 
 
 def test_one_run_at_a_time_has_a_folder_in_a_bucket(server: Server, environment):
-    alive = {"run": "theirs", "host": "elsewhere", "pid": 1, "process_started": 0.0, "alive": time.time()}
-    server.put("held/_run/lock.json", json.dumps(alive).encode())
+    alive = dataclasses.replace(LockOwner.this_process(), run="theirs", host="elsewhere", boot_id="x")
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(2):
+            server.put("held/_run/lock.json", dataclasses.replace(alive, beat=time.time_ns()).encode())
+
+    server.put("held/_run/lock.json", alive.encode())
     flags = [*inputs(server.root), f"--output={server.root}/held", *server.flags]
-    result = run_pipeline(*flags, **environment)
+    with ThreadPoolExecutor() as pool:
+        pool.submit(beat)
+        try:
+            result = run_pipeline(*flags, **environment)
+        finally:
+            ended.set()
     assert result.returncode == 2 and "another run is at work there" in result.stderr, result.stderr
     assert server.get("held").keys() == {"_run/lock.json"}
 

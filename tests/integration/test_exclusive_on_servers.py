@@ -77,7 +77,8 @@ except SettingError as error:
 def test_of_processes_that_start_together_one_has_the_folder(serve, tmp_path):
     with serve(tmp_path) as server, ThreadPoolExecutor(3) as pool:
         processes = [_start(server, _CONTEND) for _ in range(3)]
-        assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+        for process in processes:
+            assert process.stdout.readline() == "ready\n", process.communicate()[1]
         for process in processes:
             process.stdin.write("go\n")
             process.stdin.flush()

@@ -48,7 +48,7 @@ def files(folder) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.parent.name != "_run"
+        if path.is_file() and "_run" not in path.relative_to(folder).parts
     }
 
 

@@ -156,7 +156,9 @@ def test_manifest_says_what_ran_and_its_account_closes(finished):
 def test_the_folder_has_nothing_but_shards_and_the_runs_own_files(finished):
     names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     own = {f"_run/{name}" for name in ("manifest.json", "shards.jsonl", REJECTED, UNMATCHED)}
-    assert names == own | {f"train/{p}.tfrecord" for p in ("on", "-t", "th", "fo")}
+    shards = ("on", "-t", "th", "fo")
+    own |= {f"_run/sources/train={p}.jsonl.gz" for p in shards}
+    assert names == own | {f"train/{p}.tfrecord" for p in shards}
 
 
 def test_verify_finds_the_folder_good(finished):
