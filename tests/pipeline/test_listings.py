@@ -166,7 +166,7 @@ def test_odd_names_are_taken_literally(tmp_path, sound):
     assert len(FeatureFolder.at(str(folder / "out")).shards) == 1
     assert run.run([*flags, "--overwrite"]) == 0 and account(folder / "out") == counts(1, 1, 0)
     files = {path.name for path in (folder / "out" / "_run").iterdir()}
-    assert files == {"manifest.json", "shards.jsonl", REJECTED, UNMATCHED}
+    assert files == {"manifest.json", "shards.jsonl", "sources", REJECTED, UNMATCHED}
 
 
 def test_home_and_the_working_folder_are_read_and_written(corpus, tmp_path, monkeypatch):

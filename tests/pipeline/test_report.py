@@ -59,7 +59,7 @@ def test_it_says_what_the_run_did(reported):
     html = page(reported[0])
     for text in (
         "not_audio",
-        "Format not recognised",
+        "no known audio format",
         "Weights random:0 are noise",
         "apache-beam",
         "batch_size",
