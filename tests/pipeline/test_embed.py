@@ -46,7 +46,11 @@ def test_raw_embeddings_and_another_hop():
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("text.wav", "no known audio format"), ("short.wav", "one example takes 0.975 s"), ("none.wav", "none.wav")],
+    [
+        ("text.wav", "no known audio format"),
+        ("short.wav", "one example takes 0.975 s"),
+        ("none.wav", "none.wav"),
+    ],
 )
 def test_bad_audio_is_one_error_that_names_it(corpus, name, message):
     with pytest.raises(SettingError, match=message) as caught:
