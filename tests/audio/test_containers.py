@@ -233,3 +233,40 @@ def test_an_mp3_frame_is_never_taken_for_aac(second):
 def test_what_is_no_container_is_not_audio(data):
     assert decoders_of(data)[0] == LIBSNDFILE
     assert rejection_of(data).reason is Reason.NOT_AUDIO
+
+
+def mp4_boxes(data: bytes) -> list[bytes]:
+    boxes = []
+    while data:
+        size = int.from_bytes(data[:4], "big")
+        boxes.append(data[:size])
+        data = data[size:]
+    return boxes
+
+
+def later(moof: bytes, samples: int) -> bytes:
+    """A fragment whose decode time (`tfdt`, ISO/IEC 14496-12, 8.8.12) is so much later."""
+    at = moof.index(b"tfdt") + 4
+    width = 8 if moof[at] else 4
+    time = int.from_bytes(moof[at + 4 : at + 4 + width], "big") + samples
+    return moof[: at + 4] + time.to_bytes(width, "big") + moof[at + 4 + width :]
+
+
+def test_fragments_that_begin_late_or_without_the_first_ones_are_whole():
+    # Segments of a stream: an hour into it, or the initialization with a later segment alone.
+    whole = contained(sweep(16_000, 1, 4), 16_000, "mp4", "aac", "fltp", FRAGMENTED)
+    boxes = mp4_boxes(whole)
+    assert [box[4:8] for box in boxes[:4]] == [b"ftyp", b"moov", b"moof", b"mdat"]
+    expected, _ = decode(whole)
+    late = [later(box, 3_600 * 16_000) if box[4:8] == b"moof" else box for box in boxes]
+    found, rate_hz = decode(b"".join(late))
+    assert rate_hz == 16_000 and len(found) == len(expected)
+    np.testing.assert_array_equal(found[2_048:], expected[2_048:])
+    num_frames = sum(box[4:8] == b"moof" for box in boxes)
+    assert num_frames > 4
+    rest, _ = decode(b"".join([*boxes[:2], *boxes[6:]]))
+    assert len(expected) // 2 < len(rest) < len(expected)
+    # Its first frame lacks the one before it, with which it overlaps.
+    np.testing.assert_allclose(rest[2_048:], expected[len(expected) - len(rest) + 2_048 :], atol=1e-6)
+    cut = b"".join([*boxes[:2], *boxes[6:-2]])[:-100]
+    assert rejection_of(cut).reason is Reason.CORRUPT
