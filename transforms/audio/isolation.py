@@ -5,33 +5,20 @@ thread that extracts a clip sends two requests and waits for arrays.
 """
 
 import contextlib
-import io
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import weakref
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.audio.channel import Channel, HangUpError, Message, Received, make_shared, unpack_span
+from transforms.audio.channel import Message
+from transforms.audio.child import Child, DeathError
 from transforms.audio.decoder import Audio
 from transforms.audio.extraction import Extraction
 from transforms.errors import ClipError, Reason
 
 # A step is a block of 1.5 s of audio, or 6 s of a container's; none takes a second.
 STEP_LIMIT_S = 30.0
-
-# What the libraries that NumPy's products may come from ask for their number of threads.
-_NUM_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-# The largest in-memory file that is copied whole.
-_SCRATCH_BYTES = 1 << 24
 
 
 class IsolatedDecoder:
@@ -51,7 +38,7 @@ class IsolatedDecoder:
 
     def __init__(self, limit_s: float = STEP_LIMIT_S):
         self._limit_s = limit_s
-        self._child: _Child | None = None
+        self._child: Child | None = None
         self._current: Audio | None = None  # what is open
 
     @contextlib.contextmanager
@@ -87,16 +74,16 @@ class IsolatedDecoder:
     def _ask(self, command: Message, file: BinaryIO) -> Any:
         while True:
             if self._child is not None:
-                with contextlib.suppress(_DeathError):  # over the file before
+                with contextlib.suppress(DeathError):  # over the file before
                     self._child.settle()
             if self._child is None or self._child.is_stopped:
-                self._child = _Child(self._limit_s)
+                self._child = Child(self._limit_s)
             try:
                 return self._child.open(command, file)
-            except _DeathError as death:
+            except DeathError as death:
                 _judge(self._child, death, "at the file's header")
 
-    def _child_of(self, audio: "_IsolatedAudio") -> "_Child":
+    def _child_of(self, audio: "_IsolatedAudio") -> "Child":
         if self._child is None or self._current is not audio:
             raise RuntimeError("the audio was left before it was read")
         return self._child
@@ -126,7 +113,7 @@ class _IsolatedAudio:
             child = self._decoder._child_of(self)
             try:
                 return child.ask(Message.GOES_ON, position)
-            except _DeathError as death:
+            except DeathError as death:
                 self._open_again(child, death)
 
     def _arrays(self, command: Message, *request: Any) -> Iterator[NDArray]:
@@ -145,193 +132,16 @@ class _IsolatedAudio:
                     self._decoder._child_of(self)
                 self.num_samples = child.num_samples
                 return
-            except _DeathError as death:
+            except DeathError as death:
                 self._open_again(child, death)
 
-    def _open_again(self, child: "_Child", death: "_DeathError") -> None:
+    def _open_again(self, child: "Child", death: "DeathError") -> None:
         _judge(child, death, f"after {death.position / self.rate_hz:.2f} s")
         self._decoder._opened(self._file)
 
 
-def _judge(child: "_Child", death: "_DeathError", when: str) -> None:
+def _judge(child: "Child", death: "DeathError", when: str) -> None:
     """Raises ClipError, unless an earlier file may have damaged the memory, or another process killed it:
     then the file has a second chance, in a process that has seen no other."""
     if child.num_files == 1 or death.is_hang:
         raise ClipError(Reason.CRASHED, f"{death}, {when}") from death
-
-
-class _DeathError(Exception):
-    """The child died over a file, when it had decoded so many samples."""
-
-    def __init__(self, number: int, limit_s: float, position: int):
-        self.position = position
-        self.is_hang = number == signal.SIGALRM
-        if self.is_hang:
-            super().__init__(f"the decoder hangs: nothing for {limit_s:g} s")
-        else:
-            super().__init__(f"the decoder crashed ({_signal_name(number)})")
-
-
-class _Child:
-    """A running `decoder_process`.
-
-    Attributes:
-      num_files: that it was given.
-      num_samples: of the span that was read last, where that was read to its end.
-    """
-
-    def __init__(self, limit_s: float):
-        self.num_files = self.num_samples = 0
-        self._limit_s = limit_s
-        self._is_open = False
-        self._unanswered = 0
-        self._file: BinaryIO | None = None
-        ours, theirs = socket.socketpair()
-        shared = make_shared()
-        self._channel = Channel(ours, shared)
-        with theirs, contextlib.ExitStack() as stack:
-            stack.callback(os.close, shared)  # each channel holds it by itself
-            command = [sys.executable, "-m", "transforms.audio.decoder_process"]
-            # No module from wherever the user stands, and one thread, since the children share the cores.
-            settings = {"PYTHONPATH": _search_path(), "PYTHONSAFEPATH": "1"}
-            settings |= dict.fromkeys(_NUM_THREADS, "1")
-            # glibc gives a block's memory back each time and gets it anew, zeroed: 0.8 ms a clip of 10 s.
-            settings |= dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(1 << 24))
-            try:
-                self._process = subprocess.Popen(
-                    [*command, str(theirs.fileno()), str(shared), str(limit_s)],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno(), shared],
-                    env={**os.environ, **settings},
-                )
-            except OSError as error:
-                raise RuntimeError(f"the decoder's process cannot be started: {error}") from error
-        # In-memory files are copied there, which is faster than to read them for the child.
-        self._scratch = os.memfd_create("clip") if sys.platform == "linux" else None
-        # Also at exit, or when its owner is forgotten without being closed.
-        self._end = weakref.finalize(self, _kill, self._process, self._channel, self._scratch)
-        try:
-            self._channel.receive()
-        except HangUpError:
-            status = self._process.wait()
-            raise RuntimeError(f"the decoder's process does not start: it ends with {status}") from None
-        except BaseException:
-            self.stop()
-            raise
-
-    @property
-    def is_stopped(self) -> bool:
-        return not self._end.alive
-
-    def stop(self) -> None:
-        self._end()
-
-    def open(self, command: Message, file: BinaryIO) -> Any:
-        """The answer to OPEN or DURATION."""
-        file.seek(0, os.SEEK_END)
-        size = file.tell()
-        descriptors = self._descriptors(file, size)
-        self._file = None if descriptors else file
-        self.num_files += 1
-        self._send(command, size, descriptors)
-        self._is_open = command is Message.OPEN
-        return json.loads(self._receive().body.tobytes())
-
-    def _descriptors(self, file: BinaryIO, size: int) -> list[int]:
-        """The descriptor where the child finds the file's bytes; none where it has to ask for them."""
-        # Others have descriptors too, but of other bytes: a GzipFile's are compressed.
-        if type(file) is io.BufferedReader and type(file.raw) is io.FileIO:
-            return [file.fileno()]
-        if isinstance(file, io.BytesIO) and size <= _SCRATCH_BYTES and self._scratch is not None:
-            os.pwrite(self._scratch, file.getbuffer(), 0)
-            return [self._scratch]
-        return []
-
-    def ask(self, command: Message, request: Any) -> Any:
-        """The answer to GOES_ON."""
-        self.settle()
-        self._send(command, request)
-        return json.loads(self._receive().body.tobytes())
-
-    def arrays(
-        self, command: Message, start: int, stop: int | None, *extraction: dict[str, Any]
-    ) -> Iterator[NDArray]:
-        """Yields the arrays that answer BLOCKS or EXAMPLES, each while the next one is made."""
-        self.settle()
-        self._send(command, [start, stop, *extraction])
-        while (answer := self._receive()).kind is Message.ARRAY:
-            self._send(Message.NEXT)
-            yield answer.body
-        self._is_open = stop is not None
-        self.num_samples = answer.num_samples
-        if answer.kind is Message.LAST:
-            yield answer.body
-
-    def finish(self) -> None:
-        """Leaves the file that is open, if any; `settle` waits until the child has left it too."""
-        self._file = None
-        if self._is_open and not self.is_stopped:
-            self._send(Message.CLOSE)
-        self._is_open = False
-
-    def settle(self) -> None:
-        """Drops the answers that are due yet: of what was made ahead and is not wanted."""
-        while not self.is_stopped and self._unanswered:
-            with contextlib.suppress(ClipError, RuntimeError, OSError):
-                self._receive()
-
-    def _send(self, command: Message, request: Any = None, descriptors: list[int] | None = None) -> None:
-        self._unanswered += 1
-        body = b"" if request is None else json.dumps(request).encode()
-        # Where it is dead, there may still be answers to read, and then the end.
-        with contextlib.suppress(HangUpError):
-            self._channel.send(command, body, descriptors or [])
-
-    def _receive(self) -> Received:
-        """The next answer; reads the file for the child until it comes."""
-        try:
-            while (message := self._channel.receive()).kind is Message.READ:
-                self._channel.send(Message.DATA, self._read(*unpack_span(message.body)))
-        except HangUpError:
-            status, position = self._process.wait(), self._channel.position
-            self.stop()
-            if status < 0:
-                raise _DeathError(-status, self._limit_s, position) from None
-            raise RuntimeError(f"the decoder's process ended with {status}") from None
-        except BaseException:
-            self.stop()  # it waits for bytes that will not come
-            raise
-        self._unanswered -= 1
-        if message.kind is Message.CLIP_ERROR:
-            reason, text = json.loads(message.body.tobytes())
-            raise ClipError(Reason(reason), text)
-        if message.kind is Message.FILE_ERROR:
-            raise OSError(*json.loads(message.body.tobytes()))
-        if message.kind is Message.BUG:
-            raise RuntimeError(f"in the decoder's process:\n{message.body.tobytes().decode()}")
-        return message
-
-    def _read(self, position: int, num_bytes: int) -> bytes:
-        if self._file is None:
-            return b""
-        self._file.seek(position)
-        return self._file.read(num_bytes)
-
-
-def _kill(process: subprocess.Popen, channel: Channel, scratch: int | None) -> None:
-    process.kill()
-    process.wait()
-    channel.close()
-    if scratch is not None:
-        os.close(scratch)
-
-
-def _search_path() -> str:
-    return os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -4,6 +4,7 @@ import dataclasses
 import struct
 from typing import BinaryIO
 
+from transforms.audio.byte_window import ByteWindow
 from transforms.audio.links import Link
 from transforms.audio.mpeg_header import (
     HEADER_BYTES,
@@ -21,7 +22,6 @@ from transforms.audio.spliced_file import Stretch, patched
 from transforms.audio.tags import HEAD_BYTES, before_tags, skip_tags, tag_bytes
 from transforms.errors import ClipError, Reason
 
-_READ_BYTES = 1 << 20
 # Behind a tag whose length is wrong, or where a stream was cut, the first frame may begin later.
 _MAX_LEAD_BYTES = 1 << 16
 # So many headers in a row are no accident.
@@ -29,38 +29,6 @@ _CONFIRMATIONS = 3
 # What stands two bytes behind the place of `Xing`, `Info` or `VBRI`; of the first two, also where a checksum
 # moves them by two.
 _INFO_MARKS = b"nfRXI"
-
-
-class _Window:
-    """A file's bytes up to `end`, of which a block is in memory.
-
-    Attributes:
-      data, begin: the bytes that are there, and their place in the file.
-      end: the place behind the last byte that counts.
-    """
-
-    def __init__(self, file: BinaryIO, end: int):
-        self._file = file
-        self.data, self.begin, self.end = b"", 0, end
-
-    def at(self, position: int, num_bytes: int) -> bytes:
-        """So many bytes from a place, fewer at the end."""
-        self.hold(position, num_bytes)
-        offset = position - self.begin
-        return self.data[offset : offset + num_bytes]
-
-    def hold(self, position: int, num_bytes: int) -> None:
-        """Reads a block where fewer than `num_bytes` bytes from a place are there."""
-        here = self.begin + len(self.data)
-        if self.begin <= position and min(position + num_bytes, self.end) <= here:
-            return
-        kept = self.data[position - self.begin :] if self.begin <= position < here else b""
-        begin = position + len(kept)
-        self._file.seek(begin)
-        read = self._file.read(max(min(_READ_BYTES, self.end - begin), 0))
-        self.data, self.begin = kept + read, position
-        if not read:  # nor will there be more: a file that cannot be read seems to end
-            self.end = min(self.end, begin)
 
 
 def mpeg_links(file: BinaryIO, begin: int = 0, end: int | None = None) -> list[Link] | None:
@@ -83,7 +51,7 @@ def mpeg_links(file: BinaryIO, begin: int = 0, end: int | None = None) -> list[L
         neither frame nor tag, and where sample rate, channels or layer change.
     """
     begin = skip_tags(file, begin)
-    window = _Window(file, before_tags(file) if end is None else end)
+    window = ByteWindow(file, before_tags(file) if end is None else end)
     found = _find_info(window, begin) or _find_frames(window, begin, begin + _MAX_LEAD_BYTES, is_first=True)
     if found is None:
         return None
@@ -98,7 +66,7 @@ def mpeg_links(file: BinaryIO, begin: int = 0, end: int | None = None) -> list[L
 def find_mpeg_frames(file: BinaryIO) -> int | None:
     """Place of the first of several frames in a row, up to 64 KiB behind any tags; None if there is none."""
     begin = skip_tags(file)
-    found = _find_frames(_Window(file, before_tags(file)), begin, begin + _MAX_LEAD_BYTES)
+    found = _find_frames(ByteWindow(file, before_tags(file)), begin, begin + _MAX_LEAD_BYTES)
     return None if found is None else found[0]
 
 
@@ -110,7 +78,7 @@ class _Walk:
       is_as_stated: whether the last link is one stretch whose header states its number of frames.
     """
 
-    def __init__(self, window: _Window, position: int, kind: FrameKind, free_bytes: int):
+    def __init__(self, window: ByteWindow, position: int, kind: FrameKind, free_bytes: int):
         self.links: list[Link] = []
         self.is_as_stated = False
         self._window = window
@@ -264,13 +232,13 @@ def _pass(
     return at, count, length, False
 
 
-def _begins(window: _Window, position: int, kind: FrameKind) -> bool:
+def _begins(window: ByteWindow, position: int, kind: FrameKind) -> bool:
     """Whether a frame of this kind begins at a place, but for its channels."""
     found = parse_header(window.at(position, HEADER_BYTES))
     return found is not None and dataclasses.replace(found, is_mono=kind.is_mono) == kind
 
 
-def _find_info(window: _Window, position: int) -> tuple[int, FrameKind, int] | None:
+def _find_info(window: ByteWindow, position: int) -> tuple[int, FrameKind, int] | None:
     """What `_find_frames` gives, where an info frame begins here, whatever follows it."""
     kind = parse_header(window.at(position, HEADER_BYTES))
     if kind is None or parse_info(window.at(position, INFO_BYTES), kind) is None:
@@ -279,7 +247,7 @@ def _find_info(window: _Window, position: int) -> tuple[int, FrameKind, int] | N
 
 
 def _find_frames(
-    window: _Window, begin: int, limit: int, is_first: bool = False
+    window: ByteWindow, begin: int, limit: int, is_first: bool = False
 ) -> tuple[int, FrameKind, int] | None:
     """The first place before `limit` where frames follow each other, their kind, and bytes of free format."""
     position = begin
@@ -301,7 +269,9 @@ def _find_frames(
     return None
 
 
-def _is_confirmed(window: _Window, position: int, kind: FrameKind, free_bytes: int, is_first: bool) -> bool:
+def _is_confirmed(
+    window: ByteWindow, position: int, kind: FrameKind, free_bytes: int, is_first: bool
+) -> bool:
     """Whether frames of a kind follow each other from a place, but for the channels of the first.
 
     At a file's beginning one frame may do, if the file ends there, or in the next.
@@ -319,7 +289,7 @@ def _is_confirmed(window: _Window, position: int, kind: FrameKind, free_bytes: i
     return True
 
 
-def _free_lengths(window: _Window, position: int, kind: FrameKind) -> list[int]:
+def _free_lengths(window: ByteWindow, position: int, kind: FrameKind) -> list[int]:
     """Lengths, without padding, that frames in free format may have: the distance to the next such header."""
     data = window.at(position, MAX_FRAME_BYTES + HEADER_BYTES)
     padding = (data[2] >> 1 & 1) * kind.slot_bytes
