@@ -31,7 +31,7 @@ def test_the_benchmark_runs_without_tensorflow_and_beam_and_its_bytes_agree(tmp_
     results = json.loads(out.read_text())
     assert round(results["network_flop_per_example"] / 1e9, 2) == 1.73
     (run,) = results["runs"]
-    assert {"network", "fused_44100_hz_int16", "end_to_end_flac"} <= set(run["examples_per_s"])
+    assert {"network", "fused_44100_hz_float32", "end_to_end_flac"} <= set(run["examples_per_s"])
     assert all(value > 0 for value in run["examples_per_s"].values())
     assert run["agreement_with_cpu"]["equal"] >= 0.999
     assert run["agreement_with_cpu"]["largest_difference"] <= 1

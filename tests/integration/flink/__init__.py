@@ -129,10 +129,11 @@ class Cluster:
 
     def is_decoding(self) -> bool:
         """Whether workers of the TaskManager that is there the longest decode clips."""
-        return any(
-            "transforms.audio.decoder_process" in process.cmdline()
-            for process in psutil.Process(self._task_managers[0].workers).children(recursive=True)
-        )
+        for process in psutil.Process(self._task_managers[0].workers).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # it may end meanwhile
+                if "transforms.audio.decoder_process" in process.cmdline():
+                    return True
+        return False
 
     def _start_job_manager(self, stack: ExitStack) -> None:
         with suppress(OSError), socket.create_connection((HOST, self._addresses.rest_port), 1):
