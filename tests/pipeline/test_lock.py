@@ -118,6 +118,7 @@ def test_a_dead_process_of_this_machine_holds_nothing_and_nobody_waits(tmp_path,
     assert "waiting" not in capsys.readouterr().err
 
 
+@pytest.mark.integration  # seconds each
 @pytest.mark.parametrize(
     "elsewhere", [{"host": "elsewhere", "boot_id": "x"}, {"boot_id": "x"}, {"pid_namespace": "pid:[1]"}]
 )

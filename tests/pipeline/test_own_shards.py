@@ -75,6 +75,7 @@ def test_nothing_of_somebody_else_is_deleted_or_read(corpus, strangers, tmp_path
     assert json.loads((out / "_run" / "manifest.json").read_text())["clips"] == {"train": 2}
 
 
+@pytest.mark.integration  # seconds each
 def test_shards_of_audio_in_the_output_are_read_and_stay(corpus, tmp_path):
     out = tmp_path / "out"
     packing = [f"--input={corpus}/*", f"--output={out}/shards", "--format=tfrecord", "--runner=FnApiRunner"]
@@ -90,6 +91,7 @@ def test_shards_of_audio_in_the_output_are_read_and_stay(corpus, tmp_path):
     assert {name: data for name, data in shards(out).items() if name.startswith("train")} == shards(expected)
 
 
+@pytest.mark.integration  # seconds each
 @pytest.mark.parametrize("spelling", ["{out}/*/*.tfrecord", "{out}/../out/train/ab.tfrecord", "{link}/**"])
 @pytest.mark.parametrize("extra", [[], ["--overwrite"], ["--plan"]])
 def test_its_own_shards_are_no_input(corpus, tmp_path, spelling, extra):
@@ -177,6 +179,7 @@ def test_a_run_killed_before_its_list_keeps_those_of_the_runs_before(corpus, tmp
     assert totals(out) == (3, 1, 0, 2)
 
 
+@pytest.mark.integration  # seconds each
 @pytest.mark.parametrize("line", ["[]", "{}", '{"path": 1}', "{", "[" * 100_000])
 def test_a_malformed_list_of_shards_is_one_line_that_names_it(corpus, tmp_path, line):
     out = tmp_path / "out"

@@ -94,6 +94,7 @@ def test_another_recording_that_sorts_first_takes_the_record(corpus, tmp_path):
     assert account["closes"] and account["rejected_earlier"] == 1
 
 
+@pytest.mark.integration  # seconds each
 def test_clips_in_shards_are_told_apart_by_their_places(corpus, tmp_path):
     for name in "bcd":
         flags = [f"--input={corpus}/{name}/*", f"--output={tmp_path}/packed/{name}", "--format=tar"]
@@ -156,6 +157,7 @@ def test_a_kill_before_a_shard_or_its_sources_changes_nothing(corpus, tmp_path, 
     assert outcome(out) == outcome(expected)
 
 
+@pytest.mark.integration  # seconds each
 @pytest.mark.parametrize("lines", [None, b"{", b"[1]\n", b'[1, "x", null]\n'])
 def test_damaged_sources_are_one_line_that_says_what_to_do(corpus, tmp_path, capsys, lines):
     data = b"no gzip" if lines is None else gzip.compress(lines)
