@@ -91,7 +91,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "extraction.json")
     options = parser.parse_args()
     report: dict[str, Any] = {
-        "command": " ".join(["python benchmarks/extraction.py", *sys.argv[1:]]),
+        "command": f"python benchmarks/extraction.py --clips {options.clips} --threads "
+        + " ".join(map(str, options.threads)),
     } | describe("numpy", "soundfile", "resampy")
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(Path(folder), 32)
