@@ -44,7 +44,8 @@ _KINDS = {
 def open_file(path: str) -> BinaryIO:
     """Opens a file for reading; a `.gz` stays compressed, since its bytes are what was asked for.
 
-    What is no file on a local disk is refused unopened: to open a FIFO or to read a device may never end.
+    On a local disk, anything but a regular file is refused without opening it: opening a FIFO or reading a
+    device may never end.
 
     Raises:
       One of FILE_ERRORS.

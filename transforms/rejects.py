@@ -130,7 +130,8 @@ class KeepRejected(beam.PTransform):
     Attributes:
       earlier: lists of the runs before.
       tried: where the run tries only the clips of some lists, those.
-      patterns: globs of the run's inputs, which say of a folder that could not be listed anew whether it can.
+      patterns: globs of the run's inputs. Where they reach a folder that could not be listed before, this run
+        has listed it again.
     """
 
     earlier: Sequence[str]

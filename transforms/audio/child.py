@@ -59,7 +59,7 @@ class Child:
             # No module from wherever the user stands, and one thread, since the children share the cores.
             settings = {"PYTHONPATH": _search_path(), "PYTHONSAFEPATH": "1"}
             settings |= dict.fromkeys(_NUM_THREADS, "1")
-            # glibc gives a block's memory back each time and gets it anew, zeroed: 0.8 ms a clip of 10 s.
+            # Otherwise glibc returns each block's memory and requests it again, zeroed: 0.8 ms per 10 s clip.
             settings |= dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(1 << 24))
             try:
                 self._process = subprocess.Popen(

@@ -37,7 +37,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class Member:
-    """A member of the archive that is no folder; the stream gives the `size` bytes of a regular file next.
+    """A member of the archive other than a folder. The stream gives the `size` bytes of a regular file next.
 
     Attributes:
       offset: of its header, extended ones included.

@@ -72,7 +72,7 @@ class TarSurvey:
         return bool(place < len(self._json_keys) and self._json_keys[place] == wanted)
 
     def find_target(self, link: Member) -> tuple[int, str] | None:
-        """(offset, path) of the file that a link leads to; None: it is no file of the archive.
+        """(offset, path) of the file that a link leads to; None if it leads to no file of the archive.
 
         Of several members with that name a hard link means the last one before itself, as it was when the
         archive was made, and a symbolic link the last of all, as it is when all are unpacked.
