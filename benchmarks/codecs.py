@@ -20,8 +20,8 @@ import numpy as np
 import soundfile
 
 from transforms.audio.decode import mono_blocks, open_audio
-from transforms.audio.front_end import waveform_examples
-from transforms.audio.windows import waveform_windows
+from transforms.audio.dsp.waveform_examples import waveform_examples
+from transforms.audio.dsp.windows import waveform_windows
 from transforms.vggish.params import Framing
 
 RESULTS = Path(__file__).parent / "results" / "codecs.json"

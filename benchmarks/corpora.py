@@ -17,7 +17,7 @@ from apache_beam.coders import FastPrimitivesCoder
 
 from transforms.account import expected, written
 from transforms.audioset.segments import Segment
-from transforms.clips import Piece
+from transforms.clips import ClipChunk
 from transforms.vggish.checkpoint import KERNEL_SHAPES
 from transforms.vggish.params import EMBEDDING_SIZE, EXAMPLE_FRAMES, MEL_BANDS
 from transforms.vggish.precision import BFLOAT16, FLOAT32
@@ -89,7 +89,7 @@ def shuffled_bytes() -> dict[str, int]:
     """Step -> encoded bytes that cross its shuffle for a clip of ten seconds, a file of its own."""
     segment = Segment("unbal_train", "--0PQM4-hqg", 30.0, 40.0, (0, 137))
     path = f"gs://bucket/audio/{segment.video_id}_30.000.flac"
-    piece = Piece(path, None, segment.split, segment.video_id, segment.start_s, 0, segment)
+    piece = ClipChunk(path, None, segment.split, segment.video_id, segment.start_s, 0, segment)
     frames = np.zeros((EXAMPLES_PER_CLIP, EMBEDDING_SIZE), np.uint8)
     crossing = {
         "paths": [(path, None)],

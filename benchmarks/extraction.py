@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu_inputs import FileExtractor, write_files
 from benchmarks.machine import RESULTS, describe
-from transforms.ahead import num_cores
 from transforms.audio.decoder import Decoder, PlainDecoder
 from transforms.audio.extraction import Extraction
-from transforms.audio.isolation import IsolatedDecoder
+from transforms.audio.isolated.isolation import IsolatedDecoder
+from transforms.prefetch import num_cores
 
 EXTRACTIONS = {"windows": Extraction(windows=True), "log_mel": Extraction()}
 DECODERS: dict[str, Callable[[], Decoder]] = {"isolated": IsolatedDecoder, "in_threads": PlainDecoder}

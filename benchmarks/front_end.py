@@ -19,8 +19,8 @@ import soxr
 
 from benchmarks import machine, recipe
 from transforms.audio.decode import mix_to_mono
-from transforms.audio.log_mel import log_mel_examples
-from transforms.audio.resample import resample_blocks
+from transforms.audio.dsp.log_mel import log_mel_examples
+from transforms.audio.dsp.resample import resample_blocks
 from transforms.vggish.params import SAMPLE_RATE_HZ
 
 RATES_HZ = (44_100, 48_000, 8_000, 11_025, 12_000, 22_050, 24_000, 32_000, 88_200, 96_000, 192_000)

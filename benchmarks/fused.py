@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks import machine
 from benchmarks.gpu import agreement, mono, seeded_pca, sound
-from transforms.audio.front_end import waveform_examples
+from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.pcm import device_front_end, joined, pcm_windows
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.fused import FusedEmbedder

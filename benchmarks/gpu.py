@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu_inputs import RATES_HZ, FileExtractor, embed_files, mono, repeated, sound, write_files
 from benchmarks.gpu_profile import kernel_times
+from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.extraction import Extraction
-from transforms.audio.front_end import waveform_examples
 from transforms.pcm import device_front_end, joined, pcm_windows
 from transforms.vggish.checkpoint import KERNEL_SHAPES, read_weights
 from transforms.vggish.fused import FusedEmbedder, compiled

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.ahead import Ahead
 from transforms.audio.decoder import Decoder
 from transforms.audio.extraction import Extraction
-from transforms.audio.isolation import IsolatedDecoder
+from transforms.audio.isolated.isolation import IsolatedDecoder
 from transforms.pcm import PcmWindows, as_examples
+from transforms.prefetch import OrderedPrefetcher
 
 if TYPE_CHECKING:
     from transforms.vggish.fused import FusedEmbedder
@@ -60,7 +60,7 @@ class FileExtractor:
     ):
         self._extraction = extraction
         self._decoders = [decoder() for _ in range(num_threads)]
-        self._ahead = Ahead(
+        self._ahead = OrderedPrefetcher(
             self._extract,
             self._decoders,
             lambda path: 0,

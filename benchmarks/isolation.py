@@ -26,7 +26,7 @@ import soundfile
 
 from transforms.audio.decoder import Decoder, PlainDecoder
 from transforms.audio.extraction import Extraction
-from transforms.audio.isolation import IsolatedDecoder
+from transforms.audio.isolated.isolation import IsolatedDecoder
 
 RATE_HZ = 44_100
 CLIP_S = 10

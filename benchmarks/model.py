@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from transforms.audio.decode import Cutter, mono_blocks, open_audio
-from transforms.audio.front_end import waveform_examples
-from transforms.audio.resample import RESAMPY, SOXR, Resampler
+from transforms.audio.dsp.resample import RESAMPY, SOXR, Resampler
+from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.vggish.postprocess import postprocess, read_pca_params
 from transforms.vggish.precision import BFLOAT16, FLOAT16, FLOAT32, PRECISIONS
 

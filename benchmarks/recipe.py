@@ -10,7 +10,7 @@ import resampy
 import soundfile
 from numpy.typing import NDArray
 
-from transforms.audio.log_mel import hann_window, mel_matrix
+from transforms.audio.dsp.log_mel import hann_window, mel_matrix
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import build_vggish
 from transforms.vggish.params import (

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipeline.manifest import package_versions
+from pipeline.job.manifest import package_versions
 
 RESULTS = Path(__file__).parent / "results" / "resume.json"
 
@@ -53,7 +53,7 @@ def main() -> None:
             make_corpus(corpus, clips)
             times_s[name] = {"first": run(corpus, output), "again": run(corpus, output)}
             account = json.loads((output / "_run" / "manifest.json").read_text())["account"]
-            assert account["already_there"] == {"train": clips} and account["written"] == {"train": 0}
+            assert account["existing"] == {"train": clips} and account["written"] == {"train": 0}
     results = {
         "clips": num_clips,
         "seconds": {name: {k: round(v, 2) for k, v in pair.items()} for name, pair in times_s.items()},

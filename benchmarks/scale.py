@@ -34,18 +34,18 @@ import soundfile
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import make_shards
-from pipeline.folder import FeatureFolder
-from pipeline.graph import FeatureJob, build_graph
-from pipeline.manifest import package_versions
-from pipeline.shard_list import update_shard_list
+from pipeline.graph import EmbeddingJob, build_graph
+from pipeline.job.manifest import package_versions
+from pipeline.output.feature_folder import FeatureFolder
+from pipeline.output.shard_list import update_shard_list
 from transforms.audioset.segments import Segment
-from transforms.clips import Piece
+from transforms.clips import ClipChunk
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.extract_examples import ExtractExamples
-from transforms.files import put_file
-from transforms.own_shards import ShardNotes
+from transforms.features.own_shards import ShardNotes
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.rejects import KeepRejected
+from transforms.storage.files import write_atomic
 from transforms.vggish.params import EMBEDDING_SIZE, SAMPLE_RATE_HZ
 from transforms.write_features import WriteFeatures
 
@@ -98,7 +98,7 @@ def embed(pattern: str, output: str, flags: Sequence[str]) -> dict[str, float]:
       Seconds by the clock and of processors, the decoder's too.
     """
     started, used_s = time.perf_counter(), _processor_s()
-    job = FeatureJob(
+    job = EmbeddingJob(
         read=ReadClips([pattern], ClipSettings("train")),
         extract=ExtractExamples(),
         embed=EmbedExamples(_StandInHandler("", batch_size=32)),
@@ -194,13 +194,13 @@ def _row(medians: dict[int, dict[str, float]], size: int) -> dict[str, float]:
     return row
 
 
-def shard_pieces(prefix: str) -> Iterator[tuple[Piece, np.ndarray]]:
+def shard_pieces(prefix: str) -> Iterator[tuple[ClipChunk, np.ndarray]]:
     """The clips of a shard, of ten frames each."""
     rng = np.random.default_rng(PREFIXES.index(prefix))
     for number in range(CLIPS_PER_SHARD):
         video_id = f"{prefix}{number:09d}"
         segment = Segment("train", video_id, 30.0, 40.0, (0, 137))
-        piece = Piece(f"/clips/{video_id}.wav", None, "train", video_id, 30.0, 0, segment)
+        piece = ClipChunk(f"/clips/{video_id}.wav", None, "train", video_id, 30.0, 0, segment)
         yield piece, rng.integers(0, 256, (FRAMES_PER_CLIP, EMBEDDING_SIZE), np.uint8)
 
 
@@ -218,7 +218,7 @@ def measure_shards(folder: Path) -> dict[str, float]:
     for path in (ours, plain):
         path.mkdir()
     writers = {
-        "files": lambda name, data: put_file(str(ours / name), data),
+        "files": lambda name, data: write_atomic(str(ours / name), data),
         "plain_files": lambda name, data: _write_plain(plain / name, data),
     }
     times_s |= dict.fromkeys(writers, 0.0)
@@ -236,7 +236,7 @@ def measure_shards(folder: Path) -> dict[str, float]:
 
 
 def _write_plain(path: Path, data: bytes) -> None:
-    """Writes a file so that it is on the disk, as `put_file` does, and whole or not as it comes."""
+    """Writes a file so that it is on the disk, as `write_atomic` does, and whole or not as it comes."""
     with path.open("xb") as file:
         file.write(data)
         file.flush()

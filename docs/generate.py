@@ -15,7 +15,7 @@ from pathlib import Path
 import grimp
 
 from pipeline import analyze, export_model, fit_pca, make_shards, smoke_test, verify
-from pipeline.options import make_parser
+from pipeline.cli.options import make_parser
 
 DOCS = Path(__file__).resolve().parent
 # Commands beside pipeline.run.

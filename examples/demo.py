@@ -12,9 +12,9 @@ from pathlib import Path
 from demo_corpus import make_demo_corpus
 
 from pipeline import run, verify
-from pipeline.assets import PCA_PARAMS, WEIGHTS, find_asset
-from pipeline.console import run_command
-from pipeline.graph import REPORT_FILE, run_path
+from pipeline.assets.released import PCA_PARAMS, WEIGHTS, find_asset
+from pipeline.cli.console import run_command
+from pipeline.output.run_files import REPORT_FILE, run_path
 from transforms.errors import SettingError
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.console import run_command
+from pipeline.cli.console import run_command
+from pipeline.cli.flags import OneLineParser
+from pipeline.cli.option_groups import add_asset_options, add_postprocess_option
 from pipeline.embed import embed, read_waveform
-from pipeline.flags import OneLineParser
-from pipeline.option_groups import add_asset_options, add_postprocess_option
 from pipeline.smoke_test import sine
 from transforms.audioset.example import encode_example
 from transforms.audioset.names import stem
 from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
-from transforms.tfrecord import frame_records
+from transforms.storage.tfrecord import frame_records
 from transforms.vggish.params import SAMPLE_RATE_HZ
 
 SUFFIXES = (".tfrecord", ".npy")

@@ -24,13 +24,13 @@ import numpy as np
 from helpers import check_new_model, is_held_out, put
 from numpy.typing import NDArray
 
-from pipeline.console import run_command
+from pipeline.assets.resolve import find_weights
+from pipeline.cli.console import run_command
+from pipeline.cli.flags import OneLineParser
+from pipeline.cli.option_groups import add_weights_options
 from pipeline.embed import read_waveform
-from pipeline.flags import OneLineParser
-from pipeline.found_assets import find_weights
-from pipeline.option_groups import add_weights_options
-from transforms.audio.front_end import waveform_examples
-from transforms.audio.log_mel import log_mel_examples
+from transforms.audio.dsp.log_mel import log_mel_examples
+from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.errors import ClipError, SettingError
 from transforms.vggish.checkpoint import KERAS_SUFFIX, read_weights
 from transforms.vggish.model import build_vggish

@@ -8,7 +8,7 @@ import sys
 
 import apache_beam as beam
 
-from pipeline.assets import WEIGHTS, find_asset
+from pipeline.assets.released import WEIGHTS, find_asset
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.extract_examples import ExtractExamples
 from transforms.read_clips import ClipSettings, ReadClips
@@ -19,12 +19,12 @@ def mean_embeddings(pipeline: beam.Pipeline, pattern: str, output: str, weights:
     inputs = pipeline | ReadClips([pattern], ClipSettings(split="train"))
     # inputs.clips: Clip
     extracted = inputs.clips | ExtractExamples()
-    # extracted.examples: (Piece, float32[n, 96, 64])
+    # extracted.examples: (ClipChunk, float32[n, 96, 64])
     embedded = extracted.examples | EmbedExamples(VggishModelHandler(weights, batch_size=64))
-    # embedded.embeddings: (Piece, float32[n, 128]); a long clip has several pieces
+    # embedded.embeddings: (ClipChunk, float32[n, 128]); a long clip has several chunks
     means = (
         embedded.embeddings
-        | "ByClip" >> beam.MapTuple(lambda piece, frames: (piece.video_id, (frames.sum(axis=0), len(frames))))
+        | "ByClip" >> beam.MapTuple(lambda chunk, frames: (chunk.video_id, (frames.sum(axis=0), len(frames))))
         | "Sum" >> beam.CombinePerKey(lambda parts: tuple(map(sum, zip(*parts, strict=True))))
         | "Mean" >> beam.MapTuple(lambda video_id, total: (video_id, (total[0] / total[1]).tolist()))
         # (id, 128 floats)

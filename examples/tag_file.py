@@ -17,12 +17,12 @@ import numpy as np
 from classifier import read_classifier
 from numpy.typing import NDArray
 
-from pipeline.console import run_command
+from pipeline.assets.resolve import find_pca_params, find_weights
+from pipeline.cli.console import run_command
+from pipeline.cli.flags import OneLineParser
+from pipeline.cli.option_groups import add_asset_options
 from pipeline.embed import read_waveform
-from pipeline.flags import OneLineParser
-from pipeline.found_assets import find_pca_params, find_weights
-from pipeline.option_groups import add_asset_options
-from transforms.audio.front_end import waveform_examples
+from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audioset.reading import NUM_FRAMES, VALUES
 from transforms.errors import ClipError, SettingError
 from transforms.vggish.checkpoint import read_weights

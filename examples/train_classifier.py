@@ -27,9 +27,9 @@ from classifier import LABELS_FILE, MODEL_FILE, RECIPES, Clips, load_clips, pred
 from helpers import check_new_model, is_held_out, put
 from scores import Scores, plot_curves, score_classes, write_by_class
 
-from pipeline.assets import CLASS_LABELS, find_asset
-from pipeline.console import run_command
-from pipeline.flags import OneLineParser
+from pipeline.assets.released import CLASS_LABELS, find_asset
+from pipeline.cli.console import run_command
+from pipeline.cli.flags import OneLineParser
 from transforms.audioset.labels import read_display_names
 from transforms.errors import SettingError
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     output = Path(options.output)
     check_new_model(output, MODEL_FILE)
     labels_path = find_asset(
-        dataclasses.replace(CLASS_LABELS, way_out="a list index,mid,display_name of your own classes"),
+        dataclasses.replace(CLASS_LABELS, fallback_hint="a list index,mid,display_name of your own classes"),
         options.class_labels,
         options.assets_dir,
     )

@@ -1,5 +1,5 @@
 """What a person runs. Assembles the transforms, computes nothing itself."""
 
-from pipeline.console import import_tensorflow_quietly
+from pipeline.cli.console import import_tensorflow_quietly
 
 import_tensorflow_quietly()

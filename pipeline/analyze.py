@@ -16,28 +16,27 @@ from typing import TYPE_CHECKING
 
 import apache_beam as beam
 
-from pipeline.assets import ASSETS_DIR_VARIABLE
-from pipeline.config import check_analysis_installed
-from pipeline.console import run_command
-from pipeline.corpus_statistics import AUDIO, SideBySide, Statistics
-from pipeline.flags import OneLineParser, check_flags
-from pipeline.found_assets import find_class_labels, find_segments
-from pipeline.options import make_pipeline
-from pipeline.passes import FrameFolder, MakePass, run_passes
-from pipeline.paths import check_input, check_output_file
+from pipeline.assets.resolve import find_class_labels, find_segments
+from pipeline.cli.console import run_command
+from pipeline.cli.flags import OneLineParser, check_flags
+from pipeline.job.path_checks import check_input, check_output_file
+from pipeline.job.runner import make_pipeline
+from pipeline.statistics.passes import AnalysisFactory, FrameFolder, check_analysis_installed, run_analyses
+from pipeline.statistics.tables import AUDIO, SideBySide, Statistics
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
 from transforms.errors import OutputError, SettingError
 from transforms.extract_examples import ExtractExamples
-from transforms.files import put_output
-from transforms.globs import plain_path
+from transforms.inputs.read_segments import ClassLabelFile
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.read_features import QUANTIZED
-from transforms.read_segments import ClassLabelFile
+from transforms.storage.files import write_output
+from transforms.storage.globs import plain_path
+from transforms.storage.shared_files import ASSETS_DIR_VARIABLE
 from transforms.vggish.params import EMBEDDING_SIZE
 
 if TYPE_CHECKING:  # only with the extra [analysis]
-    from transforms.analyze_corpus import Found
+    from transforms.statistics.analyze_corpus import AnalysisResult
 
 # Rows of a table on the screen; in a file all are.
 _ROWS_SHOWN = 20
@@ -61,8 +60,8 @@ def run(argv: Sequence[str]) -> int:
         report = _analyze_features(pipeline, options)
     if options.output:
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
-        put_output(f"{options.output}.json", text.encode())
-        put_output(f"{options.output}.md", _markdown(report).encode())
+        write_output(f"{options.output}.json", text.encode())
+        write_output(f"{options.output}.md", _markdown(report).encode())
     print(_markdown(report, _ROWS_SHOWN), end="")
     if options.output:
         print(f"written to {options.output}.json and {options.output}.md")
@@ -79,21 +78,21 @@ def _analyze_features(pipeline: beam.Pipeline, options: argparse.Namespace) -> S
         )
     labels = find_class_labels(options.class_labels, options.assets_dir)
     names = ClassLabelFile(labels.path).names() if labels else {}
-    found = run_passes(pipeline, [_features_pass(features, names) for features in corpora])
+    found = run_analyses(pipeline, [_features_pass(features, names) for features in corpora])
     first, *further = (_statistics(*pair, names) for pair in zip(corpora, found, strict=True))
     return SideBySide(first, *further) if further else first
 
 
-def _features_pass(features: FrameFolder, class_names: Mapping[int, str]) -> MakePass:
+def _features_pass(features: FrameFolder, class_names: Mapping[int, str]) -> AnalysisFactory:
     # TensorFlow Transform is in an extra, which the command looks for first.
-    from transforms.analyze_corpus import AnalyzeFeatures
-    from transforms.analyze_vectors import AnalyzeVectors
+    from transforms.statistics.analyze_corpus import AnalyzeFeatures
+    from transforms.statistics.analyze_vectors import AnalyzeVectors
 
     read = features.reader(class_names)
     return lambda temp_dir: AnalyzeFeatures(read, AnalyzeVectors(EMBEDDING_SIZE, temp_dir))
 
 
-def _statistics(features: FrameFolder, found: "Found", class_names: Mapping[int, str]) -> Statistics:
+def _statistics(features: FrameFolder, found: "AnalysisResult", class_names: Mapping[int, str]) -> Statistics:
     quantization, moments = features.folder.quantization, found.moments
     if moments is None:
         raise OutputError(f"{features.path}: was emptied in the meantime; run the same command again")
@@ -110,14 +109,14 @@ def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Stat
     labels = find_class_labels(options.class_labels, options.assets_dir)
     label_file = ClassLabelFile(labels.path) if labels else None
     settings = ClipSettings(options.split, segments=segments, class_labels=label_file, id_pattern=id_pattern)
-    from transforms.analyze_corpus import AnalyzeAudio
+    from transforms.statistics.analyze_corpus import AnalyzeAudio
 
     def make_pass(temp_dir: str) -> AnalyzeAudio:
         return AnalyzeAudio(
             ReadClips(inputs.write(f"{temp_dir}-inputs"), settings), ExtractExamples(), temp_dir
         )
 
-    (found,) = run_passes(pipeline, [make_pass])
+    (found,) = run_analyses(pipeline, [make_pass])
     return Statistics(
         " ".join(options.input),
         AUDIO,

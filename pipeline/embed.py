@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.found_assets import find_pca_params, find_weights
-from pipeline.option_groups import QUANTIZED, RAW
-from pipeline.waveform import check_rate_hz, mono_waveform
+from pipeline.assets.resolve import find_pca_params, find_weights
+from pipeline.cli.option_groups import QUANTIZED, RAW
 from transforms.audio.decode import Cutter, mono_blocks, open_audio
-from transforms.audio.front_end import waveform_examples
-from transforms.audio.resample import RESAMPY, Resampler
+from transforms.audio.dsp.resample import RESAMPY, Resampler
+from transforms.audio.dsp.waveform_examples import waveform_examples
+from transforms.audio.waveform import check_rate_hz, mono_waveform
 from transforms.errors import ClipError, SettingError
-from transforms.files import FILE_ERRORS, open_file
+from transforms.storage.files import open_file
+from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.params import Framing
 from transforms.vggish.postprocess import PcaParams
@@ -52,7 +53,7 @@ def embed(
 
     Args:
       audio: path of a file of any format, on any filesystem that Beam knows; or a waveform, an array of
-        [samples] or [samples, channels] as `pipeline.waveform.mono_waveform` takes it: floats with full scale
+        [samples] or [samples, channels] as `transforms.audio.waveform.mono_waveform` takes it: floats with full scale
         1.0, or int16, int32 or uint8 as files hold them.
       rate_hz: sample rate of a waveform, which must be given; a file has its own, and this is not used.
       postprocess: "quantized", or "raw" for embeddings before PCA.

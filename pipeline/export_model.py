@@ -15,13 +15,18 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from pipeline.console import run_command
-from pipeline.flags import OneLineParser
-from pipeline.found_assets import find_pca_params, find_weights
-from pipeline.option_groups import QUANTIZED, add_asset_options, add_postprocess_option, add_precision_option
+from pipeline.assets.resolve import find_pca_params, find_weights
+from pipeline.cli.console import run_command
+from pipeline.cli.flags import OneLineParser
+from pipeline.cli.option_groups import (
+    QUANTIZED,
+    add_asset_options,
+    add_postprocess_option,
+    add_precision_option,
+)
 from transforms.errors import SettingError
-from transforms.globs import plain_path
 from transforms.pcm import device_front_end
+from transforms.storage.globs import plain_path
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.fused import Quantize, build_fused
 from transforms.vggish.model import build_vggish

@@ -13,18 +13,17 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from pipeline.config import check_analysis_installed
-from pipeline.console import run_command
-from pipeline.flags import OneLineParser, check_flags
-from pipeline.options import make_pipeline
-from pipeline.passes import FrameFolder, run_passes
-from pipeline.paths import check_output_file
+from pipeline.cli.console import run_command
+from pipeline.cli.flags import OneLineParser, check_flags
+from pipeline.job.path_checks import check_output_file
+from pipeline.job.runner import make_pipeline
+from pipeline.statistics.passes import FrameFolder, check_analysis_installed, run_analyses
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
-from transforms.files import put_output
-from transforms.globs import plain_path
-from transforms.moments import Moments
 from transforms.read_features import RAW, ReadFeatures
+from transforms.statistics.moments import Moments
+from transforms.storage.files import write_output
+from transforms.storage.globs import plain_path
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.pca import fit_pca
 from transforms.vggish.postprocess import PcaParams, QuantizationRange, encode_pca_params
@@ -64,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
     low, high = params.quantization.low, params.quantization.high
     print(f"bytes stand for {low:.4g} to {high:.4g}" + (", as in the release" if number is None else ""))
     data = encode_pca_params(params)
-    put_output(options.output, data)
+    write_output(options.output, data)
     print(f"written to {options.output}, for pipeline.run --pca_params (sha256 {sha256_of(data)[:8]}…)")
     return 0
 
@@ -91,12 +90,12 @@ def _fit_range(
 def _moments(pipeline: beam.Pipeline, read: ReadFeatures, pca: PcaParams | None = None) -> Moments:
     """Those of frames; or, with PCA, of all values that frames have after it."""
     # TensorFlow Transform is in an extra, which the command looks for first.
-    from transforms.analyze_corpus import AnalyzeFeatures
-    from transforms.analyze_vectors import AnalyzeVectors
+    from transforms.statistics.analyze_corpus import AnalyzeFeatures
+    from transforms.statistics.analyze_vectors import AnalyzeVectors
 
     quantiles = (_QUANTILES, _MAX_RANK_ERROR)
     size = EMBEDDING_SIZE if pca is None else 1
-    (found,) = run_passes(
+    (found,) = run_analyses(
         pipeline, [lambda temp_dir: AnalyzeFeatures(read, AnalyzeVectors(size, temp_dir, *quantiles), pca)]
     )
     if found.moments is None:

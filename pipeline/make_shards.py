@@ -26,11 +26,15 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.assets import ASSETS_DIR_VARIABLE
-from pipeline.console import own_errors, run_command
-from pipeline.flags import OneLineParser, check_flags, without_secrets
-from pipeline.found_assets import find_segments
-from pipeline.graph import (
+from pipeline.assets.resolve import find_segments
+from pipeline.cli.console import run_command, unwrap_worker_errors
+from pipeline.cli.flags import OneLineParser, check_flags, without_secrets
+from pipeline.job.manifest import package_versions
+from pipeline.job.no_features import why_no_features
+from pipeline.job.path_checks import Inputs, check_input, check_output, delete_input_list
+from pipeline.job.runner import make_pipeline
+from pipeline.output.account import Account
+from pipeline.output.run_files import (
     ACCOUNT_FILE,
     INPUT_LIST,
     MANIFEST_FILE,
@@ -38,10 +42,6 @@ from pipeline.graph import (
     UNMATCHED_LIST,
     run_path,
 )
-from pipeline.manifest import Account, package_versions
-from pipeline.no_features import why_no_features
-from pipeline.options import make_pipeline
-from pipeline.paths import Inputs, check_input, check_output, delete_input_list
 from transforms.account import (
     EXPECTED,
     FILE_WITHOUT_SEGMENT,
@@ -54,14 +54,15 @@ from transforms.account import (
     unmatched,
     written,
 )
+from transforms.audio_shards.write import WRITERS
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.clips import Key
 from transforms.errors import SettingError
-from transforms.files import delete_files, open_file, put_output
-from transforms.globs import plain_path
-from transforms.shards.write import WRITERS
+from transforms.storage.files import delete_files, open_file, write_output
+from transforms.storage.globs import plain_path
+from transforms.storage.shared_files import ASSETS_DIR_VARIABLE
 from transforms.write_shards import Packed, PackSettings, WriteShards
 
 # Exit statuses beside 0; 2 is a mistake in the command.
@@ -106,17 +107,17 @@ def run(argv: Sequence[str]) -> int:
     job, inputs = _check(options)
     delete_input_list(job.output)
     listed = inputs.write(run_path(job.output, INPUT_LIST))
-    with own_errors(), pipeline:
+    with unwrap_worker_errors(), pipeline:
         _build_graph(pipeline, replace(job, inputs=listed))
     delete_input_list(job.output)
 
     account_path = run_path(job.output, ACCOUNT_FILE)
     with open_file(account_path) as file:
         account = Account.from_json(json.load(file))
-    put_output(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
+    write_output(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
     delete_files([account_path])
     print("\n".join(_lines(job, account, inputs.skipped)))
-    if not account.closes:
+    if not account.is_balanced:
         return LOST_FILES
     return 0 if account.total(WRITTEN) else NOTHING_PACKED
 
@@ -158,7 +159,7 @@ def _lines(job: WriteShards, account: Account, skipped: str) -> list[str]:
             f"packed without times: {account.total(_JOINED_AGAIN)}; "
             "give pipeline.run the same --segments for these shards"
         )
-    if not account.closes:
+    if not account.is_balanced:
         lines.append("THE ACCOUNT DOES NOT CLOSE: files were lost; please report this")
     if skipped:
         lines.append(f"skipped: {skipped}")
@@ -181,7 +182,7 @@ def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: A
             "rejected_by_reason": account.reasons(),
             "not_packed": account.total(FILE_WITHOUT_SEGMENT),
             "shards": account.total(_SHARDS),
-            "closes": account.closes,
+            "balanced": account.is_balanced,
         },
     }
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"

@@ -11,33 +11,36 @@ from datetime import datetime, timezone
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions, TestOptions
 
-from pipeline.config import Config, check, make_job
-from pipeline.console import own_errors, run_command
-from pipeline.folder import FeatureFolder, delete_stale_lists
-from pipeline.found_assets import segment_files
-from pipeline.graph import (
+from pipeline.assets.resolve import segment_files
+from pipeline.cli.console import run_command, unwrap_worker_errors
+from pipeline.cli.options import Options, early_output, parse_options
+from pipeline.cli.progress_display import show_progress
+from pipeline.cli.text import print_result
+from pipeline.graph import build_graph
+from pipeline.job.config import Config, check, make_job
+from pipeline.job.manifest import make_manifest, settings_of
+from pipeline.job.no_features import has_features, why_no_features
+from pipeline.job.path_checks import delete_input_list
+from pipeline.job.plan import make_plan
+from pipeline.job.runner import make_pipeline, runs_here
+from pipeline.job.summary import RunSummary
+from pipeline.output.account import Account
+from pipeline.output.feature_folder import FeatureFolder, delete_stale_lists
+from pipeline.output.lock import lock_folder
+from pipeline.output.run_files import (
     ACCOUNT_FILE,
     INPUT_LIST,
     MANIFEST_FILE,
     REJECTED_LIST,
     REPORT_FILE,
     UNMATCHED_LIST,
-    build_graph,
     run_path,
 )
-from pipeline.lock import lock_folder
-from pipeline.manifest import Account, make_manifest, settings_of
-from pipeline.no_features import has_features, why_no_features
-from pipeline.options import Options, make_pipeline, parse_options, printed_instead, runs_here
-from pipeline.paths import delete_input_list
-from pipeline.plan import make_plan
-from pipeline.progress import show_progress
-from pipeline.shard_list import update_shard_list
-from pipeline.summary import RunSummary, print_result
+from pipeline.output.shard_list import update_shard_list
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.audioset.own_shards import RUN_FOLDER
-from transforms.files import open_file, put_output
-from transforms.open_shard import ShardFile
+from transforms.features.open_shard import ShardFile
+from transforms.storage.files import open_file, write_output
 from transforms.vggish.precision import CHANGED_BYTES
 
 # Exit statuses beside 0: 1 is a run that could not go on, 2 a mistake in the command.
@@ -56,14 +59,14 @@ def run(argv: Sequence[str]) -> int:
       OutputError, OutOfMemoryError: the run could not go on; what is in the folder is whole.
     """
     begun = time.monotonic()
-    text = printed_instead(argv)
+    text = early_output(argv)
     if text is not None:
         print(text)
         return 0
     options = parse_options(argv)
     pipeline = make_pipeline(options.beam_flags)
-    if pipeline.options.view_as(TestOptions).dry_run:
-        from pipeline.dry_run import build_job, job_lines  # Dataflow's client, which no other run needs
+    if pipeline.cli.options.view_as(TestOptions).dry_run:
+        from pipeline.job.dry_run import build_job, job_lines  # Dataflow's client, which no other run needs
 
         print("\n".join(job_lines(build_job(pipeline, options))))
         return 0
@@ -117,7 +120,7 @@ def _check_folder(folder: FeatureFolder, config: Config) -> None:
 
 
 def _status(account: Account, options: Options) -> int:
-    if not account.closes:
+    if not account.is_balanced:
         return LOST_CLIPS
     # Of rejects that are tried again all may fail again.
     if options.input and not has_features(account):
@@ -142,17 +145,17 @@ def _run_locked(
     started, output = _now(), folder.path
     delete_input_list(output)
     manifest_path, account_path = run_path(output, MANIFEST_FILE), run_path(output, ACCOUNT_FILE)
-    put_output(manifest_path, make_manifest(config, folder, started).encode())
+    write_output(manifest_path, make_manifest(config, folder, started).encode())
     if config.clips.rejects:
         config = replace(config, clips=replace(config.clips, rejects=folder.keep_tried(config.clips.rejects)))
     listed = config.inputs.write(run_path(output, INPUT_LIST)) if options.input else None
     # A template's job begins when its launcher has ended, which therefore waits for nothing.
-    waiting = pipeline.options.view_as(StandardOptions)
-    waiting.no_wait_until_finish |= bool(pipeline.options.view_as(GoogleCloudOptions).template_location)
+    waiting = pipeline.cli.options.view_as(StandardOptions)
+    waiting.no_wait_until_finish |= bool(pipeline.cli.options.view_as(GoogleCloudOptions).template_location)
     is_here = runs_here(pipeline)
     hop_s, is_quiet = options.example_hop_seconds, options.quiet or not is_here
     progress = show_progress(config.inputs.count, hop_s, is_quiet)
-    with progress as shown, own_errors(), pipeline:
+    with progress as shown, unwrap_worker_errors(), pipeline:
         rejected = folder.lists(REJECTED_LIST)
         progress_folder = shown.folder if is_here else None
         job = make_job(config, bool(folder.shards), rejected, progress_folder, listed, lock)
@@ -172,7 +175,7 @@ def _run_locked(
     for shard in shards:
         clips[shard.path.split("/")[0]] += shard.records
     manifest = make_manifest(config, folder, started, _now(), account, clips)
-    put_output(manifest_path, manifest.encode())
+    write_output(manifest_path, manifest.encode())
     wall_s = time.monotonic() - begun
     from pipeline.report import write_report  # it needs matplotlib, for which no mistake has to wait
 

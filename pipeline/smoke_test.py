@@ -12,12 +12,12 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
 
-from pipeline.console import run_command
-from pipeline.flags import OneLineParser
-from pipeline.found_assets import find_pca_params, find_weights
-from pipeline.graph import FeatureJob, build_graph
-from pipeline.option_groups import add_asset_options
-from transforms.audio.log_mel import log_mel_examples
+from pipeline.assets.resolve import find_pca_params, find_weights
+from pipeline.cli.console import run_command
+from pipeline.cli.flags import OneLineParser
+from pipeline.cli.option_groups import add_asset_options
+from pipeline.graph import EmbeddingJob, build_graph
+from transforms.audio.dsp.log_mel import log_mel_examples
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import shard_path
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
@@ -108,7 +108,7 @@ def _codes_by_pipeline(weights: str, pca: PcaParams | None) -> NDArray:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "sine.wav"))
         soundfile.write(path, sine(), SAMPLE_RATE_HZ, subtype="DOUBLE")
-        job = FeatureJob(
+        job = EmbeddingJob(
             read=ReadClips([path], ClipSettings("smoke")),
             extract=ExtractExamples(),
             embed=EmbedExamples(VggishModelHandler(weights, batch_size=64)),

@@ -7,26 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.assets import ASSETS_DIR_VARIABLE
-from pipeline.check_folder import Summary, verify_folder
-from pipeline.compare import Comparison, compare_folders
-from pipeline.console import run_command
-from pipeline.coverage import Coverage, cover_segments
-from pipeline.flags import OneLineParser, check_flags
-from pipeline.folder import FeatureFolder
-from pipeline.found_assets import find_segments
-from pipeline.graph import REJECTED_LIST
-from pipeline.processes import Mapper, Processes
-from pipeline.progress import duration
-from pipeline.summary import print_result
+from pipeline.assets.resolve import find_segments
+from pipeline.cli.console import run_command
+from pipeline.cli.flags import OneLineParser, check_flags
+from pipeline.cli.text import format_duration, print_result
+from pipeline.output.feature_folder import FeatureFolder
+from pipeline.output.run_files import REJECTED_LIST
+from pipeline.verification.check_folder import Summary, verify_folder
+from pipeline.verification.compare import Comparison, compare_folders
+from pipeline.verification.coverage import Coverage, cover_segments
+from pipeline.verification.process_pool import Mapper, Processes
 from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
 from transforms.errors import SettingError
-from transforms.files import is_local
-from transforms.globs import plain_path
-from transforms.read_segments import SegmentFiles
+from transforms.inputs.read_segments import SegmentFiles
 from transforms.rejects import read_rejected
+from transforms.storage.files import is_local
+from transforms.storage.globs import plain_path
+from transforms.storage.shared_files import ASSETS_DIR_VARIABLE
 
-# Exit status where the folder has faults.
+# Exit status where the folder has problems.
 FAULTY = 1
 _FAULTS_SHOWN = 50
 _NEXT = (
@@ -35,7 +34,7 @@ _NEXT = (
 # Of a folder that is not on this machine: each waits for the network most of the time.
 _REMOTE_PROCESSES = 16
 # What they run, and what takes long of what this module imports.
-_MODULES = ("pipeline.check_folder", "pipeline.compare", "pipeline.config")
+_MODULES = ("pipeline.verification.check_folder", "pipeline.verification.compare", "pipeline.job.config")
 
 
 @dataclass
@@ -56,9 +55,9 @@ class Verification:
     wall_s: float = 0.0
 
     @property
-    def faults(self) -> list[str]:
+    def problems(self) -> list[str]:
         parts = [part for part in (self.summary, self.coverage, self.comparison) if part]
-        return [fault for part in parts for fault in part.faults]
+        return [problem for part in parts for problem in part.problems]
 
     @property
     def notes(self) -> list[str]:
@@ -66,19 +65,19 @@ class Verification:
 
     def lines(self) -> list[str]:
         """The result for a person."""
-        lines, faults = self.summary.lines(), self.faults
-        lines.append(f"time    {duration(self.wall_s)}")
+        lines, problems = self.summary.lines(), self.problems
+        lines.append(f"time    {format_duration(self.wall_s)}")
         if self.coverage:
             lines += self.coverage.lines()
         if self.comparison and self.other_folder:
             lines += self.comparison.lines(self.other_folder)
         lines += [f"note: {note}" for note in self.notes]
-        lines += faults[:_FAULTS_SHOWN]
-        if len(faults) > _FAULTS_SHOWN:
-            lines.append(f"... and {len(faults) - _FAULTS_SHOWN:,} more")
+        lines += problems[:_FAULTS_SHOWN]
+        if len(problems) > _FAULTS_SHOWN:
+            lines.append(f"... and {len(problems) - _FAULTS_SHOWN:,} more")
         folder = self.summary.folder
-        if faults:
-            lines += [f"{folder} has {len(faults):,} faults", f"next    {_NEXT}"]
+        if problems:
+            lines += [f"{folder} has {len(problems):,} problems", f"next    {_NEXT}"]
         else:
             lines.append(f"{folder} is good")
         return lines
@@ -90,14 +89,14 @@ class Verification:
             "segments": self.coverage and self.coverage.to_json(),
             "against": against,
             "notes": self.notes,
-            "faults": self.faults,
-            "good": not self.faults,
+            "problems": self.problems,
+            "good": not self.problems,
             "wall_seconds": round(self.wall_s, 3),
         }
 
 
 def run(argv: Sequence[str]) -> int:
-    """Verifies a folder, prints what it holds and its faults, and returns the exit status.
+    """Verifies a folder, prints what it holds and its problems, and returns the exit status.
 
     Raises:
       SettingError: a mistake in the command.
@@ -112,7 +111,7 @@ def run(argv: Sequence[str]) -> int:
         result = _verify(options, segments, processes.map)
     result.wall_s = time.monotonic() - begun
     print_result(result.lines(), result.to_json(), options.json)
-    return FAULTY if result.faults else 0
+    return FAULTY if result.problems else 0
 
 
 def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all: Mapper) -> Verification:
@@ -125,8 +124,8 @@ def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all:
         result.coverage = cover_segments(summary.index, segments.table(), rejects)
     if options.against is not None and summary.index is not None:
         other = verify_folder(options.against, indexed=True, run_all=run_all)
-        if other.faults:
-            summary.notes.append(f"{other.folder} has {len(other.faults):,} faults itself: verify it too")
+        if other.problems:
+            summary.notes.append(f"{other.folder} has {len(other.problems):,} problems itself: verify it too")
         if summary.kinds and other.kinds and not summary.kinds & other.kinds:
             raise SettingError(
                 f"--against={other.folder}: holds {', '.join(other.kinds)} frames, and {summary.folder} "
@@ -143,7 +142,7 @@ def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = OneLineParser(
         prog="python -m pipeline.verify",
         description="Checks a feature folder against the AudioSet release's layout and sums it up. "
-        f"Exit status: 0 good, {FAULTY} faults (listed), 2 a mistake in the command.",
+        f"Exit status: 0 good, {FAULTY} problems (listed), 2 a mistake in the command.",
         epilog="Beam's options of filesystems work too, as --s3_endpoint_url.",
         allow_abbrev=False,
     )
@@ -177,7 +176,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="[SPLIT=]CSV",
         action="append",
         help="check too that every clip of a segments CSV has a record with its labels, or is among the "
-        "folder's rejects; another end is noted and no fault, since the release has some; released names "
+        "folder's rejects; another end is noted and no problem, since the release has some; released names "
         "tell their split; repeatable",
     )
     parser.add_argument(
@@ -198,10 +197,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR2",
         type=plain_path,
         help="compare with another folder, clip by clip, however it is sharded: a clip that only one has, "
-        "or with another number of frames, is a fault; bytes that differ are none",
+        "or with another number of frames, is a problem; bytes that differ are none",
     )
     parser.add_argument(
-        "--json", action="store_true", help="print the result as one JSON object, with all faults"
+        "--json", action="store_true", help="print the result as one JSON object, with all problems"
     )
 
 

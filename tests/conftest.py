@@ -54,7 +54,8 @@ def embedder(random_weights):
 def quick_runs():
     """Runs in this process share loaded models, two seconds each, settle their locks at once, and write no
     report, whose pictures take a second; `report` has its own tests."""
-    from pipeline import lock, report
+    from pipeline import report
+    from pipeline.output import lock
     from transforms.embed_examples import VggishModelHandler
 
     load = VggishModelHandler.load_model

@@ -16,10 +16,13 @@ from typing import Any
 import matplotlib.figure
 import tensorflow as tf
 
-from pipeline import compare, corpus_statistics, graph, progress
+from pipeline import graph
+from pipeline.cli import progress_display
+from pipeline.statistics import tables
+from pipeline.verification import compare
 
 # And with them all that takes a while.
-LOADED = [matplotlib.figure, tf, compare, corpus_statistics, graph, progress]
+LOADED = [matplotlib.figure, tf, compare, tables, graph, progress_display]
 
 
 def serve() -> dict[str, Any] | None:

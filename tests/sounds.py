@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 
 from transforms.audio.decode import Cutter, mono_blocks
-from transforms.audio.resample import resample_blocks
+from transforms.audio.dsp.resample import resample_blocks
 
 
 def noise(duration_s: float, rate_hz: int = 16_000, channels: int = 1, seed: int = 0) -> np.ndarray:

@@ -6,7 +6,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipeline.manifest import Account
+from pipeline.output.account import Account
 from transforms import account
 from transforms.account import WriteAccount, WriteJsonLines, num_files
 from transforms.clips import RejectedClip
@@ -67,31 +67,31 @@ def test_an_account_that_closes(tmp_path):
             account.written(A),
             rejected("a", Reason.DUPLICATE),
             rejected("b", Reason.CORRUPT),
-            account.already_there(C),
+            account.existing(C),
             account.written(("train", "a", 500)),
             account.rejected_earlier(RejectedClip("eval", "x", 0, "x", None, "s", Reason.CORRUPT, "m")),
         ],
     )
-    assert found.closes and found.lost == ()
+    assert found.is_balanced and found.lost == ()
     assert found.to_json() == {
         "expected": {"eval": 4, "train": 1},
         "written": {"eval": 1, "train": 1},
         "rejected": {"eval": 2, "train": 0},
-        "already_there": {"eval": 1, "train": 0},
+        "existing": {"eval": 1, "train": 0},
         "rejected_by_reason": {"eval": {"corrupt": 1, "duplicate": 1}, "train": {}},
         "rejected_earlier": 1,
         "files_without_segment": 0,
         "segments_without_file": 0,
-        "closes": True,
+        "balanced": True,
         "lost": [],
     }
     assert found.reject_fraction == 0.4
-    assert found.lines()[0] == "clips expected 5 = written 2 + rejected 2 + already there 1"
+    assert found.lines()[0] == "clips expected 5 = written 2 + rejected 2 + existing 1"
 
 
 def test_one_clip_too_few_is_not_hidden_by_one_too_many(tmp_path):
     found = close(tmp_path, [*map(account.expected, (A, B)), account.written(A), account.written(A)])
-    assert not found.closes
+    assert not found.is_balanced
     assert found.lost == (("eval", "a", 0, -1), ("eval", "b", 0, 1))
     assert "THE ACCOUNT DOES NOT CLOSE for eval/a at 0.0 s, eval/b at 0.0 s;" in found.lines()[-1]
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pipeline import run
-from pipeline.options import parse_options
+from pipeline.cli.options import parse_options
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 assert {"local", "audioset", "long_recordings"} <= {path.stem for path in CONFIGS}

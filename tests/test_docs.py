@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.flags import all_options
-from pipeline.options import make_parser
+from pipeline.cli.flags import all_options
+from pipeline.cli.options import make_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))

@@ -6,8 +6,8 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from transforms.audio.extraction import MAX_EXAMPLES
-from transforms.clips import Piece
-from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler, embed_pieces
+from transforms.clips import ClipChunk
+from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler, embed_chunks
 from transforms.errors import ClipError
 from transforms.pcm import PcmWindows
 from transforms.vggish.model import Embedder
@@ -16,55 +16,55 @@ from transforms.vggish.model import Embedder
 @pytest.mark.parametrize("hints", [{}, {"min_ram": "1GB"}])  # fused with what is before, and not
 def test_pieces_come_back_whole_with_the_embeddings_of_the_model_alone(embedder, hints):
     rng = np.random.default_rng(0)
-    # More examples than a batch of Beam's holds, in pieces that batch shapes do not divide.
-    pieces = {
-        Piece("a.wav", None, "train", f"id{n}", 0.0, 0, None): rng.uniform(-4, 4, (length, 96, 64)).astype(
-            np.float32
-        )
+    # More examples than a batch of Beam's holds, in chunks that batch shapes do not divide.
+    chunks = {
+        ClipChunk("a.wav", None, "train", f"id{n}", 0.0, 0, None): rng.uniform(
+            -4, 4, (length, 96, 64)
+        ).astype(np.float32)
         for n, length in enumerate((1, 7, 30, 11, 2, 19, MAX_EXAMPLES + 5))
     }
-    expected = {piece: embedder.embed(examples) for piece, examples in pieces.items()}
+    expected = {chunk: embedder.embed(examples) for chunk, examples in chunks.items()}
 
     def check(found):
-        assert {piece for piece, _ in found} == set(expected)
-        for piece, embeddings in found:
-            np.testing.assert_array_equal(embeddings, expected[piece])
+        assert {chunk for chunk, _ in found} == set(expected)
+        for chunk, embeddings in found:
+            np.testing.assert_array_equal(embeddings, expected[chunk])
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         handler = VggishModelHandler("random:0", 8)
-        embedded = pipeline | beam.Create(list(pieces.items())) | EmbedExamples(handler, hints)
+        embedded = pipeline | beam.Create(list(chunks.items())) | EmbedExamples(handler, hints)
         assert_that(embedded.embeddings, check, label="embeddings")
         assert_that(embedded.rejected, equal_to([]), label="rejected")
 
 
-def piece(name: str, index: int = 0) -> Piece:
-    return Piece(f"{name}.wav", None, "train", name, 0.0, index, None)
+def chunk(name: str, index: int = 0) -> ClipChunk:
+    return ClipChunk(f"{name}.wav", None, "train", name, 0.0, index, None)
 
 
 def test_a_clip_on_which_the_model_fails_costs_only_itself(embedder):
     good = np.random.default_rng(0).uniform(-4, 4, (3, 96, 64)).astype(np.float32)
     wrong = good[:, :50]  # no examples of VGGish's shape
     elements = [
-        (piece("good"), good),
-        (piece("wrong", 0), good),
-        (piece("wrong", 1), wrong),
-        (piece("wrong", 2), wrong),
-        (piece("fine"), good[:1]),
+        (chunk("good"), good),
+        (chunk("wrong", 0), good),
+        (chunk("wrong", 1), wrong),
+        (chunk("wrong", 2), wrong),
+        (chunk("fine"), good[:1]),
     ]
     expected = {"good": embedder.embed(good), "fine": embedder.embed(good[:1])}
     expected["wrong"] = expected["good"]
 
     def check(found):
-        names = sorted((piece.video_id, piece.index) for piece, _ in found)
+        names = sorted((chunk.video_id, chunk.index) for chunk, _ in found)
         assert names == [("fine", 0), ("good", 0), ("wrong", 0)]
-        for piece, embeddings in found:
-            np.testing.assert_array_equal(embeddings, expected[piece.video_id])
+        for chunk, embeddings in found:
+            np.testing.assert_array_equal(embeddings, expected[chunk.video_id])
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         embedded = pipeline | beam.Create(elements) | EmbedExamples(VggishModelHandler("random:0", 8))
         assert_that(embedded.embeddings, check, label="embeddings")
         rejected = embedded.rejected | beam.Map(lambda r: (r.video_id, r.stage, r.reason.value))
-        # Once, whatever the number of its pieces that failed.
+        # Once, whatever the number of its chunks that failed.
         assert_that(rejected, equal_to([("wrong", "embed_examples", "not_embedded")]), label="rejected")
 
 
@@ -72,7 +72,7 @@ def test_embeddings_that_are_not_finite_are_a_failure(random_weights):
     scope = "vggish/fc2/weights"
     model = Embedder(ChainMap({scope: random_weights[scope] * np.float32(1e30)}, random_weights), 8)
     good = np.random.default_rng(0).uniform(-4, 4, (3, 96, 64)).astype(np.float32)
-    outcomes = list(embed_pieces(model, [(piece("loud"), good * np.float32(1e10)), (piece("good"), good)]))
+    outcomes = list(embed_chunks(model, [(chunk("loud"), good * np.float32(1e10)), (chunk("good"), good)]))
     assert isinstance(outcomes[0][1], ClipError) and "NaN or infinite" in str(outcomes[0][1])
     assert outcomes[1][1].shape == (3, 128)
 
@@ -89,14 +89,14 @@ def test_windows_of_all_rates_become_bytes_in_one_batch():
         return PcmWindows(samples, rate_hz)
 
     elements = [
-        (piece("a"), windows(3, 16_000, 15_600)),
-        (piece("wrong"), windows(2, 16_000, 15_000)),
-        (piece("b"), windows(5, 48_000, 47_520)),
-        (piece("c"), windows(1, 16_000, 15_600)),
+        (chunk("a"), windows(3, 16_000, 15_600)),
+        (chunk("wrong"), windows(2, 16_000, 15_000)),
+        (chunk("b"), windows(5, 48_000, 47_520)),
+        (chunk("c"), windows(1, 16_000, 15_600)),
     ]
 
     def check(found):
-        kinds = {piece.video_id: (codes.dtype.name, codes.shape) for piece, codes in found}
+        kinds = {chunk.video_id: (codes.dtype.name, codes.shape) for chunk, codes in found}
         assert kinds == {"a": ("uint8", (3, 128)), "b": ("uint8", (5, 128)), "c": ("uint8", (1, 128))}
         assert all(len(np.unique(codes)) > 20 for _, codes in found)
 

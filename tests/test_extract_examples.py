@@ -8,10 +8,10 @@ import soundfile
 from apache_beam.testing.util import assert_that, equal_to
 from sounds import noise, write_bad_files, write_noise
 
+from transforms.audio.dsp.log_mel import log_mel_examples
 from transforms.audio.extraction import MAX_EXAMPLES, Extraction
-from transforms.audio.log_mel import log_mel_examples
 from transforms.audioset.segments import Segment
-from transforms.clip_pieces import clip_pieces, clip_spans
+from transforms.clip_chunks import chunk_clip, clip_spans
 from transforms.clips import Clip
 from transforms.errors import ClipError, Reason
 from transforms.extract_examples import ExtractExamples
@@ -31,13 +31,13 @@ def wav(samples: np.ndarray, rate_hz: int = RATE_HZ) -> io.BytesIO:
 
 
 def extract(file, clip: Clip, segment_s: float | None = None, framing: Framing = Framing()):
-    """All (segment, examples) of a clip, its pieces put together."""
+    """All (segment, examples) of a clip, its chunks put together."""
     found = []
     for part, span in clip_spans(file, clip, segment_s):
-        pieces = list(clip_pieces(part, span, Extraction(framing)))
-        assert [piece.index for piece, _ in pieces] == list(range(len(pieces)))
-        assert all(piece.segment is None for piece, _ in pieces[:-1])
-        found.append((pieces[-1][0].segment, np.concatenate([examples for _, examples in pieces])))
+        chunks = list(chunk_clip(part, span, Extraction(framing)))
+        assert [chunk.index for chunk, _ in chunks] == list(range(len(chunks)))
+        assert all(chunk.segment is None for chunk, _ in chunks[:-1])
+        found.append((chunks[-1][0].segment, np.concatenate([examples for _, examples in chunks])))
     return found
 
 
@@ -102,21 +102,21 @@ def test_hop_is_that_of_the_framing():
 
 def test_a_long_recording_comes_in_pieces_that_are_the_whole():
     samples = noise(2.1 * MAX_EXAMPLES * 0.96)
-    pieces = []
+    chunks = []
     for part, span in clip_spans(wav(samples), WHOLE, None):
-        pieces += clip_pieces(part, span)
-    assert len(pieces) == 3
-    whole = np.concatenate([examples for _, examples in pieces])
+        chunks += chunk_clip(part, span)
+    assert len(chunks) == 3
+    whole = np.concatenate([examples for _, examples in chunks])
     np.testing.assert_array_equal(whole, examples_of(samples))
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 8_000, pytest.param(12_345, marks=pytest.mark.integration)])
-def test_for_the_accelerator_a_recording_comes_as_windows_in_pieces(rate_hz):
+def test_for_the_accelerator_a_recording_comes_as_windows_in_chunks(rate_hz):
     samples = noise(1.1 * MAX_EXAMPLES * 0.96, rate_hz)
     found = []
     for extraction in (Extraction(), Extraction(windows=True)):
         for part, span in clip_spans(wav(samples, rate_hz), WHOLE, None):
-            found.append(list(clip_pieces(part, span, extraction)))
+            found.append(list(chunk_clip(part, span, extraction)))
     examples, windows = found
     assert len(examples) == 2
     assert all(len(own) == extraction.max_examples(rate_hz) for _, own in windows[:-1])
@@ -147,7 +147,7 @@ def test_the_end_of_a_recording_that_fills_no_frame_is_no_clip(tmp_path):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         clips = pipeline | beam.Create([Clip("train", "x", str(path))])
         extracted = clips | ExtractExamples(segment_s=2.0)
-        assert_that(extracted.further, equal_to([("train", "x", 2_000)]), label="further")
+        assert_that(extracted.extra_clips, equal_to([("train", "x", 2_000)]), label="further")
         assert_that(extracted.rejected, equal_to([]), label="rejected")
 
 
@@ -161,7 +161,7 @@ def test_bad_files_are_rejected_and_the_good_go_on(tmp_path):
     clips.append(Clip("train", "shard", "s.tar", 512, audio=good.read_bytes()))
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         extracted = pipeline | beam.Create(clips) | ExtractExamples()
-        examples = extracted.examples | beam.MapTuple(lambda piece, e: (piece.segment, e.shape))
+        examples = extracted.examples | beam.MapTuple(lambda chunk, e: (chunk.segment, e.shape))
         expected = [(Segment("train", name, 0.0, 1.0), (1, 96, 64)) for name in ("good", "shard")]
         assert_that(examples, equal_to(expected), label="examples")
         rejected = extracted.rejected | beam.Map(lambda r: (r.video_id, r.reason.value))
@@ -184,7 +184,7 @@ def test_of_a_recording_that_breaks_off_only_the_rest_is_rejected(tmp_path):
             [Clip("train", "x", str(flac)), Clip("train", "y", "s.tar", 5, audio=data[:-999])]
         )
         extracted = clips | ExtractExamples(segment_s=2.0)
-        starts = extracted.examples | beam.MapTuple(lambda piece, _: (piece.video_id, piece.start_s))
+        starts = extracted.examples | beam.MapTuple(lambda chunk, _: (chunk.video_id, chunk.start_s))
         whole = [("x", 0.0), ("x", 2.0), *[("y", start_s) for start_s in (0.0, 2.0, 4.0, 6.0)]]
         assert_that(starts, equal_to(whole), label="whole")
         rejected = extracted.rejected | beam.Map(lambda r: (r.video_id, r.start_s, r.reason.value, r.sha256))
@@ -194,4 +194,4 @@ def test_of_a_recording_that_breaks_off_only_the_rest_is_rejected(tmp_path):
         further = [("train", "x", ms) for ms in (2_000, 4_000)] + [
             ("train", "y", ms) for ms in (2_000, 4_000, 6_000, 8_000)
         ]
-        assert_that(extracted.further, equal_to(further), label="further")
+        assert_that(extracted.extra_clips, equal_to(further), label="further")

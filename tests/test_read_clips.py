@@ -8,16 +8,17 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from sounds import write_noise
 
+from transforms.audio_shards.items import ShardClip
+from transforms.audio_shards.read import READERS
 from transforms.audioset.names import compile_id_pattern
 from transforms.audioset.segments import Segment, SegmentTable
 from transforms.clips import Clip, Unmatched
 from transforms.errors import ClipError, Reason
-from transforms.read_clips import ClipSettings, ReadClips, clips_of_file, file_clips, shard_clips
-from transforms.read_segments import SegmentFiles
-from transforms.shards.items import ShardClip
-from transforms.shards.read import READERS
+from transforms.inputs.input_clips import file_clips, shard_clips
+from transforms.inputs.read_segments import SegmentFiles
+from transforms.read_clips import ClipSettings, ReadClips, clips_of_file
 
-sys.path.append(str(Path(__file__).resolve().parent / "shards"))
+sys.path.append(str(Path(__file__).resolve().parent / "audio_shards"))
 import making
 
 ONE = Segment("eval", "-abc_efghij", 30.0, 40.0, (3,))

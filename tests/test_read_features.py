@@ -5,7 +5,7 @@ from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
 from transforms.errors import OutputError
 from transforms.read_features import QUANTIZED, RAW, find_kind, read_shard
-from transforms.tfrecord import frame_records
+from transforms.storage.tfrecord import frame_records
 
 
 def shard(folder, *frames: np.ndarray, name: str = "ab") -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
-from transforms.tfrecord import frame_records
+from transforms.storage.tfrecord import frame_records
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -6,13 +6,13 @@ import pytest
 import tensorflow as tf
 from apache_beam.coders import FastPrimitivesCoder
 
-from transforms.assemble_clips import assemble_clips, decide
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
-from transforms.clips import Piece
+from transforms.clips import ClipChunk
 from transforms.errors import Reason
-from transforms.own_shards import ShardNotes
+from transforms.features.assemble_clips import assemble_clips, decide
+from transforms.features.own_shards import ShardNotes
 from transforms.write_features import WriteFeatures, pack_frames, unpack_frames
 
 SEGMENTS = [
@@ -32,18 +32,18 @@ def frames_of(segment: Segment, dtype: str) -> np.ndarray:
     return rng.integers(0, 256, (5, 128)).astype(dtype)
 
 
-def pieces_of(segment: Segment, dtype: str = "uint8", file: str = "a.wav", num_pieces: int = 2):
-    parts = np.array_split(frames_of(segment, dtype), num_pieces)
+def pieces_of(segment: Segment, dtype: str = "uint8", file: str = "a.wav", num_chunks: int = 2):
+    parts = np.array_split(frames_of(segment, dtype), num_chunks)
     return [
         (
-            Piece(
+            ClipChunk(
                 file,
                 None,
                 segment.split,
                 segment.video_id,
                 segment.start_s,
                 index,
-                segment if index == num_pieces - 1 else None,
+                segment if index == num_chunks - 1 else None,
             ),
             part,
         )
@@ -52,9 +52,9 @@ def pieces_of(segment: Segment, dtype: str = "uint8", file: str = "a.wav", num_p
 
 
 def write(
-    segments: list[Segment], output: Path, dtype: str = "uint8", num_pieces: int = 2, **options
+    segments: list[Segment], output: Path, dtype: str = "uint8", num_chunks: int = 2, **options
 ) -> dict[str, bytes]:
-    elements = [piece for segment in segments for piece in pieces_of(segment, dtype, num_pieces=num_pieces)]
+    elements = [chunk for segment in segments for chunk in pieces_of(segment, dtype, num_chunks=num_chunks)]
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         _ = pipeline | beam.Create(elements[::-1]) | WriteFeatures(str(output), **options)
     return {str(path.relative_to(output)): path.read_bytes() for path in output.glob("[!_]*/*")}
@@ -77,11 +77,11 @@ def test_records_read_back_in_order_of_id_and_start(tmp_path, dtype):
         np.testing.assert_array_equal(frames, frames_of(segment, dtype))
 
 
-def test_bytes_depend_neither_on_the_order_of_clips_nor_on_their_pieces(tmp_path):
+def test_bytes_depend_neither_on_the_order_of_clips_nor_on_their_chunks(tmp_path):
     expected = write(SEGMENTS, tmp_path / "a")
     assert write(SEGMENTS[::-1], tmp_path / "b") == expected
-    assert write(SEGMENTS, tmp_path / "c", num_pieces=1) == expected
-    assert write(SEGMENTS, tmp_path / "d", num_pieces=5) == expected
+    assert write(SEGMENTS, tmp_path / "c", num_chunks=1) == expected
+    assert write(SEGMENTS, tmp_path / "d", num_chunks=5) == expected
 
 
 @pytest.mark.parametrize("num_shards", [3, 20])  # more than there are clips
@@ -104,13 +104,13 @@ def test_hashed_shards_are_all_there_and_hold_every_clip_once(tmp_path, num_shar
 
 def test_of_duplicates_the_file_that_sorts_first_is_the_record():
     segment = SEGMENTS[0]
-    pieces = [
+    chunks = [
         *pieces_of(segment, file="b.wav"),
         *pieces_of(segment, file="a.wav"),
         *pieces_of(segment, file="c.wav"),
     ]
-    contest = decide(assemble_clips(pieces), [], [], {})
-    assert [clip.piece.file for clip in contest.written] == ["a.wav"]
+    contest = decide(assemble_clips(chunks), [], [], {})
+    assert [clip.chunk.file for clip in contest.written] == ["a.wav"]
     assert [(r.file, r.reason, r.video_id) for r in contest.rejected] == [
         ("b.wav", Reason.DUPLICATE, "abc"),
         ("c.wav", Reason.DUPLICATE, "abc"),
@@ -123,15 +123,15 @@ def test_a_clip_that_was_rejected_on_the_way_is_left_out():
     assert [decode_example(clip.record, "train")[0] for clip in records] == [SEGMENTS[1]]
     # Nor does it stand in the way of a sound one for the same record.
     records = assemble_clips([*begun, *pieces_of(SEGMENTS[0], file="b.wav")])
-    assert [clip.piece.file for clip in records] == ["b.wav"]
+    assert [clip.chunk.file for clip in records] == ["b.wav"]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_what_is_shuffled_of_a_piece_is_little_more_than_its_frames_and_reads_back(dtype):
-    for piece, frames in pieces_of(SEGMENTS[1], dtype):
-        encoded = FastPrimitivesCoder().encode(pack_frames(piece, frames))
+    for chunk, frames in pieces_of(SEGMENTS[1], dtype):
+        encoded = FastPrimitivesCoder().encode(pack_frames(chunk, frames))
         assert len(encoded) < frames.nbytes + 100
-        read_piece, read_frames = unpack_frames(piece.split, FastPrimitivesCoder().decode(encoded))
-        assert read_piece == piece
+        read_chunk, read_frames = unpack_frames(chunk.split, FastPrimitivesCoder().decode(encoded))
+        assert read_chunk == chunk
         assert read_frames.dtype == frames.dtype
         np.testing.assert_array_equal(read_frames, frames)

@@ -10,15 +10,15 @@ import apache_beam as beam
 import numpy as np
 
 from transforms.audioset.segments import milliseconds
-from transforms.clips import Key, Piece, RejectedClip, Unmatched
-from transforms.files import put_output
+from transforms.clips import ClipChunk, Key, RejectedClip, Unmatched
+from transforms.storage.files import write_output
 
 Event = tuple[Key, str]  # clip, and that it is expected or what became of it
 
 # Outcomes; a rejection's is "rejected:REASON", an unmatched file's or segment's its kind.
 EXPECTED = "expected"
 WRITTEN = "written"
-ALREADY_THERE = "already_there"
+EXISTING = "existing"
 REJECTED = "rejected:"
 REJECTED_EARLIER = "rejected_earlier"  # by another run, and this one says nothing of the clip
 FILE_WITHOUT_SEGMENT = "file_without_segment"
@@ -82,7 +82,7 @@ def _file_of_line(line: str, count: int) -> tuple[int, str]:
 def _put_lines(group: tuple[int, Iterable[str | None]], path: str, count: int) -> None:
     number, lines = group
     text = "".join(f"{line}\n" for line in sorted(line for line in lines if line is not None))
-    put_output(list_path(path, number, count), text.encode())
+    write_output(list_path(path, number, count), text.encode())
 
 
 def expected(key: Key) -> Event:
@@ -95,9 +95,9 @@ def written(key: Key) -> Event:
     return key, WRITTEN
 
 
-def already_there(key: Key) -> Event:
+def existing(key: Key) -> Event:
     """A clip that had its record before."""
-    return key, ALREADY_THERE
+    return key, EXISTING
 
 
 def rejected(clip: RejectedClip) -> Event:
@@ -157,25 +157,25 @@ class WriteAccount(beam.PTransform):
 
 @dataclass
 class MeasureAudio(beam.PTransform):
-    """(Piece, features[n, 128]) -> ((split, AUDIO_MS or FRAMES), n), one of each for each split."""
+    """(ClipChunk, features[n, 128]) -> ((split, AUDIO_MS or FRAMES), n), one of each for each split."""
 
     def __post_init__(self) -> None:
         super().__init__()
 
-    def expand(self, embedded: beam.PCollection[tuple[Piece, np.ndarray]]) -> beam.PCollection:
+    def expand(self, embedded: beam.PCollection[tuple[ClipChunk, np.ndarray]]) -> beam.PCollection:
         return embedded | "Measure" >> beam.FlatMapTuple(_measure) | "SumBySplit" >> beam.CombinePerKey(sum)
 
 
-def _measure(piece: Piece, frames: np.ndarray) -> Iterator[tuple[tuple[str, str], int]]:
-    yield (piece.split, FRAMES), len(frames)
-    if piece.segment is not None:
-        yield (piece.split, AUDIO_MS), milliseconds(piece.segment.end_s - piece.segment.start_s)
+def _measure(chunk: ClipChunk, frames: np.ndarray) -> Iterator[tuple[tuple[str, str], int]]:
+    yield (chunk.split, FRAMES), len(frames)
+    if chunk.segment is not None:
+        yield (chunk.split, AUDIO_MS), milliseconds(chunk.segment.end_s - chunk.segment.start_s)
 
 
 def _balance(outcome: str) -> int:
     if outcome == EXPECTED:
         return 1
-    return -1 if outcome in (WRITTEN, ALREADY_THERE) or outcome.startswith(REJECTED) else 0
+    return -1 if outcome in (WRITTEN, EXISTING) or outcome.startswith(REJECTED) else 0
 
 
 def _put_account(
@@ -186,4 +186,4 @@ def _put_account(
 ) -> None:
     rows = sorted([split, outcome, n] for (split, outcome), n in [*counts, *amounts])
     missing = [[*key, balance] for key, balance in lost]
-    put_output(path, json.dumps({"counts": rows, "lost": missing}).encode())
+    write_output(path, json.dumps({"counts": rows, "lost": missing}).encode())

@@ -8,7 +8,7 @@ from typing import Any
 
 from transforms.audioset.segments import Segment, milliseconds
 from transforms.errors import ClipError, Reason
-from transforms.files import sha256_of_file
+from transforms.storage.files import sha256_of_file
 
 Key = tuple[str, str, int]  # split, video id, start in milliseconds
 
@@ -43,15 +43,15 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A stretch of a clip's frames: a short clip is one piece, a long recording many.
+class ClipChunk:
+    """A stretch of a clip's frames: a short clip is one chunk, a long recording many.
 
     Attributes:
       file, offset: as the clip's.
       split, video_id, start_s: of the clip.
-      index: pieces of the clip before this one.
-      segment: of the clip, in its last piece alone, since before that its end may not be known.
-      sha256: of the audio of a shard's clip, in its last piece alone; a file can be read again for it.
+      index: chunks of the clip before this one.
+      segment: of the clip, in its last chunk alone, since before that its end may not be known.
+      sha256: of the audio of a shard's clip, in its last chunk alone; a file can be read again for it.
     """
 
     file: str
@@ -181,12 +181,12 @@ _REJECTED_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def reject(clip: Clip | Piece | Claim, stage: str, error: ClipError) -> RejectedClip:
+def reject(clip: Clip | ClipChunk | Claim, stage: str, error: ClipError) -> RejectedClip:
     """The rejection of a clip by an error of its own, with the hash of its encoded audio where it can be had.
 
     An audio file is read for it, from front to back.
     """
-    sha256 = clip.sha256 if isinstance(clip, Piece | Claim) else None
+    sha256 = clip.sha256 if isinstance(clip, ClipChunk | Claim) else None
     if isinstance(clip, Clip) and clip.audio is not None:
         sha256 = sha256_of(clip.audio)
     if sha256 is None and clip.offset is None:

@@ -10,10 +10,10 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
-from transforms.clips import Key, Piece, RejectedClip, reject
+from transforms.clips import ClipChunk, Key, RejectedClip, reject
 from transforms.errors import ClipError, OutOfMemoryError, Reason
 from transforms.pcm import PcmWindows, device_front_end
-from transforms.shared_files import SharedFile, local_path
+from transforms.storage.shared_files import SharedFile, local_path
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.postprocess import PcaParams
 from transforms.vggish.precision import FLOAT32
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     from transforms.vggish.model import Embedder
 
 # Beam compares type hints, and knows arrays by np.ndarray alone.
-Examples = tuple[Piece, np.ndarray | PcmWindows]  # float32[n, 96, 64], or the windows of n examples
-Embeddings = tuple[Piece, np.ndarray]  # float32[n, 128], or from windows the release's uint8[n, 128]
-Outcome = tuple[Piece, np.ndarray | ClipError]
+Examples = tuple[ClipChunk, np.ndarray | PcmWindows]  # float32[n, 96, 64], or the windows of n examples
+Embeddings = tuple[ClipChunk, np.ndarray]  # float32[n, 128], or from windows the release's uint8[n, 128]
+Outcome = tuple[ClipChunk, np.ndarray | ClipError]
 Source = tuple[Key, str, int | None]  # clip, file, offset
-Failure = tuple[Piece, str]  # and what went wrong
+Failure = tuple[ClipChunk, str]  # and what went wrong
 
 STAGE = "embed_examples"
 
 _FAILED = "failed"
 _SHOWN_ERROR = 300
 
-# Beam refuses an element that is larger than its batches: more than `extract_examples` puts in a piece.
+# Beam refuses an element that is larger than its batches: more than `extract_examples` puts in a chunk.
 _MAX_PIECE = 256
 
 
-def embed_pieces(model: Any, batch: Sequence[Examples]) -> Iterator[Outcome]:
-    """Embeds pieces together; where that fails one by one, so that only the culprit fails.
+def embed_chunks(model: Any, batch: Sequence[Examples]) -> Iterator[Outcome]:
+    """Embeds chunks together; where that fails one by one, so that only the culprit fails.
 
     Yields:
-      For each piece its embeddings, or why it has none: the model raised an error on it alone, or gave NaN
+      For each chunk its embeddings, or why it has none: the model raised an error on it alone, or gave NaN
       or infinite values.
 
     Raises:
-      OutOfMemoryError: not even one example fits: no piece's fault.
+      OutOfMemoryError: not even one example fits: no chunk's fault.
     """
     try:
         embeddings = model.embed_clips([examples for _, examples in batch])
@@ -55,20 +55,20 @@ def embed_pieces(model: Any, batch: Sequence[Examples]) -> Iterator[Outcome]:
     except Exception as error:
         if len(batch) > 1:
             for element in batch:
-                yield from embed_pieces(model, [element])
+                yield from embed_chunks(model, [element])
             return
         cause = " ".join(str(error).split())
         yield batch[0][0], ClipError(Reason.NOT_EMBEDDED, f"the model failed: {cause[:_SHOWN_ERROR]}")
         return
-    for (piece, _), embedded in zip(batch, embeddings, strict=True):
+    for (chunk, _), embedded in zip(batch, embeddings, strict=True):
         if embedded is not None:
-            yield piece, embedded
+            yield chunk, embedded
         else:
-            yield piece, ClipError(Reason.NOT_EMBEDDED, "the model gave NaN or infinite embeddings")
+            yield chunk, ClipError(Reason.NOT_EMBEDDED, "the model gave NaN or infinite embeddings")
 
 
 class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
-    """Loads VGGish and embeds batches of whole pieces.
+    """Loads VGGish and embeds batches of whole chunks.
 
     Args:
       weights: as `checkpoint.read_weights` takes, or a file of theirs that each worker fetches.
@@ -101,7 +101,7 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[Outcome]:
         # A list, since Beam counts no failure inside a generator.
-        return list(embed_pieces(model, batch))
+        return list(embed_chunks(model, batch))
 
     def get_num_bytes(self, batch: Sequence[Examples]) -> int:
         return sum(examples.nbytes for _, examples in batch)  # Beam's own would pickle the batch
@@ -115,7 +115,7 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
 
 
 class FusedModelHandler(VggishModelHandler):
-    """Loads the graph from PCM to the release's bytes, or embeddings, and runs batches of whole pieces.
+    """Loads the graph from PCM to the release's bytes, or embeddings, and runs batches of whole chunks.
 
     Args:
       weights: as `VggishModelHandler` takes.
@@ -153,7 +153,7 @@ def _num_examples(element: Examples) -> int:
 
 
 class EmbeddedExamples(NamedTuple):
-    """What `EmbedExamples` returns: PCollections of (Piece, features[n, 128]) and of RejectedClip."""
+    """What `EmbedExamples` returns: PCollections of (ClipChunk, features[n, 128]) and of RejectedClip."""
 
     embeddings: beam.PCollection[Embeddings]
     rejected: beam.PCollection[RejectedClip]
@@ -161,7 +161,7 @@ class EmbeddedExamples(NamedTuple):
 
 @dataclass
 class EmbedExamples(beam.PTransform):
-    """(Piece, float32[n, 96, 64] or PcmWindows) -> (Piece, features[n, 128]).
+    """(ClipChunk, float32[n, 96, 64] or PcmWindows) -> (ClipChunk, features[n, 128]).
 
     Attributes:
       handler: loads and runs the model for the one or the other.
@@ -183,12 +183,12 @@ class EmbedExamples(beam.PTransform):
         outcomes = (
             examples
             | "RunInference" >> RunInference(self.handler).with_resource_hints(**self.hints)
-            # (Piece, features[n, 128] or ClipError)
+            # (ClipChunk, features[n, 128] or ClipError)
             | "SplitOutcomes" >> beam.ParDo(_split_outcome).with_outputs(_FAILED, main="embeddings")
         )
         rejected = (
             outcomes[_FAILED]
-            # A long recording may fail in several pieces, and is rejected once.
+            # A long recording may fail in several chunks, and is rejected once.
             | "GroupByClip" >> beam.GroupByKey()
             | "Reject" >> beam.MapTuple(lambda _, failed: _reject_once(failed))
         )
@@ -198,14 +198,14 @@ class EmbedExamples(beam.PTransform):
 def _split_outcome(
     outcome: Outcome,
 ) -> Iterator[Embeddings | TaggedOutput[Literal["failed"], tuple[Source, Failure]]]:
-    piece, result = outcome
+    chunk, result = outcome
     if isinstance(result, ClipError):
-        source = (piece.key, piece.file, piece.offset)
-        yield TaggedOutput(_FAILED, (source, (piece, str(result))))
+        source = (chunk.key, chunk.file, chunk.offset)
+        yield TaggedOutput(_FAILED, (source, (chunk, str(result))))
     else:
-        yield piece, result
+        yield chunk, result
 
 
 def _reject_once(failed: Iterable[Failure]) -> RejectedClip:
-    piece, message = min(failed, key=lambda failure: failure[0].index)
-    return reject(piece, STAGE, ClipError(Reason.NOT_EMBEDDED, message))
+    chunk, message = min(failed, key=lambda failure: failure[0].index)
+    return reject(chunk, STAGE, ClipError(Reason.NOT_EMBEDDED, message))

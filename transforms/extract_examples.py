@@ -1,4 +1,4 @@
-"""Clip to log-mel examples, in pieces, or to the reason why not."""
+"""Clip to log-mel examples, in chunks, or to the reason why not."""
 
 import io
 import itertools
@@ -14,15 +14,16 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 from threadpoolctl import threadpool_limits
 
-from transforms.ahead import Ahead, num_cores
 from transforms.audio.decoder import Decoder
 from transforms.audio.extraction import Extraction
-from transforms.audio.isolation import IsolatedDecoder
-from transforms.clip_pieces import Examples, Span, clip_pieces, clip_spans, part_of, recording_parts
+from transforms.audio.isolated.isolation import IsolatedDecoder
+from transforms.clip_chunks import Examples, Span, chunk_clip, clip_spans, part_of, recording_parts
 from transforms.clips import Claim, Clip, Key, RejectedClip, reject, sha256_of
 from transforms.errors import ClipError, Reason
-from transforms.files import FILE_ERRORS, open_file
-from transforms.written_clips import There, WrittenClips
+from transforms.features.existing_records import ExistingRecords, Presence
+from transforms.prefetch import OrderedPrefetcher, num_cores
+from transforms.storage.files import open_file
+from transforms.storage.filesystems import FILE_ERRORS
 
 STAGE = "extract_examples"
 # Worked on ahead of the network: as many clips of 10 s as its longest call takes, and their examples, where
@@ -31,23 +32,23 @@ _MAX_CLIPS, _MAX_BYTES, _MAX_WINDOWS_BYTES = 64, 1 << 24, 1 << 26
 
 _REJECTED = "rejected"
 _FURTHER = "further"
-_ALREADY_THERE = "already_there"
+_ALREADY_THERE = "existing"
 
 
 class ExtractedExamples(NamedTuple):
-    """What `ExtractExamples` returns: PCollections of (Piece, float32[n, 96, 64] or PcmWindows), of
+    """What `ExtractExamples` returns: PCollections of (ClipChunk, float32[n, 96, 64] or PcmWindows), of
     RejectedClip, of Key (of each clip after the first that a recording was cut into), and of Claim (of each
     clip that has its record)."""
 
     examples: beam.PCollection[Examples]
     rejected: beam.PCollection[RejectedClip]
-    further: beam.PCollection[Key]
-    already_there: beam.PCollection[Claim]
+    extra_clips: beam.PCollection[Key]
+    existing: beam.PCollection[Claim]
 
 
 @dataclass
 class ExtractExamples(beam.PTransform):
-    """Clip -> (Piece, float32[n, 96, 64] or PcmWindows), fused with the reading, since all of it is large.
+    """Clip -> (ClipChunk, float32[n, 96, 64] or PcmWindows), fused with the reading, since all of it is large.
 
     Attributes:
       extraction: how examples are made of a waveform.
@@ -59,7 +60,7 @@ class ExtractExamples(beam.PTransform):
 
     extraction: Extraction = Extraction()
     segment_s: float | None = None
-    written: WrittenClips | None = None
+    written: ExistingRecords | None = None
     num_threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -97,7 +98,7 @@ _Output: TypeAlias = (
     Examples
     | TaggedOutput[Literal["rejected"], RejectedClip]
     | TaggedOutput[Literal["further"], Key]
-    | TaggedOutput[Literal["already_there"], Claim]
+    | TaggedOutput[Literal["existing"], Claim]
 )
 
 
@@ -111,7 +112,7 @@ class _ExtractAhead(beam.DoFn):
         threadpool_limits(1, "blas")
         self._decoders = [IsolatedDecoder() for _ in range(self._num_threads or num_cores())]
         max_bytes = _MAX_WINDOWS_BYTES if self._extract.extraction.windows else _MAX_BYTES
-        self._ahead = Ahead(
+        self._ahead = OrderedPrefetcher(
             self._extract.outputs, self._decoders, _audio_bytes, _output_bytes, _MAX_CLIPS, max_bytes
         )
 
@@ -157,7 +158,7 @@ class _Extract:
 
     extraction: Extraction
     segment_s: float | None
-    written: WrittenClips | None
+    written: ExistingRecords | None
 
     def claim(self, clip: Clip) -> Claim | None:
         """What a clip gives that has its record; of a recording to be cut that is not yet known."""
@@ -194,7 +195,7 @@ class _Extract:
 
     def _examples(self, part: Clip, number: int, span: Span, sha256: str | None) -> Iterator[_Output]:
         try:
-            yield from clip_pieces(part, span, self.extraction, sha256)
+            yield from chunk_clip(part, span, self.extraction, sha256)
         except ClipError as error:
             if error.reason is Reason.TOO_SHORT and number:
                 return  # the end of a recording, as the end of a clip that fills no frame
@@ -203,11 +204,11 @@ class _Extract:
             yield TaggedOutput(_FURTHER, part.key)
 
     def _claim(self, clip: Clip) -> Claim | None:
-        there = There.NO if self.written is None else self.written.find(clip)
-        if there is There.NO:
+        there = Presence.NO if self.written is None else self.written.find(clip)
+        if there is Presence.NO:
             return None
         sha256 = None if clip.audio is None else sha256_of(clip.audio)
-        is_known = there is There.YES
+        is_known = there is Presence.YES
         return Claim(clip.split, clip.video_id, clip.start_s, clip.file, clip.offset, sha256, is_known)
 
 

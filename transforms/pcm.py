@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from transforms.audio.dsp.log_mel import hann_window, mel_matrix
+from transforms.audio.dsp.polyphase import row_taps
+from transforms.audio.dsp.resample import RESAMPY, Resampler
+from transforms.audio.dsp.windows import waveform_windows, window_rate_hz, window_samples
 from transforms.audio.extraction import Extraction
-from transforms.audio.log_mel import hann_window, mel_matrix
-from transforms.audio.polyphase import row_taps
-from transforms.audio.resample import RESAMPY, Resampler
-from transforms.audio.windows import waveform_windows, window_rate_hz, window_samples
 from transforms.vggish.params import SAMPLE_RATE_HZ, Framing
 
 if TYPE_CHECKING:
-    from transforms.vggish.front_end import FrontEnd
+    from transforms.vggish.log_mel_layer import FrontEnd
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def as_examples(array: np.ndarray, rate_hz: int, extraction: Extraction) -> np.n
 
 def device_front_end(rate_hz: int) -> "FrontEnd":
     """What makes log-mel examples of windows at `rate_hz` on the accelerator."""
-    from transforms.vggish.front_end import FrontEnd  # seconds of Keras, where a model is only
+    from transforms.vggish.log_mel_layer import FrontEnd  # seconds of Keras, where a model is only
 
     taps = None if rate_hz == SAMPLE_RATE_HZ else row_taps(rate_hz)
     return FrontEnd(window_samples(rate_hz), taps, hann_window(), mel_matrix())

@@ -9,18 +9,19 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
+from transforms.audio_shards.items import ShardClip, ShardFault, parse_columns
+from transforms.audio_shards.read import read_shard
+from transforms.audio_shards.sniff import shard_format
 from transforms.audioset.segments import SegmentTable
 from transforms.clips import Clip, Key, RejectedClip, Unmatched, sha256_of
 from transforms.errors import ClipError, Reason
-from transforms.files import FILE_ERRORS, open_file
-from transforms.input_clips import file_clips, shard_clips
-from transforms.input_list import InputSource, ListInputs, RejectFolders
+from transforms.inputs.input_clips import file_clips, shard_clips
+from transforms.inputs.input_list import InputSource, ListInputs, RejectFolders
+from transforms.inputs.read_segments import ClassLabelFile, SegmentFiles
 from transforms.progress import FILES_READ, ProgressFolder
-from transforms.read_segments import ClassLabelFile, SegmentFiles
 from transforms.rejects import RejectFiles, RejectIndex
-from transforms.shards.items import ShardClip, ShardFault, parse_columns
-from transforms.shards.read import read_shard
-from transforms.shards.sniff import shard_format
+from transforms.storage.files import open_file
+from transforms.storage.filesystems import FILE_ERRORS
 
 STAGE = "read_clips"
 AUTO, AUDIO = "auto", "audio"

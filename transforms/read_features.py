@@ -8,10 +8,11 @@ import numpy as np
 
 from transforms.audioset.segments import Segment
 from transforms.errors import OutputError, SettingError
-from transforms.files import FILE_ERRORS, open_file
-from transforms.own_shards import shards_to_read
-from transforms.record_index import decode_embeddings
-from transforms.tfrecord import read_records
+from transforms.features.own_shards import shards_to_read
+from transforms.features.record_index import decode_embeddings
+from transforms.storage.files import open_file
+from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.tfrecord import read_records
 
 # Kinds of frames: the release's bytes, and float32 embeddings.
 QUANTIZED, RAW = "quantized", "raw"

@@ -10,8 +10,9 @@ import apache_beam as beam
 
 from transforms.clips import Clip, RejectedClip
 from transforms.errors import SettingError
-from transforms.files import FILE_ERRORS, open_file
-from transforms.globs import matches_below, plain_path
+from transforms.storage.files import open_file
+from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.globs import matches_below, plain_path
 
 
 class RejectIndex:

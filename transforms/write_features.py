@@ -10,21 +10,21 @@ import numpy as np
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
-from transforms.assemble_clips import Frames, assemble_clips, decide
 from transforms.audioset.example import AUDIOSET_SCHEMA, Schema
 from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
-from transforms.clips import Claim, Key, Piece, RejectedClip
-from transforms.open_shard import OpenShard, ShardFile
-from transforms.own_shards import ShardNotes
+from transforms.clips import Claim, ClipChunk, Key, RejectedClip
+from transforms.features.assemble_clips import Frames, assemble_clips, decide
+from transforms.features.open_shard import OpenShard, ShardFile
+from transforms.features.own_shards import ShardNotes
 from transforms.vggish.params import EMBEDDING_SIZE
 
-# What `WriteFeatures` takes: (Piece, features), and if need be Claim, and RejectedClip, a duplicate of an
+# What `WriteFeatures` takes: (ClipChunk, features), and if need be Claim, and RejectedClip, a duplicate of an
 # earlier run whose file this run does not read.
 FEATURES, CLAIMS, EARLIER = "features", "claims", "earlier"
 
 Shard = tuple[str, str]  # split, name
-# A piece and its frames as they are shuffled; see `pack_frames`.
+# A chunk and its frames as they are shuffled; see `pack_frames`.
 PackedFrames = tuple[Any, ...]
 
 _REJECTED, _REJECTED_EARLIER = "rejected", "rejected_earlier"
@@ -41,25 +41,25 @@ class WrittenFeatures(NamedTuple):
     written: beam.PCollection[Key]
     shards: beam.PCollection[ShardFile]
     rejected: beam.PCollection[RejectedClip]
-    already_there: beam.PCollection[Key]
+    existing: beam.PCollection[Key]
     earlier: beam.PCollection[RejectedClip]
 
 
-def pack_frames(piece: Piece, frames: np.ndarray) -> PackedFrames:
-    """A piece and its frames as values that Beam encodes in little more than their own bytes.
+def pack_frames(chunk: ClipChunk, frames: np.ndarray) -> PackedFrames:
+    """A chunk and its frames as values that Beam encodes in little more than their own bytes.
 
     Of a dataclass or an array it would shuffle the names of the class and its fields with each element. The
     split is left to the key.
     """
-    segment = piece.segment
+    segment = chunk.segment
     return (
-        piece.file,
-        piece.offset,
-        piece.video_id,
-        piece.start_s,
-        piece.index,
+        chunk.file,
+        chunk.offset,
+        chunk.video_id,
+        chunk.start_s,
+        chunk.index,
         None if segment is None else (segment.end_s, segment.labels),
-        piece.sha256,
+        chunk.sha256,
         frames.tobytes(),
         frames.dtype.str,
     )
@@ -69,8 +69,8 @@ def unpack_frames(split: str, packed: PackedFrames) -> Frames:
     """The inverse of `pack_frames`."""
     file, offset, video_id, start_s, index, ending, sha256, data, dtype = packed
     segment = None if ending is None else Segment(split, video_id, start_s, *ending)
-    piece = Piece(file, offset, split, video_id, start_s, index, segment, sha256)
-    return piece, np.frombuffer(data, dtype).reshape(-1, EMBEDDING_SIZE)
+    chunk = ClipChunk(file, offset, split, video_id, start_s, index, segment, sha256)
+    return chunk, np.frombuffer(data, dtype).reshape(-1, EMBEDDING_SIZE)
 
 
 def _pack_claim(claim: Claim) -> tuple[Any, ...]:
@@ -80,7 +80,7 @@ def _pack_claim(claim: Claim) -> tuple[Any, ...]:
 
 @dataclass
 class WriteFeatures(beam.PTransform):
-    """(Piece, uint8[n, 128] or float32[n, 128]) -> one file a shard; or FEATURES, CLAIMS and EARLIER by name.
+    """(ClipChunk, uint8[n, 128] or float32[n, 128]) -> one file a shard; or FEATURES, CLAIMS and EARLIER by name.
 
     Of several inputs for one record the one whose path, and offset in it, sorts first is the record, whatever
     run read it; the others are duplicates. Records stand in a shard by id and start time, so that its bytes
@@ -111,8 +111,8 @@ class WriteFeatures(beam.PTransform):
         def shard(split: str, video_id: str) -> Shard:
             return split, sharding.shard_name(split, video_id)
 
-        def features(piece: Piece, values: np.ndarray) -> tuple[Shard, tuple[int, PackedFrames]]:
-            return shard(piece.split, piece.video_id), (_FRAMES, pack_frames(piece, values))
+        def features(chunk: ClipChunk, values: np.ndarray) -> tuple[Shard, tuple[int, PackedFrames]]:
+            return shard(chunk.split, chunk.video_id), (_FRAMES, pack_frames(chunk, values))
 
         keyed = [frames | "KeyByShard" >> beam.MapTuple(features)]
         # (Shard, (kind, values)): 1.4 kB for ten seconds, all that is shuffled of a clip's features
@@ -169,10 +169,10 @@ class _WriteShard(beam.DoFn):
         of_kind: dict[int, list[Any]] = defaultdict(list)
         for kind, values in elements:
             of_kind[kind].append(values)
-        pieces = [unpack_frames(split, packed) for packed in of_kind[_FRAMES]]
+        chunks = [unpack_frames(split, packed) for packed in of_kind[_FRAMES]]
         claims = [Claim(split, *packed) for packed in of_kind[_CLAIM]]
         earlier = [RejectedClip.from_row(row) for row in of_kind[_EARLIER]]
-        clips = assemble_clips(pieces, self._schema)
+        clips = assemble_clips(chunks, self._schema)
         # Where all inputs are known to be those of their records, the shard need not be read.
         shard = OpenShard(self._output, split, name, self._notes)
         if clips or not all(claim.is_known for claim in claims):
@@ -188,6 +188,6 @@ class _WriteShard(beam.DoFn):
         if contest.written or contest.adopted or (of_kind[_EMPTY] and not shard.is_there()):
             written = shard.put(contest)
             for assembled in contest.written:
-                yield assembled.piece.key
+                yield assembled.chunk.key
             if written is not None:
                 yield TaggedOutput(_SHARDS, written)

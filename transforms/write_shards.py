@@ -11,17 +11,10 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
-from transforms.audioset.segments import SegmentTable
-from transforms.clips import Clip, RejectedClip, Unmatched, reject
-from transforms.errors import ClipError, Reason
-from transforms.files import FILE_ERRORS, new_file, open_file
-from transforms.input_list import InputSource, ListInputs, RejectFolders
-from transforms.read_clips import AUDIO, file_clips
-from transforms.read_segments import SegmentFiles
-from transforms.shards.items import ShardClip
-from transforms.shards.read import REMEDIES
-from transforms.shards.sniff import shard_format
-from transforms.shards.write import (
+from transforms.audio_shards.items import ShardClip
+from transforms.audio_shards.read import REMEDIES
+from transforms.audio_shards.sniff import shard_format
+from transforms.audio_shards.write import (
     MAX_FILE_BYTES,
     PackedClip,
     ShardPlan,
@@ -29,6 +22,15 @@ from transforms.shards.write import (
     plan_shards,
     write_shard,
 )
+from transforms.audioset.segments import SegmentTable
+from transforms.clips import Clip, RejectedClip, Unmatched, reject
+from transforms.errors import ClipError, Reason
+from transforms.inputs.input_clips import file_clips
+from transforms.inputs.input_list import InputSource, ListInputs, RejectFolders
+from transforms.inputs.read_segments import SegmentFiles
+from transforms.read_clips import AUDIO
+from transforms.storage.files import new_file, open_file
+from transforms.storage.filesystems import FILE_ERRORS
 
 STAGE = "write_shards"
 

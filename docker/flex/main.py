@@ -2,7 +2,7 @@
 
 import sys
 
-from pipeline.console import run_command
+from pipeline.cli.console import run_command
 from pipeline.run import run
 
 sys.exit(run_command("pipeline.run", lambda: run(sys.argv[1:])))

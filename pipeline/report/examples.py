@@ -9,19 +9,20 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from numpy.typing import NDArray
 
-from pipeline.config import Config
+from pipeline.job.config import Config
 from transforms.audio.extraction import Extraction
-from transforms.audio.isolation import IsolatedDecoder
+from transforms.audio.isolated.isolation import IsolatedDecoder
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import shard_path
-from transforms.clip_pieces import clip_spans
+from transforms.clip_chunks import clip_spans
 from transforms.clips import Clip
 from transforms.errors import ClipError
 from transforms.extract_examples import open_clip
-from transforms.files import FILE_ERRORS, exists
+from transforms.features.existing_records import read_shard_records, record_key
 from transforms.read_clips import clips_of_file
+from transforms.storage.files import exists
+from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.params import MEL_BANDS, Framing
-from transforms.written_clips import read_shard_records, record_key
 
 # Of a clip, so that frames can be told apart on a narrow screen.
 _MAX_FRAMES = 24

@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment
 
-from pipeline.config import Config
-from pipeline.folder import FeatureFolder
-from pipeline.graph import REJECTED_LIST, REPORT_FILE, run_path
-from pipeline.manifest import DISTRIBUTION, Account
-from pipeline.progress import Sample, duration
+from pipeline.cli.progress_display import Sample
+from pipeline.cli.text import format_bytes, format_duration
+from pipeline.job.config import Config
+from pipeline.job.manifest import DISTRIBUTION
+from pipeline.output.account import Account
+from pipeline.output.feature_folder import FeatureFolder
+from pipeline.output.run_files import REJECTED_LIST, REPORT_FILE, run_path
 from pipeline.report import plots
 from pipeline.report.examples import ExampleClip, example_clips
-from pipeline.summary import size
-from transforms.account import ALREADY_THERE, EXPECTED, REJECTED, WRITTEN
-from transforms.feature_sample import FrameStatistics, SampledClip, project, sample_clips
-from transforms.files import put_output
-from transforms.open_shard import ShardFile
+from transforms.account import EXISTING, EXPECTED, REJECTED, WRITTEN
+from transforms.features.open_shard import ShardFile
+from transforms.features.sample import FrameStatistics, SampledClip, project, sample_clips
 from transforms.rejects import read_rejected
+from transforms.storage.files import write_output
 
 # Clips whose features are looked at, points on the map, and clips with pictures of their own.
 _SAMPLE_CLIPS, _MAP_POINTS, _EXAMPLES = 2_000, 1_500, 3
@@ -92,7 +93,7 @@ def write_report(
         rejects=_rejects(config, account),
         tables=_tables(manifest),
     )
-    put_output(run_path(output, REPORT_FILE), html.encode(errors="replace"))
+    write_output(run_path(output, REPORT_FILE), html.encode(errors="replace"))
 
 
 def _tiles(account: Account, shards: Sequence[ShardFile], wall_s: float) -> list[tuple[str, str, str]]:
@@ -100,18 +101,22 @@ def _tiles(account: Account, shards: Sequence[ShardFile], wall_s: float) -> list
     return [
         (f"{account.total(WRITTEN):,}", "clips written", ""),
         (f"{rejected:,}", f"rejected, {account.reject_fraction:.1%}", "warn" if rejected else ""),
-        (duration(account.audio_s), "audio embedded", ""),
-        (duration(wall_s), "wall time", ""),
+        (format_duration(account.audio_s), "audio embedded", ""),
+        (format_duration(wall_s), "wall time", ""),
         (f"{account.audio_s / wall_s:,.0f}x", "real time", ""),
-        (size(sum(shard.size_bytes for shard in shards)), f"in {len(shards):,} shards", ""),
-        ("closes" if account.closes else "DOES NOT CLOSE", "account", "good" if account.closes else "bad"),
+        (format_bytes(sum(shard.size_bytes for shard in shards)), f"in {len(shards):,} shards", ""),
+        (
+            "closes" if account.is_balanced else "DOES NOT CLOSE",
+            "account",
+            "good" if account.is_balanced else "bad",
+        ),
     ]
 
 
 def _notes(config: Config, account: Account, statistics: FrameStatistics | None) -> Iterator[str]:
     if config.weights.sha256 is None:
         yield f"Weights {config.weights.path} are noise: these embeddings mean nothing."
-    if not account.closes:
+    if not account.is_balanced:
         yield "The account does not close: clips are lost. The manifest names them; please report this."
     if account.reject_fraction > config.options.max_reject_fraction:
         yield f"More clips are rejected than --max_reject_fraction={config.options.max_reject_fraction}."
@@ -135,7 +140,7 @@ def stuck_notes(statistics: FrameStatistics) -> Iterator[str]:
 
 
 def _account_rows(account: Account, records: Counter[str]) -> list[tuple[Any, ...]]:
-    outcomes = (EXPECTED, WRITTEN, REJECTED, ALREADY_THERE)
+    outcomes = (EXPECTED, WRITTEN, REJECTED, EXISTING)
     splits = sorted({*account.splits, *records})
     rows = [(split, *(account.total(o, split) for o in outcomes), records[split]) for split in splits]
     if len(splits) != 1:

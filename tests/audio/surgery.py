@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from transforms.audio.decode import duration_s, open_audio
-from transforms.audio.mpeg_header import frame_lengths, parse_header
-from transforms.audio.ogg_pages import page_checksum
+from transforms.audio.parsers.mpeg_header import frame_lengths, parse_header
+from transforms.audio.parsers.ogg_pages import page_checksum
 from transforms.errors import ClipError, Reason
 
 ID3V1 = b"TAG" + bytes(125)

@@ -7,7 +7,7 @@ import pytest
 from sounds import read_mono
 
 from transforms.audio.decode import open_audio
-from transforms.audio.front_end import waveform_examples
+from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.errors import ClipError
 
 # Samples per channel, where they are known apart from the frames.

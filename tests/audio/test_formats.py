@@ -8,7 +8,7 @@ import soundfile
 from sounds import read_mono
 
 from transforms.audio.decode import open_audio
-from transforms.audio.front_end import waveform_examples
+from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.errors import ClipError, Reason
 
 RATES_HZ = (4_000, 8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000)

@@ -18,25 +18,25 @@ def changed(change) -> bytes:
 
 def faults_of(record: bytes) -> str:
     checked = check_record(record)
-    assert checked.faults
-    return "; ".join(checked.faults)
+    assert checked.problems
+    return "; ".join(checked.problems)
 
 
 def test_record_as_released_has_no_fault():
     checked = check_record(encode_example(SEGMENT, CODES))
-    assert checked.faults == ()
+    assert checked.problems == ()
     assert (checked.video_id, checked.start_s, checked.end_s) == ("abc", 30.0, 40.0)
     assert (checked.codes, checked.num_frames, checked.is_raw) == (CODES.tobytes(), 10, False)
 
 
 def test_raw_record_has_no_fault():
     checked = check_record(encode_example(SEGMENT, np.zeros((3, 128), np.float32)))
-    assert checked.faults == ()
+    assert checked.problems == ()
     assert (checked.codes, checked.num_frames, checked.is_raw) == (b"", 3, True)
 
 
 def test_record_without_labels_has_no_fault():
-    assert check_record(encode_example(Segment("eval", "a", 0.0, 1.0), CODES)).faults == ()
+    assert check_record(encode_example(Segment("eval", "a", 0.0, 1.0), CODES)).problems == ()
 
 
 def test_bytes_of_something_else_are_a_fault():
@@ -74,7 +74,7 @@ def test_times_that_do_not_rise_are_a_fault(end_s):
 @pytest.mark.parametrize("start_s", [-1.0, float("inf"), float("nan")])
 def test_a_record_whose_times_say_nothing_has_no_id_to_be_counted_by(start_s):
     checked = check_record(encode_example(Segment("eval", "a", start_s, 40.0), CODES))
-    assert checked.video_id is None and "lasts from" in checked.faults[-1]
+    assert checked.video_id is None and "lasts from" in checked.problems[-1]
 
 
 def test_an_id_that_is_no_utf8_is_read_as_it_was_written():
@@ -116,4 +116,4 @@ def test_released_records_have_no_fault(shared):
     assert len(shards) > 20
     for shard in shards:
         for record in tf.data.TFRecordDataset(str(shard)).as_numpy_iterator():
-            assert check_record(record).faults == ()
+            assert check_record(record).problems == ()

@@ -12,7 +12,7 @@ from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, YOUTUBE8M_SCHE
 from transforms.audioset.reading import FeatureShards, read_clips
 from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
-from transforms.tfrecord import frame_records
+from transforms.storage.tfrecord import frame_records
 from transforms.vggish.postprocess import dequantize
 
 RNG = np.random.default_rng(0)

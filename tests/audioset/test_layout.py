@@ -14,7 +14,7 @@ from transforms.audioset.layout import (
     shard_prefix,
 )
 from transforms.errors import SettingError
-from transforms.files import put_file
+from transforms.storage.files import write_atomic
 
 
 @pytest.mark.parametrize("split", ["bal_train", "eval", "unbal_train", "2024", "my-corpus.v1", "A"])
@@ -34,7 +34,7 @@ def test_split_that_cannot_name_a_folder_is_refused(split):
 def test_the_longest_split_makes_names_that_file_systems_take(tmp_path):
     split = "s" * MAX_SPLIT_CHARACTERS
     for name in (Sharding().shard_name(split, "\U0010ffff" * 9), Sharding(99_999).shard_name(split, "x")):
-        put_file(str(tmp_path / shard_path(check_split(split), name)), b"features")
+        write_atomic(str(tmp_path / shard_path(check_split(split), name)), b"features")
     assert len(list(tmp_path.rglob("*.tfrecord"))) == 2
 
 

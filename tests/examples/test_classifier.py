@@ -10,7 +10,7 @@ from sounds import write_noise
 
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
-from transforms.tfrecord import frame_records
+from transforms.storage.tfrecord import frame_records
 
 pytestmark = pytest.mark.integration
 

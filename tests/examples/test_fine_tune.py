@@ -48,7 +48,7 @@ def test_whole_from_random_weights_it_learns_and_embeds(tmp_path):
     flags = ["--runner=FnApiRunner", "--pca_params=none", f"--input={tmp_path}/audio/*"]
     for name, source in (("tuned", weights), ("before", "random:0")):
         assert run.run([*flags, f"--weights={source}", f"--output={tmp_path}/of_{name}"]) == 0
-        assert verify_folder(f"{tmp_path}/of_{name}").faults == []
+        assert verify_folder(f"{tmp_path}/of_{name}").problems == []
     shards = [
         (tmp_path / folder / "train" / "on.tfrecord").read_bytes() for folder in ("of_tuned", "of_before")
     ]

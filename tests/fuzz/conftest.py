@@ -1,7 +1,7 @@
-"""Lets the tests of this folder use `tests/shards/making.py` and `tests/audio/media.py`."""
+"""Lets the tests of this folder use `tests/audio_shards/making.py` and `tests/audio/media.py`."""
 
 import sys
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path += [str(TESTS / "shards"), str(TESTS / "audio")]
+sys.path += [str(TESTS / "audio_shards"), str(TESTS / "audio")]

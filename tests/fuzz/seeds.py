@@ -14,7 +14,7 @@ import soundfile
 from media import verbatim_flac
 from sounds import noise
 
-from transforms.audio.mpeg_header import frame_lengths, parse_header
+from transforms.audio.parsers.mpeg_header import frame_lengths, parse_header
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
 

@@ -13,21 +13,21 @@ from collections.abc import Callable
 import numpy as np
 
 from transforms.audio.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, mono_blocks, open_audio
-from transforms.audio.ogg_pages import page_checksum
+from transforms.audio.parsers.ogg_pages import page_checksum
+from transforms.audio.parsers.spliced_file import Stretch
 from transforms.audio.soundfile_stream import find_links
-from transforms.audio.spliced_file import Stretch
+from transforms.audio_shards.items import ShardClip, parse_columns
+from transforms.audio_shards.read import read_shard
+from transforms.audio_shards.sniff import shard_format
+from transforms.audio_shards.unpack import packing
 from transforms.audioset.check import check_record
 from transforms.audioset.example import decode_example, encode_example
 from transforms.audioset.labels import read_class_labels
 from transforms.audioset.layout import Sharding, check_split, shard_path
 from transforms.audioset.segments import Segment, SegmentTable, parse_segments
 from transforms.errors import ClipError, Reason, SettingError
-from transforms.read_clips import shard_clips
-from transforms.shards.items import ShardClip, parse_columns
-from transforms.shards.read import read_shard
-from transforms.shards.sniff import shard_format
-from transforms.shards.unpack import packing
-from transforms.tfrecord import frame_records, read_records
+from transforms.inputs.input_clips import shard_clips
+from transforms.storage.tfrecord import frame_records, read_records
 
 _CLASSES = {"/m/a": 0, "/m/b": 1, "/t/c": 526}
 _COLUMNS = parse_columns()
@@ -208,7 +208,7 @@ def _check_links(data: bytes) -> None:
     assert links
     for link in links:
         assert link.num_frames is None or link.num_frames >= 0
-        stretches = [piece for piece in link.pieces or () if isinstance(piece, Stretch)]
+        stretches = [chunk for chunk in link.chunks or () if isinstance(chunk, Stretch)]
         assert all(0 <= stretch.begin <= stretch.end <= len(data) for stretch in stretches)
         ends = [0, *(stretch.end for stretch in stretches)]
         assert all(end <= stretch.begin for end, stretch in zip(ends, stretches, strict=False))

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.options import parse_options
+from pipeline.cli.options import parse_options
+from transforms.audio_shards.items import ShardClip, ShardFault
+from transforms.audio_shards.read_tar import read_tar
 from transforms.audioset.layout import Sharding, shard_path
 from transforms.audioset.names import video_id_of
 from transforms.audioset.segments import parse_segments
 from transforms.errors import ClipError, Reason, SettingError
-from transforms.files import put_file
-from transforms.read_clips import shard_clips
-from transforms.shards.items import ShardClip, ShardFault
-from transforms.shards.tar import read_tar
+from transforms.inputs.input_clips import shard_clips
+from transforms.storage.files import write_atomic
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.postprocess import read_pca_params
 
@@ -88,7 +88,7 @@ def test_no_id_leaves_the_output(name, sharding, tmp_path):
     output = tmp_path / "a" / "b" / "output"
     for video_id in ids_of(name):
         path = shard_path("eval", sharding.shard_name("eval", video_id))
-        put_file(FileSystems.join(str(output), *path.split("/")), b"features")
+        write_atomic(FileSystems.join(str(output), *path.split("/")), b"features")
     written = [path for path in tmp_path.rglob("*") if not path.is_dir()]
     assert written and all(path.parent == output / "eval" for path in written)
     assert all(path.name.endswith(".tfrecord") for path in written)

@@ -38,5 +38,5 @@ def engine_corpus(tmp_path_factory) -> EngineCorpus:
     write_bad_files(folder / "clips")
     clips = f"{folder}/clips/*"
     expected = run("FnApiRunner", folder / "log", CLIPS=clips, FEATURES=folder / "expected")
-    assert expected.account["written"] == {"train": NUM_CLIPS - 5} and expected.account["closes"]
+    assert expected.account["written"] == {"train": NUM_CLIPS - 5} and expected.account["balanced"]
     return EngineCorpus(clips, f"{folder}/clips/[a-h]?[0-9]*", expected)

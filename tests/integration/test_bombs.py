@@ -84,5 +84,5 @@ def test_hours_of_silence_in_a_small_file(tmp_path):
     assert peak < MAX_GB
     account = json.loads((tmp_path / "out" / "_run" / "manifest.json").read_text())["account"]
     # The shard's clip before the bomb is there, and what follows is one rejection.
-    assert account["written"] == {"train": 2} and account["closes"]
+    assert account["written"] == {"train": 2} and account["balanced"]
     assert account["rejected_by_reason"] == {"train": {"truncated_shard": 1}}

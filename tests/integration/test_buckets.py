@@ -16,7 +16,7 @@ from servers import Server, gcs, proxy, s3
 from sounds import write_bad_files, write_noise
 from test_main_job import run_pipeline
 
-from pipeline.lock_owner import LockOwner
+from pipeline.output.lock_owner import LockOwner
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import export_keras_weights
 
@@ -86,7 +86,7 @@ def check_same(found: dict[str, bytes], root: str, expected: dict[str, bytes], c
     differing = {name for name in there if there[name] != text(name, expected[name])}
     assert differing == {"_run/manifest.json", "_run/report.html"}  # which have times in them
     accounts = [json.loads(folder["_run/manifest.json"])["account"] for folder in (found, expected)]
-    assert accounts[0] == accounts[1] and accounts[0]["closes"]
+    assert accounts[0] == accounts[1] and accounts[0]["balanced"]
 
 
 @pytest.fixture(scope="module", params=[gcs, s3], ids=["gs", "s3"])
@@ -125,7 +125,7 @@ def test_all_is_in_the_bucket_and_the_next_run_resumes(server: Server, environme
     finally:
         server.put("eval_segments.csv", (corpus / "eval_segments.csv").read_bytes())
     assert result.returncode == 0, result.stderr
-    assert f"= written 1 + rejected 5 + already there {NUM_CLIPS}" in result.stdout
+    assert f"= written 1 + rejected 5 + existing {NUM_CLIPS}" in result.stdout
     now = server.get("out")
     changed = {name for name, data in shards.items() if now[name] != data}
     assert changed == {"eval/a0.tfrecord"}

@@ -15,11 +15,11 @@ from sounds import noise, write_noise
 from test_main_job import TRIAL, run_pipeline, shards
 
 from pipeline.make_shards import run as make_shards
-from transforms.clip_pieces import clip_pieces, clip_spans
+from transforms.clip_chunks import chunk_clip, clip_spans
 from transforms.clips import Clip
 from transforms.errors import ClipError
 from transforms.extract_examples import ExtractExamples
-from transforms.files import open_file
+from transforms.storage.files import open_file
 
 pytestmark = pytest.mark.integration
 
@@ -72,7 +72,7 @@ def test_every_form_gives_the_same_bytes_but_for_what_is_damaged(corpus, expecte
     assert found and len(found) < len(expected)
     assert all(expected[name] == content for name, content in found.items())
     account = json.loads((tmp_path / "damaged" / "_run" / "manifest.json").read_text())["account"]
-    assert account["closes"] and account["rejected_by_reason"]["train"]["truncated_shard"] == 1
+    assert account["balanced"] and account["rejected_by_reason"]["train"]["truncated_shard"] == 1
     verified = run_command("-m", "pipeline.verify", str(tmp_path / "damaged"), "--strict")
     assert verified.returncode == 0, verified.stdout
 
@@ -160,7 +160,7 @@ def test_two_thousand_damaged_files_cost_only_themselves(tmp_path):
         try:
             with open_file(clip.file) as file:
                 for part, span in clip_spans(file, clip, None):
-                    for _, examples in clip_pieces(part, span):
+                    for _, examples in chunk_clip(part, span):
                         assert np.isfinite(examples).all()
             embedded += 1
         except ClipError:
@@ -172,7 +172,7 @@ def test_two_thousand_damaged_files_cost_only_themselves(tmp_path):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         extracted = pipeline | beam.Create(clips) | ExtractExamples()
         last = extracted.examples | beam.Filter(lambda element: element[0].segment is not None)
-        whole = last | beam.MapTuple(lambda piece, _: piece.video_id)
+        whole = last | beam.MapTuple(lambda chunk, _: chunk.video_id)
         rejected = extracted.rejected | beam.Map(lambda r: r.video_id)
         outcomes = (whole, rejected) | beam.Flatten()
         assert_that(outcomes, equal_to([clip.video_id for clip in clips]))

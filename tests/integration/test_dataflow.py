@@ -15,8 +15,9 @@ from commands import ROOT, run_command
 from google.cloud.dataflow_v1beta3 import TemplateMetadata
 from google.protobuf import json_format
 
-from pipeline.dry_run import build_job, job_lines, staged_files, step_hints
-from pipeline.options import make_pipeline, parse_options
+from pipeline.cli.options import parse_options
+from pipeline.job.dry_run import build_job, job_lines, staged_files, step_hints
+from pipeline.job.runner import make_pipeline
 
 pytestmark = pytest.mark.integration
 

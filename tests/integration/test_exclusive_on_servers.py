@@ -17,7 +17,7 @@ import json, sys
 from concurrent.futures import ThreadPoolExecutor
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
-from pipeline.lock import lock_folder
+from pipeline.output.lock import lock_folder
 from transforms import exclusive
 from transforms.errors import SettingError
 FileSystems.set_options(PipelineOptions(json.loads(sys.argv[2])))
@@ -59,7 +59,7 @@ _CONTEND = """
 import json, sys, time
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
-from pipeline.lock import lock_folder
+from pipeline.output.lock import lock_folder
 from transforms.errors import SettingError
 FileSystems.set_options(PipelineOptions(json.loads(sys.argv[2])))
 print("ready", flush=True)

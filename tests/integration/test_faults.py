@@ -18,7 +18,7 @@ from commands import ROOT, Launcher
 from sounds import write_bad_files, write_noise
 from test_main_job import TRIAL, shards
 
-from transforms.tfrecord import read_records
+from transforms.storage.tfrecord import read_records
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import export_keras_weights
 
@@ -158,7 +158,7 @@ def test_a_full_disk_is_one_line_and_more_room_is_enough_to_go_on(corpus, tmp_pa
     assert "Traceback" not in result.stderr, result.stderr
     assert len([line for line in result.stderr.splitlines() if "error" in line.lower()]) == 1, result.stderr
     account = json.loads((tmp_path / "copy" / "_run" / "manifest.json").read_text())["account"]
-    assert account["already_there"]["train"] > 0 and account["closes"]
+    assert account["existing"]["train"] > 0 and account["balanced"]
     check_whole(tmp_path / "copy")
 
 

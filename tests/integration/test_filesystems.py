@@ -13,9 +13,9 @@ from sounds import write_noise
 from test_main_job import TRIAL, run_pipeline
 
 from pipeline.make_shards import run as make_shards
-from transforms.files import delete_files, match_files, new_file, put_file
-from transforms.globs import escape
-from transforms.listing import list_files
+from transforms.storage.files import delete_files, match_files, new_file, write_atomic
+from transforms.storage.globs import escape
+from transforms.storage.listing import list_files
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers]
 
@@ -147,7 +147,7 @@ def reachable(server: Server, monkeypatch):
 def test_a_file_is_whole_or_not_there(server: Server, reachable):
     """Of any size, none too, in place of an older one, and not if its writer breaks off."""
     for size in (0, 3, MORE_THAN_A_PART, 0):
-        put_file(f"{server.root}/files/a", bytes(size))
+        write_atomic(f"{server.root}/files/a", bytes(size))
         assert server.get("files") == {"a": bytes(size)}
     for size in (0, MORE_THAN_A_PART):
         with pytest.raises(ZeroDivisionError), new_file(f"{server.root}/broken/b") as file:
@@ -158,8 +158,8 @@ def test_a_file_is_whole_or_not_there(server: Server, reachable):
 
 def test_globs_are_those_of_a_disk(server: Server, reachable, tmp_path):
     for name in ("a.wav", "b/c.wav", "b/d/e.wav", "b/.x.wav", ".git/f.wav", "[g]/h[i].wav", "what?.wav"):
-        put_file(f"{tmp_path}/listed/{name}", b"12345")
-        put_file(f"{server.root}/listed/{name}", b"12345")
+        write_atomic(f"{tmp_path}/listed/{name}", b"12345")
+        write_atomic(f"{server.root}/listed/{name}", b"12345")
     patterns = ("**", "*", "**/*.wav", "b/**", "b/*/*.wav", ".git/*", "**/.*", "a.wav", "[[]g]/*", "none/*")
     for pattern in (*patterns, "[g]/h[i].wav", "what?.wav", "b", "b/"):
         here, there = (list_files(f"{root}/listed/{pattern}") for root in (tmp_path, server.root))

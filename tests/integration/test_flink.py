@@ -91,6 +91,6 @@ def test_a_lost_task_manager_costs_time_and_nothing_else(cluster, engine_corpus,
     found = Run.of(out)
     assert found.files == expected.files
     account = found.account
-    assert account["closes"] and account["expected"] == expected.account["expected"]
+    assert account["balanced"] and account["expected"] == expected.account["expected"]
     assert account["written"]["train"] == expected.account["written"]["train"] - there
-    assert account["already_there"].get("train", 0) == there
+    assert account["existing"].get("train", 0) == there

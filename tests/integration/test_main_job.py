@@ -63,7 +63,7 @@ def test_no_way_to_run_changes_a_byte(tmp_path):
     inputs = write_corpus(tmp_path / "audio")
     result = run_pipeline(f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out", *TRIAL)
     assert result.returncode == 0, result.stderr
-    assert "clips expected 12 = written 12 + rejected 0 + already there 0" in result.stdout
+    assert "clips expected 12 = written 12 + rejected 0 + existing 0" in result.stdout
     check_variants(tmp_path / "out", inputs, TRIAL, tmp_path / "variants")
 
 

@@ -11,10 +11,10 @@ from commands import run_command
 from sounds import read_mono, resample, write_bad_files, write_noise
 
 from transforms.audio.decode import open_audio
-from transforms.audio.log_mel import log_mel_examples
+from transforms.audio.dsp.log_mel import log_mel_examples
 from transforms.audioset.example import decode_example, encode_example
 from transforms.audioset.segments import Segment
-from transforms.tfrecord import frame_records
+from transforms.storage.tfrecord import frame_records
 
 pytestmark = [
     pytest.mark.integration,

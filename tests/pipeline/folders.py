@@ -8,7 +8,7 @@ from pipeline import verify
 from transforms.audioset.example import encode_example
 from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
-from transforms.tfrecord import frame_records
+from transforms.storage.tfrecord import frame_records
 
 CODES = np.random.default_rng(0).integers(0, 256, (40, 3, 128), np.uint8)
 
@@ -35,7 +35,7 @@ def verified(capsys, *argv) -> dict:
     assert verify.run([*map(str, argv)]) == status == (0 if result["good"] else 1)
     printed = capsys.readouterr().out
     assert f"clips   {sum(result['clips'].values())}, in {result['shards']} shards" in printed
-    for line in (*result["faults"][:50], *result["notes"]):
+    for line in (*result["problems"][:50], *result["notes"]):
         assert line in printed
-    assert result["good"] == (not result["faults"]) == ("is good" in printed)
+    assert result["good"] == (not result["problems"]) == ("is good" in printed)
     return result

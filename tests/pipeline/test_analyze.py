@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pipeline import analyze, fit_pca
-from pipeline.console import run_command
+from pipeline.cli.console import run_command
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
-from transforms.tfrecord import frame_records
+from transforms.storage.tfrecord import frame_records
 
 needs_tft = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="TensorFlow Transform needs Python 3.11 with this TensorFlow"

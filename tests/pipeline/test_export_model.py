@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline import export_model
-from transforms.audio.log_mel import log_mel_examples
+from transforms.audio.dsp.log_mel import log_mel_examples
 from transforms.errors import SettingError
 from transforms.vggish.postprocess import postprocess
 

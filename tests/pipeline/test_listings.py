@@ -12,14 +12,14 @@ from test_listing import MemoryObjects
 from test_run import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
 
 from pipeline import make_shards, run
-from pipeline.folder import FeatureFolder
-from pipeline.no_features import why_no_clips
-from pipeline.paths import check_input
+from pipeline.job.no_features import why_no_clips
+from pipeline.job.path_checks import check_input
+from pipeline.output.feature_folder import FeatureFolder
 from pipeline.verify import verify_folder
-from transforms import input_list
 from transforms.audioset.names import compile_id_pattern
 from transforms.clips import RejectedClip
 from transforms.errors import Reason
+from transforms.inputs import input_list
 from transforms.read_clips import ClipSettings
 from transforms.rejects import _kept
 
@@ -41,16 +41,16 @@ def corpus(tmp_path, sound) -> Path:
 
 def account(output: Path) -> dict:
     found = json.loads((output / "_run" / "manifest.json").read_text())["account"]
-    assert found["closes"]
-    return {name: sum(found[name].values()) for name in ("expected", "written", "rejected", "already_there")}
+    assert found["balanced"]
+    return {name: sum(found[name].values()) for name in ("expected", "written", "rejected", "existing")}
 
 
-def counts(expected: int, written: int, rejected: int, already_there: int = 0) -> dict:
+def counts(expected: int, written: int, rejected: int, existing: int = 0) -> dict:
     return {
         "expected": expected,
         "written": written,
         "rejected": rejected,
-        "already_there": already_there,
+        "existing": existing,
     }
 
 

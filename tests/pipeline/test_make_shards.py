@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from sounds import write_bad_files, write_noise
 
 from pipeline import make_shards, run
-from pipeline.console import run_command
+from pipeline.cli.console import run_command
 from transforms import write_shards
+from transforms.audio_shards.items import ShardClip, parse_columns
+from transforms.audio_shards.read import read_shard
 from transforms.audioset.names import compile_id_pattern
 from transforms.audioset.segments import Segment, SegmentTable
 from transforms.clips import Clip
 from transforms.errors import SettingError
-from transforms.files import open_file
-from transforms.read_clips import file_clips, shard_clips
-from transforms.shards.items import ShardClip, parse_columns
-from transforms.shards.read import read_shard
+from transforms.inputs.input_clips import file_clips, shard_clips
+from transforms.storage.files import open_file
 from transforms.write_shards import pack_clip
 
 KINDS = ("tfrecord", "tar", "parquet")
@@ -202,7 +202,7 @@ def test_a_file_that_cannot_be_packed_is_rejected_and_the_others_go_on(tmp_path,
     assert "files read 7 = packed 5 + rejected 2" in printed
     assert "rejected by reason: not_audio 1, unreadable 1" in printed
     manifest = json.loads((tmp_path / "out" / "_run" / "manifest.json").read_text())
-    assert manifest["account"]["packed"] == 5 and manifest["account"]["closes"]
+    assert manifest["account"]["packed"] == 5 and manifest["account"]["balanced"]
     assert manifest["options"]["format"] == "tfrecord"
 
 

@@ -16,7 +16,7 @@ from test_run import REJECTED, TRIAL, json_lines, read
 
 from pipeline import run
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "shards"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "audio_shards"))
 import making
 
 LONG = "x" * 100_000
@@ -126,4 +126,4 @@ def test_the_rest_is_rejected_and_named_and_the_account_closes(outcome):
         ("packed.zip", "", "unsupported"),
         ("data.arrow", "", "unsupported"),
     }
-    assert account["closes"] and len(rejects) == 13  # of a and b the audio and the JSON each
+    assert account["balanced"] and len(rejects) == 13  # of a and b the audio and the JSON each

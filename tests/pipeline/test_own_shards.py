@@ -10,18 +10,18 @@ from test_resume import shards, totals
 from test_run import TRIAL, refusal
 
 from pipeline import run
-from pipeline.console import run_command
+from pipeline.cli.console import run_command
 from pipeline.make_shards import run as make_shards
-from pipeline.passes import FrameFolder
+from pipeline.statistics.passes import FrameFolder
 from transforms.audioset.layout import Sharding
 from transforms.audioset.own_shards import note_name, noted_shard
 from transforms.audioset.reading import FeatureShards
 from transforms.errors import SettingError
-from transforms.files import delete_files, match_files, temporary_files
-from transforms.filesystems import temporary_name
-from transforms.globs import escape
-from transforms.own_shards import ShardNotes, find_shards, shards_to_read
+from transforms.features.own_shards import ShardNotes, find_shards, shards_to_read
 from transforms.read_features import find_kind
+from transforms.storage.files import delete_files, match_files, temporary_files
+from transforms.storage.filesystems import temporary_name
+from transforms.storage.globs import escape
 
 
 @pytest.fixture

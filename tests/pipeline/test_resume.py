@@ -29,7 +29,7 @@ def account(folder) -> dict:
 
 def totals(folder) -> tuple[int, ...]:
     """Clips expected, written, rejected, already there."""
-    outcomes = ("expected", "written", "rejected", "already_there")
+    outcomes = ("expected", "written", "rejected", "existing")
     return tuple(sum(account(folder)[outcome].values()) for outcome in outcomes)
 
 
@@ -46,13 +46,13 @@ def corpus(tmp_path):
 def computed(monkeypatch) -> list[str]:
     """The ids of clips whose log-mel examples were computed."""
     names = []
-    compute = extract_examples.clip_pieces
+    compute = extract_examples.chunk_clip
 
     def counted(clip, *arguments):
         names.append(clip.video_id)
         return compute(clip, *arguments)
 
-    monkeypatch.setattr(extract_examples, "clip_pieces", counted)
+    monkeypatch.setattr(extract_examples, "chunk_clip", counted)
     return names
 
 
@@ -70,7 +70,7 @@ def test_a_second_run_computes_nothing_that_is_there(corpus, tmp_path, computed)
     manifest = json.loads((tmp_path / "out" / "_run" / "manifest.json").read_text())
     assert [entry["account"]["written"] for entry in manifest["history"]] == [{"train": 4}]
     assert manifest["clips"] == {"train": 4}
-    assert verify_folder(str(tmp_path / "out"), strict=True).faults == []
+    assert verify_folder(str(tmp_path / "out"), strict=True).problems == []
 
 
 def test_a_job_that_is_handed_over_is_closed_by_the_same_command(corpus, tmp_path, computed, capsys):
@@ -193,7 +193,7 @@ def test_a_clip_whose_times_or_labels_changed_is_made_anew(tmp_path, computed):
     assert totals(tmp_path / "out") == (3, 2, 0, 1)
     segment, frames = read(tmp_path / "out")["abc"]
     assert segment.end_s == 5.0 and len(frames) == 5
-    assert verify_folder(str(tmp_path / "out"), strict=True).faults == []
+    assert verify_folder(str(tmp_path / "out"), strict=True).problems == []
 
 
 def test_a_recording_that_was_cut_is_there_with_all_its_clips(tmp_path, computed):
@@ -291,8 +291,8 @@ def test_an_account_that_does_not_close_is_status_3_and_names_the_clip(corpus, t
 
     assemble = write_features.assemble_clips
 
-    def losing(pieces, schema):
-        return [clip for clip in assemble(pieces, schema) if clip.piece.video_id != "ab2"]
+    def losing(chunks, schema):
+        return [clip for clip in assemble(chunks, schema) if clip.chunk.video_id != "ab2"]
 
     monkeypatch.setattr(write_features, "assemble_clips", losing)
     flags = [*TRIAL, f"--input={corpus}/*", f"--output={tmp_path}/out"]
@@ -323,7 +323,7 @@ def test_a_damaged_list_is_one_line(corpus, tmp_path):
 
 
 def test_a_damaged_shard_is_named_and_nothing_is_lost(corpus, tmp_path, capsys):
-    from pipeline.console import run_command
+    from pipeline.cli.console import run_command
 
     flags = [*TRIAL, f"--input={corpus}/*", f"--output={tmp_path}/out"]
     assert run.run(flags) == 0
@@ -348,7 +348,7 @@ def test_youtube8ms_keys_are_a_setting_that_verify_and_later_runs_know(corpus, t
     assert sorted(computed) == ["ab2", "ac2"] and totals(out) == (4, 2, 0, 2)
     for data in shards(out).values():
         assert b"\x05audio" in data and b"audio_embedding" not in data and b"video_id" not in data
-    assert verify_folder(str(out), strict=True).faults == []
+    assert verify_folder(str(out), strict=True).problems == []
     assert run.run([*TRIAL, f"--input={corpus}/a*", f"--output={other}"]) == 0
     assert {name: (s.end_s, codes.tobytes()) for name, (s, codes) in read(out).items()} == {
         name: (s.end_s, codes.tobytes()) for name, (s, codes) in read(other).items()

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from sounds import write_bad_files, write_noise
 
-from pipeline import config, run
+from pipeline import run
+from pipeline.job import config
 from pipeline.verify import verify_folder
 from transforms.audioset.example import decode_example
 from transforms.errors import SettingError
@@ -142,12 +143,12 @@ def test_manifest_says_what_ran_and_its_account_closes(finished):
         "expected": {"train": 10},
         "written": {"train": 5},
         "rejected": {"train": 5},
-        "already_there": {"train": 0},
+        "existing": {"train": 0},
         "rejected_by_reason": {"train": {"corrupt": 1, "not_audio": 2, "not_finite": 1, "too_short": 1}},
         "rejected_earlier": 0,
         "files_without_segment": 0,
         "segments_without_file": 0,
-        "closes": True,
+        "balanced": True,
         "lost": [],
     }
     assert manifest["clips"] == {"train": 5} and manifest["history"] == []
@@ -162,7 +163,7 @@ def test_the_folder_has_nothing_but_shards_and_the_runs_own_files(finished):
 
 
 def test_verify_finds_the_folder_good(finished):
-    assert verify_folder(str(finished), strict=True).faults == []
+    assert verify_folder(str(finished), strict=True).problems == []
 
 
 def test_raw_embeddings_are_those_that_quantization_took(corpus, finished, tmp_path):
@@ -172,7 +173,7 @@ def test_raw_embeddings_are_those_that_quantization_took(corpus, finished, tmp_p
     assert raw.dtype == np.float32
     codes = ((np.clip(raw.astype(np.float64), -2, 2) + 2) * 63.75).astype(np.uint8)
     np.testing.assert_array_equal(codes, read(finished)["one"][1])
-    assert verify_folder(str(tmp_path)).faults == []
+    assert verify_folder(str(tmp_path)).problems == []
 
 
 def test_precision_changes_some_bytes_and_says_how_many(corpus, finished, tmp_path, capsys):
@@ -191,7 +192,7 @@ def test_hop_gives_more_frames(corpus, tmp_path):
     argv = [*TRIAL, f"--input={corpus[0]}/one.wav", f"--output={tmp_path}", "--example_hop_seconds=0.48"]
     assert run.run(argv) == 0
     assert read(tmp_path)["one"][1].shape == (4, 128)
-    assert verify_folder(str(tmp_path)).faults == []
+    assert verify_folder(str(tmp_path)).problems == []
 
 
 def test_segments_give_split_times_and_labels(tmp_path, capsys):
@@ -225,7 +226,7 @@ def test_segments_give_split_times_and_labels(tmp_path, capsys):
         "segment_without_file": "nofile",
     }
     printed = capsys.readouterr().out
-    assert "clips expected 2 = written 2 + rejected 0 + already there 0" in printed
+    assert "clips expected 2 = written 2 + rejected 0 + existing 0" in printed
     assert "files that no segment names: 1" in printed and "segments with no file: 1" in printed
 
 
@@ -308,4 +309,4 @@ def test_a_disk_that_folds_case_is_refused_where_prefixes_collide(tmp_path, monk
     assert run.run([*good, f"--input={tmp_path}/audio/abc.wav"]) == 0
     hashed = [*TRIAL, f"--output={tmp_path}/hashed", "--sharding=hash:2"]
     assert run.run([*hashed, f"--input={tmp_path}/audio/*"]) == 0
-    assert verify_folder(f"{tmp_path}/hashed", strict=True).faults == []
+    assert verify_folder(f"{tmp_path}/hashed", strict=True).problems == []

@@ -7,14 +7,14 @@ from folders import CODES, verified, write_corpus
 from sounds import write_noise
 
 from pipeline import run, verify
-from pipeline.compare import compare_folders
-from pipeline.processes import Processes
+from pipeline.verification.compare import compare_folders
+from pipeline.verification.process_pool import Processes
 from pipeline.verify import verify_folder
 from transforms.audioset.example import SequenceExample, encode_example
 from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
-from transforms.tfrecord import frame_records
+from transforms.storage.tfrecord import frame_records
 
 FRAMES = np.arange(3 * 128, dtype=np.uint8).reshape(3, 128)
 
@@ -45,14 +45,14 @@ def changed(change) -> bytes:
 def test_a_sound_folder_is_summed_up(folder):
     folder(record("abc"), record("abd", 10.0, 13.0, ()))
     summary = verify_folder(str(folder(record("x"), shard="eval/x")), strict=True)
-    assert summary.faults == []
+    assert summary.problems == []
     assert summary.clips == {"train": 2, "eval": 1}
     assert (summary.frames, summary.duration_s, summary.kinds) == (9, 9.0, {"quantized"})
     assert (summary.bytes_total, summary.bytes_at_0, summary.bytes_at_255) == (1152, 6, 3)
 
 
 @pytest.mark.parametrize(
-    "bad, fault",
+    "bad, problem",
     [
         (b"no record", "not a SequenceExample"),
         (changed(lambda c, f: c.pop("labels")), "context keys are"),
@@ -73,20 +73,20 @@ def test_a_sound_folder_is_summed_up(folder):
         (record(frames=FRAMES.astype(np.float32) * np.nan), "not 128 finite ones"),
     ],
 )
-def test_each_fault_is_found_and_named(folder, bad, fault):
+def test_each_fault_is_found_and_named(folder, bad, problem):
     summary = verify_folder(str(folder(record(), bad)))
-    assert any(fault in found and "ab.tfrecord, record 1" in found for found in summary.faults)
+    assert any(problem in found and "ab.tfrecord, record 1" in found for found in summary.problems)
 
 
 def test_clips_that_come_twice_are_found(folder):
-    (fault,) = verify_folder(str(folder(record(), record("abd"), record()))).faults
-    assert "'abc' at 0.0 s comes 2 times" in fault
+    (problem,) = verify_folder(str(folder(record(), record("abd"), record()))).problems
+    assert "'abc' at 0.0 s comes 2 times" in problem
 
 
 def test_order_counts_only_when_strict(folder):
     path = str(folder(record("abd"), record("abc")))
-    assert verify_folder(path).faults == []
-    assert "not in order" in verify_folder(path, strict=True).faults[0]
+    assert verify_folder(path).problems == []
+    assert "not in order" in verify_folder(path, strict=True).problems[0]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "garbage"])
@@ -96,16 +96,16 @@ def test_damaged_files_are_found(folder, damage):
     if damage == "flip":
         data[-30] ^= 1
     path.write_bytes({"flip": data, "cut": data[:-5], "garbage": b"x" * 100}[damage])
-    assert verify_folder(str(path.parents[1])).faults
+    assert verify_folder(str(path.parents[1])).problems
 
 
 def test_raw_and_quantized_do_not_mix(folder):
     path = str(folder(record(), record("abd", frames=FRAMES.astype(np.float32))))
-    assert any("quantized and raw" in fault for fault in verify_folder(path).faults)
+    assert any("quantized and raw" in problem for problem in verify_folder(path).problems)
 
 
 def test_a_split_that_no_run_writes_is_found(folder):
-    assert any("split" in fault for fault in verify_folder(str(folder(record(), shard="_x/ab"))).faults)
+    assert any("split" in problem for problem in verify_folder(str(folder(record(), shard="_x/ab"))).problems)
 
 
 def manifest(folder, clips) -> None:
@@ -117,7 +117,7 @@ def manifest(folder, clips) -> None:
 def test_clips_missing_by_the_manifest_are_found(folder):
     path = folder(record())
     manifest(path, {"train": 2, "eval": 1})
-    assert verify_folder(str(path)).faults == [
+    assert verify_folder(str(path)).problems == [
         f"{path}: 1 clips of eval by the manifest, 0 in the shards",
         f"{path}: 2 clips of train by the manifest, 1 in the shards",
     ]
@@ -127,7 +127,7 @@ def test_a_run_that_did_not_finish_is_noted(folder):
     path = folder(record())
     manifest(path, None)
     summary = verify_folder(str(path))
-    assert summary.faults == [] and "did not finish" in summary.notes[0]
+    assert summary.problems == [] and "did not finish" in summary.notes[0]
 
 
 def test_a_manifest_of_something_else_is_a_mistake(folder):
@@ -144,11 +144,11 @@ def test_numbered_shards_are_all_there_and_of_one_number(folder):
     for name, sharding in whole:
         ids = [f"id{n}" for n in range(9) if sharding.shard_name("train", f"id{n}") == name]
         path = folder(*map(record, ids), shard=f"train/{name}")
-    assert verify_folder(str(path)).faults == []
+    assert verify_folder(str(path)).problems == []
     (path / "train" / "train-00001-of-00003.tfrecord").unlink()
-    assert verify_folder(str(path)).faults == [f"{path}: train/train-00001-of-00003.tfrecord is missing"]
-    faults = verify_folder(str(folder(record()))).faults
-    assert "sharded in several ways (audioset, hash:3)" in faults[0]
+    assert verify_folder(str(path)).problems == [f"{path}: train/train-00001-of-00003.tfrecord is missing"]
+    problems = verify_folder(str(folder(record()))).problems
+    assert "sharded in several ways (audioset, hash:3)" in problems[0]
 
 
 def test_folders_without_shards_are_refused(folder, tmp_path):
@@ -165,7 +165,7 @@ def test_command_prints_the_summary_and_exits_1_with_the_faults(folder, capsys):
     folder(record("zzz"))
     assert verify.run([str(path)]) == 1
     printed = capsys.readouterr().out
-    assert "clips   1, in 1 shards" in printed and "belongs in zz" in printed and "has 1 faults" in printed
+    assert "clips   1, in 1 shards" in printed and "belongs in zz" in printed and "has 1 problems" in printed
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def damage_soundly(path):
 
 
 @pytest.mark.parametrize(
-    "change, faults",
+    "change, problems",
     [
         (
             damage_flip,
@@ -254,11 +254,11 @@ def damage_soundly(path):
         (lambda path: path.write_bytes(path.read_bytes() * 2), ["'two' at 0.1 s comes 2 times"]),
     ],
 )
-def test_each_change_is_found_by_the_list_and_names_the_shard(copied, capsys, change, faults):
+def test_each_change_is_found_by_the_list_and_names_the_shard(copied, capsys, change, problems):
     change(copied / "out" / "mine" / "tw.tfrecord")
-    found = verified(capsys, copied / "out", "--manifest")["faults"]
-    for fault in faults:
-        assert any(fault in line for line in found), found
+    found = verified(capsys, copied / "out", "--manifest")["problems"]
+    for problem in problems:
+        assert any(problem in line for line in found), found
 
 
 def test_bytes_that_are_sound_and_changed_need_the_list(copied, capsys):
@@ -283,7 +283,7 @@ def test_segments_are_there_or_rejected_or_missing(copied, capsys):
         "other, 0.100, 2.000, /m/a\n"
     )
     result = verified(capsys, out, *segment_flags(copied))
-    assert result["faults"] == [
+    assert result["problems"] == [
         f"{out}: 'one' at 5.0 s of mine has no record and is not among the rejects",
         f"{out}: 'other' at 0.1 s of mine has no record and is not among the rejects",
     ]
@@ -304,8 +304,8 @@ def test_segments_are_there_or_rejected_or_missing(copied, capsys):
 
 def test_labels_other_than_the_segments_are_a_fault(copied, capsys):
     (copied / "mine.csv").write_text('one, 0.100, 2.000, "/m/b"\n')
-    (fault,) = verified(capsys, copied / "out", *segment_flags(copied))["faults"]
-    assert fault == f"{copied}/out/mine/on.tfrecord: 'one' at 0.1 s has other labels than its segment, [7]"
+    (problem,) = verified(capsys, copied / "out", *segment_flags(copied))["problems"]
+    assert problem == f"{copied}/out/mine/on.tfrecord: 'one' at 0.1 s has other labels than its segment, [7]"
 
 
 def test_segments_of_another_split_are_missing(copied, capsys):
@@ -318,9 +318,9 @@ def test_only_fifty_faults_are_shown_and_all_are_counted(copied, capsys):
     (copied / "mine.csv").write_text(rows)
     assert verify.run([str(copied / "out"), *segment_flags(copied)]) == 1
     printed = capsys.readouterr().out
-    assert printed.count("has no record") == 50 and "... and 10 more" in printed and "60 faults" in printed
+    assert printed.count("has no record") == 50 and "... and 10 more" in printed and "60 problems" in printed
     assert verify.run([str(copied / "out"), *segment_flags(copied), "--json"]) == 1
-    assert len(json.loads(capsys.readouterr().out)["faults"]) == 60
+    assert len(json.loads(capsys.readouterr().out)["problems"]) == 60
 
 
 def test_options_that_nobody_has_are_a_mistake(folder):
@@ -341,10 +341,12 @@ def test_processes_find_what_one_process_finds(tmp_path):
     one = write_corpus(tmp_path / "one")
     other = write_corpus(tmp_path / "other", 255 - CODES, Sharding(5), skip=(1,))
     damage_flip(one / "train" / "09.tfrecord")
-    with Processes(2, ["pipeline.check_folder", "pipeline.compare"], patience_s=0) as processes:
+    with Processes(
+        2, ["pipeline.verification.check_folder", "pipeline.verification.compare"], patience_s=0
+    ) as processes:
         found = [verify_folder(str(path), indexed=True, run_all=processes.map) for path in (one, other)]
         expected = [verify_folder(str(path), indexed=True) for path in (one, other)]
-        assert [summary.faults for summary in found] == [summary.faults for summary in expected]
+        assert [summary.problems for summary in found] == [summary.problems for summary in expected]
         indices = [summary.index for summary in found]
         assert compare_folders(*indices, processes.map) == compare_folders(*indices)
 
@@ -352,5 +354,5 @@ def test_processes_find_what_one_process_finds(tmp_path):
 def test_the_released_balanced_split_is_good_but_for_order(shared):
     path = str(shared / "data" / "audioset_release")
     summary = verify_folder(path)
-    assert summary.faults == [] and summary.clips == {"bal_train": 22_160}
-    assert all("not in order" in fault for fault in verify_folder(path, strict=True).faults)
+    assert summary.problems == [] and summary.clips == {"bal_train": 22_160}
+    assert all("not in order" in problem for problem in verify_folder(path, strict=True).problems)

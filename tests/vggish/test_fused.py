@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from transforms.audio.front_end import waveform_examples
+from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.pcm import PcmWindows, device_front_end, joined, pcm_windows
-from transforms.vggish.front_end import LogMel
 from transforms.vggish.fused import FusedEmbedder, Quantize
+from transforms.vggish.log_mel_layer import LogMel
 from transforms.vggish.postprocess import PcaParams, QuantizationRange, postprocess, read_pca_params
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from transforms.audio.containers import ContainerStream
 from transforms.audio.formats import HEAD_BYTES, LIBSNDFILE, Format, find_format
 from transforms.audio.guard import WatchedFile, judged
-from transforms.audio.mpeg_frames import find_mpeg_frames
+from transforms.audio.parsers.mpeg_frames import find_mpeg_frames
+from transforms.audio.parsers.tags import before_tags, skip_tags
 from transforms.audio.soundfile_stream import SoundFileStream
-from transforms.audio.tags import before_tags, skip_tags
 from transforms.errors import ClipError, Reason
 
 # What recorders and codecs make; a header outside it is damaged far more often than it is true.

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.audio.front_end import waveform_examples
-from transforms.audio.polyphase import has_polyphase
-from transforms.audio.resample import RESAMPY, Resampler
-from transforms.audio.windows import waveform_windows, window_rate_hz, window_samples
+from transforms.audio.dsp.polyphase import has_polyphase
+from transforms.audio.dsp.resample import RESAMPY, Resampler
+from transforms.audio.dsp.waveform_examples import waveform_examples
+from transforms.audio.dsp.windows import waveform_windows, window_rate_hz, window_samples
 from transforms.vggish.params import MEL_BANDS, SAMPLE_RATE_HZ, Framing
 
 # Examples per array: 3 MB of log-mel, and enough to fill the network's batches. No byte depends on it.

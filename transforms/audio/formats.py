@@ -6,7 +6,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from transforms.audio.mpeg_header import frame_lengths, parse_header
+from transforms.audio.parsers.mpeg_header import frame_lengths, parse_header
 
 LIBSNDFILE, FFMPEG = "libsndfile", "ffmpeg"
 

@@ -8,15 +8,15 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from transforms.audio import wav_chunks
-from transforms.audio.flac_header import flac_link
-from transforms.audio.flat_headers import AU_MAGICS, NIST_MAGIC, au_link, nist_link
-from transforms.audio.iff_chunks import caf_link, iff_link
-from transforms.audio.links import Link
-from transforms.audio.mpeg_frames import mpeg_links
-from transforms.audio.ogg_pages import ogg_links
-from transforms.audio.spliced_file import SplicedFile
-from transforms.audio.tags import skip_tags
+from transforms.audio.parsers import wav_chunks
+from transforms.audio.parsers.flac_header import flac_link
+from transforms.audio.parsers.flat_headers import AU_MAGICS, NIST_MAGIC, au_link, nist_link
+from transforms.audio.parsers.iff_chunks import caf_link, iff_link
+from transforms.audio.parsers.links import Link
+from transforms.audio.parsers.mpeg_frames import mpeg_links
+from transforms.audio.parsers.ogg_pages import ogg_links
+from transforms.audio.parsers.spliced_file import SplicedFile
+from transforms.audio.parsers.tags import skip_tags
 from transforms.errors import ClipError, Reason
 
 _BLOCK_FRAMES = 1 << 16

@@ -20,14 +20,14 @@ class CheckedRecord:
     """What a check found.
 
     Attributes:
-      faults: what is wrong, a phrase each.
+      problems: what is wrong, a phrase each.
       video_id, start_s, end_s, labels: of the record; the id is None unless its context is sound.
       codes: the bytes of quantized frames, 128 a frame; empty for raw ones and where they are faulty.
       num_frames: frames, of either kind.
       is_raw: the frames are floats.
     """
 
-    faults: tuple[str, ...]
+    problems: tuple[str, ...]
     video_id: str | None = None
     start_s: float = 0.0
     end_s: float = 0.0
@@ -44,34 +44,34 @@ def check_record(record: bytes, schema: Schema = AUDIOSET_SCHEMA) -> CheckedReco
     except DecodeError as error:
         return CheckedRecord((f"not a SequenceExample ({error})",))
     context = example.context.feature
-    faults = list(_context_faults(context, {schema.video_id: "bytes", **_KINDS}))
+    problems = list(_context_problems(context, {schema.video_id: "bytes", **_KINDS}))
     lists = example.feature_lists.feature_list
     if set(lists) != {schema.frames}:
-        faults.append(f"feature lists are {sorted(lists)}, not [{schema.frames!r}]")
-    if faults:
-        return CheckedRecord(tuple(faults))
+        problems.append(f"feature lists are {sorted(lists)}, not [{schema.frames!r}]")
+    if problems:
+        return CheckedRecord(tuple(problems))
 
     frames = lists[schema.frames].feature
     is_raw = bool(frames) and frames[0].WhichOneof("kind") == "float_list"
-    frame_fault = _raw_fault(frames) if is_raw else _quantized_fault(frames)
+    frame_fault = _raw_problems(frames) if is_raw else _quantized_problems(frames)
     codes = b""
     if frame_fault:
-        faults.append(frame_fault)
+        problems.append(frame_fault)
     elif not is_raw:
         codes = b"".join(frame.bytes_list.value[0] for frame in frames)
     labels = tuple(context[LABELS].int64_list.value)
     if labels != tuple(sorted(set(labels))):
-        faults.append("labels are not sorted, or one comes twice")
+        problems.append("labels are not sorted, or one comes twice")
     start_s, end_s = (context[key].float_list.value[0] for key in (START_TIME, END_TIME))
     if not 0 <= start_s < end_s < float("inf"):
-        return CheckedRecord((*faults, f"lasts from {start_s} to {end_s} s"))
+        return CheckedRecord((*problems, f"lasts from {start_s} to {end_s} s"))
     video_id = (
         context[schema.video_id].bytes_list.value[0].decode(errors="surrogateescape")
     )  # as it was encoded
-    return CheckedRecord(tuple(faults), video_id, start_s, end_s, labels, codes, len(frames), is_raw)
+    return CheckedRecord(tuple(problems), video_id, start_s, end_s, labels, codes, len(frames), is_raw)
 
 
-def _context_faults(context: Mapping[str, Feature], kinds: Mapping[str, str]) -> Iterable[str]:
+def _context_problems(context: Mapping[str, Feature], kinds: Mapping[str, str]) -> Iterable[str]:
     if set(context) != set(kinds):
         yield f"context keys are {sorted(context)}, not {sorted(kinds)}"
         return
@@ -84,7 +84,7 @@ def _context_faults(context: Mapping[str, Feature], kinds: Mapping[str, str]) ->
             yield f"{key} has not one value"
 
 
-def _quantized_fault(frames: Sequence[Feature]) -> str | None:
+def _quantized_problems(frames: Sequence[Feature]) -> str | None:
     for number, frame in enumerate(frames):
         values = frame.bytes_list.value
         if len(values) != 1 or len(values[0]) != _FRAME_SIZE:
@@ -93,7 +93,7 @@ def _quantized_fault(frames: Sequence[Feature]) -> str | None:
     return None
 
 
-def _raw_fault(frames: Sequence[Feature]) -> str | None:
+def _raw_problems(frames: Sequence[Feature]) -> str | None:
     for number, frame in enumerate(frames):
         values = frame.float_list.value
         if len(values) != _FRAME_SIZE or not np.isfinite(values).all():

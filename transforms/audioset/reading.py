@@ -16,7 +16,7 @@ from transforms.audioset.example import Schema, decode_example, schema_of
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.audioset.own_shards import RUN_FOLDER, own_shards
 from transforms.errors import SettingError
-from transforms.tfrecord import read_records
+from transforms.storage.tfrecord import read_records
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import dequantize
 

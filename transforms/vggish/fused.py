@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from transforms.vggish.batches import FixedBatches, Predict
 from transforms.vggish.checkpoint import Weights
-from transforms.vggish.front_end import FrontEnd, LogMel, add_constant
+from transforms.vggish.log_mel_layer import FrontEnd, LogMel, add_constant
 from transforms.vggish.model import build_vggish
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import PcaParams

@@ -131,7 +131,7 @@ class Cluster:
         """Whether workers of the TaskManager that is there the longest decode clips."""
         for process in psutil.Process(self._task_managers[0].workers).children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # it may end meanwhile
-                if "transforms.audio.decoder_process" in process.cmdline():
+                if "transforms.audio.isolated.decoder_process" in process.cmdline():
                     return True
         return False
 

@@ -1,0 +1,1 @@
+"""The released files: where they come from, and which ones a run uses."""

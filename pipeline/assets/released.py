@@ -1,0 +1,131 @@
+"""The released files that a run needs: found where the user says, in the cache, or downloaded."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+import requests
+
+from transforms.errors import SettingError
+from transforms.storage.files import is_local
+from transforms.storage.shared_files import (
+    ASSETS_DIR_VARIABLE,
+    FETCH_ERRORS,
+    cache_folder,
+    downloader,
+    fetch,
+    first_line,
+    one_process_at,
+)
+from transforms.vggish.checkpoint import V2_INDEX_SUFFIX
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A released file.
+
+    Attributes:
+      name: what it is, for a person.
+      option: the flag that gives another one.
+      file_name: as released.
+      url, sha256: of the release.
+      fallback_hint: what else a user can do who cannot have it, beside giving a path or a folder.
+    """
+
+    name: str
+    option: str
+    file_name: str
+    url: str
+    sha256: str
+    fallback_hint: str
+
+
+WEIGHTS = Asset(
+    "VGGish checkpoint",
+    "--weights",
+    "vggish_model.ckpt",
+    "https://storage.googleapis.com/audioset/vggish_model.ckpt",
+    "0962b1914e3e053922d957c45bc84a78c985765641dc6bceeeb3a7d8dfecfdf6",
+    "--weights=random:0 for a trial whose embeddings mean nothing",
+)
+PCA_PARAMS = Asset(
+    "PCA parameters",
+    "--pca_params",
+    "vggish_pca_params.npz",
+    "https://storage.googleapis.com/audioset/vggish_pca_params.npz",
+    "4d878af3e306defbfb37095365aa7e5a6cecb86bad13e859e626151c4e6a8b9d",
+    "--pca_params=none for features without PCA, unlike the release",
+)
+CLASS_LABELS = Asset(
+    "class labels",
+    "--class_labels",
+    "class_labels_indices.csv",
+    "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/class_labels_indices.csv",
+    "cdd1049833c4b86127c2773ac0d14a2754b6a6d0d1798002ed5c66e699708429",
+    "no --segments for features without labels",
+)
+
+
+def find_asset(asset: Asset, given: str | None, assets_dir: str | None) -> str:
+    """Path of an asset on this machine.
+
+    Looked for in this order: `given`, `assets_dir` (or the environment's), the user's cache, download.
+
+    Args:
+      asset: which.
+      given: a path, `gs://` or `https://` that the user gives for it.
+      assets_dir: a folder to look in first, by the released file name.
+
+    Raises:
+      SettingError: `given` does not exist, or nothing has the asset and it cannot be downloaded.
+    """
+    if given is not None:
+        return _given_file(asset, given)
+    tried = []
+    folder = assets_dir or os.environ.get(ASSETS_DIR_VARIABLE)
+    if folder:
+        path = Path(folder, asset.file_name)
+        if path.is_file():
+            return str(path)
+        tried.append(str(path))
+    path = cache_folder() / asset.file_name
+    if path.is_file():
+        return str(path)
+    tried.append(str(path))
+    try:
+        return _download(asset)
+    except (requests.RequestException, ValueError, OSError) as error:
+        tried.append(f"{asset.url} ({first_line(error)})")
+        raise SettingError(
+            f"{asset.name} {asset.file_name} cannot be had; tried {', '.join(tried)}. Ways out: copy it "
+            f"to a folder and give --assets_dir=FOLDER; or give {asset.option}=PATH; or {asset.fallback_hint}"
+        ) from error
+
+
+def _given_file(asset: Asset, given: str) -> str:
+    if is_local(given):
+        if os.path.isfile(given) or os.path.isfile(given + V2_INDEX_SUFFIX):
+            return given
+        raise SettingError(f"{asset.option}={given}: no such file; check the path")
+    try:
+        # Again at each run: the file behind an address of the user's own may be another one by now.
+        return fetch(given)
+    except FETCH_ERRORS as error:
+        raise SettingError(
+            f"{asset.option}={given}: cannot be fetched ({first_line(error)}); give a path on this machine"
+        ) from error
+
+
+def _download(asset: Asset) -> str:
+    """Downloads a released file into the cache, checked, whole or not at all; or waits for who does."""
+    pooch.get_logger().setLevel(logging.WARNING)
+    with one_process_at(cache_folder() / asset.file_name):
+        return pooch.retrieve(
+            asset.url,
+            known_hash=f"sha256:{asset.sha256}",
+            fname=asset.file_name,
+            path=cache_folder(),
+            downloader=downloader(),
+        )

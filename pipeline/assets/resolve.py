@@ -1,0 +1,140 @@
+"""The files that a run needs beside its audio, found, checked and with their checksums."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.assets.released import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset
+from pipeline.cli.option_groups import NO_PCA
+from transforms.audioset.layout import check_split
+from transforms.audioset.segments import split_of
+from transforms.errors import SettingError
+from transforms.inputs.read_segments import ClassLabelFile, SegmentFiles
+from transforms.storage.files import (
+    is_local,
+    open_file,
+)
+from transforms.storage.globs import plain_path
+from transforms.storage.shared_files import SharedFile, sha256_of
+from transforms.vggish.checkpoint import RANDOM, check_weights
+from transforms.vggish.postprocess import PcaParams, read_pca_params
+
+
+@dataclass(frozen=True)
+class ResolvedAsset:
+    """An asset as a run uses it.
+
+    Attributes:
+      path: on this machine; or `random:SEED`.
+      sha256: of its bytes; None of `random:SEED`.
+      released: whether it is the released file.
+      address: where workers elsewhere find it; None if it is on this machine alone.
+    """
+
+    path: str
+    sha256: str | None
+    released: bool
+    address: str | None = None
+
+    @property
+    def shared(self) -> SharedFile | str:
+        """What a stage carries of it."""
+        return self.path if self.sha256 is None else SharedFile(self.path, self.sha256, self.address)
+
+    def __str__(self) -> str:
+        if self.sha256 is None:
+            return f"{self.path} (noise: its embeddings mean nothing)"
+        origin = "the released file" if self.released else "not the released file"
+        return f"{self.path} ({origin}, sha256 {self.sha256[:8]}…)"
+
+
+class SegmentOptions(Protocol):
+    """The options that segments are found by, of any command."""
+
+    @property
+    def segments(self) -> Sequence[str]: ...
+    @property
+    def class_labels(self) -> str | None: ...
+    @property
+    def assets_dir(self) -> str | None: ...
+
+
+def find_weights(given: str | None, assets_dir: str | None) -> ResolvedAsset:
+    """Finds and checks VGGish weights; `given` as `--weights`.
+
+    Raises:
+      SettingError: they cannot be had, or are no VGGish weights.
+    """
+    if given is not None and given.startswith(RANDOM):
+        check_weights(given)
+        return ResolvedAsset(given, None, False)
+    file = _resolve(WEIGHTS, given, assets_dir)
+    check_weights(file.path)
+    return file
+
+
+def find_pca_params(
+    given: str | None, assets_dir: str | None
+) -> tuple[PcaParams | None, ResolvedAsset | None]:
+    """Finds and reads PCA parameters; `given` as `--pca_params`, whose `none` gives (None, None).
+
+    Raises:
+      SettingError: they cannot be had, or are no PCA parameters of VGGish.
+    """
+    if given == NO_PCA:
+        return None, None
+    file = _resolve(PCA_PARAMS, given, assets_dir)
+    with open_file(file.path) as opened:
+        return read_pca_params(opened, file.path), file
+
+
+def find_segments(options: SegmentOptions) -> tuple[SegmentFiles | None, ResolvedAsset | None]:
+    """Finds and reads segments CSVs and the class labels that they use.
+
+    Raises:
+      SettingError: a file cannot be had or has a bad row.
+    """
+    if not options.segments:
+        return None, None
+    files = segment_files(options)
+    class_labels = _resolve(CLASS_LABELS, options.class_labels, options.assets_dir)
+    source = SegmentFiles.of(files, class_labels.shared)
+    if not len(source.table()):
+        raise SettingError(f"--segments={','.join(options.segments)}: no segment in them; give others")
+    return source, class_labels
+
+
+def segment_files(options: SegmentOptions) -> tuple[tuple[str, str], ...]:
+    """(split, path) of each segments CSV, as the option gives them."""
+    files = []
+    for text in options.segments:
+        split, equals, path = text.partition("=")
+        if not equals or "/" in split:
+            split, path = split_of(text), text
+        files.append((check_split(split), plain_path(path)))
+    return tuple(files)
+
+
+def find_class_labels(given: str | None, assets_dir: str | None) -> ResolvedAsset | None:
+    """Finds and checks class labels; `given` as `--class_labels`. None if the released ones cannot be had.
+
+    Raises:
+      SettingError: the given ones cannot be had, or are none.
+    """
+    try:
+        file = _resolve(CLASS_LABELS, given, assets_dir)
+        ClassLabelFile(file.shared).indices()
+        return file
+    except SettingError:
+        if given is not None:
+            raise
+        return None
+
+
+def _resolve(asset: Asset, given: str | None, assets_dir: str | None) -> ResolvedAsset:
+    path = find_asset(asset, given, assets_dir)
+    sha256 = sha256_of(path)
+    released = sha256 == asset.sha256
+    if given is not None and not is_local(given):
+        return ResolvedAsset(path, sha256, released, given)
+    return ResolvedAsset(path, sha256, released, asset.url if released else None)

@@ -1,0 +1,127 @@
+"""A command line of `pipeline.run` to what was asked; config.py alone knows the flags' names too."""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+from pipeline.cli.config_file import config_flags, config_text
+from pipeline.cli.flags import OneLineParser, check_flags
+from pipeline.cli.option_groups import (
+    PRINT_COMPLETION,
+    PRINT_CONFIG,
+    add_run_options,
+)
+from transforms.audio.dsp.resample import Resampler
+from transforms.errors import SettingError
+
+# As installed by pip.
+SCRIPT = "audioset-beam"
+_NOT_IN_CONFIGS = ("config", "print_config", "print_completion")
+_EPILOG = """\
+examples:
+  %(prog)s --input='/data/clips/**' --output=/data/features --plan
+  %(prog)s --input='/data/clips/**' --output=/data/features
+  %(prog)s --config=configs/audioset.yaml --input='clips/**' --output=features
+  %(prog)s --input_rejects='/data/features/_run/rejected-*' --output=/data/features
+
+Beam's options work too: --runner, --direct_num_workers, --temp_location and all others.
+Exit status: 0 done, 1 could not go on, 2 a mistake in the command, 3 clips lost, 4 too many
+rejected, or no clip has features.
+Each option at length: docs/options.md
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The command as given: own options by name, as `--help` describes them, and Beam's as flags."""
+
+    input: tuple[str, ...]
+    input_rejects: tuple[str, ...]
+    input_format: str
+    columns: str
+    output: str
+    overwrite: bool
+    max_reject_fraction: float
+    sharding: str
+    output_schema: str
+    segment_seconds: float | None
+    segments: tuple[str, ...]
+    class_labels: str | None
+    split: str
+    id_pattern: str | None
+    weights: str | None
+    pca_params: str | None
+    assets_dir: str | None
+    postprocess: str
+    example_hop_seconds: float
+    batch_size: int | None
+    precision: str
+    resampler: Resampler
+    frontend: str
+    inference_hint: tuple[str, ...]
+    plan: bool
+    json: bool
+    quiet: bool
+    verbose: bool
+    beam_flags: tuple[str, ...]
+
+
+def parse_options(argv: Sequence[str]) -> Options:
+    """Reads a command line of `pipeline.run`, and the YAML file that it may name.
+
+    Raises:
+      SettingError: an option that neither this program nor Beam has, a value of the wrong form, or
+        one of the required options is missing.
+    """
+    values, beam_flags = _read(argv)
+    if not values.output:
+        raise SettingError("--output is required; see --help")
+    if bool(values.input) == bool(values.input_rejects):
+        raise SettingError("give --input or --input_rejects, one of the two; see --help")
+    for name in ("config", "print_config", "print_completion"):
+        delattr(values, name)
+    values.input = tuple(values.input or ())
+    values.input_rejects = tuple(values.input_rejects or ())
+    values.segments = tuple(values.segments or ())
+    values.inference_hint = tuple(values.inference_hint or ())
+    return Options(**vars(values), beam_flags=tuple(beam_flags))
+
+
+def early_output(argv: Sequence[str]) -> str | None:
+    """What --print_config or --print_completion prints; None of a command line without them.
+
+    Raises:
+      SettingError: as `parse_options`; an option may be missing.
+    """
+    if PRINT_CONFIG in argv:
+        values, beam_flags = _read(argv)
+        own = {name: value for name, value in vars(values).items() if name not in _NOT_IN_CONFIGS}
+        return config_text(own, beam_flags, values.config, argv)
+    if any(flag.startswith(PRINT_COMPLETION) for flag in argv):
+        import shtab  # for this alone
+
+        shell = _read(argv)[0].print_completion
+        return shtab.complete(make_parser(SCRIPT), shell)
+    return None
+
+
+def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    own = make_parser()
+    config, _ = own.parse_known_args(argv)
+    flags = [*config_flags(config.config, argv, add_run_options), *argv]
+    check_flags(flags, add_run_options)
+    return own.parse_known_args(flags)
+
+
+def make_parser(prog: str = "python -m pipeline.run") -> OneLineParser:
+    """The parser of the own options of `pipeline.run`, for a command of some name."""
+    parser = OneLineParser(
+        prog=prog,
+        description="Embeds audio files with VGGish and writes features laid out as the AudioSet release.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s --input GLOB --output DIR [OPTION ...]",
+        allow_abbrev=False,
+    )
+    add_run_options(parser)
+    return parser

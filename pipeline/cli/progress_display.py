@@ -1,0 +1,216 @@
+"""How a run fares, on the screen: a live line on a terminal, plain lines elsewhere."""
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TextIO
+
+from tqdm import tqdm
+
+from pipeline.cli.text import format_duration
+from transforms.progress import (
+    CLIPS,
+    CLIPS_DONE,
+    FILES_READ,
+    FRAMES,
+    REJECTED,
+    SHARDS,
+    Counts,
+    ProgressFolder,
+)
+
+# On a terminal and elsewhere; reading the counts takes a tenth of a millisecond.
+_LIVE_S, _PLAIN_S = 0.5, 10.0
+_MAX_SAMPLES = 512
+
+STARTING, EMBEDDING, WRITING = "starting", "embedding", "writing shards"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A moment of a run.
+
+    Attributes:
+      time_s: since the run began.
+      clips_done, rejected, frames: so far.
+    """
+
+    time_s: float
+    clips_done: int
+    rejected: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run at a moment, as it is shown.
+
+    Attributes:
+      stage: what it is at.
+      clips_done, rejected, shards: so far.
+      clips_expected: in all; None while nobody can know.
+      is_estimate: whether it follows from the files read so far.
+      audio_s: embedded so far.
+      working_s: since the first clip.
+    """
+
+    stage: str
+    clips_done: int = 0
+    clips_expected: int | None = None
+    is_estimate: bool = False
+    rejected: int = 0
+    shards: int = 0
+    audio_s: float = 0.0
+    working_s: float = 0.0
+
+    @classmethod
+    def of(cls, counts: Counts, num_files: int, hop_s: float, working_s: float) -> "Status":
+        """From the counts of a run over a number of files whose frames are so many seconds apart."""
+        files, clips = counts[FILES_READ], counts[CLIPS]
+        expected = round(clips / files * num_files) if files else None
+        if expected is not None:
+            expected = max(expected, counts[CLIPS_DONE])
+        stage = STARTING
+        if counts[CLIPS_DONE]:
+            stage = WRITING if counts[SHARDS] else EMBEDDING
+        return cls(
+            stage,
+            counts[CLIPS_DONE],
+            expected,
+            files < num_files and clips != files,
+            counts[REJECTED],
+            counts[SHARDS],
+            counts[FRAMES] * hop_s,
+            working_s,
+        )
+
+    @property
+    def left_s(self) -> float | None:
+        """Time until the last clip at the speed so far; None where that says nothing."""
+        if self.clips_expected is None or not self.clips_done or self.stage != EMBEDDING:
+            return None
+        return (self.clips_expected - self.clips_done) * self.working_s / self.clips_done
+
+    def text(self) -> str:
+        """All but the stage, in one line."""
+        parts = [f"{self.clips_done:,} clips"]
+        if self.clips_expected is not None:
+            about = "about " if self.is_estimate else ""
+            parts = [f"{self.clips_done:,} of {about}{self.clips_expected:,} clips"]
+        parts.append(f"{format_duration(self.audio_s)} of audio")
+        if self.working_s > 0 and self.stage in (EMBEDDING, WRITING):
+            parts.append(f"{self.clips_done / self.working_s:,.1f} clips/s")
+            parts.append(f"{self.audio_s / self.working_s:,.0f}x real time")
+        parts.append(f"{self.rejected:,} rejected")
+        if self.shards:
+            parts.append(f"{self.shards:,} shards")
+        if self.left_s is not None:
+            parts.append(f"{format_duration(self.left_s)} left")
+        return ", ".join(parts)
+
+
+class Progress:
+    """Shows a run's progress from a thread of its own, and remembers it.
+
+    Args:
+      folder: that the workers count in.
+      num_files: inputs of the run.
+      hop_s: time from one frame to the next.
+      stream: to write to; None shows nothing.
+
+    Attributes:
+      samples: moments of the run, at most some hundred, evenly spread.
+    """
+
+    def __init__(self, folder: ProgressFolder, num_files: int, hop_s: float, stream: TextIO | None):
+        self.folder = folder
+        self.samples: list[Sample] = []
+        self._num_files, self._hop_s = num_files, hop_s
+        self._begun = time.monotonic()
+        self._first_clip: float | None = None
+        self._last_clip = self._begun
+        self._show: Callable[[Status], None] = lambda status: None
+        self._close: Callable[[], None] = lambda: None
+        self._every_s, self._sample_every = _LIVE_S, 1
+        if stream is not None and _has_width(stream):
+            bar = tqdm(file=stream, leave=False, dynamic_ncols=True)
+            self._show, self._close = lambda status: _show_live(bar, status), bar.close
+        elif stream is not None:
+            plain = _PlainLines(stream)
+            self._show = plain.show
+        self._finished = threading.Event()
+        self._ticks = 0
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def status(self) -> Status:
+        """Where the run is now."""
+        now, counts = time.monotonic(), self.folder.read()
+        if counts[CLIPS] and self._first_clip is None:
+            self._first_clip = now
+        if not counts[SHARDS]:  # the time in which shards are written is no speed of embedding
+            self._last_clip = now
+        working_s = 0.0 if self._first_clip is None else self._last_clip - self._first_clip
+        self._remember(Sample(now - self._begun, counts[CLIPS_DONE], counts[REJECTED], counts[FRAMES]))
+        return Status.of(counts, self._num_files, self._hop_s, working_s)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops showing; what was shown on a terminal is wiped away."""
+        self._finished.set()
+        self._thread.join()
+        self.status()
+        self._close()
+
+    def _run(self) -> None:
+        while not self._finished.wait(self._every_s):
+            self._show(self.status())
+
+    def _remember(self, sample: Sample) -> None:
+        if self._ticks % self._sample_every == 0:
+            self.samples.append(sample)
+        self._ticks += 1
+        if len(self.samples) >= _MAX_SAMPLES:
+            self.samples = self.samples[::2]
+            self._sample_every *= 2
+
+
+@contextmanager
+def show_progress(num_files: int, hop_s: float, is_quiet: bool) -> Iterator[Progress]:
+    """Shows progress on the error stream for the time of a run."""
+    with tempfile.TemporaryDirectory(prefix="progress-") as path:
+        progress = Progress(ProgressFolder(path), num_files, hop_s, None if is_quiet else sys.stderr)
+        progress.start()
+        try:
+            yield progress
+        finally:
+            progress.stop()
+
+
+def _has_width(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that says how wide it is; in some containers they do not."""
+    return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
+
+
+def _show_live(bar: tqdm, status: Status) -> None:
+    bar.total, bar.n = status.clips_expected, status.clips_done
+    meter = "{percentage:3.0f}% |{bar:12}| " if status.clips_expected else ""
+    bar.bar_format = f"{status.stage} {meter}{status.text()}"
+    bar.refresh()
+
+
+class _PlainLines:
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self._next_s = time.monotonic() + _PLAIN_S
+
+    def show(self, status: Status) -> None:
+        if time.monotonic() >= self._next_s:
+            self._next_s += _PLAIN_S
+            print(f"{status.stage}: {status.text()}", file=self._stream, flush=True)

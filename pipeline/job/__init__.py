@@ -1,0 +1,1 @@
+"""From options to a job that can run, and what it reports."""

@@ -1,0 +1,94 @@
+"""--dry_run: a run's graph, and for Dataflow its job, as far as they can be made offline."""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import apache_beam as beam
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.dataflow.internal.apiclient import (
+    _FNAPI_ENVIRONMENT_MAJOR_VERSION,
+    Environment,
+    Job,
+)
+from apache_beam.transforms.resources import AcceleratorHint, MinRamHint
+
+from pipeline.cli.options import Options
+from pipeline.graph import build_graph
+from pipeline.job.config import make_job, sketch
+
+Graph: TypeAlias = beam_runner_api_pb2.Pipeline
+_HINT_NAMES = {AcceleratorHint.urn: "accelerator", MinRamHint.urn: "min_ram"}
+
+
+def build_job(pipeline: beam.Pipeline, options: Options) -> Job | Graph:
+    """Builds a run's graph; where the runner makes a job of it for a service, as Dataflow's does, the job.
+
+    No input, output, weights or other file is opened, and nothing is sent.
+
+    Args:
+      pipeline: with Beam's options, `dry_run` among them.
+
+    Raises:
+      SettingError: a mistake in the command.
+    """
+    build_graph(pipeline, make_job(sketch(options), add=False, earlier_rejects=()))
+    if "dataflow" in type(pipeline.runner).__name__.lower():
+        job = pipeline.run().job
+        # Beam makes it when it sends the job.
+        job.proto.environment = Environment(
+            [], job.options, _FNAPI_ENVIRONMENT_MAJOR_VERSION, "", job.proto_pipeline
+        ).proto
+        return job
+    return pipeline.to_runner_api()
+
+
+def job_lines(job: Job | Graph) -> list[str]:
+    """A job for a person: its steps, what they ask of a machine, and what its machines are."""
+    graph = job.proto_pipeline if isinstance(job, Job) else job
+    transforms = graph.components.transforms
+    lines = [f"dry run: {len(transforms)} steps, and nothing was read, written or sent"]
+    for root in graph.root_transform_ids:
+        for name in transforms[root].subtransforms:
+            hints = sorted({hint for step in inner_steps(graph, name) for hint in step_hints(graph, step)})
+            lines.append(f"  {transforms[name].unique_name}" + (f": {', '.join(hints)}" if hints else ""))
+    return lines + (list(_machine_lines(job)) if isinstance(job, Job) else [])
+
+
+def inner_steps(graph: Graph, name: str) -> Iterator[str]:
+    """Yields the ids of the steps that a step consists of, which are what runs."""
+    inner = graph.components.transforms[name].subtransforms
+    if not inner:
+        yield name
+    for step in inner:
+        yield from inner_steps(graph, step)
+
+
+def step_hints(graph: Graph, name: str) -> list[str]:
+    """Beam's resource hints of a step, as NAME=VALUE, with sizes in bytes."""
+    environment = graph.components.environments[graph.components.transforms[name].environment_id]
+    return [
+        f"{_HINT_NAMES.get(urn, urn)}={value.decode()}" for urn, value in environment.resource_hints.items()
+    ]
+
+
+def staged_files(graph: Graph) -> list[str]:
+    """Names of the files that workers get before they start, as the package of this project."""
+    return sorted(
+        {
+            beam_runner_api_pb2.ArtifactStagingToRolePayload.FromString(file.role_payload).staged_name
+            for environment in graph.components.environments.values()
+            for file in environment.dependencies
+        }
+    )
+
+
+def _machine_lines(job: Job) -> Iterator[str]:
+    environment = job.proto.environment
+    (pool,) = environment.worker_pools
+    yield f"machine type: {pool.machine_type or 'the default'}"
+    images = sorted({image.container_image for image in pool.sdk_harness_container_images})
+    yield f"container image: {', '.join(images)}"
+    yield f"threads of a worker process: {pool.num_threads_per_worker or 'the default'}"
+    yield f"staged: {', '.join(staged_files(job.proto_pipeline)) or 'nothing'}"
+    yield f"service options: {', '.join(environment.service_options) or 'none'}"
+    yield f"experiments: {', '.join(environment.experiments)}"

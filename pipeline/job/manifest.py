@@ -1,0 +1,113 @@
+"""What ran, with what, and where every input went."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+from collections import Counter
+
+import keras
+
+from pipeline.cli.flags import without_secrets
+from pipeline.job.config import Config
+from pipeline.output.account import Account
+from pipeline.output.feature_folder import FeatureFolder, Settings
+from transforms.account import (
+    AUDIO_MS,
+    FRAMES,
+)
+from transforms.audio.decoders import decoder_settings, decoder_versions
+from transforms.clips import sha256_of
+
+DISTRIBUTION = "audioset-beam"
+# Those whose version can change a feature.
+PACKAGES = (
+    DISTRIBUTION,
+    "apache-beam",
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "numpy",
+    "resampy",
+    "soundfile",
+    "av",
+)
+
+
+def settings_of(config: Config) -> Settings:
+    """What features in one folder must have in common: all that a byte of them, or its place, depends on."""
+    weights, pca, options = config.weights, config.pca_params, config.options
+    return {
+        "weights": weights.sha256 or weights.path,
+        "pca_params": pca and pca.sha256,
+        "quantization_range": list(dataclasses.astuple(config.quantization)),
+        "precision": options.precision,
+        "resampler": options.resampler,
+        "frontend": options.frontend,
+        "postprocess": options.postprocess,
+        "output_schema": options.output_schema,
+        "example_hop_seconds": options.example_hop_seconds,
+        "segment_seconds": options.segment_seconds,
+        "sharding": options.sharding,
+        "backend": keras.backend.backend(),
+        "decoders": decoder_settings(),
+    }
+
+
+def make_manifest(
+    config: Config,
+    before: FeatureFolder,
+    started: str,
+    finished: str | None = None,
+    account: Account | None = None,
+    clips: Counter[str] | None = None,
+) -> str:
+    """The manifest's JSON text, at the start of a run and at its end.
+
+    Args:
+      config: of the run.
+      before: the folder as the run found it.
+      started, finished: times in ISO 8601; None if the run is still at work.
+      account, clips: of the run and of the folder after it, by split.
+    """
+    settings = settings_of(config)
+    manifest = {
+        "started": started,
+        "finished": finished,
+        "settings": settings,
+        "settings_sha256": sha256_of(json.dumps(settings, sort_keys=True).encode()),
+        "options": {
+            **dataclasses.asdict(config.options),
+            "beam_flags": without_secrets(config.options.beam_flags),
+        },
+        "assets": {
+            name: dataclasses.asdict(asset) if asset else None
+            for name, asset in (
+                ("weights", config.weights),
+                ("pca_params", config.pca_params),
+                ("class_labels", config.class_labels),
+            )
+        },
+        "versions": package_versions(),
+        "account": account and account.to_json(),
+        "audio": account
+        and {
+            split: {"frames": account.total(FRAMES, split), "seconds": account.total(AUDIO_MS, split) / 1000}
+            for split in account.splits
+        },
+        "clips": clips and dict(sorted(clips.items())),
+        "history": before.history,
+    }
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python, of the platform, and of the packages and libraries that features depend on."""
+    versions = {"python": platform.python_version(), "platform": platform.platform(), **decoder_versions()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,77 @@
+"""Why a run ended without any clip's features, in one line that says what to do."""
+
+import json
+from collections.abc import Iterator
+
+from pipeline.output.account import Account
+from pipeline.output.run_files import REJECTED_LIST, UNMATCHED_LIST, run_path
+from transforms.account import EXISTING, EXPECTED, FILE_WITHOUT_SEGMENT, WRITTEN
+from transforms.audioset.names import stem, video_id_of
+from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.read_clips import ClipSettings
+from transforms.storage.files import match_files, open_file
+from transforms.storage.globs import escape
+from transforms.write_shards import PackSettings
+
+
+def has_features(account: Account) -> bool:
+    """Whether some clip of the inputs has features now."""
+    return bool(account.total(WRITTEN) + account.total(EXISTING))
+
+
+def why_no_features(
+    output: str, settings: ClipSettings | PackSettings, account: Account, done: str = "embedded"
+) -> str:
+    """The line on a run that has written its lists, and nothing else.
+
+    Args:
+      output: the folder with the lists.
+      settings: how inputs become clips.
+      account: of the run.
+      done: what could not be done to any input.
+    """
+    if expected := account.total(EXPECTED):
+        reasons = ", ".join(f"{reason} {n}" for reason, n in account.reasons().items())
+        first = next(_lines(output, REJECTED_LIST))
+        return (
+            f"none of {expected:,} inputs could be {done} ({reasons}); {first['file']}: {first['message']}; "
+            f"see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl"
+        )
+    for line in _lines(output, UNMATCHED_LIST):
+        if line["kind"] == FILE_WITHOUT_SEGMENT:
+            return why_no_clips(settings, line["file"], line["id"])
+    return "the inputs hold no clips; give others"
+
+
+def why_no_clips(settings: ClipSettings | PackSettings, path: str, video_id: str | None = None) -> str:
+    """The line on inputs whose names, or ids in shards, are not those of any clip.
+
+    Args:
+      settings: how inputs become clips.
+      path: of an input.
+      video_id: of a clip in it, if it is a shard.
+    """
+    pattern, segments = settings.id_pattern, settings.segments
+    remedy = "give --id_pattern=REGEX whose group id finds the id in a path"
+    if video_id is None:
+        video_id = video_id_of(path, pattern)
+    if pattern is not None and video_id is None:
+        return (
+            f"no input gives a clip: --id_pattern={pattern.pattern} finds no id in any path, as {path}; "
+            f"{remedy}"
+        )
+    if segments is None:
+        return f"no input gives a clip, as {path}; {remedy}"
+    wanted = next(iter(segments.table())).video_id
+    return (
+        f"no segment is of any input: segments have ids such as {wanted!r}, and inputs such as "
+        f"{video_id or stem(path)!r} ({path}); {remedy}, or other --segments"
+    )
+
+
+def _lines(output: str, name: str) -> Iterator[dict]:
+    for path in match_files(f"{escape(run_path(output, name))}-*-of-*.jsonl"):
+        with open_file(path) as file:
+            for line in file.read().split(b"\n"):
+                if line:
+                    yield json.loads(line)

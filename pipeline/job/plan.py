@@ -1,0 +1,224 @@
+"""What a run would do, and how long it may take, found out without writing anything."""
+
+import dataclasses
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from pipeline.cli.option_groups import RAW
+from pipeline.cli.text import format_bytes, format_duration, format_table
+from pipeline.graph import EmbeddingJob
+from pipeline.job.config import Config, make_job
+from pipeline.job.no_features import why_no_clips
+from pipeline.output.feature_folder import FeatureFolder
+from transforms.audio_shards.sniff import shard_format
+from transforms.audioset.example import encode_example
+from transforms.clips import Clip, RejectedClip, reject
+from transforms.embed_examples import STAGE, Examples, embed_chunks
+from transforms.errors import ClipError
+from transforms.inputs.input_clips import file_clips
+from transforms.read_clips import AUDIO, AUTO, clips_of_file, outputs_of_file
+from transforms.storage.tfrecord import HEADER_BYTES
+from transforms.vggish.params import EMBEDDING_SIZE
+
+_TRIAL_S = 2.0
+# Clips that a trial takes from an input, and input shards that are looked into for their number of clips.
+_OF_INPUT, _SHARDS_COUNTED = 8, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """Some clips, embedded as the run would.
+
+    Attributes:
+      clips, frames, audio_s: that were embedded.
+      wall_s: the time that it took; without loading the model.
+      record_bytes: of their records.
+      rejected: reason -> clips tried that gave nothing.
+      first_reject: which file, and why; empty if there was none.
+    """
+
+    clips: int
+    frames: int
+    audio_s: float
+    wall_s: float
+    record_bytes: int
+    rejected: dict[str, int] = dataclasses.field(default_factory=dict)
+    first_reject: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+      inputs: form -> number of files.
+      input_bytes: of all of them.
+      clips: that they give.
+      is_estimate: clips were not counted, but follow from some of the inputs.
+      feature_shards: files of features.
+      there: files of features that the output has already.
+      skipped: inputs that are left out, for a person; empty if there are none.
+      unlisted: folders that cannot be listed, each a reject.
+      no_clips: why the inputs give no clip, and what to do; empty if they give some.
+      trial: of a few clips.
+    """
+
+    inputs: dict[str, int]
+    input_bytes: int
+    clips: int
+    is_estimate: bool
+    feature_shards: int | None
+    there: int
+    skipped: str
+    unlisted: int
+    no_clips: str
+    trial: Trial
+
+    @property
+    def feature_bytes(self) -> float:
+        return self.clips * self.trial.record_bytes / max(1, self.trial.clips)
+
+    @property
+    def wall_s(self) -> float | None:
+        """Time that all clips take at the trial's speed; None if no clip could be embedded."""
+        return self.clips * self.trial.wall_s / self.trial.clips if self.trial.clips else None
+
+    def lines(self) -> list[str]:
+        """The plan for a person."""
+        trial, about = self.trial, "about " if self.is_estimate else ""
+        shards = "number unknown before the shards are read"
+        if self.feature_shards is not None:
+            shards = f"{self.feature_shards:,} shards"
+        forms = ", ".join(f"{n:,} {form}" for form, n in sorted(self.inputs.items()))
+        rows = {
+            "inputs": f"{forms}, {format_bytes(self.input_bytes)}",
+            "skipped": self.skipped,
+            "unlisted": f"{self.unlisted:,} folders cannot be listed, and are rejects"
+            if self.unlisted
+            else "",
+            "clips": f"{about}{self.clips:,}" + (f": {self.no_clips}" if self.no_clips else ""),
+            "there": f"{self.there:,} shards; their clips are not computed again" if self.there else "",
+            "features": f"{shards}, about {format_bytes(self.feature_bytes)}",
+            "trial": "no clip of the first inputs could be embedded",
+        }
+        if self.wall_s is not None:
+            speed = trial.audio_s / trial.wall_s
+            rows["trial"] = (
+                f"{trial.clips} clips in {trial.wall_s:.1f} s, {trial.clips / trial.wall_s:,.1f} clips/s, "
+                f"{speed:,.0f}x real time"
+            )
+            rows["time"] = f"about {format_duration(self.wall_s)} in one process on this machine"
+        if trial.rejected:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in trial.rejected.items())
+            rows["rejected"] = f"of the clips tried: {reasons}; {trial.first_reject}"
+        rows["next"] = "the same command without --plan; nothing was written"
+        return format_table(rows)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **dataclasses.asdict(self),
+            "feature_bytes": round(self.feature_bytes),
+            "wall_seconds": self.wall_s and round(self.wall_s, 3),
+        }
+
+
+def make_plan(config: Config) -> Plan:
+    """Looks at a run's inputs, and tries some for two seconds."""
+    inputs, paths = config.inputs, config.inputs.paths
+    forms = Counter(_form(config, path) for path in paths)
+    shards = [path for path in paths if _form(config, path) != AUDIO]
+    table_of = config.clips.segments.table() if config.clips.segments else None
+    named = (
+        clip
+        for path in paths
+        if _form(config, path) == AUDIO
+        for clip in file_clips(path, config.clips.split, table_of, config.clips.id_pattern)
+    )
+    places = Counter((clip.split, config.sharding.shard_name(clip.split, clip.video_id)) for clip in named)
+    counted = [sum(1 for _ in clips_of_file(path, config.clips)) for path in shards[:_SHARDS_COUNTED]]
+    in_shards = round(sum(counted) / len(counted) * len(shards)) if counted else 0
+    clips = places.total() + in_shards
+    is_estimate = len(shards) > len(counted) or config.options.segment_seconds is not None
+    return Plan(
+        dict(forms),
+        sum(inputs.sizes),
+        clips,
+        is_estimate,
+        config.sharding.num_shards or (None if shards else len(places)),
+        len(FeatureFolder.at(config.options.output).shards),
+        inputs.skipped,
+        len(inputs.faults),
+        "" if clips or not paths else why_no_clips(config.clips, paths[0]),
+        try_clips(config),
+    )
+
+
+def _form(config: Config, path: str) -> str:
+    given = config.options.input_format
+    return shard_format(path, b"") if given == AUTO else given
+
+
+def try_clips(config: Config) -> Trial:
+    """Embeds clips of some inputs, again and again, for two seconds."""
+    job = make_job(config, False, [])
+    model = job.embed.handler.load_model()
+    outputs = [
+        output
+        for path in config.inputs.some
+        for output in itertools.islice(outputs_of_file(path, config.clips), _OF_INPUT)
+    ]
+    clips = [output for output in outputs if isinstance(output, Clip)]
+    # Clips come again and again, and are counted once.
+    rejects = {(r.file, r.offset, r.key): r for r in outputs if isinstance(r, RejectedClip)}
+    for _ in _embedded(job, model, clips[:1], rejects):  # compiles
+        pass
+    frames, done, audio_s, record_bytes = 0, 0, 0.0, 0
+    begun = time.monotonic()
+    endless = itertools.takewhile(lambda _: time.monotonic() - begun < _TRIAL_S, itertools.cycle(clips))
+    dtype = np.float32 if config.options.postprocess == RAW else np.uint8
+    for chunk, embeddings in _embedded(job, model, endless, rejects):
+        frames += len(embeddings)
+        if chunk.segment is not None:
+            done += 1
+            audio_s += chunk.segment.end_s - chunk.segment.start_s
+            zeros = np.zeros((len(embeddings), EMBEDDING_SIZE), dtype)
+            record_bytes += len(encode_example(chunk.segment, zeros)) + HEADER_BYTES + 4
+    wall_s = time.monotonic() - begun
+    reasons = Counter(reject.reason.value for reject in rejects.values())
+    first = min(rejects.items())[1] if rejects else None
+    return Trial(
+        done,
+        frames,
+        audio_s,
+        wall_s,
+        record_bytes,
+        dict(sorted(reasons.items())),
+        f"{first.file}: {first.message}" if first else "",
+    )
+
+
+def _embedded(
+    job: EmbeddingJob, model: Any, clips: Iterable[Clip], rejects: dict[tuple, RejectedClip]
+) -> Iterator[Examples]:
+    """(ClipChunk, features) of clips, in batches as Beam makes them; those that fail go to `rejects`."""
+    size_of_batch = job.embed.handler.batch_elements_kwargs()["max_batch_size"]
+    batch, num_examples = list[Examples](), 0
+    for element in itertools.chain(job.extract.extract(clips), [None]):
+        if isinstance(element, RejectedClip):
+            rejects[element.file, element.offset, element.key] = element
+            continue
+        if element is not None:
+            batch.append(element)
+            num_examples += len(element[1])
+        if batch and (element is None or num_examples >= size_of_batch):
+            for chunk, outcome in embed_chunks(model, batch):
+                if not isinstance(outcome, ClipError):
+                    yield chunk, outcome
+                else:
+                    rejects[chunk.file, chunk.offset, chunk.key] = reject(chunk, STAGE, outcome)
+            batch, num_examples = [], 0

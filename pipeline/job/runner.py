@@ -1,0 +1,127 @@
+"""What an engine needs beside Beam, looked for before a job is made: Beam would find out in the middle."""
+
+import os
+import shutil
+import socket
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    FlinkRunnerOptions,
+    JobServerOptions,
+    PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+    SetupOptions,
+    SparkRunnerOptions,
+    StandardOptions,
+    TestOptions,
+)
+from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkRunner
+
+from transforms.errors import SettingError
+from transforms.prefetch import num_cores
+from transforms.storage.filesystems import NO_CREDENTIALS, has_google_credentials
+
+_PATIENCE_S = 10.0
+
+
+# As Beam calls them within.
+_LOCAL_RUNNERS = ("SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner")
+
+
+def check_engine(options: PipelineOptions) -> None:
+    """Checks that what a job is handed to can be had on this machine: Java, jars, binaries, a cluster.
+
+    Args:
+      options: of a pipeline.
+
+    Raises:
+      SettingError: it cannot.
+    """
+    runner = (options.view_as(StandardOptions).runner or "").lower()
+    flink, spark = options.view_as(FlinkRunnerOptions), options.view_as(SparkRunnerOptions)
+    if options.view_as(PortableOptions).job_endpoint:
+        return  # a job server that runs already
+    if runner == "flinkrunner":
+        _check_job_server(options, "flink_job_server_jar", flink.flink_job_server_jar)
+        _check_cluster("flink_master", flink.flink_master)
+    elif runner == "sparkrunner":
+        _check_job_server(options, "spark_job_server_jar", spark.spark_job_server_jar)
+    elif runner == "dataflowrunner":
+        if not options.view_as(TestOptions).dry_run and not has_google_credentials():
+            # Beam would look for them for a minute.
+            raise SettingError(f"--runner=DataflowRunner: {NO_CREDENTIALS}")
+    elif runner == "prismrunner":
+        _check_file("prism_location", options.view_as(PrismRunnerOptions).prism_location)
+
+
+def _check_job_server(options: PipelineOptions, option: str, jar: str | None) -> None:
+    java = options.view_as(JobServerOptions).job_server_java_launcher
+    if shutil.which(java) is None:
+        raise SettingError(
+            f"no program {java!r}, which Beam's job server runs on: install Java, 11 or later, or give "
+            "--job_server_java_launcher=PATH, or --job_endpoint=HOST:PORT of a job server elsewhere"
+        )
+    _check_file(option, jar)
+
+
+def _check_file(option: str, path: str | None) -> None:
+    if path and not urlsplit(path).scheme and not os.path.isfile(path):
+        raise SettingError(f"--{option}={path}: no such file; docs/runners.md says how to get it")
+
+
+def _check_cluster(option: str, address: str) -> None:
+    if address in MAGIC_HOST_NAMES:
+        return
+    url = urlsplit(FlinkRunner.add_http_scheme(address))
+    try:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        socket.create_connection((url.hostname or "", port), _PATIENCE_S).close()
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"--{option}={address}: nobody answers there ({error}); give the REST address of a cluster that "
+            "runs, or [local]"
+        ) from error
+
+
+def runs_here(pipeline: beam.Pipeline) -> bool:
+    """Whether a pipeline's workers are processes of this machine."""
+    runner = type(pipeline.runner).__name__
+    environment = pipeline.cli.options.view_as(PortableOptions).environment_type
+    if environment is None and runner == "FlinkRunner":  # takes this machine where it starts Flink itself
+        return pipeline.cli.options.view_as(FlinkRunnerOptions).flink_master.startswith("[")
+    return runner in _LOCAL_RUNNERS or environment == "LOOPBACK"
+
+
+def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
+    """A pipeline with Beam's options; worker processes that it starts on this machine share its cores.
+
+    Raises:
+      SettingError: Beam refuses them, or what they name cannot be had.
+    """
+    options = PipelineOptions(beam_flags)
+    check_engine(options)
+    # Workers import the package; a pickled __main__ would only make jobs larger.
+    setup = options.view_as(SetupOptions)
+    setup.save_main_session = False
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode == "multi_processing":
+        share_cores(direct.direct_num_workers or num_cores())
+        # What workers import first: it keeps TensorFlow quiet, which a stage would import as it is.
+        setup.beam_plugins = [*(setup.beam_plugins or ()), "pipeline"]
+    try:
+        return beam.Pipeline(options=options)
+    except ValueError as error:  # Beam's own checks of its options: an unknown runner, no project
+        raise SettingError(f"Beam refuses its options: {error}") from error
+
+
+def share_cores(num_processes: int) -> None:
+    """Gives each of some processes that this one will start its part of the cores.
+
+    TensorFlow starts a thread a core in every process, and the threads of several processes would wait for
+    each other. What the environment says already stays.
+    """
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, num_cores() // num_processes)))

@@ -1,0 +1,74 @@
+"""What a command says at its end, for a person as a table and for a machine as JSON."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.cli.text import format_bytes, format_duration, format_table
+from pipeline.output.account import Account
+from pipeline.output.run_files import REJECTED_LIST
+from transforms.account import REJECTED
+from transforms.audioset.own_shards import RUN_FOLDER
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did.
+
+    Attributes:
+      account: of its clips.
+      output: the feature folder.
+      shards, size_bytes: of the folder after the run.
+      wall_s: from the check of the command to the last file.
+      report: path of the report.
+      skipped: inputs that were left out, for a person; empty if none were.
+    """
+
+    account: Account
+    output: str
+    shards: int
+    size_bytes: int
+    wall_s: float
+    report: str
+    skipped: str = ""
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of audio that were embedded in a second, start and end of the run included."""
+        return self.account.audio_s / self.wall_s
+
+    def lines(self) -> list[str]:
+        account, rejects = self.account, self.account.total(REJECTED)
+        embedded = (
+            f"{format_duration(account.audio_s)} in {account.frames:,} frames" if account.frames else "none"
+        )
+        speed = f", {self.real_time_factor:,.1f}x real time" if account.frames else ""
+        again = f"{RUN_FOLDER}/{REJECTED_LIST}-*.jsonl says why; try them again with --input_rejects"
+        return [
+            *account.lines(),
+            *format_table(
+                {
+                    "audio embedded": embedded,
+                    "wall time": format_duration(self.wall_s) + speed,
+                    "features": f"{self.output}: {self.shards:,} shards, {format_bytes(self.size_bytes)}",
+                    "report": self.report,
+                    "rejected": f"{rejects:,}: {again}" if rejects else "",
+                    "skipped": self.skipped,
+                    "next": f"python -m pipeline.verify {self.output}",
+                }
+            ),
+        ]
+
+    def to_json(self, status: int) -> dict[str, Any]:
+        return {
+            "exit_status": status,
+            "account": self.account.to_json(),
+            "audio_seconds": self.account.audio_s,
+            "frames": self.account.frames,
+            "wall_seconds": round(self.wall_s, 3),
+            "real_time_factor": round(self.real_time_factor, 3),
+            "output": self.output,
+            "shards": self.shards,
+            "size_bytes": self.size_bytes,
+            "report": self.report,
+            "skipped": self.skipped,
+        }

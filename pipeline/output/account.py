@@ -1,0 +1,119 @@
+"""The account of a run: what became of every clip."""
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+from transforms.account import (
+    AUDIO_MS,
+    EXISTING,
+    EXPECTED,
+    FILE_WITHOUT_SEGMENT,
+    FRAMES,
+    REJECTED,
+    REJECTED_EARLIER,
+    SEGMENT_WITHOUT_FILE,
+    WRITTEN,
+)
+
+_LOST_SHOWN = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """Clips expected, written, rejected and already there.
+
+    Attributes:
+      counts: (split, outcome) -> number, with the outcomes of `transforms.account`.
+      lost: (split, id, start in ms, inputs without an outcome) of clips that have not as many outcomes as
+        inputs, at most `transforms.account.MAX_LOST`.
+    """
+
+    counts: Counter[tuple[str, str]]
+    lost: tuple[tuple[str, str, int, int], ...] = ()
+
+    @classmethod
+    def from_json(cls, account: dict[str, Any]) -> "Account":
+        """Reads what `transforms.account.WriteAccount` wrote."""
+        counts = Counter({(split, outcome): n for split, outcome, n in account["counts"]})
+        return cls(counts, tuple((split, name, ms, n) for split, name, ms, n in account["lost"]))
+
+    def total(self, outcome: str, split: str | None = None) -> int:
+        """Number with an outcome (a prefix: "rejected:" is any reason), of one split or of all."""
+        return sum(n for (s, o), n in self.counts.items() if o.startswith(outcome) and split in (None, s))
+
+    @property
+    def splits(self) -> list[str]:
+        return sorted({split for split, outcome in self.counts if outcome in (EXPECTED, WRITTEN)})
+
+    def reasons(self, split: str | None = None) -> dict[str, int]:
+        """Reason of rejection -> number, of one split or of all."""
+        reasons: Counter[str] = Counter()
+        for (s, outcome), n in self.counts.items():
+            if outcome.startswith(REJECTED) and split in (None, s):
+                reasons[outcome.removeprefix(REJECTED)] += n
+        return dict(sorted(reasons.items()))
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of audio that were embedded."""
+        return self.total(AUDIO_MS) / 1000
+
+    @property
+    def frames(self) -> int:
+        """Frames that were embedded."""
+        return self.total(FRAMES)
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every clip that an input gave was written, rejected, or already there, once."""
+        return not self.lost
+
+    @property
+    def reject_fraction(self) -> float:
+        """Share of the expected clips that were rejected; 0 of none."""
+        return self.total(REJECTED) / max(1, self.total(EXPECTED))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "expected": {s: self.total(EXPECTED, s) for s in self.splits},
+            "written": {s: self.total(WRITTEN, s) for s in self.splits},
+            "rejected": {s: self.total(REJECTED, s) for s in self.splits},
+            "existing": {s: self.total(EXISTING, s) for s in self.splits},
+            "rejected_by_reason": {s: self.reasons(s) for s in self.splits},
+            "rejected_earlier": self.total(REJECTED_EARLIER),
+            "files_without_segment": self.total(FILE_WITHOUT_SEGMENT),
+            "segments_without_file": self.total(SEGMENT_WITHOUT_FILE),
+            "balanced": self.is_balanced,
+            "lost": [list(clip) for clip in self.lost],
+        }
+
+    def lines(self) -> list[str]:
+        """The account for a person: a sum, then a line a split where there are several."""
+        lines = [self._line("clips expected", None)]
+        if len(self.splits) > 1:
+            lines += [self._line(f"  {split}", split) for split in self.splits]
+        for split in self.splits:
+            if reasons := self.reasons(split):
+                of = f" of {split}" if len(self.splits) > 1 else ""
+                lines.append(f"rejected{of} by reason: " + ", ".join(f"{r} {n}" for r, n in reasons.items()))
+        for kind, text in (
+            (REJECTED_EARLIER, "rejected by earlier runs, and not among these inputs"),
+            (FILE_WITHOUT_SEGMENT, "files that no segment names"),
+            (SEGMENT_WITHOUT_FILE, "segments with no file"),
+        ):
+            if self.total(kind):
+                lines.append(f"{text}: {self.total(kind)}")
+        if not self.is_balanced:
+            shown = ", ".join(
+                f"{split}/{name} at {ms / 1000} s" for split, name, ms, _ in self.lost[:_LOST_SHOWN]
+            )
+            more = " and more, listed in the manifest" if len(self.lost) > _LOST_SHOWN else ""
+            lines.append(f"THE ACCOUNT DOES NOT CLOSE for {shown}{more}; run again, and please report this")
+        return lines
+
+    def _line(self, name: str, split: str | None) -> str:
+        n = {o: self.total(o, split) for o in (EXPECTED, WRITTEN, REJECTED, EXISTING)}
+        return (
+            f"{name} {n[EXPECTED]} = written {n[WRITTEN]} + rejected {n[REJECTED]} + existing {n[EXISTING]}"
+        )

@@ -1,0 +1,92 @@
+"""The list of all shards of a feature folder, with their checksums."""
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeline.output.feature_folder import FeatureFolder
+from pipeline.output.run_files import WRITTEN_LIST, run_path
+from transforms.audioset.own_shards import SHARDS_FILE
+from transforms.clips import sha256_of
+from transforms.errors import OutputError, SettingError
+from transforms.features.existing_records import read_shard_records
+from transforms.features.open_shard import ShardFile
+from transforms.features.own_shards import relative_path
+from transforms.storage.files import delete_files, exists, open_file, write_output
+from transforms.storage.filesystems import FILE_ERRORS
+
+_HASHED_AT_ONCE = 8
+
+
+def read_shard_list(paths: Iterable[str]) -> dict[str, ShardFile]:
+    """Path below the folder -> shard, from lists of JSON lines.
+
+    Raises:
+      SettingError: a list cannot be read, or a line is no shard.
+    """
+    shards = {}
+    for path in paths:
+        try:
+            with open_file(path) as file:
+                for number, line in enumerate(file.read().split(b"\n"), 1):
+                    if line:
+                        shard = _parse(line, number)
+                        shards[shard.path] = shard
+        except (*FILE_ERRORS, ValueError) as error:
+            raise SettingError(
+                f"{path}: cannot be read as a list of shards ({error}); restore it from a copy"
+            ) from error
+    return shards
+
+
+def _parse(line: bytes, number: int) -> ShardFile:
+    try:
+        row = json.loads(line)
+        # A later version may have more fields.
+        shard = ShardFile(row["path"], row["records"], row["size_bytes"], row["sha256"])
+        if [type(value) for value in shard.to_json().values()] != [str, int, int, str]:
+            raise TypeError("a value is of another type")
+        return shard
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"line {number}: {error!r}") from error
+
+
+def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
+    """Writes the list of all shards with their checksums, after a run.
+
+    Args:
+      before: the folder as the run found it.
+
+    Returns:
+      All shards, by path.
+
+    Raises:
+      OutputError: the list cannot be written, or a shard cannot be read.
+    """
+    now = FeatureFolder.at(before.path)
+    path = run_path(before.path, SHARDS_FILE)
+    known: dict[str, ShardFile] = {}
+    # A run that did not come to its end has changed shards and not the list.
+    if before.manifest and before.manifest.get("finished") and exists(path):
+        known = read_shard_list([path])
+    known |= read_shard_list(now.lists(WRITTEN_LIST))
+    names = [relative_path(shard) for shard in now.shards]
+    with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
+        read = pool.map(
+            lambda pair: known.get(pair[0]) or _shard_file(*pair), zip(names, now.shards, strict=True)
+        )
+        shards = list(read)
+    lines = [json.dumps(shard.to_json(), ensure_ascii=False) + "\n" for shard in shards]
+    write_output(path, "".join(lines).encode())
+    delete_files(now.lists(WRITTEN_LIST))
+    return shards
+
+
+def _shard_file(name: str, path: str) -> ShardFile:
+    records = len(read_shard_records(path))
+    try:
+        with open_file(path) as file:
+            data = file.read()
+    except FILE_ERRORS as error:
+        raise OutputError(f"{path}: cannot be read ({error}); run the same command again") from error
+    return ShardFile(name, records, len(data), sha256_of(data))

@@ -1,0 +1,1 @@
+"""Analysis pipelines and tables of their results."""

@@ -1,0 +1,103 @@
+"""Runs a pass over corpora and brings what the workers found to the command."""
+
+import importlib.util
+import platform
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+from pipeline.cli.console import unwrap_worker_errors
+from pipeline.output.feature_folder import FeatureFolder
+from pipeline.verification.check_folder import find_shards
+from transforms.errors import SettingError
+from transforms.read_features import ReadFeatures, find_kind
+from transforms.storage.files import is_local
+from transforms.storage.filesystems import FILE_ERRORS
+
+if TYPE_CHECKING:  # only with the extra [analysis]
+    from transforms.statistics.analyze_corpus import AnalysisResult, AnalyzeAudio, AnalyzeFeatures
+
+
+class FrameFolder(NamedTuple):
+    """A feature folder with frames, and their kind."""
+
+    folder: FeatureFolder
+    kind: str
+
+    @property
+    def path(self) -> str:
+        return self.folder.path
+
+    @classmethod
+    def at(cls, path: str) -> "FrameFolder":
+        """The folder as it is now.
+
+        Raises:
+          SettingError: it has no shards or no frames, or cannot be listed.
+          OutputError: a shard is damaged.
+        """
+        folder = find_shards(path)
+        kind = find_kind(folder.shards)
+        if kind is None:
+            raise SettingError(f"{path}: its {len(folder.shards)} shards have no frames; give another folder")
+        return cls(folder, kind)
+
+    def reader(self, classes: Collection[int] = ()) -> ReadFeatures:
+        """Reads its records; their labels must be among some classes, unless there are none."""
+        return ReadFeatures(self.path, self.kind, frozenset(classes) or None)
+
+
+# Makes the pass over a corpus; the path is of a folder for its graphs.
+AnalysisFactory = Callable[[str], "AnalyzeFeatures | AnalyzeAudio"]
+
+
+def run_analyses(pipeline: beam.Pipeline, passes: Sequence[AnalysisFactory]) -> list["AnalysisResult"]:
+    """Runs a pipeline of passes.
+
+    Raises:
+      SettingError: the pipeline's temporary folder cannot be made, or a corpus is not what was said.
+      OutputError: a corpus is damaged.
+    """
+    from transforms.statistics.analyze_corpus import WriteFindings, read_findings
+
+    with _temporary_folder(pipeline) as folder:
+        paths = [FileSystems.join(folder, f"findings-{number}.json") for number in range(len(passes))]
+        with unwrap_worker_errors(), pipeline:
+            for number, (make_pass, path) in enumerate(zip(passes, paths, strict=True)):
+                analyze = make_pass(FileSystems.join(folder, f"graphs-{number}"))
+                _ = pipeline | f"Corpus{number}" >> WriteFindings(analyze, path)
+        return [read_findings(path) for path in paths]
+
+
+@contextmanager
+def _temporary_folder(pipeline: beam.Pipeline) -> Iterator[str]:
+    """A folder that workers share, in Beam's --temp_location, and gone afterwards."""
+    place = pipeline.cli.options.view_as(GoogleCloudOptions).temp_location
+    folder = FileSystems.join(place or tempfile.gettempdir(), f"audioset-beam-{uuid.uuid4().hex}")
+    try:
+        FileSystems.mkdirs(folder)
+    except (*FILE_ERRORS, ValueError) as error:
+        raise SettingError(f"--temp_location={place}: cannot be written ({error}); give another") from error
+    try:
+        yield folder
+    finally:
+        if is_local(folder):  # of which Beam takes the name for a glob
+            shutil.rmtree(folder)
+        else:
+            FileSystems.delete([folder])
+
+
+def check_analysis_installed() -> None:
+    """Raises SettingError if there is no TensorFlow Transform."""
+    if importlib.util.find_spec("tensorflow_transform") is None:
+        raise SettingError(
+            "TensorFlow Transform is not installed; pip install 'audioset-beam[analysis]', with Python 3.11 "
+            f"or 3.12 (this is {platform.python_version()})"
+        )

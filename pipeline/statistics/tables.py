@@ -1,0 +1,296 @@
+"""What `pipeline.analyze` found, for a person and as JSON."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.audio.dsp.log_mel import band_centres_hz
+from transforms.read_features import QUANTIZED
+from transforms.statistics.count_clips import Count
+from transforms.statistics.moments import Moments, frechet_distance, mean_shifts
+from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
+
+AUDIO = "audio"  # beside the kinds of frames
+_PERCENTS = (1, 5, 25, 50, 75, 95, 99)
+_NUMBER = re.compile(r"-?([\d,.]+%?|inf)")
+_MS_PER_HOUR = 3_600_000
+# Of a number in JSON. Runners add in different orders, which shows in the last two or three of sixteen.
+_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows for a person, as Markdown.
+
+    Attributes:
+      title, header: words.
+      rows: values, as they are shown.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def lines(self, max_rows: int | None = None) -> Iterator[str]:
+        """The table's lines, of its first rows only if there are more than so many."""
+        yield f"## {self.title}"
+        yield ""
+        shown = self.rows[:max_rows]
+        columns = list(zip(self.header, *shown, strict=True))
+        widths = [max(map(len, column)) for column in columns]
+        # Names stand on the left, numbers on the right.
+        named = [not all(map(_NUMBER.fullmatch, column[1:])) for column in columns]
+        for row in (self.header, None, *shown):
+            cells = []
+            for n, (width, is_name) in enumerate(zip(widths, named, strict=True)):
+                if row is None:
+                    cells.append("-" * width if is_name else "-" * (width - 1) + ":")
+                else:
+                    cells.append(row[n].ljust(width) if is_name else row[n].rjust(width))
+            yield f"| {' | '.join(cells)} |"
+        if len(shown) < len(self.rows):
+            yield ""
+            yield f"... and {len(self.rows) - len(shown):,} more rows, with --output"
+        yield ""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is known of a feature folder, or of a corpus of audio.
+
+    Attributes:
+      source: the folder, or the globs.
+      kind: `quantized` or `raw` features, or `audio`.
+      counts: of clips, by split and label.
+      moments: of frames, dequantized where they are quantized; of audio of the spectrogram's frames; None
+        if there are none.
+      quantization: what the bytes stand for.
+      class_names: index -> display name; empty if nobody knows.
+      rejected: reason -> clips of audio that gave no frame.
+    """
+
+    source: str
+    kind: str
+    counts: Sequence[Count]
+    moments: Moments | None
+    quantization: QuantizationRange = RELEASED_RANGE
+    class_names: Mapping[int, str] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+    def total(self, name: str) -> int:
+        """Clips, frames or milliseconds of all splits."""
+        return sum(getattr(count, name) for count in self.counts if count.label is None)
+
+    @property
+    def hours(self) -> float:
+        return self.total("duration_ms") / _MS_PER_HOUR
+
+    @property
+    def clipped(self) -> tuple[float, float]:
+        """Shares of all bytes that are 0, and 255."""
+        assert self.moments
+        values = self.moments.count * len(self.moments.mean)
+        return float(self.moments.at_0.sum() / values), float(self.moments.at_255.sum() / values)
+
+    def summary(self) -> list[str]:
+        """The whole in a few lines, as a Markdown list."""
+        lines = [f"- {self.kind}: {self.source}"]
+        lines.append(
+            f"- {self.total('clips'):,} clips, {self.total('frames'):,} frames, {self.hours:,.2f} hours"
+        )
+        if self.rejected:
+            reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(self.rejected.items()))
+            lines.append(f"- rejected {sum(self.rejected.values()):,} clips: {reasons}")
+        if self.moments is None or self.kind == AUDIO:
+            return lines
+        if self.kind == QUANTIZED:
+            low, high = self.quantization.low, self.quantization.high
+            at_0, at_255 = self.clipped
+            lines.append(f"- bytes stand for {low:g} to {high:g}; {at_0:.2%} are 0 and {at_255:.2%} are 255")
+        variances = self.moments.axis_variances
+        lines.append(
+            f"- variance along the axes of the covariance from {variances[0]:.4g} to {variances[-1]:.4g}, "
+            f"in all {variances.sum():.4g}; correlation of two dimensions "
+            f"{self.moments.mean_correlation:.4f} on average"
+        )
+        return lines
+
+    def tables(self) -> Iterator[Table]:
+        """All of it."""
+        yield self._splits()
+        if any(count.label is not None for count in self.counts):
+            yield self._labels()
+        if self.moments is not None:
+            yield _bands(self.moments) if self.kind == AUDIO else self._dimensions(self.moments)
+
+    def _splits(self) -> Table:
+        rows = [(c.split, f"{c.clips:,}", f"{c.frames:,}", _hours(c)) for c in self.counts if c.label is None]
+        return Table("Splits", ("split", "clips", "frames", "hours"), rows)
+
+    def _labels(self) -> Table:
+        splits = sorted({count.split for count in self.counts})
+        clips, frames, duration_ms = Counter[int](), Counter[int](), Counter[int]()
+        by_split: Counter[tuple[int, str]] = Counter()
+        for count in self.counts:
+            if count.label is not None:
+                clips[count.label] += count.clips
+                frames[count.label] += count.frames
+                duration_ms[count.label] += count.duration_ms
+                by_split[count.label, count.split] += count.clips
+        more = splits if len(splits) > 1 else []
+        rows = [
+            (
+                str(label),
+                self.class_names.get(label, "").replace("|", r"\|"),
+                f"{n:,}",
+                f"{frames[label]:,}",
+                f"{duration_ms[label] / _MS_PER_HOUR:,.2f}",
+                *(f"{by_split[label, split]:,}" for split in more),
+            )
+            for label, n in sorted(clips.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        header = ("label", "name", "clips", "frames", "hours", *(f"clips of {split}" for split in more))
+        return Table("Labels", header, rows)
+
+    def _dimensions(self, moments: Moments) -> Table:
+        columns = {"mean": moments.mean, "std": moments.std, "min": moments.minimum}
+        columns |= {f"{percent} %": moments.quantile(percent) for percent in _PERCENTS}
+        columns |= {"max": moments.maximum}
+        header, rows = ["dimension", *columns], _number_rows(columns)
+        if self.kind == QUANTIZED:
+            header += ["at 0", "at 255"]
+            shares = zip(moments.at_0 / moments.count, moments.at_255 / moments.count, strict=True)
+            rows = [
+                [*row, f"{at_0:.1%}", f"{at_255:.1%}"]
+                for row, (at_0, at_255) in zip(rows, shares, strict=True)
+            ]
+        return Table("Dimensions", header, rows)
+
+    def to_json(self) -> dict[str, Any]:
+        splits: dict[str, Any] = {}
+        for count in self.counts:
+            numbers = {"clips": count.clips, "frames": count.frames, "hours": rounded(_hour(count))}
+            if count.label is None:
+                splits[count.split] = numbers | {"labels": {}}
+            else:
+                name = self.class_names.get(count.label)
+                splits[count.split]["labels"][str(count.label)] = {"name": name} | numbers
+        values = {
+            "source": self.source,
+            "kind": self.kind,
+            "clips": self.total("clips"),
+            "frames": self.total("frames"),
+            "hours": rounded(self.hours),
+            "splits": splits,
+        }
+        moments = self.moments
+        if self.kind == AUDIO:
+            values["rejected"] = dict(sorted(self.rejected.items()))
+            if moments:
+                of_bands = {"band_hz": band_centres_hz(), "mean": moments.mean, "variance": moments.variance}
+                values["log_mel"] = {"frames": moments.count} | _rounded_arrays(of_bands)
+        elif moments:
+            found = {name: getattr(moments, name) for name in ("mean", "variance", "minimum", "maximum")}
+            values["values"] = _rounded_arrays(found | {"covariance": moments.covariance})
+            values["values"]["quantiles"] = _rounded_arrays(
+                {f"{percent / 100:g}": moments.quantile(percent) for percent in _PERCENTS}
+            )
+            if self.kind == QUANTIZED:
+                values["quantization_range"] = [self.quantization.low, self.quantization.high]
+                shares = {"0": moments.at_0 / moments.count, "255": moments.at_255 / moments.count}
+                values["values"]["clipped"] = _rounded_arrays(shares)
+        return values
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Two feature folders of one kind, both with frames.
+
+    Attributes:
+      one, other: what is compared, and with what.
+    """
+
+    one: Statistics
+    other: Statistics
+
+    @property
+    def moments(self) -> tuple[Moments, Moments]:
+        assert self.one.moments and self.other.moments
+        return self.one.moments, self.other.moments
+
+    def summary(self) -> list[str]:
+        """The whole in a few lines, as a Markdown list."""
+        one, other = self.moments
+        shifts = np.abs(mean_shifts(one, other))
+        lines = [
+            *self.one.summary(),
+            *self.other.summary(),
+            f"- Fréchet audio distance {frechet_distance(one, other):.6g}",
+            f"- means are shifted by {shifts.mean():.4g} standard deviations of the second on average, at "
+            f"most by {shifts.max():.4g} (dimension {shifts.argmax()})",
+        ]
+        return lines
+
+    def tables(self) -> Iterator[Table]:
+        """The dimensions, that with the largest shift first."""
+        one, other = self.moments
+        shifts = mean_shifts(one, other)
+        columns = {
+            "shift": shifts,
+            "mean": one.mean,
+            "mean of the second": other.mean,
+            "std": one.std,
+            "std of the second": other.std,
+        }
+        rows = np.array(_number_rows(columns))[np.argsort(-np.abs(shifts), kind="stable")]
+        yield Table("Shifts", ["dimension", *columns], rows.tolist())
+
+    def to_json(self) -> dict[str, Any]:
+        one, other = self.moments
+        found = {"mean_shift": mean_shifts(one, other), "std": one.std, "std_of_second": other.std}
+        return {
+            "frechet_audio_distance": rounded(frechet_distance(one, other)),
+            **_rounded_arrays(found),
+            "first": self.one.to_json(),
+            "second": self.other.to_json(),
+        }
+
+
+def rounded(value: Any) -> Any:
+    """A number to twelve digits, or numbers in lists; None of what is infinite, which JSON does not know."""
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
+
+
+def _rounded_arrays(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
+    return {name: rounded(array.tolist()) for name, array in arrays.items()}
+
+
+def _bands(moments: Moments) -> Table:
+    columns = {"mean": moments.mean, "variance": moments.variance}
+    rows = [
+        [row[0], f"{hz:,.0f}", *row[1:]]
+        for row, hz in zip(_number_rows(columns), band_centres_hz(), strict=True)
+    ]
+    return Table("Log-mel bands", ["band", "Hz", *columns], rows)
+
+
+def _number_rows(columns: Mapping[str, NDArray]) -> list[list[str]]:
+    return [
+        [str(number), *(f"{value:.4f}" for value in row)]
+        for number, row in enumerate(zip(*columns.values(), strict=True))
+    ]
+
+
+def _hour(count: Count) -> float:
+    return count.duration_ms / _MS_PER_HOUR
+
+
+def _hours(count: Count) -> str:
+    return f"{_hour(count):,.2f}"

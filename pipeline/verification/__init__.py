@@ -1,0 +1,1 @@
+"""Checks of a feature folder, and comparison with another."""

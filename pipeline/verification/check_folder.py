@@ -1,0 +1,203 @@
+"""A feature folder as a whole: its shards, one by one and together."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.output.feature_folder import FeatureFolder, and_more
+from pipeline.output.run_files import MANIFEST_FILE, run_path
+from pipeline.output.shard_list import read_shard_list
+from pipeline.verification.process_pool import Mapper
+from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, Schema
+from transforms.audioset.layout import AUDIOSET, SHARD_SUFFIX, Sharding
+from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
+from transforms.errors import SettingError
+from transforms.features.check_shard import CheckShard, ShardReport, Totals
+from transforms.features.open_shard import ShardFile
+from transforms.features.record_index import RecordIndex
+from transforms.storage.files import exists, match_files
+from transforms.storage.globs import escape
+from transforms.vggish.params import Framing
+
+
+@dataclass
+class Summary(Totals):
+    """What a folder holds.
+
+    Attributes:
+      folder: its path.
+      shards: their number.
+      clips: split -> records.
+      notes: what is no problem, one line each.
+      index: where the records are, if it was asked for.
+    """
+
+    folder: str = ""
+    shards: int = 0
+    clips: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    index: RecordIndex | None = None
+
+    def lines(self) -> list[str]:
+        """The summary for a person."""
+        lines = [f"clips   {sum(self.clips.values()):,}, in {self.shards:,} shards"]
+        if len(self.clips) > 1:
+            lines += [f"  {split}: {n:,}" for split, n in sorted(self.clips.items())]
+        lines += [
+            f"frames  {self.frames:,} ({', '.join(sorted(self.kinds)) or 'none'})",
+            f"hours   {self.duration_s / 3600:,.2f}",
+        ]
+        if self.bytes_total:
+            at_0, at_255 = self.bytes_at_0 / self.bytes_total, self.bytes_at_255 / self.bytes_total
+            lines.append(f"bytes   {at_0:.1%} at 0, {at_255:.1%} at 255")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in ("folder", "shards", "frames", "duration_s")}
+        values |= {name: getattr(self, name) for name in ("bytes_total", "bytes_at_0", "bytes_at_255")}
+        return values | {"clips": dict(sorted(self.clips.items())), "kinds": sorted(self.kinds)}
+
+
+def verify_folder(
+    folder: str,
+    strict: bool = False,
+    by_list: bool = False,
+    indexed: bool = False,
+    run_all: Mapper = map,
+) -> Summary:
+    """Reads every record of every shard and checks it against the release; see `CheckShard`.
+
+    Checked too are that quantized and raw frames do not mix, that numbered shards are all there, and, where
+    a run wrote its manifest, the number of clips of each split. The manifest tells the records' schema too.
+
+    Args:
+      folder: holds SPLIT/PREFIX.tfrecord.
+      strict: check too that records stand in order of id and start, which the release does not keep.
+      by_list: check the shards' bytes against the list that the last run wrote.
+      indexed: keep an index of the records.
+      run_all: runs tasks; `Processes.map` in several processes.
+
+    Raises:
+      SettingError: there is no shard in the folder, or its manifest or its list cannot be read.
+    """
+    found = find_shards(folder)
+    listed = _read_list(folder) if by_list else None
+    check = CheckShard(_framing(found), strict, by_list, indexed, _schema(found))
+    summary = Summary(folder=folder, shards=len(found.shards))
+    rows, names = [], {}
+    for path, report in zip(found.shards, run_all(check, found.shards), strict=True):
+        split, name = path.split("/")[-2:]
+        names[f"{split}/{name}"] = path
+        summary.add(report)
+        summary.clips[split] += report.records
+        rows.append(report.rows)
+        if listed is not None:
+            summary.problems += _list_problems(path, report, listed.get(f"{split}/{name}"))
+    if listed is not None:
+        missing = sorted(listed.keys() - names.keys())
+        summary.problems += [f"{folder}: {name} is in the list of shards and not there" for name in missing]
+    if indexed:
+        summary.index = RecordIndex.of(folder, found.shards, rows, found.quantization)
+    if len(summary.kinds) > 1:
+        summary.problems.append(f"{folder}: quantized and raw frames in one folder")
+    summary.problems += _layout_problems(folder, names)
+    if by_list:
+        summary.problems += [f"{path}: is not in the list of shards" for path in found.foreign]
+    elif found.foreign:
+        summary.notes.append(
+            f"no run here wrote {found.foreign[0]}{and_more(found.foreign)}, so it was not read as a shard"
+        )
+    if found.manifest is not None:
+        clips = found.manifest.get("clips")
+        if clips is None:
+            summary.notes.append(f"the last run in {folder} did not finish: give its command again")
+            clips = summary.clips
+        for split in sorted({*clips, *summary.clips}):
+            said, there = clips.get(split, 0), summary.clips[split]
+            if said != there:
+                summary.problems.append(
+                    f"{folder}: {said} clips of {split} by the manifest, {there} in the shards"
+                )
+    return summary
+
+
+def find_shards(folder: str) -> FeatureFolder:
+    """A feature folder that has shards.
+
+    Returns:
+      The folder; where no run wrote shards in it, as in the release, with all shards as its own.
+
+    Raises:
+      SettingError: it has none, or cannot be listed, or its manifest cannot be read.
+    """
+    found = FeatureFolder.at(folder)
+    if not found.is_told:
+        found = replace(found, shards=found.foreign, foreign=())
+    if not found.shards and not found.foreign:
+        if match_files(FileSystems.join(escape(folder), f"*{SHARD_SUFFIX}")):
+            raise SettingError(f"{folder}: is one split's folder; give the folder that it is in")
+        raise SettingError(f"{folder}: no SPLIT/PREFIX{SHARD_SUFFIX} in it; give a feature folder")
+    return found
+
+
+def _framing(found: FeatureFolder) -> Framing:
+    if found.manifest is None:
+        return Framing()
+    try:
+        return Framing(hop_s=found.manifest["settings"].get("example_hop_seconds", Framing.hop_s))
+    except (TypeError, ValueError) as error:
+        path = run_path(found.path, MANIFEST_FILE)
+        raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
+
+
+def _schema(found: FeatureFolder) -> Schema:
+    settings = found.manifest["settings"] if found.manifest else {}
+    name = str(settings.get("output_schema", AUDIOSET_SCHEMA.name))
+    if name in SCHEMAS:
+        return SCHEMAS[name]
+    path = run_path(found.path, MANIFEST_FILE)
+    raise SettingError(
+        f"{path}: output_schema {name!r} is none of {', '.join(SCHEMAS)}; restore or remove it"
+    )
+
+
+def _read_list(folder: str) -> dict[str, ShardFile]:
+    path = run_path(folder, SHARDS_FILE)
+    if exists(path):
+        return read_shard_list([path])
+    raise SettingError(
+        f"--manifest: {folder} has no {RUN_FOLDER}/{SHARDS_FILE}, which a run writes at its end"
+    )
+
+
+def _list_problems(path: str, report: ShardReport, listed: ShardFile | None) -> Iterator[str]:
+    if listed is None:
+        yield f"{path}: is not in the list of shards"
+        return
+    differences = [
+        f"{name} {getattr(report, name)} and not {getattr(listed, name)}"
+        for name in ("records", "size_bytes", "sha256")
+        if getattr(report, name) != getattr(listed, name)
+    ]
+    if differences:
+        yield f"{path}: is not the file in the list of shards: {', '.join(differences)}"
+
+
+def _layout_problems(folder: str, names: Iterable[str]) -> Iterator[str]:
+    """A split whose shards are sharded in several ways, or numbered and not all there."""
+    by_split: dict[str, dict[str, Sharding]] = defaultdict(dict)
+    for name in names:
+        split, shard = name.removesuffix(SHARD_SUFFIX).split("/")
+        by_split[split][shard] = Sharding.of_shard(split, shard)
+    for split, shards in sorted(by_split.items()):
+        numbers = sorted({sharding.num_shards or 0 for sharding in shards.values()})
+        if len(numbers) > 1:
+            rules = ", ".join(f"hash:{number}" if number else AUDIOSET for number in numbers)
+            yield f"{folder}: {split} is sharded in several ways ({rules}), so that clips may come twice"
+        for number in filter(None, numbers):
+            for shard in Sharding(number).all_names(split):
+                if shard not in shards:
+                    yield f"{folder}: {split}/{shard}{SHARD_SUFFIX} is missing"

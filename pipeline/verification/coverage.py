@@ -1,0 +1,105 @@
+"""Does a feature folder hold, or reject, every clip that segments name?"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from transforms.audioset.segments import Segment
+from transforms.clips import RejectedClip
+from transforms.features.existing_records import record_key
+from transforms.features.record_index import ROW, RecordIndex, hash_key, hash_labels
+
+
+@dataclass
+class Coverage:
+    """What became of segments.
+
+    Attributes:
+      segments: their number, the sum of the next three.
+      there, rejected, missing: with a record; without, but among the folder's rejects; with neither.
+      unnamed: records that no segment names.
+      other_ends: records that end at another time than their segment.
+      other_labels: records with other labels than their segment.
+      hidden: rejects that do not tell their clip.
+      problems: one line each.
+    """
+
+    segments: int = 0
+    there: int = 0
+    rejected: int = 0
+    missing: int = 0
+    unnamed: int = 0
+    other_ends: int = 0
+    other_labels: int = 0
+    hidden: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        return [
+            f"segments: {self.segments} = there {self.there} + rejected {self.rejected} "
+            f"+ missing {self.missing}"
+        ]
+
+    def notes(self) -> list[str]:
+        """What is no problem."""
+        counts = (
+            (self.unnamed, "records that no segment names"),
+            (self.other_ends, "records that end at another time than their segment"),
+            (self.hidden, "rejects that do not tell their clip, which may be a missing one"),
+        )
+        return [f"{text}: {n}" for n, text in counts if n]
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "problems"}
+
+
+def cover_segments(
+    index: RecordIndex, segments: Iterable[Segment], rejects: Iterable[RejectedClip]
+) -> Coverage:
+    """Looks every segment up among the records and the rejects of a folder.
+
+    Times are compared as records have them, rounded to float32. Labels that differ are a problem. An end that
+    differs is none: the release itself has records that end a second before their segment.
+
+    Args:
+      index: of the folder.
+      segments: those that it should hold; iterated twice.
+      rejects: of the folder.
+    """
+    wanted = np.fromiter(map(_row, segments), ROW)
+    rows = index.rows
+    places = np.minimum(np.searchsorted(rows["key"], wanted["key"]), max(0, len(rows) - 1))
+    found = rows[places] if len(rows) else np.zeros(len(wanted), ROW)
+    is_there = (found["key"] == wanted["key"]) & (len(rows) > 0)
+    coverage = Coverage(segments=len(wanted), there=int(is_there.sum()))
+    rejected_keys = []
+    for clip in rejects:
+        rejected_keys.append(hash_key(clip.split, record_key(clip.video_id, clip.start_s)))
+        coverage.hidden += not clip.video_id
+    is_rejected = ~is_there & np.isin(wanted["key"], np.array(rejected_keys, np.uint64))
+    has_other_labels = is_there & (found["labels"] != wanted["labels"])
+    coverage.rejected = int(is_rejected.sum())
+    coverage.missing = coverage.segments - coverage.there - coverage.rejected
+    coverage.unnamed = len(rows) - coverage.there
+    coverage.other_labels = int(has_other_labels.sum())
+    coverage.other_ends = int((is_there & (found["end_s"] != wanted["end_s"])).sum())
+    is_missing = ~is_there & ~is_rejected
+    for number, segment in enumerate(segments):
+        clip_name = f"{segment.video_id!r} at {segment.start_s} s"
+        if is_missing[number]:
+            coverage.problems.append(
+                f"{index.folder}: {clip_name} of {segment.split} has no record and is not among the rejects"
+            )
+        elif has_other_labels[number]:
+            path = index.paths[found["shard"][number]]
+            coverage.problems.append(
+                f"{path}: {clip_name} has other labels than its segment, {list(segment.labels)}"
+            )
+    return coverage
+
+
+def _row(segment: Segment) -> tuple:
+    key = hash_key(segment.split, record_key(segment.video_id, segment.start_s))
+    return key, hash_labels(segment.labels), segment.end_s, 0, 0

@@ -1,0 +1,130 @@
+import gzip
+import io
+import random
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from making import PACKED, fault, shards, tar
+
+from transforms.audio_shards.sniff import shard_format
+from transforms.errors import Reason
+
+SHARDS = shards()
+FORMS = ("audio", "tfrecord", "tar", "parquet", "zip", "arrow")
+
+
+@pytest.mark.parametrize("form", SHARDS)
+def test_content_tells_whatever_the_name(form):
+    kind, shard = SHARDS[form]
+    for path in ("a", "a.wav", "gs://b/a.parquet", "a.tfrecord"):
+        assert shard_format(path, shard[:4096]) == kind
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "AIFF", "AU", "CAF", "RF64", "MP3"])
+@pytest.mark.parametrize("name", ["a.wav", "a", "a.tar.wav"])
+def test_audio_is_audio(container, name):
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(16_000), 16_000, format=container)
+    assert shard_format(name, file.getvalue()[:4096]) == "audio"
+    if container != "MP3":  # its frames have no mark that is sure
+        assert shard_format("a.tar", file.getvalue()[:4096]) == "audio"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("a.tfrecord", "tfrecord"),
+        ("a.TFRecords", "tfrecord"),
+        ("a.tfrecord.gz", "tfrecord"),
+        ("gs://b/x.tfrecord-00000-of-00010", "tfrecord"),
+        ("x-00000-of-00010.tfrecord", "tfrecord"),
+        ("a.tar", "tar"),
+        ("a.tar.gz", "tar"),
+        ("a.TGZ", "tar"),
+        ("a.tar.bz2", "tar"),
+        ("a.tbz2", "tar"),
+        ("a.tar.xz", "tar"),
+        ("a.TXZ", "tar"),
+        ("a.tar.zst", "tar"),
+        ("a.zip", "zip"),
+        ("data-00000-of-00001.arrow", "arrow"),
+        ("a.parquet", "parquet"),
+        ("a.tar.wav", "audio"),
+        ("a.gz", "audio"),
+        ("tar", "audio"),
+        ("x.tar/a", "audio"),
+        ("x.tfrecord/a.flac", "audio"),
+    ],
+)
+def test_names_tell_where_the_head_is_damaged_or_empty(path, kind):
+    for head in (b"", b"\0" * 4096, b"\xff" * 4096, b"\x1f\x8b\x08 no gzip", gzip.compress(b"neither")):
+        assert shard_format(path, head) == kind
+
+
+def test_a_tar_is_known_without_its_magic_or_without_its_checksum():
+    head = bytearray(tar([("a.wav", b"1")])[:512])
+    head[0] ^= 1
+    assert shard_format("a", bytes(head)) == "tar"
+    head = bytearray(tar([("a.wav", b"1")], format=0)[:512])
+    head[257:265], checksum = bytes(8), int(head[148:154], 8) - sum(head[257:265])
+    head[148:156] = b"%06o\0 " % checksum
+    assert shard_format("a", bytes(head)) == "tar"
+
+
+@given(path=st.text(), head=st.binary(max_size=5000))
+def test_anything_has_a_form(path, head):
+    for data in (head, b"\x1f\x8b\x08" + head, gzip.compress(head)):
+        assert shard_format(path, data) in FORMS
+
+
+@pytest.mark.parametrize(
+    "name", ["riff.wav", "fLaC.flac", "ID3 tags.mp3", "caff.caf", "MAC 1.wav", "1234ftyp.wav"]
+)
+def test_a_tar_whose_first_member_is_named_as_audio_begins_is_a_tar(name):
+    assert shard_format("a", tar([(name, b"1")])[:4096]) == "tar"
+
+
+@pytest.mark.parametrize("name", ["bz2", "xz", "zst"])
+def test_a_packed_tar_whose_first_block_needs_more_than_the_head_is_a_tar(name):
+    shard = PACKED[name](tar([("a.wav", random.Random(0).randbytes(1_200_000))]))
+    assert shard_format("a", shard[:4096]) == shard_format("a.wav", shard[:4096]) == "tar"
+
+
+def test_what_is_packed_and_no_shard_is_for_the_decoder_to_name():
+    for name in ("gz", "bz2", "xz", "zst"):
+        assert shard_format("a", PACKED[name](b"RIFF\0\0\0\0WAVEfmt ")) == "audio"
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.wav", b"1")
+    return file.getvalue()
+
+
+def arrow(make) -> bytes:
+    file = io.BytesIO()
+    table = pa.table({"audio": [{"bytes": b"1" * 5000, "path": "a.wav"}] * 3})
+    with make(file, table.schema) as writer:
+        writer.write_table(table)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "shard", "remedy"),
+    [
+        ("zip", zipped(), "unpack it, or pack its files as tar"),
+        ("arrow", arrow(pa.ipc.new_stream), "to_parquet"),
+        ("arrow", arrow(pa.ipc.new_file), "to_parquet"),
+    ],
+)
+def test_a_form_that_is_not_read_is_one_fault_with_the_remedy(kind, shard, remedy):
+    for path in ("a", "a.wav", "gs://b/a.tar"):
+        assert shard_format(path, shard[:4096]) == kind
+    bad = fault(kind, shard)
+    assert (bad.offset, bad.reason) == (0, Reason.UNSUPPORTED) and remedy in bad.message

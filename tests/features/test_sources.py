@@ -1,0 +1,212 @@
+"""Several inputs for one record: any sequence of runs over them ends as one run over all does."""
+
+import gzip
+import itertools
+import json
+import os
+import shutil
+
+import pytest
+from sounds import write_noise
+from test_resume import computed, shards, totals  # noqa: F401
+from test_run import REJECTED, TRIAL, json_lines, read
+
+from pipeline import run
+from pipeline.cli.console import run_command
+from pipeline.make_shards import run as make_shards
+from transforms.audioset.segments import Segment
+from transforms.clips import Claim, ClipChunk, RejectedClip
+from transforms.errors import Reason
+from transforms.features.assemble_clips import AssembledClip, decide
+from transforms.features.sources import Source, put_sources, read_sources
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Three recordings with the id "xy", the first one bad; two with the id "xz"; one alone."""
+    folder = tmp_path / "audio"
+    for n, name in enumerate(("b/xy", "c/xy", "d/xy", "b/xz", "c/xz", "c/zz")):
+        write_noise(folder / f"{name}.wav", 1.0 + n % 2, seed=n)
+    (folder / "a").mkdir()
+    (folder / "a" / "xy.wav").write_text("no audio")
+    return folder
+
+
+def outcome(folder) -> tuple:
+    names = (REJECTED, "shards.jsonl")
+    return shards(folder), [(folder / "_run" / name).read_bytes() for name in names]
+
+
+def sequence(corpus, out, *globs: str) -> int:
+    """Runs, one for each of some globs; the status of the last one."""
+    flags = [*TRIAL, "--max_reject_fraction=0.3", f"--output={out}"]
+    for pattern in globs:
+        status = run.run([*flags, f"--input={corpus}/{pattern}"])
+    return status
+
+
+def test_any_sequence_of_runs_ends_as_one_run_over_everything(corpus, tmp_path):
+    assert sequence(corpus, tmp_path / "one", "*/*") == 4
+    expected = outcome(tmp_path / "one")
+    assert totals(tmp_path / "one") == (7, 3, 4, 0)
+    duplicates = {row["file"]: row["message"] for row in json_lines(tmp_path / "one" / "_run" / REJECTED)}
+    assert duplicates[f"{corpus}/d/xy.wav"] == f"{corpus}/b/xy.wav is this clip already; it sorts first"
+    orders = [
+        ("a/*", "b/*", "c/*", "d/*"),
+        ("d/*", "c/*", "b/*", "a/*"),
+        ("c/*", "*/*"),
+        ("[cd]/*", "[ab]/*"),
+    ]
+    for number, order in enumerate(orders):
+        out = tmp_path / str(number)
+        sequence(corpus, out, *order)
+        assert outcome(out) == expected, order
+        # And once more over everything: nothing changes, and what was wrong still is.
+        assert sequence(corpus, out, "*/*") == 4
+        assert outcome(out) == expected and totals(out) == (7, 0, 4, 3)
+
+
+def test_the_same_command_twice_says_the_same_of_duplicates(corpus, tmp_path, computed):  # noqa: F811
+    out = tmp_path / "out"
+    assert sequence(corpus, out, "*/*") == 4
+    first = (out / "_run" / REJECTED).read_bytes()
+    computed.clear()
+    assert sequence(corpus, out, "*/*") == 4
+    assert (out / "_run" / REJECTED).read_bytes() == first
+    # Those that lose are tried again as all rejected clips are; those that are there are not.
+    assert sorted(computed) == ["xy", "xy", "xz"]
+    again = [f"--input_rejects={out}/_run/rejected-*", "--max_reject_fraction=0.3", f"--output={out}"]
+    assert run.run([*TRIAL, *again]) == 4
+    assert (out / "_run" / REJECTED).read_bytes() == first
+
+
+def test_another_recording_that_sorts_first_takes_the_record(corpus, tmp_path):
+    out = tmp_path / "out"
+    assert sequence(corpus, out, "c/xz.wav") == 0
+    before = read(out)["xz"]
+    assert sequence(corpus, out, "b/xz.wav") == 0
+    assert totals(out) == (1, 1, 0, 0)
+    assert read(out)["xz"][1].tobytes() != before[1].tobytes()
+    (line,) = json_lines(out / "_run" / REJECTED)
+    assert (line["file"], line["reason"]) == (f"{corpus}/c/xz.wav", "duplicate")
+    assert line["sha256"] and f"{corpus}/b/xz.wav is this clip already" in line["message"]
+    account = json.loads((out / "_run" / "manifest.json").read_text())["account"]
+    assert account["balanced"] and account["rejected_earlier"] == 1
+
+
+@pytest.mark.integration  # seconds each
+def test_clips_in_shards_are_told_apart_by_their_places(corpus, tmp_path):
+    for name in "bcd":
+        flags = [f"--input={corpus}/{name}/*", f"--output={tmp_path}/packed/{name}", "--format=tar"]
+        assert make_shards([*flags, "--runner=FnApiRunner"]) == 0
+    packed = tmp_path / "packed"
+    assert sequence(packed, tmp_path / "one", "*/*.tar") == 4
+    for number, order in enumerate(itertools.permutations(("b/*.tar", "c/*.tar", "d/*.tar"))):
+        if number % 2:
+            sequence(packed, tmp_path / str(number), *order, "*/*.tar")
+            assert outcome(tmp_path / str(number)) == outcome(tmp_path / "one"), order
+
+
+def test_another_spelling_of_a_path_is_the_same_input(corpus, tmp_path, computed, monkeypatch):  # noqa: F811
+    out = tmp_path / "out"
+    assert sequence(corpus, out, "b/*") == 0
+    computed.clear()
+    monkeypatch.chdir(corpus)
+    for spelling in ("b/*", "../audio/b/*", f"{corpus}/../audio/b/*"):
+        assert run.run([*TRIAL, f"--input={spelling}", f"--output={out}"]) == 0
+        assert totals(out) == (2, 0, 0, 2)
+    assert computed == []
+
+
+def test_where_the_source_is_gone_another_recording_takes_its_place(corpus, tmp_path):
+    out = tmp_path / "out"
+    assert sequence(corpus, out, "b/xz.wav") == 0
+    (corpus / "b" / "xz.wav").unlink()
+    assert sequence(corpus, out, "c/xz.wav") == 0
+    assert totals(out) == (1, 1, 0, 0) and json_lines(out / "_run" / REJECTED) == []
+
+
+def test_a_record_of_an_unknown_source_is_of_the_first_input_that_is_read(corpus, tmp_path, computed):  # noqa: F811
+    out = tmp_path / "out"
+    assert sequence(corpus, out, "b/xz.wav") == 0
+    shutil.rmtree(out / "_run" / "sources")
+    computed.clear()
+    assert sequence(corpus, out, "*/xz.wav") == 4
+    assert totals(out) == (2, 0, 1, 1) and computed == []
+    assert [row["file"] for row in json_lines(out / "_run" / REJECTED)] == [f"{corpus}/c/xz.wav"]
+    (path,) = (out / "_run" / "sources").iterdir()
+    assert [source.file for source in read_sources(str(path)).values()] == [f"{corpus}/b/xz.wav"]
+
+
+@pytest.mark.parametrize("killed_before", ["sources", "shard"])
+def test_a_kill_before_a_shard_or_its_sources_changes_nothing(corpus, tmp_path, monkeypatch, killed_before):
+    from transforms.features import open_shard
+
+    out, expected = tmp_path / "out", tmp_path / "one"
+    sequence(corpus, expected, "*/*")
+    sequence(corpus, out, "[cd]/*")
+
+    def killed(*arguments):
+        raise RuntimeError
+
+    monkeypatch.setattr(open_shard, "put_sources" if killed_before == "sources" else "write_output", killed)
+    with pytest.raises(RuntimeError):
+        sequence(corpus, out, "[ab]/*")
+    monkeypatch.undo()
+    sequence(corpus, out, "[ab]/*")
+    assert outcome(out) == outcome(expected)
+
+
+@pytest.mark.integration  # seconds each
+@pytest.mark.parametrize("lines", [None, b"{", b"[1]\n", b'[1, "x", null]\n'])
+def test_damaged_sources_are_one_line_that_says_what_to_do(corpus, tmp_path, capsys, lines):
+    data = b"no gzip" if lines is None else gzip.compress(lines)
+    out = tmp_path / "out"
+    flags = [*TRIAL, f"--input={corpus}/b/xy.wav", f"--output={out}"]
+    assert run.run(flags) == 0
+    (path,) = (out / "_run" / "sources").iterdir()
+    path.write_bytes(data)
+    capsys.readouterr()
+    assert run_command("pipeline.run", lambda: run.run(flags)) == 1
+    error = capsys.readouterr().err
+    assert f"{path}: is damaged or cannot be read" in error and "delete it" in error
+    assert "Traceback" not in error
+    path.unlink()
+    assert run.run(flags) == 0 and totals(out) == (1, 0, 0, 1)
+
+
+def test_sources_read_back_and_their_bytes_depend_on_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = str(tmp_path / "sources.gz")
+    rows = [(f"{n:016x}", Source.of(f"dir/{n}é\udc80.wav", n or None)) for n in range(3)]
+    rows.append(("0" * 16, Source.of("gs://b/x.tar", 0)))
+    put_sources(path, rows)
+    data = (tmp_path / "sources.gz").read_bytes()
+    found = read_sources(path)
+    assert found == {**dict(rows), "0" * 16: min(rows[0][1], rows[3][1])}
+    assert rows[0][1].place == os.path.abspath(rows[0][1].file)
+    put_sources(path, rows[::-1])
+    assert (tmp_path / "sources.gz").read_bytes() == data
+    assert read_sources(str(tmp_path / "none")) == {}
+
+
+def test_what_earlier_runs_listed_names_the_input_that_counts_now(tmp_path):
+    (tmp_path / "b").touch()
+
+    def chunk(file: str) -> ClipChunk:
+        return ClipChunk(file, None, "train", "xy", 0.0, 0, Segment("train", "xy", 0.0, 1.0))
+
+    new = AssembledClip(chunk(str(tmp_path / "a")), b"record")
+    listed = RejectedClip("train", "xy", 0.0, str(tmp_path / "c"), None, "s", Reason.DUPLICATE, "b is this")
+    prior = {("xy", 0): Source.of(str(tmp_path / "b"), None)}
+    contest = decide([new], [], [listed], prior)
+    assert contest.written == [new] and contest.rejected == [] and contest.there == []
+    assert [(clip.file[-1], clip.message.split()[0][-1]) for clip in contest.earlier] == [
+        ("b", "a"),
+        ("c", "a"),
+    ]
+    # It stays as it is where nothing is decided.
+    assert decide([], [], [listed], {}).earlier == [listed]
+    claim = Claim("train", "xy", 0.0, str(tmp_path / "b"), None, None, True)
+    contest = decide([], [claim], [listed], {})
+    assert contest.there == [claim.key] and contest.earlier[0].message.startswith(str(tmp_path / "b"))

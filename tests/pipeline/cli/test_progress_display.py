@@ -1,0 +1,114 @@
+"""What a run shows of itself while it works, on a terminal and elsewhere."""
+
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import termios
+import time
+
+import pytest
+
+from pipeline.cli import progress_display
+from pipeline.cli.progress_display import Progress, Status
+from pipeline.cli.text import format_duration
+from pipeline.job.runner import make_pipeline, runs_here
+from transforms.progress import (
+    CLIPS,
+    CLIPS_DONE,
+    COUNTERS,
+    FILES_READ,
+    FRAMES,
+    REJECTED,
+    SHARDS,
+    ProgressFolder,
+)
+
+NOTHING = dict.fromkeys(COUNTERS, 0)
+
+
+def test_a_status_says_what_is_done_of_what_is_expected():
+    counts = NOTHING | {FILES_READ: 40, CLIPS: 40, CLIPS_DONE: 30, REJECTED: 2, FRAMES: 300}
+    status = Status.of(counts, 100, 0.96, 15.0)
+    assert (status.clips_expected, status.is_estimate, status.left_s) == (100, False, 35.0)
+    assert status.text() == (
+        "30 of 100 clips, 4.8 min of audio, 2.0 clips/s, 19x real time, 2 rejected, 35 s left"
+    )
+
+
+def test_clips_of_shards_are_an_estimate_until_all_are_read():
+    some = NOTHING | {FILES_READ: 2, CLIPS: 30, CLIPS_DONE: 20}
+    assert Status.of(some, 10, 0.96, 1.0).text().startswith("20 of about 150 clips")
+    assert Status.of(NOTHING | {CLIPS: 5, CLIPS_DONE: 4}, 1, 0.96, 1.0).clips_expected is None
+    last = Status.of(some | {FILES_READ: 10, CLIPS: 151}, 10, 0.96, 1.0)
+    assert (last.clips_expected, last.is_estimate) == (151, False)
+
+
+def test_the_stage_is_what_is_at_work():
+    assert Status.of(NOTHING, 1, 0.96, 0).stage == "starting"
+    assert Status.of(NOTHING | {CLIPS_DONE: 1}, 1, 0.96, 0).stage == "embedding"
+    writing = Status.of(NOTHING | {CLIPS_DONE: 1, SHARDS: 3}, 1, 0.96, 1.0)
+    assert writing.stage == "writing shards" and "3 shards" in writing.text() and writing.left_s is None
+
+
+def test_times_are_said_as_people_do():
+    said = [format_duration(s) for s in (0, 0.25, 42, 210, 42_120, 36_000_000)]
+    assert said == ["0 s", "0.2 s", "42 s", "3.5 min", "11.7 h", "10,000.0 h"]
+
+
+def show(tmp_path, stream, seconds: float) -> None:
+    folder = ProgressFolder(str(tmp_path))
+    shown = Progress(folder, 4, 0.96, stream)
+    shown.start()
+    for counter, number in ((FILES_READ, 2), (CLIPS, 2), (CLIPS_DONE, 2), (FRAMES, 20)):
+        folder.add(counter, number)
+    time.sleep(seconds)
+    shown.stop()
+    assert shown.samples[-1].clips_done == 2
+
+
+def test_a_terminal_has_one_live_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress_display, "_LIVE_S", 0.05)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))
+    os.set_blocking(ours, False)
+    with os.fdopen(theirs, "w") as terminal:
+        show(tmp_path, terminal, 0.3)
+        screen = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert re.search(r"\rembedding  50% \|.*\| 2 of 4 clips, 19 s of audio", screen)
+    assert "\n" not in screen.replace("\r\n", "")
+
+
+def test_elsewhere_it_is_a_line_now_and_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress_display, "_LIVE_S", 0.02)
+    monkeypatch.setattr(progress_display, "_PLAIN_S", 0.1)
+    stream = io.StringIO()
+    show(tmp_path, stream, 0.35)
+    lines = stream.getvalue().splitlines()
+    assert 2 <= len(lines) <= 4
+    assert all(line.startswith("embedding: 2 of 4 clips") for line in lines)
+
+
+def test_samples_of_a_long_run_are_few_and_evenly_spread(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress_display, "_MAX_SAMPLES", 8)
+    shown = Progress(ProgressFolder(str(tmp_path)), 1, 0.96, None)
+    for _ in range(100):
+        shown.status()
+    assert 4 <= len(shown.samples) <= 8
+
+
+@pytest.mark.parametrize(
+    "flags, here",
+    [
+        ([], True),
+        (["--runner=FnApiRunner"], True),
+        (["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"], True),
+        (["--runner=PortableRunner", "--job_endpoint=elsewhere:8099"], False),
+        (["--runner=FlinkRunner", "--flink_master=elsewhere:8081", "--job_endpoint=elsewhere:8099"], False),
+    ],
+)
+def test_workers_elsewhere_are_not_watched(flags, here):
+    assert runs_here(make_pipeline(flags)) is here

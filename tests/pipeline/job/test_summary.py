@@ -1,0 +1,44 @@
+"""What a run says at its end."""
+
+import json
+
+from sounds import write_noise
+from test_run import TRIAL
+
+from pipeline import run
+from pipeline.cli.text import format_bytes, format_table
+
+
+def test_a_table_has_two_columns_and_no_empty_rows():
+    assert format_table({"a": "1", "long name": "2", "none": ""}) == ["a          1", "long name  2"]
+
+
+def test_sizes_are_said_as_people_do():
+    assert [format_bytes(n) for n in (0, 999, 1_000, 453_210, 12_345_678_901)] == [
+        "0 bytes",
+        "999 bytes",
+        "1 kB",
+        "453 kB",
+        "12.3 GB",
+    ]
+
+
+def test_a_run_ends_with_a_table_or_as_json(tmp_path, capsys):
+    write_noise(tmp_path / "audio" / "good.wav", 3.0)
+    write_noise(tmp_path / "audio" / "short.wav", 0.5)
+    flags = [*TRIAL, f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out"]
+    assert run.run(flags) == 0
+    printed = capsys.readouterr().out
+    assert "clips expected 2 = written 1 + rejected 1 + existing 0" in printed
+    assert "audio embedded  3.0 s in 3 frames" in printed and "x real time" in printed
+    assert f"features        {tmp_path}/out: 1 shards" in printed
+    assert "--input_rejects" in printed and f"python -m pipeline.verify {tmp_path}/out" in printed
+
+    assert run.run([*flags, "--json", "--max_reject_fraction=0.1"]) == run.MANY_REJECTED
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert result["exit_status"] == run.MANY_REJECTED and result["account"]["existing"] == {"train": 1}
+    assert (result["frames"], result["audio_seconds"], result["shards"]) == (0, 0.0, 1)
+    assert "rejected 50.0% of the clips" in captured.err
+    manifest = json.loads((tmp_path / "out" / "_run" / "manifest.json").read_text())
+    assert manifest["history"][0]["audio"] == {"train": {"frames": 3, "seconds": 3.0}}

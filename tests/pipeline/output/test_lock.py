@@ -1,0 +1,275 @@
+"""One run at a time in a folder: real processes, killed, in namespaces of their own, and all at once."""
+
+import ctypes
+import dataclasses
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.output import lock
+from pipeline.output.lock import lock_folder
+from pipeline.output.lock_owner import LockOwner
+from pipeline.output.run_files import run_path
+from transforms.errors import OutputError, SettingError
+from transforms.features.own_shards import LOCK_FILE, ShardNotes
+from transforms.storage.files import write_atomic
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["pipeline.output.lock"])
+_CLONE_NEWPID = 0x20000000
+ME = LockOwner.this_process()
+
+
+def leave(output, owner: LockOwner) -> None:
+    write_atomic(run_path(str(output), LOCK_FILE), owner.encode())
+
+
+def is_free(output) -> bool:
+    path = Path(output) / "_run" / LOCK_FILE
+    try:
+        with lock_folder(str(output)) as run:
+            assert json.loads(path.read_bytes())["run"] == run
+            return True
+    except SettingError as error:
+        assert f"--output={output}: another run is at work there (process " in str(error)
+        assert f"If you know that it is dead, delete {path}" in str(error)
+        return False
+
+
+def take(events) -> str | int:
+    assert events._reader.poll(60)
+    return events.get()
+
+
+def hold(output: str, events, release) -> None:
+    """Says "held" or "refused", and holds on until it is released."""
+    lock.BEAT_S, lock.DEAD_S, lock._POLL_S = 0.1, 2.0, 0.05
+    try:
+        with lock_folder(output):
+            events.put("held")
+            release.wait(60)
+    except SettingError:
+        events.put("refused")
+
+
+def in_own_namespace(action: Callable[..., None], events, *arguments) -> None:
+    """Does something in a process that numbers processes from 1, as one in a container does."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWPID):
+        events.put(f"unshare: {os.strerror(ctypes.get_errno())}")
+        return
+    if not (pid := os.fork()):
+        os.setsid()
+        action(*arguments)
+        os._exit(0)
+    events.put(pid)
+    os.waitpid(pid, 0)
+
+
+def started(action: Callable[..., None], *arguments) -> multiprocessing.Process:
+    process = CONTEXT.Process(target=action, args=arguments)
+    process.start()
+    return process
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    for name, seconds in (("BEAT_S", 0.1), ("DEAD_S", 2.0), ("_POLL_S", 0.05)):
+        monkeypatch.setattr(lock, name, seconds)
+
+
+def test_a_folder_is_held_until_the_end_and_no_longer(tmp_path):
+    with lock_folder(str(tmp_path)):
+        assert not is_free(tmp_path)
+        assert is_free(tmp_path / "other")
+    assert is_free(tmp_path)
+    with pytest.raises(ZeroDivisionError), lock_folder(str(tmp_path)):
+        _ = 1 / 0
+    assert is_free(tmp_path)
+    assert not list((tmp_path / "_run").iterdir())
+
+
+def test_a_dead_process_of_this_machine_holds_nothing_and_nobody_waits(tmp_path, capsys):
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+    ticks = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19])
+    theirs = dataclasses.replace(ME, run="theirs", pid=process.pid, process_started=ticks)
+    leave(tmp_path, theirs)
+    assert not is_free(tmp_path)
+    process.kill()
+    # A zombie until somebody waits for it.
+    time.sleep(0.2)
+    assert is_free(tmp_path)
+    process.wait()
+    leave(tmp_path, theirs)
+    assert is_free(tmp_path)
+    # The number is another process's now.
+    leave(tmp_path, dataclasses.replace(ME, run="theirs", process_started=ME.process_started - 100))
+    assert is_free(tmp_path)
+    assert "waiting" not in capsys.readouterr().err
+
+
+@pytest.mark.integration  # seconds each
+@pytest.mark.parametrize(
+    "elsewhere", [{"host": "elsewhere", "boot_id": "x"}, {"boot_id": "x"}, {"pid_namespace": "pid:[1]"}]
+)
+@pytest.mark.parametrize("since", ["2100-01-01T00:00:00+00:00", "1970-01-01T00:00:00+00:00"])
+def test_clocks_and_names_of_hosts_count_for_nothing(tmp_path, quick, capsys, elsewhere, since):
+    """An owner elsewhere is dead when it has not spoken while this process looked on, whatever it says."""
+    leave(tmp_path, dataclasses.replace(ME, run="theirs", since=since, pid=1, **elsewhere))
+    begun = time.monotonic()
+    assert is_free(tmp_path)
+    assert time.monotonic() - begun >= 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/_run/lock.json: process 1 on " in said and "for up to 2 s" in said
+
+
+def test_of_an_owner_in_another_namespace_its_beat_tells(tmp_path, quick):
+    """Two containers with one host name: neither sees the other's processes."""
+    events, release = CONTEXT.SimpleQueue(), CONTEXT.Event()
+    process = started(in_own_namespace, hold, events, str(tmp_path), events, release)
+    first = take(events)
+    if isinstance(first, str) and first.startswith("unshare"):
+        pytest.skip(first)
+    found = {first, take(events)}
+    assert "held" in found
+    (pid,) = found - {"held"}
+    owner = LockOwner.decode((tmp_path / "_run" / LOCK_FILE).read_bytes(), "")
+    assert owner.host == ME.host and owner.boot_id == ME.boot_id
+    assert owner.pid_namespace != ME.pid_namespace and owner.pid == 1
+    assert owner.lives() is None
+    begun = time.monotonic()
+    assert not is_free(tmp_path)
+    assert time.monotonic() - begun < 2  # at its first beat
+    os.kill(pid, signal.SIGKILL)
+    begun = time.monotonic()
+    assert is_free(tmp_path)
+    assert time.monotonic() - begun >= 2
+    process.join()
+
+
+def test_an_owner_here_is_no_dead_one_to_a_process_in_another_namespace(tmp_path, quick):
+    events, release = CONTEXT.SimpleQueue(), CONTEXT.Event()
+    with lock_folder(str(tmp_path)):
+        process = started(in_own_namespace, hold, events, str(tmp_path), events, release)
+        found = take(events)
+        if isinstance(found, str) and found.startswith("unshare"):
+            pytest.skip(found)
+        assert take(events) == "refused"
+        process.join()
+
+
+@pytest.mark.parametrize("left", ["nothing", "a dead run's lock"])
+def test_of_processes_that_start_together_one_has_the_folder(tmp_path, left):
+    for number in range(5):
+        output, events, release = tmp_path / str(number), CONTEXT.SimpleQueue(), CONTEXT.Event()
+        if left != "nothing":
+            leave(output, dataclasses.replace(ME, run="dead", process_started=1))
+        processes = [started(hold, str(output), events, release) for _ in range(6)]
+        found = sorted(take(events) for _ in processes)
+        release.set()
+        for process in processes:
+            process.join()
+        assert found == ["held", *["refused"] * 5]
+        assert not list((output / "_run").iterdir())
+
+
+def test_a_run_says_that_it_lives(tmp_path, quick):
+    path = tmp_path / "_run" / LOCK_FILE
+    with lock_folder(str(tmp_path)):
+        first = json.loads(path.read_text())
+        for _ in range(500):
+            time.sleep(0.01)
+            if (now := json.loads(path.read_text()))["beat"] > first["beat"] + 1:
+                break
+        assert now["beat"] > first["beat"] + 1 and now["run"] == first["run"]
+    assert not path.exists()
+
+
+def hold_with_child(output: str, events, log: str) -> None:
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
+    events.put(subprocess.Popen(["sleep", "100"]).pid)
+    hold(output, events, threading.Event())
+
+
+def ending(tmp_path, end: Callable[[int, Path], None]) -> tuple[int | None, str]:
+    """A process that holds a folder, and what becomes of it: its exit status, and what it says."""
+    events, log = CONTEXT.SimpleQueue(), tmp_path / "log"
+    process = started(hold_with_child, str(tmp_path), events, str(log))
+    child = take(events)
+    assert take(events) == "held"
+    begun = time.monotonic()
+    end(process.pid, tmp_path / "_run" / LOCK_FILE)
+    process.join(30)
+    assert time.monotonic() - begun < 2
+    time.sleep(0.1)
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    return process.exitcode, log.read_text()
+
+
+def test_sigterm_gives_the_lock_up(tmp_path):
+    status, said = ending(tmp_path, lambda pid, path: os.kill(pid, signal.SIGTERM))
+    assert status == 143 and said.strip().splitlines() == [
+        "pipeline.run: was told to end (SIGTERM); the same command goes on where it stopped"
+    ]
+    assert not list((tmp_path / "_run").iterdir())
+    assert is_free(tmp_path)
+
+
+def test_a_run_that_lost_its_lock_ends_and_leaves_the_others_alone(tmp_path):
+    theirs = dataclasses.replace(ME, run="theirs", host="elsewhere", boot_id="x")
+    status, said = ending(tmp_path, lambda pid, path: leave(tmp_path, theirs))
+    assert status == 1
+    assert f"{tmp_path}/_run/lock.json: this run has lost the lock (another has it)" in said
+    assert (tmp_path / "_run" / LOCK_FILE).read_bytes() == theirs.encode()
+
+
+def test_a_run_whose_lock_was_deleted_ends(tmp_path):
+    status, said = ending(tmp_path, lambda pid, path: path.unlink())
+    assert status == 1 and "has lost the lock (it was deleted)" in said
+
+
+def test_a_worker_that_outlives_its_run_writes_no_shard_when_another_has_the_folder(tmp_path):
+    notes = ShardNotes(str(tmp_path), "mine")
+    notes.note("train", "ab", b"")  # no lock: a job that was handed over
+    leave(tmp_path, dataclasses.replace(ME, run="mine"))
+    notes.note("train", "ac", b"")
+    for lock_bytes in (dataclasses.replace(ME, run="theirs").encode(), b"{", b"[]"):
+        write_atomic(run_path(str(tmp_path), LOCK_FILE), lock_bytes)
+        with pytest.raises(OutputError, match="another run has this folder now, so this one stops"):
+            notes.note("train", "ad", b"")
+    assert not notes.owns("train", "ad") and notes.owns("train", "ac")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "[" * 100_000, '{"run": "x"}', json.dumps({**vars(ME), "pid": "1"})]
+)
+def test_what_is_no_lock_is_one_line_that_says_what_to_do(tmp_path, text):
+    path = tmp_path / "_run" / LOCK_FILE
+    write_atomic(str(path), text.encode())
+    with (
+        pytest.raises(SettingError, match=r"lock\.json: is no lock .* delete it and give the same command"),
+        lock_folder(str(tmp_path)),
+    ):
+        pass
+    assert path.read_text() == text
+
+
+def test_a_lock_of_a_later_version_is_a_lock(tmp_path):
+    write_atomic(run_path(str(tmp_path), LOCK_FILE), json.dumps({**vars(ME), "more": [1]}).encode())
+    assert not is_free(tmp_path)
+
+
+def test_the_owner_is_of_this_process():
+    assert (ME.host, ME.pid) == (socket.gethostname(), os.getpid())
+    assert ME.lives() and ME.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert LockOwner.decode(ME.encode(), "") == ME

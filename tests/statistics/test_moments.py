@@ -1,0 +1,122 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.statistics.moments import Moments, frechet_distance, mean_shifts
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def moments_of(vectors: np.ndarray) -> Moments:
+    """By NumPy alone."""
+    vectors = vectors.astype(np.float64)
+    covariance = np.cov(vectors, rowvar=False).reshape(vectors.shape[1], -1)
+    return Moments(
+        len(vectors),
+        vectors.mean(axis=0),
+        covariance if len(vectors) > 1 else np.zeros_like(covariance),
+        vectors.min(axis=0),
+        vectors.max(axis=0),
+        np.quantile(vectors, np.arange(1, 100) / 100, axis=0).T,
+        (vectors == 0).sum(axis=0),
+        (vectors == 255).sum(axis=0),
+    )
+
+
+def gaussian(mean, covariance) -> Moments:
+    mean = np.array(mean, np.float64)
+    none = np.zeros_like(mean)
+    covariance = np.array(covariance, np.float64)
+    return Moments(2, mean, covariance, none, none, none[:, None], none.astype(int), none.astype(int))
+
+
+def random_vectors(seed: int, count: int = 40, size: int = 6) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((count, size)) @ rng.standard_normal((size, size)) + rng.standard_normal(size)
+
+
+def test_sums_give_the_moments_of_a_sample():
+    vectors = random_vectors(0)
+    expected = moments_of(vectors)
+    others = {n: getattr(expected, n) for n in ("minimum", "maximum", "quantiles", "at_0", "at_255")}
+    biased = np.cov(vectors, rowvar=False, ddof=0)
+    moments = Moments.of_sums(len(vectors), vectors.sum(axis=0), biased, **others)
+    np.testing.assert_allclose(moments.mean, expected.mean, rtol=1e-13)
+    np.testing.assert_allclose(moments.covariance, expected.covariance, rtol=1e-13)
+
+
+def test_one_vector_has_no_variance():
+    assert not Moments.of_sums(
+        1,
+        np.ones(2),
+        np.zeros((2, 2)),
+        **{name: np.zeros(2) for name in ("minimum", "maximum", "quantiles", "at_0", "at_255")},
+    ).variance.any()
+
+
+@given(seed=SEEDS, step=st.floats(0.01, 10), low=st.floats(-10, 10))
+def test_scaled_moments_are_those_of_scaled_vectors(seed, step, low):
+    vectors = random_vectors(seed)
+    scaled, expected = moments_of(vectors).scaled(step, low), moments_of(low + step * vectors)
+    for name in ("mean", "covariance", "minimum", "maximum", "quantiles"):
+        np.testing.assert_allclose(getattr(scaled, name), getattr(expected, name), rtol=1e-9, atol=1e-9)
+
+
+@given(seed=SEEDS)
+def test_json_gives_them_back_exactly(seed):
+    moments = moments_of(random_vectors(seed))
+    back = Moments.from_json(json.loads(json.dumps(moments.to_json())))
+    for name, value in vars(moments).items():
+        np.testing.assert_array_equal(getattr(back, name), value)
+
+
+@given(seed=SEEDS)
+def test_distance_equals_the_trace_of_the_products_own_root(seed):
+    one, other = moments_of(random_vectors(seed)), moments_of(random_vectors(seed + 1))
+    # Independent: the eigenvalues of C1 C2, which is not symmetric, are those of its symmetric form.
+    roots = np.sqrt(np.linalg.eigvals(one.covariance @ other.covariance).real.clip(min=0)).sum()
+    traces = np.trace(one.covariance) + np.trace(other.covariance)
+    expected = ((one.mean - other.mean) ** 2).sum() + traces - 2 * roots
+    assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-7, abs=1e-7)
+    assert frechet_distance(other, one) == pytest.approx(expected, rel=1e-7, abs=1e-7)
+
+
+@given(
+    means=st.lists(st.floats(-9, 9), min_size=3, max_size=3),
+    stds=st.lists(st.floats(0, 9), min_size=6, max_size=6),
+    seed=SEEDS,
+)
+def test_distance_of_gaussians_with_the_same_axes_is_closed(means, stds, seed):
+    axes, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((3, 3)))
+    one, other = np.array(stds[:3]), np.array(stds[3:])
+    expected = np.square(means).sum() + np.square(one - other).sum()
+    found = frechet_distance(
+        gaussian(means, (axes * one**2) @ axes.T), gaussian(np.zeros(3), (axes * other**2) @ axes.T)
+    )
+    # A variance of 0 is one of 1e-14 after the rotation, and its root a ten millionth of the largest one.
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+@given(seed=SEEDS, count=st.integers(2, 40))
+def test_no_distance_from_itself(seed, count):
+    moments = moments_of(random_vectors(seed, count))
+    assert frechet_distance(moments, moments) <= 1e-6 * np.trace(moments.covariance)
+
+
+def test_a_shift_alone_is_its_square():
+    assert frechet_distance(gaussian([3, 4], np.eye(2)), gaussian([0, 0], np.eye(2))) == pytest.approx(25)
+
+
+def test_shifts_are_in_the_others_standard_deviations():
+    one = gaussian([1, 5, 2, 2], np.eye(4))
+    other = gaussian([0, 1, 2, 1], np.diag([4, 16, 0, 0]))
+    np.testing.assert_array_equal(mean_shifts(one, other), [0.5, 1, 0, np.inf])
+
+
+def test_correlation_is_of_dimensions_that_vary():
+    covariance = [[4, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert gaussian([0, 0, 0], covariance).mean_correlation == pytest.approx(0.5)
+    assert gaussian([0], [[1]]).mean_correlation == 0

@@ -1,0 +1,61 @@
+"""A waveform that comes in blocks: counted, and seen through a window."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SampleCounter:
+    """Passes blocks on, once.
+
+    Attributes:
+      num_samples: passed on so far.
+    """
+
+    def __init__(self, blocks: Iterable[NDArray[np.floating]]):
+        self.num_samples = 0
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[NDArray[np.floating]]:
+        for block in self._blocks:
+            self.num_samples += len(block)
+            yield block
+
+
+class SlidingWindow:
+    """Collects blocks of any lengths and moves over them in steps, in one and the same memory.
+
+    Args:
+      num_samples: of the window.
+      step: samples from one place of the window to the next, at most `num_samples`.
+      num_zeros: that go before the waveform.
+
+    Attributes:
+      samples: float64[num_samples]; the first `filled` of them are the waveform's.
+    """
+
+    def __init__(self, num_samples: int, step: int, num_zeros: int = 0):
+        self.samples: NDArray[np.float64] = np.zeros(num_samples)
+        self.filled = num_zeros
+        self._step = step
+
+    def push(self, block: NDArray[np.floating]) -> Iterator[NDArray[np.float64]]:
+        """Takes a block; yields `samples` each time it is full, and then moves it on."""
+        while len(block):
+            part = block[: len(self.samples) - self.filled]
+            self.samples[self.filled : self.filled + len(part)] = part
+            self.filled += len(part)
+            block = block[len(part) :]
+            if self.filled == len(self.samples):
+                yield self.samples
+                self.move()
+
+    def move(self) -> None:
+        """Drops the oldest `step` samples."""
+        self.filled = max(self.filled - self._step, 0)
+        self.samples[: self.filled] = self.samples[self._step : self._step + self.filled]
+
+    def pad(self) -> None:
+        """Fills up with zeros, for what comes after the waveform."""
+        self.samples[self.filled :] = 0.0

@@ -1,0 +1,263 @@
+"""The process in which files are decoded: what kills it, or hangs, is its death and nobody else's.
+
+Started by `transforms.audio.isolated.isolation`, which it serves until that hangs up. It also makes the examples, so
+that the parent's threads, which share one interpreter, have next to nothing to do. It imports no more than
+that takes, so it starts in 0.1 s and takes 45 MB, or 70 MB once it has read a container.
+"""
+
+import collections
+import contextlib
+import io
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.audio.decode import AudioStream, mono_blocks, open_audio
+from transforms.audio.decoder import PlainAudio
+from transforms.audio.extraction import Extraction
+from transforms.audio.isolated.channel import Channel, HangUpError, Message, Received, pack_span
+from transforms.errors import ClipError, Reason
+
+# A header can ask for any amount. Ten hours of M4A, whose index is the longest, take 0.18 GB in all.
+MEMORY_BYTES = 1 << 30
+
+# A read of the file; one of the parent's file is a question and an answer, 30 us.
+_READ_BYTES = 1 << 17
+
+
+class DecoderProcess:
+    """Answers commands, one after the other.
+
+    Args:
+      channel: to the parent.
+      limit_s: seconds that a step (opening, a block and what is made of it, closing) may take; the time in
+        which the file is read, or the parent waited for, does not count.
+    """
+
+    def __init__(self, channel: Channel, limit_s: float):
+        self._channel = channel
+        self._limit_s = limit_s
+        self._early = collections.deque[Received]()
+        self._opened = contextlib.ExitStack()
+        self._audio: PlainAudio | None = None
+        self._arrays: Iterator[NDArray] = iter(())  # of the span that is read
+        self._most = 0  # rows of each but its last
+        self._is_whole = False  # it goes to the end of the file
+        self._raw: _RawFile | None = None
+
+    def run(self) -> None:
+        """Serves until the parent hangs up."""
+        self._channel.send(Message.READY)
+        while True:
+            command = self._early.popleft() if self._early else self._channel.receive()
+            # Nobody handles this signal: it ends the process even inside a loop of the decoder's C code.
+            signal.setitimer(signal.ITIMER_REAL, self._limit_s)
+            audio = self._audio
+            kind, body = self._answer(command)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            num_samples = 0 if audio is None else audio.num_samples
+            if isinstance(body, np.ndarray):
+                self._channel.send_array(kind, body, num_samples)
+            else:
+                self._channel.send(kind, body, num_samples=num_samples)
+
+    def _answer(self, command: Received) -> tuple[Message, Any]:
+        """Does what a command says, and leaves the file where it goes wrong."""
+        is_over = command.kind in (Message.DURATION, Message.CLOSE)
+        try:
+            answer = self._do(command)
+            is_over |= self._is_whole and answer[0] in (Message.LAST, Message.END)
+        except ClipError as error:
+            answer = Message.CLIP_ERROR, _json([error.reason, str(error)])
+            is_over |= error.reason is not Reason.TOO_SHORT  # a span may be, and another follow
+        except MemoryError:
+            message = f"the decoder asks for more than {MEMORY_BYTES >> 20} MiB of memory"
+            answer, is_over = (Message.CLIP_ERROR, _json([Reason.CORRUPT, message])), True
+        except BaseException:
+            answer = Message.BUG, traceback.format_exc().encode(errors="backslashreplace")
+        # Before all else, since a decoder takes what could not be read for the end, or for damage.
+        if self._raw is not None and self._raw.error is not None:
+            answer = Message.FILE_ERROR, _json([self._raw.error.errno, self._raw.error.strerror])
+        if is_over or answer[0] in (Message.FILE_ERROR, Message.BUG):
+            self._close()
+        return answer
+
+    def _do(self, command: Received) -> tuple[Message, Any]:
+        kind, request = command.kind, json.loads(command.body.tobytes() or "null")
+        if kind in (Message.OPEN, Message.DURATION):
+            stream = self._open(request, *command.descriptors)
+            if kind is Message.DURATION:
+                return Message.VALUE, _json(self._duration_s(stream))
+            header = {"rate_hz": stream.rate_hz, "channels": stream.channels, "num_frames": stream.num_frames}
+            return Message.VALUE, _json(header)
+        if kind is Message.GOES_ON:
+            return Message.VALUE, _json(self._audio is not None and self._audio.goes_on(request))
+        if kind is Message.CLOSE or self._audio is None:
+            return Message.END, b""
+        if kind is Message.BLOCKS:
+            start, stop = request
+            self._arrays, self._most, self._is_whole = self._audio.blocks(start, stop), 0, stop is None
+        elif kind is Message.EXAMPLES:
+            start, stop, value = request
+            extraction = Extraction.from_json(value)
+            self._arrays, self._is_whole = self._audio.examples(extraction, start, stop), stop is None
+            self._most = extraction.max_examples(self._audio.rate_hz)
+        array = next(self._arrays, None)
+        if array is None:
+            return Message.END, b""
+        return Message.LAST if len(array) < self._most else Message.ARRAY, array
+
+    def _open(self, size: int, descriptor: int | None = None) -> AudioStream:
+        self._close()
+        self._channel.position = 0
+        self._raw = (
+            _ParentsFile(size, self._channel, self._early)
+            if descriptor is None
+            else _PlainFile(size, descriptor)
+        )
+        file = self._opened.enter_context(io.BufferedReader(self._raw, _READ_BYTES))
+        stream = self._opened.enter_context(open_audio(file))
+        self._audio = PlainAudio(stream, self._watched(mono_blocks(stream)))
+        return stream
+
+    def _watched(self, blocks: Iterator[NDArray[np.floating]]) -> Iterator[NDArray[np.floating]]:
+        """The blocks, each a step by itself, and counted for the parent."""
+        for block in blocks:
+            self._channel.position += len(block)
+            signal.setitimer(signal.ITIMER_REAL, self._limit_s)
+            yield block
+
+    def _duration_s(self, stream: AudioStream) -> float:
+        frames = stream.num_frames
+        if frames is None:
+            frames = 0
+            for block in stream.blocks():
+                frames += len(block)
+                signal.setitimer(signal.ITIMER_REAL, self._limit_s)
+        return frames / stream.rate_hz
+
+    def _close(self) -> None:
+        self._audio, self._arrays, self._raw = None, iter(()), None
+        self._opened.close()
+
+
+class _RawFile(io.RawIOBase):
+    """The clip's bytes, with a position of its own; no hang is the time that reading takes.
+
+    Attributes:
+      error: what went wrong in reading, which decoders would take for the end of the file.
+    """
+
+    def __init__(self, size: int):
+        self.error: OSError | None = None
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        position = offset + (0, self._position, self._size)[whence]
+        if not 0 <= position < 1 << 62:
+            raise ValueError(f"no position in a file: {position}")
+        self._position = position
+        return position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)[: max(self._size - self._position, 0)]
+        if not view or self.error is not None:
+            return 0
+        left_s, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            count = self._read_at(self._position, view)
+        except OSError as error:
+            self.error = error
+            return 0
+        except HangUpError:  # comes again where the answer is sent, and not inside a callback
+            return 0
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, left_s)
+        self._position += count
+        return count
+
+    def _read_at(self, position: int, view: memoryview) -> int:
+        raise NotImplementedError
+
+
+class _PlainFile(_RawFile):
+    """A file of this machine, by its descriptor, which it closes; the parent's position stays as it is."""
+
+    def __init__(self, size: int, descriptor: int):
+        super().__init__(size)
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+    def _read_at(self, position: int, view: memoryview) -> int:
+        return os.preadv(self._descriptor, [view], position)
+
+
+class _ParentsFile(_RawFile):
+    """A file that only the parent can read."""
+
+    def __init__(self, size: int, channel: Channel, early: collections.deque):
+        super().__init__(size)
+        self._channel = channel
+        self._early = early
+
+    def _read_at(self, position: int, view: memoryview) -> int:
+        self._channel.send(Message.READ, pack_span(position, len(view)))
+        # Commands may have been sent before the parent read the question.
+        while (message := self._channel.receive()).kind is not Message.DATA:
+            self._early.append(message)
+        data = message.body
+        view[: len(data)] = data
+        return len(data)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _silence_libraries() -> None:
+    """Discards what C libraries print, such as mpg123's warnings; errors of Python are still shown."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = open(kept, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+
+
+def main() -> None:
+    _silence_libraries()
+    connection, shared, limit_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    # It ends when the parent hangs up, and with that alone: the terminal sends Ctrl-C to both.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    with contextlib.suppress(HangUpError):
+        DecoderProcess(Channel(socket.socket(fileno=connection), shared), limit_s).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The headers of AU and NIST SPHERE, behind which the samples go to the end of the file."""
+
+import os
+import re
+import struct
+from typing import BinaryIO
+
+from transforms.audio.parsers.data_size import DataChunk, real_bytes
+from transforms.audio.parsers.links import Link
+from transforms.audio.parsers.spliced_file import patched
+
+AU_MAGICS = (b".snd", b"dns.")
+NIST_MAGIC = b"NIST_1A\n"
+# AU's encodings of a fixed size -> bytes of a sample.
+_AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
+_NIST_HEADER_BYTES = 1024
+_NIST_NUMBER = re.compile(rb"^(sample_count|channel_count|sample_n_bytes) -i (\d{1,18})\b", re.MULTILINE)
+
+
+def au_link(file: BinaryIO) -> Link:
+    """The samples of an AU (Sun, NeXT).
+
+    Args:
+      file: seekable, open in binary mode, beginning with one of `AU_MAGICS`.
+
+    Raises:
+      ClipError: CORRUPT as `real_bytes` says.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(24)
+    if len(head) < 24:
+        return Link()
+    order = ">" if head.startswith(b".snd") else "<"
+    begin, stated, encoding, _, channels = struct.unpack_from(order + "5I", head, 4)
+    if not len(head) <= begin <= size:
+        return Link()
+    block_bytes = max(_AU_BYTES.get(encoding, 1) * channels, 1)
+
+    def follows(place: int) -> str | None:
+        file.seek(place)
+        return "file" if file.read(4) in AU_MAGICS else None
+
+    real = real_bytes(DataChunk(begin, stated, size - begin, block_bytes), follows)
+    if real == stated:
+        return Link()
+    return Link(patched(0, begin + real, [(8, struct.pack(order + "I", min(real, 0xFFFFFFFF)))]))
+
+
+def nist_link(file: BinaryIO) -> Link:
+    """The samples of a NIST SPHERE file, of which libsndfile reads those without compression.
+
+    Args:
+      file: seekable, open in binary mode, beginning with `NIST_MAGIC`.
+
+    Raises:
+      ClipError: CORRUPT as `real_bytes` says.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    header = file.read(_NIST_HEADER_BYTES)
+    numbers = {name: int(value) for name, value in _NIST_NUMBER.findall(header)}
+    frame_bytes = numbers.get(b"channel_count", 1) * numbers.get(b"sample_n_bytes", 1)
+    if not frame_bytes or b"sample_count" not in numbers or b"shorten" in header:
+        return Link()
+    stated = numbers[b"sample_count"] * frame_bytes
+    available = max(size - _NIST_HEADER_BYTES, 0)
+    data = DataChunk(_NIST_HEADER_BYTES, stated, available, frame_bytes, is_32_bit=False)
+    return Link(num_frames=real_bytes(data, lambda _: None) // frame_bytes)

@@ -1,0 +1,202 @@
+"""Clips of Parquet files, the Hugging Face Audio form among them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.audio_shards.items import MAX_LABELS, ShardClip, ShardFault, make_item, shortest_float32
+from transforms.audio_shards.parquet_pages import Chunk, check_pages, read_chunks
+from transforms.errors import Reason
+
+# Pages are read as a stream: else a row group's whole column would be in memory before its first row.
+_BUFFER_BYTES = 1 << 20
+
+
+def read_parquet(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardClip | ShardFault]:
+    """Reads a shard row by row, with one page (what its writer took for one) of each column in memory.
+
+    Columns: `video_id` text or integers; `audio` binary, or a struct with `bytes`; times of any kind of
+    number; `labels` integers or text, one or a list; `split` text. Binary and text may be of any layout that
+    Arrow has (large, view, dictionary). A null is a field that is not there. A row group with a page that
+    unpacks as a bomb does (see `parquet_pages`) is not read.
+
+    Args:
+      file: open for reading in binary mode, and seekable.
+      columns: as `parse_columns` returns.
+
+    Yields:
+      A clip a row, at the row's number. A `bad_record` is a row without id or audio; the rows of a row group
+      from the first that cannot be read, at that row, and the next row group follows; or a file without the
+      columns, at 0. A file whose footer cannot be read has nothing else to tell rows by: one
+      `truncated_shard`.
+
+    Raises:
+      OSError: the file itself could not be read.
+    """
+    watched = _WatchedFile(file)
+    try:
+        parquet = pq.ParquetFile(
+            watched, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+        )
+        schema = parquet.schema_arrow
+        fault = _schema_fault(schema, columns)
+        row_counts = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+    except Exception as error:  # Arrow raises what its parts raise, down to the KeyError of a damaged name
+        watched.raise_own()
+        message = f"the footer cannot be read ({_cause(error)}); the shard is cut off or damaged"
+        yield ShardFault(0, Reason.TRUNCATED_SHARD, message)
+        return
+    if fault:
+        yield ShardFault(0, Reason.BAD_RECORD, fault)
+        return
+    present = {field: name for field, name in columns.items() if name in schema.names}
+    first, chunks = 0, read_chunks(cast(BinaryIO, watched))
+    for group, count in enumerate(row_counts):
+        row = first
+        try:
+            _check_group(watched, parquet.schema, next(chunks, []), present.values())
+            for batch in parquet.iter_batches(1, [group], list(present.values()), use_threads=False):
+                yield _read_row(row, batch, present)
+                row += 1
+            cause = "" if row >= first + count else "it ends before"
+        except Exception as error:
+            watched.raise_own()
+            cause = _cause(error)
+        if cause:
+            message = f"rows {row} to {first + count - 1}, of row group {group}, cannot be read ({cause})"
+            yield ShardFault(row, Reason.BAD_RECORD, message)
+        first += max(count, 0)
+
+
+def _check_group(
+    file: "_WatchedFile", schema: pq.ParquetSchema, chunks: list[Chunk], names: Iterable[str]
+) -> None:
+    """Raises a ValueError if reading a row group could take any amount of memory."""
+    if len(chunks) != len(schema):
+        raise ValueError(f"it has {len(chunks)} columns, and the schema {len(schema)}")
+    for number, chunk in enumerate(chunks):
+        column = schema.column(number)
+        if any(column.path == name or column.path.startswith(f"{name}.") for name in names):
+            check_pages(cast(BinaryIO, file), column.path, chunk, column.max_repetition_level > 0)
+
+
+def _schema_fault(schema: pa.Schema, columns: Mapping[str, str]) -> str:
+    """What keeps every row from being a clip, or ""."""
+    # A column that the user named and that is not there is a slip, which would lose labels without a word.
+    needed = [name for field, name in columns.items() if field in ("video_id", "audio") or field != name]
+    missing = [name for name in needed if name not in schema.names]
+    if missing:
+        there = ", ".join(map(ascii, schema.names[:40]))
+        return f"has no column {', '.join(missing)}; it has {there or 'none'}: give --columns=FIELD=COLUMN"
+    twice = [name for name in columns.values() if schema.names.count(name) > 1]
+    if twice:
+        return f"has two columns {', '.join(twice)}"
+    audio = schema.field(columns["audio"]).type
+    if pa.types.is_struct(audio):
+        at = audio.get_field_index("bytes")
+        audio = audio.field(at).type if at >= 0 else audio
+    if not _is_binary(audio):
+        kind = " ".join(str(audio).split())[:60]
+        return f"column {columns['audio']} is {kind}, neither binary nor a struct with bytes"
+    return ""
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    kinds = (
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_binary_view,
+        pa.types.is_fixed_size_binary,
+    )
+    return any(is_kind(kind) for is_kind in kinds)
+
+
+def _read_row(row: int, batch: pa.RecordBatch, present: Mapping[str, str]) -> ShardClip | ShardFault:
+    values: dict[str, Any] = {}
+    for field, name in present.items():
+        column = batch.column(name)
+        try:
+            value = _value(column[0])
+        except Exception as error:  # text that is not UTF-8, a date beyond Python's
+            return ShardFault(row, Reason.BAD_RECORD, f"{name} cannot be read ({_cause(error)})")
+        if isinstance(value, float) and pa.types.is_float32(column.type):
+            value = shortest_float32(value)
+        if field == "audio" and isinstance(value, dict):
+            if value["bytes"] is None and value.get("path") is not None:
+                video_id = make_item(row, values).video_id
+                message = f"audio is only the path {ascii(value['path'])[:200]}; embed the file's bytes"
+                return ShardFault(row, Reason.BAD_RECORD, message, video_id)
+            value = value["bytes"]
+        values[field] = value
+    return make_item(row, values)
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """A value as Python's, of a struct only bytes and path; a list that is too long is not made one."""
+    if isinstance(scalar, pa.StructScalar):
+        return (
+            {name: scalar[name].as_py() for name in ("bytes", "path") if name in scalar}
+            if scalar.is_valid
+            else None
+        )
+    if isinstance(scalar, pa.ListScalar) and scalar.is_valid and len(scalar) > MAX_LABELS:
+        raise ValueError(f"it has {len(scalar)} values, more than {MAX_LABELS}")
+    return scalar.as_py()
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+
+
+class _WatchedFile:
+    """Keeps the file's own errors apart from those that Arrow finds in its bytes, which are OSErrors too.
+
+    Damaged bytes can ask for any place and any length: neither gets to the file.
+    """
+
+    closed = False
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._end = file.seek(0, 2)
+        self._error: OSError | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self._end - self.tell(), 0)
+        return self._try(self._file.read, left if size < 0 else min(size, left))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        start = (0, self.tell(), self._end)[whence]
+        if not 0 <= start + offset <= self._end:
+            raise ValueError(f"byte {start + offset} is not in the file")
+        return self._try(self._file.seek, start + offset)
+
+    def tell(self) -> int:
+        return self._try(self._file.tell)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Leaves it open: it is the caller's."""
+
+    def raise_own(self) -> None:
+        if self._error:
+            raise self._error
+
+    def _try(self, call: Any, *arguments: int) -> Any:
+        try:
+            return call(*arguments)
+        except OSError as error:
+            self._error = error
+            raise

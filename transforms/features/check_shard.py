@@ -1,0 +1,180 @@
+"""One shard of features against the release's layout, read as a stream."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.audioset.check import CheckedRecord, check_record
+from transforms.audioset.example import AUDIOSET_SCHEMA, Schema
+from transforms.audioset.layout import SHARD_SUFFIX, Sharding, check_split
+from transforms.errors import SettingError
+from transforms.features.existing_records import RecordKey, record_key
+from transforms.features.record_index import ROW, hash_key, hash_labels
+from transforms.storage.files import open_file
+from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.tfrecord import HEADER_BYTES, read_records
+from transforms.vggish.params import SAMPLE_RATE_HZ, Framing
+
+# A file counts as its segment's while it is no more than this longer.
+_TOLERANCE_S = 0.5
+_CHECKSUM_BYTES = 4
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass
+class Totals:
+    """What records hold.
+
+    Attributes:
+      frames, duration_s: of all records.
+      bytes_total, bytes_at_0, bytes_at_255: of quantized frames.
+      kinds: kinds of frame seen, "quantized" and "raw".
+      problems: one line each, with the shard's path.
+    """
+
+    frames: int = 0
+    duration_s: float = 0.0
+    bytes_total: int = 0
+    bytes_at_0: int = 0
+    bytes_at_255: int = 0
+    kinds: set[str] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+
+    def add_record(self, checked: CheckedRecord) -> None:
+        self.frames += checked.num_frames
+        self.duration_s += checked.end_s - checked.start_s
+        self.kinds.add("raw" if checked.is_raw else "quantized")
+        self.bytes_total += len(checked.codes)
+        self.bytes_at_0 += checked.codes.count(0)
+        self.bytes_at_255 += checked.codes.count(255)
+
+    def add(self, other: "Totals") -> None:
+        self.frames += other.frames
+        self.duration_s += other.duration_s
+        self.bytes_total += other.bytes_total
+        self.bytes_at_0 += other.bytes_at_0
+        self.bytes_at_255 += other.bytes_at_255
+        self.kinds |= other.kinds
+        self.problems += other.problems
+
+
+@dataclass
+class ShardReport(Totals):
+    """What a shard holds.
+
+    Attributes:
+      records: their number, sound or not.
+      size_bytes, sha256: of the file, where they were asked for and it can be read.
+      rows: an index of records with a sound context, where it was asked for; see `record_index.ROW`.
+    """
+
+    records: int = 0
+    size_bytes: int | None = None
+    sha256: str | None = None
+    rows: NDArray = field(default_factory=lambda: np.empty(0, ROW))
+
+
+@dataclass(frozen=True)
+class CheckShard:
+    """Path of a shard -> ShardReport.
+
+    Checked are checksums, keys and their types, 128 bytes (or floats, of raw features) a frame, the prefix
+    that names the shard, the split's name, clips that come twice, and frames that the clip's duration cannot
+    hold.
+
+    Attributes:
+      framing: that the frames were made with.
+      strict: check too that records stand in order of id and start, which the release does not keep.
+      hashed: give the file's size and hash.
+      indexed: give an index of the records.
+      schema: the records' keys.
+    """
+
+    framing: Framing = Framing()
+    strict: bool = False
+    hashed: bool = False
+    indexed: bool = False
+    schema: Schema = AUDIOSET_SCHEMA
+
+    def __call__(self, path: str) -> ShardReport:
+        *_, split, name = path.split("/")
+        shard = name.removesuffix(SHARD_SUFFIX)
+        sharding = Sharding.of_shard(split, shard)
+        report = ShardReport()
+        try:
+            check_split(split)
+        except SettingError as error:
+            report.problems.append(f"{path}: {error}")
+        keys: list[RecordKey] = []
+        rows, offset = [], 0
+        for number, record in enumerate(self._records(path, report)):
+            checked = check_record(record, self.schema)
+            problems = list(checked.problems)
+            if checked.video_id is not None:
+                right = sharding.shard_name(split, checked.video_id)
+                if right != shard:
+                    problems.append(f"{checked.video_id!r} belongs in {right}{SHARD_SUFFIX}")
+                problems += self._length_problems(checked)
+                keys.append(record_key(checked.video_id, checked.start_s))
+                if self.indexed:
+                    hashes = hash_key(split, keys[-1]), hash_labels(checked.labels)
+                    rows.append((*hashes, checked.end_s, 0, offset))
+                report.add_record(checked)
+            report.records += 1
+            report.problems += [f"{path}, record {number}: {problem}" for problem in problems]
+            offset += HEADER_BYTES + len(record) + _CHECKSUM_BYTES
+        report.rows = np.array(rows, ROW)
+        # One recording's records are in one shard; those that are not have the wrong prefix, a problem itself.
+        for (video_id, start_ms), n in Counter(keys).items():
+            if n > 1:
+                report.problems.append(f"{path}: {video_id!r} at {start_ms / 1000} s comes {n} times")
+        if self.strict and keys != sorted(keys):
+            report.problems.append(f"{path}: records are not in order of id and start time")
+        return report
+
+    def _records(self, path: str, report: ShardReport) -> Iterator[bytes]:
+        try:
+            with open_file(path) as opened:
+                file = _HashedFile(opened) if self.hashed else opened
+                try:
+                    yield from read_records(cast(BinaryIO, file))
+                except ValueError as error:
+                    report.problems.append(f"{path}: {error}; what follows is not read")
+                if isinstance(file, _HashedFile):
+                    report.size_bytes, report.sha256 = file.finish()
+        except FILE_ERRORS as error:
+            report.problems.append(f"{path}: cannot be read ({error})")
+
+    def _length_problems(self, checked: CheckedRecord) -> Iterator[str]:
+        duration_s = checked.end_s - checked.start_s
+        most = self.framing.num_examples(round((duration_s + _TOLERANCE_S) * SAMPLE_RATE_HZ))
+        if not 1 <= checked.num_frames <= most:
+            yield (
+                f"{checked.video_id!r} has {checked.num_frames} frames; {duration_s:.3f} s give 1 to {most}"
+            )
+
+
+class _HashedFile:
+    """A file that is hashed as it is read."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._size_bytes = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._digest.update(data)
+        self._size_bytes += len(data)
+        return data
+
+    def finish(self) -> tuple[int, str]:
+        """Reads the rest; returns the size and the hash of the whole file."""
+        while self.read(_BLOCK_BYTES):
+            pass
+        return self._size_bytes, self._digest.hexdigest()

@@ -1,0 +1,163 @@
+"""Which clips have their record in a feature folder already."""
+
+import enum
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from apache_beam.io.filesystems import FileSystems
+from numpy.typing import NDArray
+from tensorflow.core.example.example_pb2 import SequenceExample
+
+from transforms.audioset.example import END_TIME, LABELS, START_TIME, schema_of
+from transforms.audioset.layout import Sharding, shard_path
+from transforms.audioset.segments import milliseconds
+from transforms.clips import Clip
+from transforms.errors import OutputError
+from transforms.features.own_shards import ShardNotes
+from transforms.features.sources import UNKNOWN, Source, Sources, read_sources, record_hash, sources_path
+from transforms.storage.files import exists, open_file
+from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.tfrecord import read_records
+
+RecordKey = tuple[str, int]  # video id, start in milliseconds
+
+# Of a record: hashes of its key, its source and its labels, and its end.
+ROW = np.dtype([("key", "<u8"), ("source", "<u8"), ("labels", "<u8"), ("end_s", "<f4")])
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a record says of its clip, with times as a record has them: rounded to float32."""
+
+    video_id: str
+    start_s: float
+    end_s: float
+    labels: tuple[int, ...]
+
+    @property
+    def key(self) -> RecordKey:
+        """What two records of one clip share, and what they stand in order of."""
+        return record_key(self.video_id, self.start_s)
+
+
+def record_key(video_id: str, start_s: float) -> RecordKey:
+    """The key of a record, whether the time is a record's or not yet rounded to float32."""
+    return video_id, milliseconds(float(np.float32(start_s)))
+
+
+def read_shard_records(path: str) -> list[tuple[Context, bytes]]:
+    """The records of a shard of features; none if there is no such file.
+
+    Raises:
+      OutputError: it is damaged, or cannot be read.
+    """
+    try:
+        if not exists(path):
+            return []
+        with open_file(path) as file:
+            return [(_read_context(record), record) for record in read_records(file)]
+    except (*FILE_ERRORS, ValueError) as error:
+        raise OutputError(
+            f"{path}: is damaged or cannot be read ({error}); remove it and run the same command again: "
+            "its clips are then computed anew"
+        ) from error
+
+
+def _read_context(record: bytes) -> Context:
+    try:
+        example = SequenceExample.FromString(record)
+        context = example.context.feature
+        return Context(
+            context[schema_of(example).video_id].bytes_list.value[0].decode(errors="surrogateescape"),
+            context[START_TIME].float_list.value[0],
+            context[END_TIME].float_list.value[0],
+            tuple(context[LABELS].int64_list.value),
+        )
+    except Exception as error:  # protobuf's own DecodeError is not public
+        raise ValueError(f"a record is no features of a clip: {error!r}") from error
+
+
+def clip_rows(records: Iterable[tuple[Context, bytes]], sources: Sources) -> NDArray:
+    """What is remembered of the clips of a shard, in `ROW`s sorted by key."""
+    rows = []
+    for context, record in records:
+        source = sources.get(record_hash(record))
+        key = _hash(context.key)
+        rows.append((key, source.hash if source else UNKNOWN, _hash(context.labels), context.end_s))
+    return np.sort(np.array(rows, ROW), order="key")
+
+
+def prior_sources(contexts: Iterable[RecordKey], rows: NDArray, sources: Sources) -> dict[RecordKey, Source]:
+    """Of some clips the sources of their records, where rows and sources tell."""
+    by_hash = {source.hash: source for source in sources.values()}
+    found = {}
+    for key in contexts:
+        row = _row_of(rows, key)
+        if row is not None and (source := by_hash.get(int(row["source"]))):
+            found[key] = source
+    return found
+
+
+def _row_of(rows: NDArray, key: RecordKey) -> np.void | None:
+    digest = np.uint64(_hash(key))
+    place = np.searchsorted(rows["key"], digest)
+    return rows[place] if place < len(rows) and rows["key"][place] == digest else None
+
+
+def _hash(value: tuple) -> int:
+    text = repr(value).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
+
+
+class Presence(enum.Enum):
+    """What a folder has of a clip: no record of it, its record, or a record of nobody knows which input."""
+
+    NO = 0
+    YES = 1
+    UNKNOWN = 2
+
+
+class ExistingRecords:
+    """Looks clips up in the shards of a feature folder, as it was before the run.
+
+    Each shard is read when the first of its clips is asked for, and its clips are remembered in 28 bytes
+    each, so that a process can know tens of millions.
+
+    Args:
+      output: the feature folder.
+      sharding: which shard a clip is in.
+      notes: of the shards that the run has changed.
+    """
+
+    def __init__(self, output: str, sharding: Sharding, notes: ShardNotes):
+        self._output = output
+        self._sharding = sharding
+        self._notes = notes
+        self._known: dict[str, NDArray] = {}
+
+    def find(self, clip: Clip) -> Presence:
+        """Whether a clip has a record of this input with its times and labels; an unknown end is any."""
+        rows = self._rows(clip.split, self._sharding.shard_name(clip.split, clip.video_id))
+        row = _row_of(rows, record_key(clip.video_id, clip.start_s))
+        if row is None or row["labels"] != np.uint64(_hash(clip.labels)):
+            return Presence.NO
+        if clip.end_s is not None and row["end_s"] != np.float32(clip.end_s):
+            return Presence.NO
+        if row["source"] == UNKNOWN:
+            return Presence.UNKNOWN
+        # Of another input: the writer says which of the two counts.
+        return Presence.YES if row["source"] == Source.of(clip.file, clip.offset).hash else Presence.NO
+
+    def _rows(self, split: str, name: str) -> NDArray:
+        path = FileSystems.join(self._output, *shard_path(split, name).split("/"))
+        if path not in self._known:
+            rows = np.empty(0, ROW)
+            if self._notes.owns(split, name):
+                records = read_shard_records(path)
+                rows = clip_rows(records, read_sources(sources_path(self._output, split, name)))
+            # In this order: a shard that was read without a note had not changed.
+            noted = self._notes.read(split, name)
+            self._known[path] = rows if noted is None else np.frombuffer(noted, ROW)
+        return self._known[path]

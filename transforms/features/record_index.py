@@ -1,0 +1,120 @@
+"""Where each clip's record is, in 32 bytes a clip, and the record that is there."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.audioset.example import decode_example
+from transforms.audioset.segments import Segment
+from transforms.features.existing_records import RecordKey
+from transforms.storage.files import open_file
+from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.tfrecord import read_records
+from transforms.vggish.params import EMBEDDING_SIZE
+from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
+
+# Hashes of the clip's key and of its labels, its end, and where its record begins.
+ROW = np.dtype([("key", "<u8"), ("labels", "<u8"), ("end_s", "<f4"), ("shard", "<u4"), ("offset", "<u8")])
+
+# Object stores have a buffer of some megabytes for each.
+_MAX_OPEN = 16
+
+
+@dataclass(frozen=True)
+class RecordIndex:
+    """The clips of a feature folder.
+
+    Attributes:
+      folder: its path.
+      paths: of its shards.
+      rows: `ROW`s sorted by key, one a clip; `shard` is a number among the paths.
+      quantization: the values that a byte of its frames stands for.
+    """
+
+    folder: str
+    paths: tuple[str, ...]
+    rows: NDArray
+    quantization: QuantizationRange = RELEASED_RANGE
+
+    @classmethod
+    def of(
+        cls,
+        folder: str,
+        paths: Iterable[str],
+        shards: Iterable[NDArray],
+        quantization: QuantizationRange = RELEASED_RANGE,
+    ) -> "RecordIndex":
+        """Puts the rows of all shards together; of two records for one clip the first counts."""
+        numbered = [np.empty(0, ROW), *shards]
+        for number, of_shard in enumerate(numbered[1:]):
+            of_shard["shard"] = number
+        rows = np.concatenate(numbered)
+        _, first = np.unique(rows["key"], return_index=True)
+        return cls(folder, tuple(paths), rows[first], quantization)
+
+
+def decode_embeddings(record: bytes, split: str) -> tuple[Segment, NDArray]:
+    """A record's clip and its frames, uint8[n, 128] or float32[n, 128].
+
+    Raises:
+      ValueError: it is no record of features, or has frames that are no embeddings.
+    """
+    segment, frames = decode_example(record, split)
+    if len(frames) and (frames.shape[1] != EMBEDDING_SIZE or not np.isfinite(frames).all()):
+        raise ValueError("its frames are no embeddings")
+    return segment, frames
+
+
+class RecordReader:
+    """Reads records at their places; the files that were used last stay open."""
+
+    def __init__(self) -> None:
+        self._files: OrderedDict[str, BinaryIO] = OrderedDict()
+
+    def __enter__(self) -> "RecordReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def read(self, path: str, offset: int) -> tuple[Segment, NDArray]:
+        """A record's clip and its frames.
+
+        Raises:
+          ValueError: it cannot be read, or has frames that are no embeddings.
+        """
+        try:
+            file = self._file(path)
+            file.seek(offset)
+            return decode_embeddings(next(read_records(file), b""), path.split("/")[-2])
+        except (*FILE_ERRORS, ValueError) as error:
+            raise ValueError(f"{path}: the record at byte {offset} is faulty ({error})") from error
+
+    def _file(self, path: str) -> BinaryIO:
+        if path not in self._files:
+            if len(self._files) >= _MAX_OPEN:
+                self._files.popitem(last=False)[1].close()
+            self._files[path] = open_file(path)
+        self._files.move_to_end(path)
+        return self._files[path]
+
+
+def hash_key(split: str, key: RecordKey) -> int:
+    """64 bits for a clip: that any two of 20 million share them has one chance in 90,000."""
+    return _hash(f"{split}/{key[1]}/{key[0]}")
+
+
+def hash_labels(labels: tuple[int, ...]) -> int:
+    return _hash(repr(labels))
+
+
+def _hash(text: str) -> int:
+    # surrogatepass: an id that is no UTF-8 is a string with lone surrogates.
+    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")

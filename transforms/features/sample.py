@@ -1,0 +1,122 @@
+"""A small sample of a feature folder, the same each time, however large the folder is."""
+
+import hashlib
+import heapq
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.audioset.example import decode_example
+from transforms.audioset.segments import Segment
+from transforms.errors import OutputError
+from transforms.storage.files import open_file
+from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.tfrecord import read_records
+
+# Of a split: so many shards are opened, and of each so many records read for one that is taken.
+_MAX_SHARDS = 32
+_READ_FOR_ONE = 4
+
+
+@dataclass(frozen=True)
+class SampledClip:
+    """A record: its segment, and its frames, uint8[n, 128] or raw float32[n, 128]."""
+
+    segment: Segment
+    frames: NDArray
+
+
+def sample_clips(shards: Mapping[str, Sequence[str]], num_clips: int) -> list[SampledClip]:
+    """Reads about so many clips, as many of each split.
+
+    Which clips they are depends on names and records alone, by their hashes.
+
+    Args:
+      shards: split -> paths of its shards.
+      num_clips: of all splits together; fewer where there are fewer.
+
+    Raises:
+      OutputError: a shard cannot be read.
+    """
+    clips = []
+    for split, paths in sorted(shards.items()):
+        chosen = heapq.nsmallest(_MAX_SHARDS, paths, key=lambda path: _hash(path.encode()))
+        left = num_clips // len(shards)
+        for number, path in enumerate(chosen):
+            wanted = -(-left // (len(chosen) - number))
+            try:
+                found = [decode_example(record, split) for record in _some_records(path, wanted)]
+            except (ValueError, *FILE_ERRORS) as error:
+                raise OutputError(
+                    f"{path}: {error}; delete this shard and run the same command again"
+                ) from error
+            clips += [SampledClip(segment, frames) for segment, frames in found]
+            left -= len(found)
+    return clips
+
+
+def _some_records(path: str, wanted: int) -> Iterator[bytes]:
+    with open_file(path) as file:
+        records = itertools.islice(read_records(file), wanted * _READ_FOR_ONE)
+        yield from heapq.nsmallest(wanted, records, key=_hash)
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+@dataclass(frozen=True)
+class FrameStatistics:
+    """What the frames of some clips have in common.
+
+    Attributes:
+      counts: int64[256], of each byte; of raw frames int64[bins].
+      edges: float64[bins + 1], of the bins.
+      at_0, at_255: float64[128], share of the frames in which a dimension is there; 0 of raw frames.
+      is_constant: bool[128], dimensions that have one value throughout.
+    """
+
+    counts: NDArray[np.int64]
+    edges: NDArray[np.floating]
+    at_0: NDArray[np.float64]
+    at_255: NDArray[np.float64]
+    is_constant: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, frames: NDArray) -> "FrameStatistics":
+        """Of frames uint8[n, 128] or float32[n, 128], n from 1."""
+        is_constant = (frames == frames[0]).all(axis=0)
+        if frames.dtype != np.uint8:
+            edges = np.linspace(frames.min(), frames.max() + 1e-6, 65, dtype=np.float64)
+            counts, _ = np.histogram(frames, edges)
+            nowhere = np.zeros(frames.shape[1])
+            return cls(counts, edges, nowhere, nowhere, is_constant)
+        counts = np.bincount(frames.ravel(), minlength=256)
+        at_0, at_255 = ((frames == value).mean(axis=0) for value in (0, 255))
+        return cls(counts, np.arange(257) - 0.5, at_0, at_255, is_constant)
+
+    def stuck(self, share: float = 0.5) -> list[tuple[int, int, float]]:
+        """(dimension, 0 or 255, share of the frames) of the dimensions that are mostly there."""
+        return [
+            (int(dimension), value, float(at[dimension]))
+            for value, at in ((0, self.at_0), (255, self.at_255))
+            for dimension in np.flatnonzero(at >= share)
+        ]
+
+
+def project(frames: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Frames [n, d] on their first two principal components.
+
+    Returns:
+      float64[n, 2], and the two components' shares of the variance. Of each component the largest weight is
+      positive, so that the same frames give the same picture.
+    """
+    centred = frames.astype(np.float64) - frames.mean(axis=0)
+    values, vectors = np.linalg.eigh(centred.T @ centred)
+    first = vectors[:, [-1, -2]]
+    first = first * np.sign(first[np.abs(first).argmax(axis=0), [0, 1]])
+    shares = values[[-1, -2]] / max(values.sum(), np.finfo(float).tiny)
+    return centred @ first, shares

@@ -1,0 +1,127 @@
+"""From which input each record of a shard was made, in a file of `_run/sources` for each shard.
+
+A line names a record by a hash of its bytes, so it is true, or of no record, whatever was killed when. The
+file is written before its shard, with lines for the records before and after. A record without a line has
+an unknown source.
+
+    ["9f86d081884c7d65", "b/x.wav", null]                  an audio file
+    ["60303ae22b998861", "clips.tar", 1536]                a clip in a shard, by its place
+    ["fd61a03af4f77d87", "x.wav", null, "/data/b/x.wav"]   a path that was given relative to a folder
+"""
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from apache_beam.io.filesystems import FileSystems
+
+from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.errors import OutputError
+from transforms.storage.files import exists, is_local, open_file, write_output
+from transforms.storage.filesystems import FILE_ERRORS
+
+SOURCES_FOLDER = "sources"
+# Hash of no source.
+UNKNOWN = 0
+
+
+class Source(NamedTuple):
+    """An input that gives a clip. Of two for one record the lesser one counts.
+
+    Attributes:
+      place: path of the file; of a local one the absolute path.
+      offset: in a shard; -1 of an audio file.
+      file: the path as it was given.
+    """
+
+    place: str
+    offset: int
+    file: str
+
+    @classmethod
+    def of(cls, file: str, offset: int | None) -> "Source":
+        return cls(os.path.abspath(file) if is_local(file) else file, -1 if offset is None else offset, file)
+
+    @property
+    def place_in_shard(self) -> int | None:
+        return None if self.offset < 0 else self.offset
+
+    @property
+    def hash(self) -> int:
+        """64 bits that are the same for all spellings of one path; never UNKNOWN."""
+        text = f"{self.offset}:{self.place}".encode(errors="surrogatepass")
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
+
+    def is_there(self) -> bool:
+        """Whether its file still exists; what cannot be reached does not."""
+        try:
+            return exists(self.place)
+        except FILE_ERRORS:
+            return False
+
+    def __str__(self) -> str:
+        return self.file if self.offset < 0 else f"{self.file} at {self.offset}"
+
+
+# Hash of a record -> where it is from.
+Sources = Mapping[str, Source]
+
+
+def record_hash(record: bytes) -> str:
+    return hashlib.blake2b(record, digest_size=8).hexdigest()
+
+
+def sources_path(output: str, split: str, name: str) -> str:
+    """Path of the file for a shard."""
+    return FileSystems.join(output, RUN_FOLDER, SOURCES_FOLDER, f"{split}={name}.jsonl.gz")
+
+
+def read_sources(path: str) -> dict[str, Source]:
+    """Reads the file for a shard; empty if there is none.
+
+    Of identical records from two inputs the lesser input counts.
+
+    Raises:
+      OutputError: it is damaged, or cannot be read.
+    """
+    try:
+        if not exists(path):
+            return {}
+        with open_file(path) as file:
+            text = gzip.decompress(file.read())
+        sources: dict[str, Source] = {}
+        for line in text.split(b"\n"):
+            if line:
+                digest, source = _parse(json.loads(line))
+                sources[digest] = min(source, sources.get(digest, source))
+        return sources
+    except (*FILE_ERRORS, EOFError, ValueError, TypeError, RecursionError) as error:
+        raise OutputError(
+            f"{path}: is damaged or cannot be read ({error}); delete it and run the same command again: the "
+            "sources of its shard's clips are then unknown"
+        ) from error
+
+
+def put_sources(path: str, rows: Iterable[tuple[str, Source]]) -> None:
+    """Writes the file for a shard; the same rows give the same bytes.
+
+    Raises:
+      OutputError: it cannot be written.
+    """
+    lines = []
+    for digest, source in sorted(set(rows)):
+        values = [digest, source.file, source.place_in_shard]
+        if source.place != source.file:
+            values.append(source.place)
+        lines.append(json.dumps(values) + "\n")
+    write_output(path, gzip.compress("".join(lines).encode(), mtime=0))
+
+
+def _parse(row: list) -> tuple[str, Source]:
+    digest, file, offset, *place = row
+    if not (isinstance(digest, str) and isinstance(file, str) and isinstance(offset, int | None)):
+        raise ValueError(f"a line is {row!r}")
+    return digest, Source(str(place[0]) if place else file, -1 if offset is None else offset, file)

@@ -1,0 +1,1 @@
+"""The inputs of a run: which files there are, and which clips they contain."""

@@ -1,0 +1,147 @@
+"""The inputs of a run: found once, by the launcher or by one worker, and handed to all workers."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import NamedTuple, TypeAlias
+
+import apache_beam as beam
+
+from transforms.clips import RejectedClip
+from transforms.errors import Reason
+from transforms.storage.files import open_file, write_output
+from transforms.storage.listing import list_files
+
+# Inputs in a file of the list: each is read by one worker.
+_FILE_INPUTS = 50_000
+
+
+class Input(NamedTuple):
+    """A file to read, or a folder that cannot be listed.
+
+    Attributes:
+      path: of it.
+      size: in bytes; 0 of a folder.
+      fault: why the folder cannot be listed; None of a file.
+    """
+
+    path: str
+    size: int
+    fault: str | None = None
+
+    @property
+    def is_file(self) -> bool:
+        return self.fault is None
+
+
+@dataclass(frozen=True)
+class InputList:
+    """Where the list of a run's inputs is: what the graph carries in place of millions of paths.
+
+    Attributes:
+      path: of its files, but for their number and suffix.
+      count: of files.
+    """
+
+    path: str
+    count: int
+
+    @property
+    def paths(self) -> list[str]:
+        """Of the files, which workers read and the launcher deletes when the run has ended."""
+        return [f"{self.path}-{number:05d}-of-{self.count:05d}.jsonl" for number in range(self.count)]
+
+
+# Globs, or the list of what they match.
+InputSource: TypeAlias = Sequence[str] | InputList
+
+
+def write_input_list(
+    path: str, files: Sequence[tuple[str, int]], faults: Sequence[tuple[str, str]]
+) -> InputList:
+    """Writes what the launcher found, where workers can read it.
+
+    Args:
+      path: of the files, but for their number and suffix.
+      files: (path, size in bytes), each once.
+      faults: (path, cause) of folders that cannot be listed.
+
+    Raises:
+      OutputError: a file cannot be written.
+    """
+    listed = InputList(path, max(1, -(-(len(files) + len(faults)) // _FILE_INPUTS)))
+    rows: Iterator[Input] = chain(
+        (Input(name, size) for name, size in files), (Input(name, 0, cause) for name, cause in faults)
+    )
+    for file_path in listed.paths:
+        lines = (json.dumps(row, ensure_ascii=False) for row in islice(rows, _FILE_INPUTS))
+        write_output(file_path, "".join(f"{line}\n" for line in lines).encode())
+    return listed
+
+
+@dataclass
+class ListInputs(beam.PTransform):
+    """Gives each Input; of globs one may come as often as globs match it.
+
+    Attributes:
+      source: a list that `write_input_list` wrote, or globs, each of which one worker lists.
+    """
+
+    source: InputSource
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[Input]:
+        is_list = isinstance(self.source, InputList)
+        sources = self.source.paths if isinstance(self.source, InputList) else self.source
+        return (
+            pbegin
+            | "Sources" >> beam.Create(sources)
+            | "ListFiles" >> beam.FlatMap(_read_list if is_list else _list_glob)
+        )
+
+
+def _read_list(path: str) -> Iterator[Input]:
+    with open_file(path) as file:
+        lines = file.read().split(b"\n")
+    for line in lines:
+        if line:
+            yield Input(*json.loads(line))
+
+
+def _list_glob(pattern: str) -> Iterator[Input]:
+    listing = list_files(pattern)
+    yield from (Input(path, size) for path, size in listing.files)
+    yield from (Input(path, 0, cause) for path, cause in listing.faults)
+
+
+@dataclass
+class RejectFolders(beam.PTransform):
+    """Input -> RejectedClip of each folder that cannot be listed; files are passed over.
+
+    Attributes:
+      split, stage: of the rejects.
+    """
+
+    split: str
+    stage: str
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, inputs: beam.PCollection[Input]) -> beam.PCollection[RejectedClip]:
+        return (
+            inputs
+            | "Folders" >> beam.FlatMap(lambda found: [] if found.is_file else [(found.path, found.fault)])
+            # (path, cause), twice if two globs lead to it
+            | "Distinct" >> beam.Distinct()
+            | "Reject" >> beam.Map(_rejected_folder, self.split, self.stage)
+        )
+
+
+def _rejected_folder(folder: tuple[str, str], split: str, stage: str) -> RejectedClip:
+    path, cause = folder
+    message = f"cannot be listed ({cause}), so that what is in it is no input"
+    return RejectedClip(split, "", 0.0, path, None, stage, Reason.UNREADABLE, message)

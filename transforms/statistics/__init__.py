@@ -1,0 +1,1 @@
+"""Statistics of a corpus: counts, moments, distances."""

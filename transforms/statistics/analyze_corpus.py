@@ -1,0 +1,176 @@
+"""A whole corpus in one pass: its counts by split and label, and the moments of its vectors."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.typehints.decorators import no_annotations
+
+from transforms.errors import Reason
+from transforms.extract_examples import ExtractExamples
+from transforms.read_clips import ReadClips
+from transforms.read_features import ReadFeatures
+from transforms.statistics.analyze_vectors import AnalyzeVectors
+from transforms.statistics.count_clips import Count, CountClips, clip_size, keyed_chunk, whole_clips
+from transforms.statistics.moments import Moments
+from transforms.storage.files import open_file, write_output
+from transforms.vggish.params import MEL_BANDS
+from transforms.vggish.postprocess import PcaParams, apply_pca
+
+
+class AnalysisOutputs(NamedTuple):
+    """What a pass finds: PCollections of one list of Count, of one Moments or none of no vectors, and of the
+    reason of each clip that was rejected."""
+
+    counts: beam.PCollection[list[Count]]
+    moments: beam.PCollection[Moments]
+    rejected: beam.PCollection[str]
+
+
+@dataclass
+class AnalyzeFeatures(beam.PTransform):
+    """Analyzes the frames of a feature folder, as they stand there: bytes are not dequantized.
+
+    Attributes:
+      read: the folder's records.
+      analyze: their frames, or, with `pca`, each of their values for itself.
+      pca: what frames go through before; None: nothing.
+    """
+
+    read: ReadFeatures
+    analyze: AnalyzeVectors
+    pca: PcaParams | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # Beam knows no hint for several outputs
+    def expand(self, pbegin: beam.pvalue.PBegin) -> AnalysisOutputs:
+        clips = pbegin | "ReadFeatures" >> self.read
+        # (Segment, uint8[n, 128] or float32[n, 128])
+        counts = (
+            clips
+            | "Size" >> beam.MapTuple(lambda segment, frames: clip_size(segment, len(frames)))
+            | "CountClips" >> CountClips()
+        )
+        frames = clips | "Frames" >> beam.FlatMapTuple(lambda _, frames: [frames] if len(frames) else [])
+        if self.pca is not None:
+            frames |= "Project" >> beam.Map(_projected_values, self.pca)
+        moments = frames | "AnalyzeVectors" >> self.analyze
+        return AnalysisOutputs(counts, moments, pbegin.pipeline | "NoneRejected" >> beam.Create([]))
+
+
+@dataclass
+class AnalyzeAudio(beam.PTransform):
+    """Analyzes the log-mel frames of audio.
+
+    Attributes:
+      read: the audio.
+      extract: its examples.
+      temp_dir: as `AnalyzeVectors` takes it.
+    """
+
+    read: ReadClips
+    extract: ExtractExamples
+    temp_dir: str
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # Beam knows no hint for several outputs
+    def expand(self, pbegin: beam.pvalue.PBegin) -> AnalysisOutputs:
+        inputs = pbegin | "ReadClips" >> self.read
+        extracted = inputs.clips | "ExtractExamples" >> self.extract
+        # (ClipChunk, float32[n, 96, 64])
+        moments = (
+            extracted.examples
+            | "LogMel" >> beam.MapTuple(lambda _, examples: examples.reshape(-1, MEL_BANDS))
+            | "AnalyzeVectors" >> AnalyzeVectors(MEL_BANDS, self.temp_dir)
+        )
+        clips = (
+            extracted.examples
+            | "PieceSize" >> beam.MapTuple(lambda chunk, examples: keyed_chunk(chunk, len(examples)))
+            | "GroupByClip" >> beam.GroupByKey()
+            | "WholeClips" >> beam.MapTuple(whole_clips)
+        )
+        # list[ClipSize]: a clip, and its duplicates
+        counts = clips | "First" >> beam.FlatMap(lambda same: same[:1]) | "CountClips" >> CountClips()
+        duplicates = clips | "Further" >> beam.FlatMap(lambda same: [Reason.DUPLICATE.value] * len(same[1:]))
+        faulty = (inputs.rejected, extracted.rejected) | "Faulty" >> beam.Flatten()
+        reasons = faulty | "Reason" >> beam.Map(lambda clip: clip.reason.value)
+        return AnalysisOutputs(counts, moments, (reasons, duplicates) | "Rejected" >> beam.Flatten())
+
+
+def _projected_values(frames: np.ndarray, pca: PcaParams) -> np.ndarray:
+    """float32[n, 128] embeddings -> float32[128 n, 1] values as they are quantized."""
+    return apply_pca(frames, pca).astype(np.float32).reshape(-1, 1)
+
+
+@dataclass(frozen=True)
+class AnalysisResult:
+    """What a pass found.
+
+    Attributes:
+      counts: sorted.
+      moments: None of no vectors.
+      rejected: reason -> clips.
+    """
+
+    counts: list[Count]
+    moments: Moments | None
+    rejected: dict[str, int]
+
+
+@dataclass
+class WriteFindings(beam.PTransform):
+    """Analyzes a corpus, and writes what it finds to a file that `read_findings` reads.
+
+    Attributes:
+      analyze: gives AnalysisOutputs.
+      path: of the file.
+    """
+
+    analyze: AnalyzeFeatures | AnalyzeAudio
+    path: str
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        counts, moments, rejected = pbegin | self.analyze
+        reasons = rejected | "CountReasons" >> beam.combiners.Count.PerElement()
+        return (
+            pbegin.pipeline
+            | "Path" >> beam.Create([self.path])
+            | "Put"
+            >> beam.Map(
+                _put_findings,
+                beam.pvalue.AsSingleton(counts),
+                beam.pvalue.AsList(moments),
+                beam.pvalue.AsList(reasons),
+            )
+        )
+
+
+def _put_findings(
+    path: str, counts: list[Count], moments: Sequence[Moments], reasons: Iterable[tuple[str, int]]
+) -> None:
+    found = {
+        "counts": counts,
+        "moments": [found.to_json() for found in moments],
+        "rejected": sorted(reasons),
+    }
+    write_output(path, json.dumps(found).encode())
+
+
+def read_findings(path: str) -> AnalysisResult:
+    """What `WriteFindings` wrote, exactly."""
+    with open_file(path) as file:
+        found = json.load(file)
+    moments = [Moments.from_json(values) for values in found["moments"]]
+    return AnalysisResult(
+        [Count(*count) for count in found["counts"]], moments[0] if moments else None, dict(found["rejected"])
+    )

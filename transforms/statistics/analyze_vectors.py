@@ -1,0 +1,125 @@
+"""Vectors to their moments in one pass, by TensorFlow Transform's analyzers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.public import tfxio
+
+from transforms.statistics.moments import Moments
+
+_VECTOR = "vector"
+_COUNT, _SUM, _COVARIANCE = "count", "sum", "covariance"
+# Values in a batch: 2 MB, and of embeddings 4,096, for which a graph's call costs nothing.
+_BATCH_VALUES = 1 << 19
+
+
+@dataclass
+class AnalyzeVectors(beam.PTransform):
+    """float32[n, size] of any n -> Moments, one element; none of no vectors.
+
+    Sums are float64, so that those of bytes are exact, whatever the order in which a runner adds them.
+
+    Attributes:
+      size: values of a vector.
+      temp_dir: a folder, that workers share and that TensorFlow can write to, for graphs; it is left there.
+      num_buckets: that quantiles divide the vectors into.
+      max_rank_error: of the quantiles, as a share of all vectors.
+    """
+
+    size: int
+    temp_dir: str
+    num_buckets: int = 100
+    max_rank_error: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, vectors: beam.PCollection[np.ndarray]) -> beam.PCollection[Moments]:
+        rows = max(1, _BATCH_VALUES // self.size)
+        config = _adapter_config(self.size)
+        with tft_beam.Context(temp_dir=self.temp_dir):
+            batches = (
+                vectors
+                | "Split" >> beam.FlatMap(_split_rows, rows)
+                | "Batch" >> beam.BatchElements(min_batch_size=rows, max_batch_size=rows, element_size_fn=len)
+                # list of float32[n, size], of `rows` rows together
+                | "ToRecordBatch" >> beam.Map(_record_batch)
+            )
+            analyzed = (batches, config) | "Analyze" >> tft_beam.AnalyzeDataset(
+                _statistics(self.num_buckets, self.max_rank_error)
+            )
+            # What was found is a graph's constants: one vector through the graph brings them out.
+            probe = (
+                vectors.pipeline
+                | "Probe" >> beam.Create([self.size])
+                | "ProbeBatch" >> beam.Map(lambda size: _record_batch([np.zeros((1, size), np.float32)]))
+            )
+            found, _ = ((probe, config), analyzed) | "ReadConstants" >> tft_beam.TransformDataset(
+                output_record_batches=True
+            )
+        return found | "ToMoments" >> beam.FlatMap(_to_moments)
+
+
+def _statistics(
+    num_buckets: int, max_rank_error: float
+) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    def analyze(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        # Of float32 vectors `tft.covariance` would multiply in float32.
+        vectors = tf.cast(inputs[_VECTOR], tf.float64)
+        each = {"reduce_instance_dims": False}
+        found = {
+            _COUNT: tft.size(vectors[:, 0]),
+            _SUM: tft.sum(vectors, **each),
+            _COVARIANCE: tft.covariance(vectors, tf.float64),
+            "minimum": tft.min(vectors, **each),
+            "maximum": tft.max(vectors, **each),
+            "quantiles": tft.quantiles(vectors, num_buckets, max_rank_error, **each),
+            "at_0": tft.sum(tf.cast(tf.equal(vectors, 0), tf.int64), **each),
+            "at_255": tft.sum(tf.cast(tf.equal(vectors, 255), tf.int64), **each),
+        }
+        # A graph's outputs are one a row, and never float64.
+        num_rows = tf.shape(vectors)[:1]
+        return {name: tf.fill(num_rows, tf.io.serialize_tensor(value)) for name, value in found.items()}
+
+    return analyze
+
+
+def _to_moments(transformed: Any) -> Iterator[Moments]:
+    batch, _ = transformed
+    found = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        ((serialized,),) = column.to_pylist()
+        found[name] = tf.make_ndarray(TensorProto.FromString(serialized))
+    count = int(found.pop(_COUNT))
+    if count:
+        yield Moments.of_sums(count, found.pop(_SUM), found.pop(_COVARIANCE), **found)
+
+
+def _split_rows(vectors: np.ndarray, rows: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(vectors), rows):
+        yield vectors[start : start + rows]
+
+
+def _record_batch(parts: Sequence[np.ndarray]) -> pa.RecordBatch:
+    vectors = np.concatenate(parts)
+    offsets = np.arange(len(vectors) + 1, dtype=np.int64) * vectors.shape[1]
+    column = pa.LargeListArray.from_arrays(offsets, pa.array(vectors.astype(np.float32).ravel()))
+    return pa.RecordBatch.from_arrays([column], [_VECTOR])
+
+
+def _adapter_config(size: int) -> tfxio.TensorAdapterConfig:
+    shape = schema_pb2.FixedShape(dim=[schema_pb2.FixedShape.Dim(size=size)])
+    dense = schema_pb2.TensorRepresentation.DenseTensor(column_name=_VECTOR, shape=shape)
+    return tfxio.TensorAdapterConfig(
+        pa.schema([(_VECTOR, pa.large_list(pa.float32()))]),
+        {_VECTOR: schema_pb2.TensorRepresentation(dense_tensor=dense)},
+    )

@@ -1,0 +1,240 @@
+"""The files that a glob matches, on any filesystem that Beam knows, with what keeps files from being found.
+
+Beam's own listing of a local disk follows no links and leaves out what it cannot enter. Its globs, on buckets
+too, are others than those of shells: `**/` matches no file without a folder, and hidden files are like any.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+from apache_beam.io.filesystem import FileSystem
+from apache_beam.io.hadoopfilesystem import HadoopFileSystem
+from apache_beam.io.localfilesystem import LocalFileSystem
+
+from transforms.storage.filesystems import FILE_ERRORS, filesystem_of
+from transforms.storage.globs import Glob, States, has_magic, join, plain_path, split_glob, unescape
+
+# A link that leads nowhere may have led to a folder; one to a file has its extension as a rule.
+_EXTENSION = re.compile(r"\.[A-Za-z]\w{0,4}$")
+
+_Identity: TypeAlias = tuple[int, int]  # device and inode
+# Those of a folder and of all that it is in, which a circle of links leads back to.
+_Trail: TypeAlias = tuple[_Identity, "_Trail"] | None
+
+
+@dataclass
+class Listing:
+    """What a glob matches.
+
+    Attributes:
+      files: (path, size in bytes) of each, in any order; sockets, links that lead nowhere and the like are
+        among them, with size 0: whoever opens them says what they are.
+      faults: (path, cause) of folders that cannot be listed, whose files are therefore not known.
+      hidden: files and folders left out because their names begin with a dot; all in such a folder are one.
+    """
+
+    files: list[tuple[str, int]] = field(default_factory=list)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    hidden: int = 0
+
+
+class _Entry(NamedTuple):
+    """A name in a folder; a link is what it leads to.
+
+    Attributes:
+      name: in its folder.
+      size: in bytes; 0 of what has none.
+      is_folder: whether it can be listed.
+      identity: of a folder, where folders may be in circles.
+      fault: of what may be a folder, why that cannot be told; None if it can.
+    """
+
+    name: str
+    size: int
+    is_folder: bool = False
+    identity: _Identity | None = None
+    fault: str | None = None
+
+
+# (folder, the only names that matter or None) -> its entries.
+_ListFolder: TypeAlias = Callable[[str, list[str] | None], Iterable[_Entry]]
+
+
+def list_files(pattern: str, hidden: bool = False) -> Listing:
+    """Lists the files (not folders) that a glob matches; `transforms.storage.globs` says how it is read.
+
+    A path that exists is itself, whatever its characters. Links are followed, but not in circles. A name that
+    is not UTF-8 comes with escapes: it can travel and be reported, and not be opened.
+
+    Args:
+      pattern: a glob or path.
+      hidden: whether wildcards match names that begin with a dot.
+
+    Raises:
+      ValueError: it is no glob; see `split_glob`.
+      One of FILE_ERRORS: nothing can be listed.
+    """
+    pattern = plain_path(pattern)
+    filesystem = filesystem_of(pattern)
+    listing = Listing()
+    if isinstance(filesystem, LocalFileSystem):
+        _list_local(pattern, listing, hidden)
+    elif isinstance(filesystem, HadoopFileSystem):
+        _list_hdfs(filesystem, pattern, listing, hidden)
+    else:
+        _list_objects(filesystem, pattern, listing, hidden)
+    listing.files = [(_as_text(path), size) for path, size in listing.files]
+    listing.faults = [(_as_text(path), _as_text(cause)) for path, cause in listing.faults]
+    return listing
+
+
+def _as_text(path: str) -> str:
+    return path.encode(errors="backslashreplace").decode()
+
+
+def _literal_path(pattern: str, exists: Callable[[str], bool]) -> str | None:
+    """The path that a pattern is; None if it is a glob, as a folder with a slash behind it is."""
+    if pattern.endswith("/"):
+        return None
+    return pattern if exists(pattern) or not has_magic(pattern) else None
+
+
+def _list_local(pattern: str, listing: Listing, hidden: bool) -> None:
+    if (literal := _literal_path(pattern, _is_there)) is not None:
+        for path in (literal, unescape(literal)):
+            if _is_there(path):
+                entry = _local_entry(path, path, os.path.islink(path), os.path.isdir(path))
+                if not entry.is_folder:
+                    listing.files.append((path, entry.size))
+                return
+        return
+    folder, glob = split_glob(pattern, _is_there)
+    if not _is_there(folder or "."):
+        return
+    status = os.stat(folder or ".")
+    if stat.S_ISDIR(status.st_mode):
+        _walk(folder, glob, _list_local_folder, listing, hidden, ((status.st_dev, status.st_ino), None))
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is a name, be it of a link that leads nowhere; raises OSError if that cannot be told."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _list_local_folder(folder: str, names: list[str] | None) -> Iterator[_Entry]:
+    if names is not None:  # a folder that may be entered, and not listed, gives them too
+        for path, name in ((join(folder, name), name) for name in names):
+            if _is_there(path):
+                yield _local_entry(path, name, os.path.islink(path), os.path.isdir(path))
+        return
+    with os.scandir(folder or ".") as entries:
+        for found in entries:
+            yield _local_entry(
+                found.path, found.name, found.is_symlink(), found.is_dir(follow_symlinks=False)
+            )
+
+
+def _local_entry(path: str, name: str, is_link: bool, is_folder: bool) -> _Entry:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        cause = error.strerror or str(error)
+        if isinstance(error, FileNotFoundError) and is_link:
+            cause = f"leads to {os.readlink(path)}, which is not there"
+        may_be_folder = is_folder or (is_link and not _EXTENSION.search(name))
+        return _Entry(name, 0, fault=cause if may_be_folder else None)
+    if stat.S_ISDIR(status.st_mode):
+        return _Entry(name, 0, True, (status.st_dev, status.st_ino))
+    return _Entry(name, status.st_size if stat.S_ISREG(status.st_mode) else 0)
+
+
+def _list_hdfs(filesystem: HadoopFileSystem, pattern: str, listing: Listing, hidden: bool) -> None:
+    if (literal := _literal_path(pattern, filesystem.exists)) is not None:
+        for url in dict.fromkeys((literal, unescape(literal))):
+            status = filesystem._hdfs_client.status(filesystem._parse_url(url)[1], strict=False)
+            if status is not None and status["type"] != "DIRECTORY":
+                listing.files.append((url, status["length"]))
+        return
+    folder, glob = split_glob(pattern, filesystem.exists)
+    if filesystem.exists(folder):
+        _walk(folder, glob, partial(_list_hdfs_folder, filesystem), listing, hidden)
+
+
+def _list_hdfs_folder(filesystem: HadoopFileSystem, folder: str, names: list[str] | None) -> Iterator[_Entry]:
+    # Beam's own list does not tell files from folders.
+    for name, status in filesystem._hdfs_client.list(filesystem._parse_url(folder)[1], status=True):
+        if names is None or name in names:
+            yield _Entry(name, status["length"], status["type"] == "DIRECTORY")
+
+
+def _list_objects(filesystem: FileSystem, pattern: str, listing: Listing, hidden: bool) -> None:
+    """Of an object store, which has no folders, but names with slashes in them."""
+    if (literal := _literal_path(pattern, filesystem.exists)) is not None:
+        for path in dict.fromkeys((literal, unescape(literal))):
+            if filesystem.exists(path):
+                listing.files.append((path, filesystem.metadata(path).size_in_bytes))
+        return
+    folder, glob = split_glob(pattern)
+    folders = {"": glob.start}
+
+    def enter(path: str) -> States:
+        if path not in folders:
+            above, slash, name = path.rpartition("/")
+            before = enter(above) if slash else glob.start
+            folders[path] = glob.step(before, name, hidden)
+            if not folders[path]:
+                listing.hidden += glob.goes_on(glob.step(before, name, hidden=True))
+        return folders[path]
+
+    for found in filesystem._list(join(folder, glob.prefix)):
+        above, slash, name = found.path[len(folder) + 1 :].rpartition("/")
+        before = enter(above) if slash else glob.start
+        if not name:  # an object that stands for a folder
+            continue
+        if glob.accepts(glob.step(before, name, hidden)):
+            listing.files.append((found.path, found.size_in_bytes))
+        else:
+            listing.hidden += glob.accepts(glob.step(before, name, hidden=True))
+
+
+def _walk(
+    folder: str, glob: Glob, list_folder: _ListFolder, listing: Listing, hidden: bool, trail: _Trail = None
+) -> None:
+    """Goes through a folder, and those below it that a glob leads to; raises what the first one raises."""
+    left: list[tuple[str, States, _Trail]] = [(folder, glob.start, trail)]
+    while left:
+        above, states, trail = left.pop()
+        try:
+            for entry in list_folder(above, glob.only_names(states)):
+                path, after = join(above, entry.name), glob.step(states, entry.name, hidden)
+                if not after:
+                    shown = glob.step(states, entry.name, hidden=True)
+                    listing.hidden += glob.goes_on(shown) if entry.is_folder else glob.accepts(shown)
+                elif entry.is_folder:
+                    if glob.goes_on(after) and not _is_in(entry.identity, trail):
+                        left.append((path, after, entry.identity and (entry.identity, trail)))
+                elif glob.accepts(after):
+                    listing.files.append((path, entry.size))
+                elif entry.fault is not None:
+                    listing.faults.append((path, entry.fault))
+        except FILE_ERRORS as error:
+            if above == folder:
+                raise
+            listing.faults.append((above, getattr(error, "strerror", None) or " ".join(str(error).split())))
+
+
+def _is_in(identity: _Identity | None, trail: _Trail) -> bool:
+    while trail is not None:
+        if trail[0] == identity:
+            return True
+        trail = trail[1]
+    return False
