@@ -1,7 +1,7 @@
 """python docs/generate.py: writes what of the docs follows from the code; a test holds it up to date.
 
 - options.md from the commands' parsers,
-- the diagram in house.md from the imports.
+- the diagram in architecture.md from the imports.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import io
 import os
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import grimp
@@ -18,11 +18,22 @@ from pipeline import analyze, export_model, fit_pca, make_shards, smoke_test, ve
 from pipeline.cli.options import make_parser
 
 DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
 # Commands beside pipeline.run.
 COMMANDS = (verify, analyze, fit_pca, make_shards, export_model, smoke_test)
-ROOMS = ("audio", "audioset", "shards", "vggish")
-# What rooms know too: the lowest layer of the contracts in pyproject.toml.
-GROUND = ("ahead", "errors", "tfrecord")
+# Modules of one folder that stand in the chart by themselves: their imports lie below those of the others.
+_GROUPS = {
+    "pipeline.graph": {"graph"},
+    "transforms.values": {"clip_chunks", "clips", "pcm"},
+    "transforms.ground": {"errors", "prefetch", "progress"},
+}
+_TITLES = {
+    "pipeline": "pipeline: commands",
+    "pipeline.graph": "pipeline: the graph",
+    "transforms": "transforms: stages",
+    "transforms.values": "transforms: values",
+    "transforms.ground": "transforms: used everywhere",
+}
 
 
 def options_page() -> str:
@@ -64,46 +75,60 @@ def _help(run: Callable[[Sequence[str]], int]) -> str:
 
 
 def diagram() -> str:
-    """The house as a Mermaid chart: who imports whom."""
+    """The architecture as a Mermaid chart: which package imports which.
+
+    An arrow is left out where a way over other arrows leads to the same place.
+    """
     graph = grimp.build_graph("pipeline", "transforms")
-    members = defaultdict(list)
+    members = defaultdict(set)
+    imports = defaultdict(set)
     for module in sorted(graph.modules):
-        if module not in ("pipeline", "transforms", *(f"transforms.{room}" for room in ROOMS)):
-            members[_storey(module)].append(module)
-    edges = {
-        (_storey(module), _storey(imported))
-        for modules in members.values()
-        for module in modules
-        for imported in graph.find_modules_directly_imported_by(module)
-        if imported.count(".") and _storey(module) != _storey(imported)
-    }
+        package = _package(module)
+        depth = 1 if package in _GROUPS else package.count(".") + 1
+        members[package].update(module.split(".")[depth : depth + 1])  # of a package's own __init__ nothing
+        for imported in graph.find_modules_directly_imported_by(module):
+            if imported.count(".") and _package(imported) != package:
+                imports[package].add(_package(imported))
+    reached = {package: _reached(package, imports) for package in members}
     lines = ["flowchart TD"]
-    for storey in ("pipeline", "transforms", *ROOMS, "ground"):
-        names = sorted({module.split(".")[1 + (storey in ROOMS)] for module in members[storey]})
-        text = "<br>".join(textwrap.wrap(", ".join(names), 60))
-        place = f"transforms/{storey}" if storey in ROOMS else "transforms" if storey == "ground" else storey
-        lines.append(f'    {storey}["<b>{place}</b><br>{text}"]')
-    lines += [f"    {a} --> {b}" for a, b in sorted(edges)]
+    for package in sorted(members):
+        text = "<br>".join(textwrap.wrap(", ".join(sorted(members[package])), 60))
+        title = _TITLES.get(package, package.replace(".", "/"))
+        lines.append(f'    {_id(package)}["<b>{title}</b><br>{text}"]')
+    for package in sorted(members):
+        nearest = imports[package] - set().union(*(reached[other] for other in imports[package]))
+        lines += [f"    {_id(package)} --> {_id(other)}" for other in sorted(nearest)]
     return "\n".join(lines)
 
 
-def _storey(module: str) -> str:
-    package, name, *_ = module.split(".")
-    if package == "transforms" and name in GROUND:
-        return "ground"
-    return name if package == "transforms" and name in ROOMS else package
+def _id(package: str) -> str:
+    return package.replace(".", "_")
 
 
-def house_page(page: str) -> str:
-    """docs/house.md with the diagram as it is now."""
+def _package(module: str) -> str:
+    """The box of the chart that a module is in."""
+    top, *names = module.split(".")
+    if len(names) > 1 or (names and (ROOT / top / names[0]).is_dir()):
+        return f"{top}.{names[0]}"
+    return next((group for group, members in _GROUPS.items() if names and names[0] in members), top)
+
+
+def _reached(package: str, imports: Mapping[str, set[str]]) -> set[str]:
+    """All packages that one imports, directly or not."""
+    direct = imports.get(package, set())
+    return direct.union(*(_reached(other, imports) for other in direct))
+
+
+def architecture_page(page: str) -> str:
+    """docs/architecture.md with the diagram as it is now."""
     head, _, rest = page.partition("```mermaid\n")
     return f"{head}```mermaid\n{diagram()}\n```{rest.partition('```')[2]}"
 
 
 def main() -> None:
     (DOCS / "options.md").write_text(options_page())
-    house = DOCS / "house.md"
-    house.write_text(house_page(house.read_text()))
+    architecture = DOCS / "architecture.md"
+    architecture.write_text(architecture_page(architecture.read_text()))
 
 
 if __name__ == "__main__":

@@ -53,8 +53,8 @@ def embed(
 
     Args:
       audio: path of a file of any format, on any filesystem that Beam knows; or a waveform, an array of
-        [samples] or [samples, channels] as `transforms.audio.waveform.mono_waveform` takes it: floats with full scale
-        1.0, or int16, int32 or uint8 as files hold them.
+        [samples] or [samples, channels] as `transforms.audio.waveform.mono_waveform` takes it: floats with
+        full scale 1.0, or int16, int32 or uint8 as files hold them.
       rate_hz: sample rate of a waveform, which must be given; a file has its own, and this is not used.
       postprocess: "quantized", or "raw" for embeddings before PCA.
       hop_s: time from one frame to the next, in seconds.

@@ -27,8 +27,8 @@ _FLAG = re.compile(r"(?<![\w-])--([a-z]\w*[a-z0-9])(?![\w-])")
 def test_what_follows_from_the_code_is_up_to_date():
     """Else run python docs/generate.py."""
     assert (ROOT / "docs" / "options.md").read_text() == generate.options_page()
-    house = (ROOT / "docs" / "house.md").read_text()
-    assert house == generate.house_page(house)
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert page == generate.architecture_page(page)
 
 
 def test_every_option_in_help_is_in_the_docs_and_the_other_way_round():

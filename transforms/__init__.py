@@ -1,1 +1,1 @@
-"""Beam stages, each a verb, over three rooms that know their subject: audio, vggish and audioset."""
+"""The Beam stages, the values that they exchange, and the subjects that they build on."""

@@ -48,7 +48,7 @@ class ExtractedExamples(NamedTuple):
 
 @dataclass
 class ExtractExamples(beam.PTransform):
-    """Clip -> (ClipChunk, float32[n, 96, 64] or PcmWindows), fused with the reading, since all of it is large.
+    """Clip -> (ClipChunk, float32[n, 96, 64] or PcmWindows), fused with the reading, since it is large.
 
     Attributes:
       extraction: how examples are made of a waveform.

@@ -80,7 +80,9 @@ def _pack_claim(claim: Claim) -> tuple[Any, ...]:
 
 @dataclass
 class WriteFeatures(beam.PTransform):
-    """(ClipChunk, uint8[n, 128] or float32[n, 128]) -> one file a shard; or FEATURES, CLAIMS and EARLIER by name.
+    """(ClipChunk, uint8[n, 128] or float32[n, 128]) -> one file per shard.
+
+    Takes that collection, or a dict of FEATURES, CLAIMS and EARLIER.
 
     Of several inputs for one record the one whose path, and offset in it, sorts first is the record, whatever
     run read it; the others are duplicates. Records stand in a shard by id and start time, so that its bytes

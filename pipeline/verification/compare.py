@@ -142,7 +142,7 @@ class Places(NamedTuple):
 def compare_folders(one: RecordIndex, other: RecordIndex, run_all: Mapper = map) -> Comparison:
     """Compares all records of two folders, however either is sharded, and reads no more than one of each.
 
-    A clip that only one folder has, or with another number of frames, is a problem; bytes that differ are none.
+    A clip that only one folder has, or whose number of frames differs, is a problem; differing bytes are not.
 
     Args:
       one, other: the folders' indices.

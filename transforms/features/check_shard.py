@@ -129,7 +129,7 @@ class CheckShard:
             report.problems += [f"{path}, record {number}: {problem}" for problem in problems]
             offset += HEADER_BYTES + len(record) + _CHECKSUM_BYTES
         report.rows = np.array(rows, ROW)
-        # One recording's records are in one shard; those that are not have the wrong prefix, a problem itself.
+        # One recording's records are in one shard; others have the wrong prefix, which is a problem too.
         for (video_id, start_ms), n in Counter(keys).items():
             if n > 1:
                 report.problems.append(f"{path}: {video_id!r} at {start_ms / 1000} s comes {n} times")

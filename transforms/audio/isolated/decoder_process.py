@@ -1,8 +1,8 @@
-"""The process in which files are decoded: what kills it, or hangs, is its death and nobody else's.
+"""The process in which files are decoded: a crash or a hang there costs one file and not a worker.
 
-Started by `transforms.audio.isolated.isolation`, which it serves until that hangs up. It also makes the examples, so
-that the parent's threads, which share one interpreter, have next to nothing to do. It imports no more than
-that takes, so it starts in 0.1 s and takes 45 MB, or 70 MB once it has read a container.
+`transforms.audio.isolated.isolation` starts it; it serves requests until its parent closes the connection. It
+also computes the examples, because the parent's threads share one interpreter. It imports only what that
+takes: it starts in 0.1 s and uses 45 MB, or 70 MB after it has read a container.
 """
 
 import collections
