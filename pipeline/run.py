@@ -65,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
         return 0
     options = parse_options(argv)
     pipeline = make_pipeline(options.beam_flags)
-    if pipeline.cli.options.view_as(TestOptions).dry_run:
+    if pipeline.options.view_as(TestOptions).dry_run:
         from pipeline.job.dry_run import build_job, job_lines  # Dataflow's client, which no other run needs
 
         print("\n".join(job_lines(build_job(pipeline, options))))
@@ -150,8 +150,8 @@ def _run_locked(
         config = replace(config, clips=replace(config.clips, rejects=folder.keep_tried(config.clips.rejects)))
     listed = config.inputs.write(run_path(output, INPUT_LIST)) if options.input else None
     # A template's job begins when its launcher has ended, which therefore waits for nothing.
-    waiting = pipeline.cli.options.view_as(StandardOptions)
-    waiting.no_wait_until_finish |= bool(pipeline.cli.options.view_as(GoogleCloudOptions).template_location)
+    waiting = pipeline.options.view_as(StandardOptions)
+    waiting.no_wait_until_finish |= bool(pipeline.options.view_as(GoogleCloudOptions).template_location)
     is_here = runs_here(pipeline)
     hop_s, is_quiet = options.example_hop_seconds, options.quiet or not is_here
     progress = show_progress(config.inputs.count, hop_s, is_quiet)

@@ -90,9 +90,9 @@ def _check_cluster(option: str, address: str) -> None:
 def runs_here(pipeline: beam.Pipeline) -> bool:
     """Whether a pipeline's workers are processes of this machine."""
     runner = type(pipeline.runner).__name__
-    environment = pipeline.cli.options.view_as(PortableOptions).environment_type
+    environment = pipeline.options.view_as(PortableOptions).environment_type
     if environment is None and runner == "FlinkRunner":  # takes this machine where it starts Flink itself
-        return pipeline.cli.options.view_as(FlinkRunnerOptions).flink_master.startswith("[")
+        return pipeline.options.view_as(FlinkRunnerOptions).flink_master.startswith("[")
     return runner in _LOCAL_RUNNERS or environment == "LOOPBACK"
 
 

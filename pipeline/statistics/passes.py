@@ -79,7 +79,7 @@ def run_analyses(pipeline: beam.Pipeline, passes: Sequence[AnalysisFactory]) -> 
 @contextmanager
 def _temporary_folder(pipeline: beam.Pipeline) -> Iterator[str]:
     """A folder that workers share, in Beam's --temp_location, and gone afterwards."""
-    place = pipeline.cli.options.view_as(GoogleCloudOptions).temp_location
+    place = pipeline.options.view_as(GoogleCloudOptions).temp_location
     folder = FileSystems.join(place or tempfile.gettempdir(), f"audioset-beam-{uuid.uuid4().hex}")
     try:
         FileSystems.mkdirs(folder)

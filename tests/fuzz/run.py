@@ -87,7 +87,7 @@ def run_child(name: str, flags: list[str], corpus: Path) -> None:
     import atheris
 
     tests = ROOT / "tests"
-    sys.path[:0] = [str(ROOT), str(tests), str(tests / "audio"), str(tests / "shards")]
+    sys.path[:0] = [str(ROOT), str(tests), str(tests / "audio"), str(tests / "audio_shards")]
     with atheris.instrument_imports(include=["transforms"]):
         from targets import TARGETS
     from seeds import seeds

@@ -5,10 +5,8 @@ import re
 
 import pytest
 
-from pipeline.cli import options
 from pipeline.cli.options import parse_options
 from pipeline.job.runner import make_pipeline
-from pipeline.verification import process_pool
 from transforms.errors import SettingError
 from transforms.prefetch import num_cores
 from transforms.storage import filesystems
@@ -66,8 +64,8 @@ MULTI_PROCESSING = ["--runner=FnApiRunner", "--direct_running_mode=multi_process
 
 @pytest.mark.parametrize("workers, threads", [(2, "4"), (3, "2"), (0, "1"), (100, "1")])
 def test_worker_processes_share_the_cores(no_threads_set, monkeypatch, workers, threads):
-    monkeypatch.setattr(options, "num_cores", lambda: 8)
-    monkeypatch.setattr(process_pool, "num_cores", lambda: 8)
+    monkeypatch.setattr(runner, "num_cores", lambda: 8)
+    monkeypatch.setattr(runner, "num_cores", lambda: 8)
     make_pipeline([*MULTI_PROCESSING, f"--direct_num_workers={workers}"])
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == threads
 
