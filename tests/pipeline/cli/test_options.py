@@ -6,6 +6,7 @@ import re
 import pytest
 
 from pipeline.cli.options import parse_options
+from pipeline.job import runner
 from pipeline.job.runner import make_pipeline
 from transforms.errors import SettingError
 from transforms.prefetch import num_cores
@@ -64,7 +65,6 @@ MULTI_PROCESSING = ["--runner=FnApiRunner", "--direct_running_mode=multi_process
 
 @pytest.mark.parametrize("workers, threads", [(2, "4"), (3, "2"), (0, "1"), (100, "1")])
 def test_worker_processes_share_the_cores(no_threads_set, monkeypatch, workers, threads):
-    monkeypatch.setattr(runner, "num_cores", lambda: 8)
     monkeypatch.setattr(runner, "num_cores", lambda: 8)
     make_pipeline([*MULTI_PROCESSING, f"--direct_num_workers={workers}"])
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == threads
