@@ -11,19 +11,20 @@ from datetime import datetime, timezone
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions, TestOptions
 
-from pipeline.assets.resolve import segment_files
 from pipeline.cli.console import run_command, unwrap_worker_errors
 from pipeline.cli.options import Options, early_output, parse_options
 from pipeline.cli.progress_display import show_progress
 from pipeline.cli.text import print_result
 from pipeline.graph import build_graph
-from pipeline.job.config import Config, check, make_job
+from pipeline.job.build_job import build_job
+from pipeline.job.config import Config, prepare
 from pipeline.job.manifest import make_manifest, settings_of
 from pipeline.job.no_features import has_features, why_no_features
 from pipeline.job.path_checks import delete_input_list
 from pipeline.job.plan import make_plan
 from pipeline.job.runner import make_pipeline, runs_here
 from pipeline.job.summary import RunSummary
+from pipeline.job.validate import validate
 from pipeline.output.account import Account
 from pipeline.output.feature_folder import FeatureFolder, delete_stale_lists
 from pipeline.output.lock import lock_folder
@@ -66,11 +67,14 @@ def run(argv: Sequence[str]) -> int:
     options = parse_options(argv)
     pipeline = make_pipeline(options.beam_flags)
     if pipeline.options.view_as(TestOptions).dry_run:
-        from pipeline.job.dry_run import build_job, job_lines  # Dataflow's client, which no other run needs
+        from pipeline.job.dry_run import (  # Dataflow's client, which no other run needs
+            build_offline,
+            job_lines,
+        )
 
-        print("\n".join(job_lines(build_job(pipeline, options))))
+        print("\n".join(job_lines(build_offline(pipeline, options))))
         return 0
-    config = check(options)
+    config = prepare(validate(options))
     if options.plan:
         _check_folder(FeatureFolder.at(options.output), config)
         plan = make_plan(config)
@@ -113,7 +117,7 @@ def run(argv: Sequence[str]) -> int:
 def _check_folder(folder: FeatureFolder, config: Config) -> None:
     """Raises SettingError if a run may not write into a folder."""
     options = config.options
-    splits = {split for split, _ in segment_files(options)} or {options.split}
+    splits = {split for split, _ in config.valid.segment_files} or {options.split}
     folder.check_room(splits, config.sharding)
     if not options.overwrite:
         folder.check_settings(settings_of(config))
@@ -137,9 +141,9 @@ def _run_locked(
 ) -> tuple[Account, list[ShardFile]] | None:
     """Runs the pipeline to its end; None if it is a service's job that nobody here waits for."""
     options = config.options
-    _say(options, f"weights: {config.weights}")
-    if config.pca_params:
-        _say(options, f"PCA parameters: {config.pca_params}")
+    _say(options, f"weights: {config.assets.weights}")
+    if config.assets.pca_params:
+        _say(options, f"PCA parameters: {config.assets.pca_params}")
     if options.precision in CHANGED_BYTES:
         _say(options, f"precision {options.precision}: {CHANGED_BYTES[options.precision]}")
     started, output = _now(), folder.path
@@ -158,7 +162,7 @@ def _run_locked(
     with progress as shown, unwrap_worker_errors(), pipeline:
         rejected = folder.lists(REJECTED_LIST)
         progress_folder = shown.folder if is_here else None
-        job = make_job(config, bool(folder.shards), rejected, progress_folder, listed, lock)
+        job = build_job(config, bool(folder.shards), rejected, progress_folder, listed, lock)
         build_graph(pipeline, job)
     if waiting.no_wait_until_finish:
         return None

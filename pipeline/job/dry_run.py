@@ -14,13 +14,15 @@ from apache_beam.transforms.resources import AcceleratorHint, MinRamHint
 
 from pipeline.cli.options import Options
 from pipeline.graph import build_graph
-from pipeline.job.config import make_job, sketch
+from pipeline.job.build_job import build_job
+from pipeline.job.config import prepare_offline
+from pipeline.job.validate import validate
 
 Graph: TypeAlias = beam_runner_api_pb2.Pipeline
 _HINT_NAMES = {AcceleratorHint.urn: "accelerator", MinRamHint.urn: "min_ram"}
 
 
-def build_job(pipeline: beam.Pipeline, options: Options) -> Job | Graph:
+def build_offline(pipeline: beam.Pipeline, options: Options) -> Job | Graph:
     """Builds a run's graph; where the runner makes a job of it for a service, as Dataflow's does, the job.
 
     No input, output, weights or other file is opened, and nothing is sent.
@@ -31,7 +33,8 @@ def build_job(pipeline: beam.Pipeline, options: Options) -> Job | Graph:
     Raises:
       SettingError: a mistake in the command.
     """
-    build_graph(pipeline, make_job(sketch(options), add=False, earlier_rejects=()))
+    config = prepare_offline(validate(options))
+    build_graph(pipeline, build_job(config, add=False, earlier_rejects=()))
     if "dataflow" in type(pipeline.runner).__name__.lower():
         job = pipeline.run().job
         # Beam makes it when it sends the job.

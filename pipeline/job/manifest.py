@@ -37,11 +37,11 @@ PACKAGES = (
 
 def settings_of(config: Config) -> Settings:
     """What features in one folder must have in common: all that a byte of them, or its place, depends on."""
-    weights, pca, options = config.weights, config.pca_params, config.options
+    assets, options = config.assets, config.options
     return {
-        "weights": weights.sha256 or weights.path,
-        "pca_params": pca and pca.sha256,
-        "quantization_range": list(dataclasses.astuple(config.quantization)),
+        "weights": assets.weights.sha256 or assets.weights.path,
+        "pca_params": assets.pca_params and assets.pca_params.sha256,
+        "quantization_range": list(dataclasses.astuple(assets.quantization)),
         "precision": options.precision,
         "resampler": options.resampler,
         "frontend": options.frontend,
@@ -84,9 +84,9 @@ def make_manifest(
         "assets": {
             name: dataclasses.asdict(asset) if asset else None
             for name, asset in (
-                ("weights", config.weights),
-                ("pca_params", config.pca_params),
-                ("class_labels", config.class_labels),
+                ("weights", config.assets.weights),
+                ("pca_params", config.assets.pca_params),
+                ("class_labels", config.assets.class_labels),
             )
         },
         "versions": package_versions(),

@@ -12,7 +12,8 @@ import numpy as np
 from pipeline.cli.option_groups import RAW
 from pipeline.cli.text import format_bytes, format_duration, format_table
 from pipeline.graph import EmbeddingJob
-from pipeline.job.config import Config, make_job
+from pipeline.job.build_job import build_job
+from pipeline.job.config import Config
 from pipeline.job.no_features import why_no_clips
 from pipeline.output.feature_folder import FeatureFolder
 from transforms.audio_shards.sniff import shard_format
@@ -165,7 +166,7 @@ def _form(config: Config, path: str) -> str:
 
 def try_clips(config: Config) -> Trial:
     """Embeds clips of some inputs, again and again, for two seconds."""
-    job = make_job(config, False, [])
+    job = build_job(config, False, [])
     model = job.embed.handler.load_model()
     outputs = [
         output

@@ -114,8 +114,8 @@ def _tiles(account: Account, shards: Sequence[ShardFile], wall_s: float) -> list
 
 
 def _notes(config: Config, account: Account, statistics: FrameStatistics | None) -> Iterator[str]:
-    if config.weights.sha256 is None:
-        yield f"Weights {config.weights.path} are noise: these embeddings mean nothing."
+    if config.assets.weights.sha256 is None:
+        yield f"Weights {config.assets.weights.path} are noise: these embeddings mean nothing."
     if not account.is_balanced:
         yield "The account does not close: clips are lost. The manifest names them; please report this."
     if account.reject_fraction > config.options.max_reject_fraction:

@@ -16,7 +16,7 @@ from google.cloud.dataflow_v1beta3 import TemplateMetadata
 from google.protobuf import json_format
 
 from pipeline.cli.options import parse_options
-from pipeline.job.dry_run import build_job, job_lines, staged_files, step_hints
+from pipeline.job.dry_run import build_offline, job_lines, staged_files, step_hints
 from pipeline.job.runner import make_pipeline
 
 pytestmark = pytest.mark.integration
@@ -37,7 +37,7 @@ DOCKERFILES = ["docker/Dockerfile", "docker/flex/Dockerfile"]
 
 def build(config: str, *flags: str) -> Job:
     options = parse_options([f"--config={ROOT}/configs/{config}.yaml", *CLOUD, *flags])
-    job = build_job(make_pipeline(options.beam_flags), options)
+    job = build_offline(make_pipeline(options.beam_flags), options)
     assert isinstance(job, Job)
     return job
 

@@ -246,7 +246,7 @@ def test_input_rejects_tries_just_those_again(corpus, tmp_path, computed, kind):
 @pytest.fixture
 def doing_all_twice(monkeypatch):
     """The engine loses its workers when all is done, and does it again in new ones."""
-    build, make = run.build_graph, run.make_job
+    build, make = run.build_graph, run.build_job
 
     def make_and_do(*arguments):
         with beam.Pipeline(runner="FnApiRunner") as first:
@@ -254,7 +254,7 @@ def doing_all_twice(monkeypatch):
         rejects._read_index.cache_clear()
         return make(*arguments)
 
-    monkeypatch.setattr(run, "make_job", make_and_do)
+    monkeypatch.setattr(run, "build_job", make_and_do)
 
 
 @pytest.mark.parametrize("sharding", ["audioset", "hash:3"])

@@ -1,7 +1,8 @@
 import pytest
 
 from pipeline.cli.options import parse_options
-from pipeline.job.config import sketch
+from pipeline.job.config import prepare_offline
+from pipeline.job.validate import validate
 from transforms.errors import SettingError
 
 SEEN = {
@@ -29,24 +30,25 @@ def test_a_path_of_this_machine_is_refused_where_workers_cannot_see_it(name, wor
     path = f"eval={tmp_path}/x" if name == "segments" else f"{tmp_path}/x"
     flags = {**SEEN, name: f"--{name}={path}"}
     with pytest.raises(SettingError) as caught:
-        sketch(parse_options([*flags.values(), *ELSEWHERE[workers]]))
+        validate(parse_options([*flags.values(), *ELSEWHERE[workers]]))
     message = str(caught.value)
     assert message.startswith(f"--{name}={tmp_path}/x: {workers}") and "put them on gs://" in message
 
 
 @pytest.mark.parametrize("workers", ELSEWHERE)
 def test_what_workers_can_see_is_not_refused(workers):
-    sketch(parse_options([*SEEN.values(), *ELSEWHERE[workers]]))
+    validate(parse_options([*SEEN.values(), *ELSEWHERE[workers]]))
     without = [flag for name, flag in SEEN.items() if name in ("input", "output")]
-    assert sketch(parse_options([*without, *ELSEWHERE[workers]])).weights.path.startswith("https://")
+    offline = prepare_offline(validate(parse_options([*without, *ELSEWHERE[workers]])))
+    assert offline.assets.weights.path.startswith("https://")
 
 
 @pytest.mark.parametrize("workers", MAY_SEE)
 def test_workers_that_may_share_a_disk_find_out_themselves(workers, tmp_path):
-    sketch(parse_options([f"--input={tmp_path}/*", f"--output={tmp_path}", *MAY_SEE[workers]]))
+    validate(parse_options([f"--input={tmp_path}/*", f"--output={tmp_path}", *MAY_SEE[workers]]))
 
 
 @pytest.mark.parametrize("hint", ["min_ram", "min_ram=much", "cards=1"])
 def test_a_hint_that_beam_does_not_know_is_an_error_that_names_it(hint):
     with pytest.raises(SettingError, match=f"--inference_hint={hint}: .*min_ram=16GB"):
-        sketch(parse_options(["--input=a", "--output=b", f"--inference_hint={hint}"]))
+        validate(parse_options(["--input=a", "--output=b", f"--inference_hint={hint}"]))
