@@ -55,18 +55,20 @@ def test_windows_at_other_rates_hold_what_the_filter_reaches_and_zeros_outside(n
 
 
 @pytest.mark.parametrize("scale", [1, 0.7])  # int16 and float32
-@pytest.mark.parametrize("most", [1, 3, 200])
+@pytest.mark.parametrize("max_windows", [1, 3, 200])
 @pytest.mark.parametrize("hop_s", [0.01, 0.5, 0.96, 2.0])
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100])
-def test_windows_overlap_across_arrays_as_within_one(rate_hz, hop_s, most, scale):
+def test_windows_overlap_across_arrays_as_within_one(rate_hz, hop_s, max_windows, scale):
     framing = Framing(hop_s=hop_s)
     waveform = scale * int16_noise(round(3.3 * rate_hz))
     blocks = (waveform[start : start + 10_007] for start in range(0, len(waveform), 10_007))
-    arrays = list(waveform_windows(blocks, rate_hz, framing, most=most))
+    arrays = list(waveform_windows(blocks, rate_hz, framing, max_windows=max_windows))
     reach = 0 if rate_hz == 16_000 else interpolated_filter(rate_hz).reach
     padded = np.concatenate([np.zeros(reach), waveform, np.zeros(rate_hz)]) * 32_768
     size, hop, total = window_samples(rate_hz), round(hop_s * rate_hz), framing.num_examples(52_800)
-    assert [len(array) for array in arrays] == [most] * (total // most) + [total % most] * (total % most > 0)
+    assert [len(array) for array in arrays] == [max_windows] * (total // max_windows) + [
+        total % max_windows
+    ] * (total % max_windows > 0)
     assert {array.dtype for array in arrays} == {np.dtype(np.int16 if scale == 1 else np.float32)}
     for number, window in enumerate(np.concatenate(arrays)):
         np.testing.assert_array_equal(window, padded[number * hop :][:size].astype(np.float32))
@@ -76,9 +78,9 @@ def test_float_samples_are_float32_in_the_same_units_and_join_with_int16():
     waveform = np.random.default_rng(0).uniform(-1.5, 1.5, 31_000)
     waveform[:16_000] = 0.25
     expected = [waveform[:15_600], waveform[15_360:30_960]]
-    for most, dtypes in ((1, [np.int16, np.float32]), (2, [np.float32])):
+    for max_windows, dtypes in ((1, [np.int16, np.float32]), (2, [np.float32])):
         blocks = (waveform[start : start + 1_000] for start in range(0, len(waveform), 1_000))
-        parts = list(waveform_windows(blocks, 16_000, most=most))
+        parts = list(waveform_windows(blocks, 16_000, max_windows=max_windows))
         assert [part.dtype for part in parts] == dtypes
         np.testing.assert_allclose(np.concatenate(parts) / 32_768, expected, rtol=1e-7)
 
