@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import read_mono
 
-from transforms.audio.decode import Cutter, duration_s, mix_to_mono, open_audio
+from transforms.audio.decode import SpanReader, duration_s, mix_to_mono, open_audio
 from transforms.errors import ClipError, Reason
 
 INT16 = np.array([-32768, -32767, -1, 0, 1, 2, 12345, 32767], np.int16)
@@ -260,14 +260,14 @@ def test_a_damaged_file_decodes_or_is_the_clips_own_fault(container, data):
 )
 def test_consecutive_stretches_are_the_waveform_wherever_its_blocks_end(lengths, takes):
     waveform = np.arange(sum(lengths), dtype=float)
-    cutter = Cutter(np.split(waveform, np.cumsum(lengths)[:-1]) if lengths else [])
+    reader = SpanReader(np.split(waveform, np.cumsum(lengths)[:-1]) if lengths else [])
     position = 0
     for num_samples in takes:
-        part = np.concatenate([np.empty(0), *cutter.take(num_samples)])
+        part = np.concatenate([np.empty(0), *reader.take(num_samples)])
         np.testing.assert_array_equal(part, waveform[position : position + num_samples])
         position = min(position + num_samples, len(waveform))
-        assert cutter.more() == (position < len(waveform))
-    np.testing.assert_array_equal(np.concatenate([np.empty(0), *cutter.take()]), waveform[position:])
+        assert reader.has_more() == (position < len(waveform))
+    np.testing.assert_array_equal(np.concatenate([np.empty(0), *reader.take()]), waveform[position:])
 
 
 @pytest.mark.parametrize("channels", range(1, 9))

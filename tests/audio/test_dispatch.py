@@ -12,7 +12,7 @@ import soundfile
 from media import contained, rejection_of, sweep
 
 from transforms.audio.decode import open_audio
-from transforms.audio.decoders import decoder_settings, decoder_versions
+from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 from transforms.audio.formats import FORMATS, LIBSNDFILE, find_format
 from transforms.errors import ClipError, Reason
 

@@ -149,7 +149,7 @@ def test_flac_of_20_bits_that_is_damaged_is_corrupt():
         assert rejection_of(file).reason is Reason.CORRUPT
     rejection = rejection_of(data + data)
     assert rejection.reason is Reason.CORRUPT
-    assert "after the 20000 frames" in str(rejection)
+    assert "more than the 20000 frames" in str(rejection)
 
 
 def frames_of(adts: bytes) -> list[bytes]:

@@ -87,7 +87,7 @@ def test_a_list_of_floats_is_a_waveform():
     [
         (np.zeros((2, 44_100), np.float32), r"shape is \(2, 44100\).*transpose it"),
         (np.zeros((1, 44_100), np.int16), "transpose it"),
-        (np.zeros((44_100, 9)), "9 channels and not 1 to 8"),
+        (np.zeros((44_100, 9)), "with 9 channels; give .* 1 to 8 channels"),
         (np.zeros((1, 44_100, 2)), r"shape is \(1, 44100, 2\).*one clip per call"),
         (np.float32(0), r"shape is \(\)"),
         (np.zeros(0), "without a sample"),
@@ -107,7 +107,7 @@ def test_a_list_of_floats_is_a_waveform():
         (np.zeros(9, object), "samples are object"),
         (np.array([0.5, np.nan]), "NaN or infinite"),
         (np.array([[0.5, np.inf], [0.5, -np.inf], [0.0, 0.0]]), "NaN or infinite"),
-        (np.array([12_000.0, -9.0]), "floats up to 12000, and full scale is 1.0; divide .* 32768"),
+        (np.array([12_000.0, -9.0]), "floats up to 12000, but full scale is 1.0; divide .* 32768"),
     ],
 )
 def test_what_is_no_waveform_is_one_line(audio, message):

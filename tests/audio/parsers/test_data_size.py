@@ -90,7 +90,7 @@ def test_part_of_a_frame_is_no_matter(form):
 @pytest.mark.parametrize("stated", [2, 500, 1_998])
 def test_more_than_stated_is_corrupt_unless_chunks_follow(form, stated):
     riff_bytes = 0 if form in ("WAV", "RIFX") else None
-    assert "are no chunk" in message_of(with_size(made(form), form, stated, riff_bytes))
+    assert "are not a chunk" in message_of(with_size(made(form), form, stated, riff_bytes))
 
 
 @every

@@ -3,12 +3,12 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.audio.parsers.spliced_file import SplicedFile, Stretch, patched
+from transforms.audio.parsers.spliced_file import ByteRange, SplicedFile, patched
 
 DATA = bytes(range(200))
 PIECES = st.lists(
     st.binary(max_size=20)
-    | st.tuples(st.integers(0, 200), st.integers(0, 200)).map(lambda span: Stretch(min(span), max(span))),
+    | st.tuples(st.integers(0, 200), st.integers(0, 200)).map(lambda span: ByteRange(min(span), max(span))),
     max_size=6,
 )
 
@@ -29,7 +29,7 @@ def test_it_reads_as_a_file_of_its_pieces_does(pieces, steps):
 
 
 def test_a_hidden_length_ends_in_zeros_behind_nothing():
-    file = SplicedFile(io.BytesIO(DATA), [Stretch(0, 200)], stated_bytes=1 << 40)
+    file = SplicedFile(io.BytesIO(DATA), [ByteRange(0, 200)], stated_bytes=1 << 40)
     assert file.seek(0, 2) == 1 << 40
     buffer = bytearray(b"x" * 128)
     assert file.seek(-128, 2) and file.readinto(buffer) == 128 and buffer == bytes(128)
