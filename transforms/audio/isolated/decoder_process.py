@@ -133,7 +133,7 @@ class DecoderProcess:
         self._audio = InProcessAudio(stream, self._counted_blocks(mono_blocks(stream)))
         return stream
 
-    def _counted_blocks(self, blocks: Iterator[NDArray[np.floating]]) -> Iterator[NDArray[np.floating]]:
+    def _counted_blocks(self, blocks: Iterator[NDArray]) -> Iterator[NDArray]:
         """Yield the blocks, each with its own time limit, and count samples for the parent."""
         for block in blocks:
             self._channel.position += len(block)
@@ -143,10 +143,7 @@ class DecoderProcess:
     def _duration_s(self, stream: AudioStream) -> float:
         frames = stream.num_frames
         if frames is None:
-            frames = 0
-            for block in stream.blocks():
-                frames += len(block)
-                signal.setitimer(signal.ITIMER_REAL, self._limit_s)
+            frames = sum(map(len, self._counted_blocks(stream.blocks())))
         return frames / stream.rate_hz
 
     def _close(self) -> None:

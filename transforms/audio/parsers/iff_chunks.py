@@ -2,15 +2,14 @@
 
 import os
 import struct
-from collections.abc import Iterator
 from typing import BinaryIO
 
+from transforms.audio.parsers.chunks import chunk_identifier, walk_chunks
 from transforms.audio.parsers.data_size import DataChunk, actual_bytes
 from transforms.audio.parsers.links import Link
 from transforms.audio.parsers.spliced_file import patched
 
-# An intact header has a few chunks; a damaged one may have any number of empty ones.
-_MAX_CHUNKS = 1_000
+_MAGICS = (b"FORM", b"caff")
 # Uncompressed types of AIFF-C. For `_BYTE_TYPES`, COMM may give the bits of the decoded samples.
 _BYTE_TYPES = (b"ulaw", b"ULAW", b"alaw", b"ALAW", b"raw ")
 _PLAIN_TYPES = (b"NONE", b"twos", b"sowt", b"fl32", b"FL32", b"fl64", b"FL64", b"in24", b"in32")
@@ -34,7 +33,7 @@ def iff_link(file: BinaryIO) -> Link:
     file.seek(4)
     form_end = 8 + int.from_bytes(file.read(4), "big")
     num_frames, frame_bytes = 0, 0
-    for name, offset, num_bytes in _chunks(file, 12, ">4sI", size):
+    for name, offset, num_bytes in walk_chunks(file, 12, ">4sI", size):
         if name == b"COMM":
             num_frames, frame_bytes = _read_comm(file.read(min(num_bytes, 22)))
         elif name in (b"SSND", b"BODY"):
@@ -42,7 +41,7 @@ def iff_link(file: BinaryIO) -> Link:
             begin = min(offset + 8 + skipped, size)
             data = DataChunk(begin, max(num_bytes - skipped, 0), size - begin, max(frame_bytes, 1))
             is_closed = abs(form_end - offset - 8 - num_bytes) <= 1
-            actual = actual_bytes(data, _Identifier(file, size, ">4sI"), is_closed)
+            actual = actual_bytes(data, chunk_identifier(file, size, ">4sI", _MAGICS), is_closed)
             # COMM comes first in most files. Otherwise only the size of the samples is known.
             is_padded = frame_bytes and 0 <= actual - num_frames * frame_bytes < max(2, frame_bytes)
             patch = (offset + 4, struct.pack(">I", min(actual + skipped, 0xFFFFFFFF)))
@@ -74,7 +73,7 @@ def caf_link(file: BinaryIO) -> Link:
     """
     size = file.seek(0, os.SEEK_END)
     block_bytes = 1
-    for name, offset, num_bytes in _chunks(file, 8, ">4sq", size):
+    for name, offset, num_bytes in walk_chunks(file, 8, ">4sq", size):
         if name == b"desc":
             body = file.read(20)
             block_bytes = max(int.from_bytes(body[16:20], "big"), 1)
@@ -82,40 +81,8 @@ def caf_link(file: BinaryIO) -> Link:
             begin = min(offset + 12 + _CAF_EDIT_COUNT_BYTES, size)
             stated = None if num_bytes < 0 else max(num_bytes - _CAF_EDIT_COUNT_BYTES, 0)
             data = DataChunk(begin, stated, size - begin, block_bytes, is_32_bit=False)
-            actual = actual_bytes(data, _Identifier(file, size, ">4sq"))
+            actual = actual_bytes(data, chunk_identifier(file, size, ">4sq", _MAGICS))
             if actual == stated:
                 return Link()
             return Link(patched(0, size, [(offset + 4, struct.pack(">q", actual + _CAF_EDIT_COUNT_BYTES))]))
     return Link()
-
-
-def _chunks(file: BinaryIO, offset: int, header: str, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield each chunk's name, offset and size, with the file positioned after the chunk's header."""
-    is_even = header.endswith("I")
-    for _ in range(_MAX_CHUNKS):
-        file.seek(offset)
-        head = file.read(struct.calcsize(header))
-        if len(head) < struct.calcsize(header):
-            return
-        name, num_bytes = struct.unpack(header, head)
-        yield name, offset, num_bytes
-        offset += len(head) + max(num_bytes, 0) + (num_bytes % 2 if is_even else 0)
-        if offset > size:  # it may even exceed the largest possible offset
-            return
-
-
-class _Identifier:
-    """Callable that tells `actual_bytes` what begins at an offset of a file of chunks."""
-
-    def __init__(self, file: BinaryIO, size: int, header: str):
-        self._file, self._size, self._header = file, size, header
-
-    def __call__(self, offset: int) -> str | None:
-        self._file.seek(offset)
-        head = self._file.read(struct.calcsize(self._header))
-        if head.startswith((b"FORM", b"caff")):
-            return "file"
-        if len(head) < struct.calcsize(self._header) or not all(0x20 <= byte < 0x7F for byte in head[:4]):
-            return None
-        _, num_bytes = struct.unpack(self._header, head)
-        return "chunk" if 0 <= num_bytes <= self._size - offset - len(head) + 1 else None

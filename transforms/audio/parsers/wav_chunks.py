@@ -5,6 +5,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from transforms.audio.parsers.chunks import MAX_CHUNKS, chunk_identifier, walk_chunks
 from transforms.audio.parsers.data_size import DataChunk, actual_bytes
 from transforms.audio.parsers.links import Link
 from transforms.audio.parsers.mpeg_frames import mpeg_links
@@ -16,8 +17,6 @@ _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _W64_FORMAT = b"fmt \xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 # All identifiers of Microsoft and Sonic Foundry end with one of these.
 _W64_GUID_ENDS = (_W64_DATA[4:], W64_MAGIC[8:])
-# An intact header has a few chunks; a damaged one may have any number of empty ones.
-_MAX_CHUNKS = 1_000
 _MAX_FORMAT_BYTES = 1 << 12
 _NO_SIZE = 0xFFFFFFFF
 _MPEG_FORMATS = (b"\x50\0", b"\x55\0")
@@ -61,19 +60,10 @@ def wav_links(file: BinaryIO) -> list[Link]:
     file.seek(4)
     riff_end = 8 + struct.unpack(order + "I", file.read(4))[0]
 
-    def identify(offset: int) -> str | None:
-        file.seek(offset)
-        head = file.read(8)
-        if head.startswith(FORMS):
-            return "file"
-        if len(head) < 8 or not all(0x20 <= byte < 0x7F for byte in head[:4]):
-            return None
-        return "chunk" if struct.unpack_from(order + "I", head, 4)[0] <= size - offset - 7 else None
-
     data = header.data
     stated = data.stated_bytes
     is_closed = stated is not None and 0 <= riff_end - data.begin - stated <= 1
-    num_bytes = actual_bytes(data, identify, is_closed)
+    num_bytes = actual_bytes(data, chunk_identifier(file, size, order + "4sI", FORMS), is_closed)
     if header.format_chunk[8:10] in _MPEG_FORMATS:
         # libsndfile would estimate the number of samples from the bytes.
         links = mpeg_links(file, data.begin, data.begin + num_bytes)
@@ -96,19 +86,15 @@ def _corrected(header: _Header, size: int, num_bytes: int) -> Link:
 
 def _read_header(file: BinaryIO, form: bytes, order: str, size: int) -> _Header | None:
     """Read the chunks up to the samples; None if there are no samples."""
-    offset, block_bytes, format_chunk, long_size, long_offset = 12, 1, b"", None, 0
-    for _ in range(_MAX_CHUNKS):
-        file.seek(offset)
-        head = file.read(8)
-        if len(head) < 8:
-            return None
-        name, num_bytes = struct.unpack(order + "4sI", head)
+    block_bytes, format_chunk, long_size, long_offset = 1, b"", None, 0
+    for name, offset, num_bytes in walk_chunks(file, 12, order + "4sI", size):
         if name == b"ds64":
             body = file.read(16)
             if len(body) == 16:
                 long_size, long_offset = struct.unpack_from("<Q", body, 8)[0], offset + 16
         elif name == b"fmt ":
-            format_chunk = head + file.read(min(num_bytes, _MAX_FORMAT_BYTES))
+            format_chunk = struct.pack(order + "4sI", name, num_bytes)
+            format_chunk += file.read(min(num_bytes, _MAX_FORMAT_BYTES))
             if len(format_chunk) >= 22:
                 block_bytes = max(struct.unpack_from(order + "H", format_chunk, 20)[0], 1)
         elif name == b"data":
@@ -122,7 +108,6 @@ def _read_header(file: BinaryIO, form: bytes, order: str, size: int) -> _Header 
             stated = None if long_size > _MAX_64_BITS else long_size
             data = DataChunk(begin, stated, available, block_bytes, is_32_bit=False)
             return _Header(order, data, long_offset, format_chunk)
-        offset += 8 + num_bytes + num_bytes % 2
     return None
 
 
@@ -154,7 +139,7 @@ def w64_link(file: BinaryIO) -> Link:
             return "file"
         return "chunk" if guid.endswith(_W64_GUID_ENDS) else None
 
-    for _ in range(_MAX_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         file.seek(offset)
         head = file.read(24)
         if len(head) < 24:
