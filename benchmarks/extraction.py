@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu_inputs import FileExtractor, write_files
 from benchmarks.machine import RESULTS, describe
-from transforms.audio.decoder import Decoder, PlainDecoder
+from transforms.audio.decoder import Decoder, InProcessDecoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
 from transforms.prefetch import num_cores
 
 EXTRACTIONS = {"windows": Extraction(windows=True), "log_mel": Extraction()}
-DECODERS: dict[str, Callable[[], Decoder]] = {"isolated": IsolatedDecoder, "in_threads": PlainDecoder}
+DECODERS: dict[str, Callable[[], Decoder]] = {"isolated": IsolatedDecoder, "in_threads": InProcessDecoder}
 
 
 def usage() -> NDArray[np.float64]:
@@ -66,7 +66,7 @@ def in_threads(
 
 def in_process(arguments: tuple[list[Path], Extraction]) -> int:
     paths, extraction = arguments
-    with FileExtractor(extraction, 1, PlainDecoder) as extractor:
+    with FileExtractor(extraction, 1, InProcessDecoder) as extractor:
         return sum(map(len, extractor.examples(paths)))
 
 

@@ -24,7 +24,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from transforms.audio.decoder import Decoder, PlainDecoder
+from transforms.audio.decoder import Decoder, InProcessDecoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
 
@@ -66,7 +66,7 @@ def cpu_ms(isolated: IsolatedDecoder) -> float:
 def compare(work: Callable[[Decoder, BinaryIO], int], files: list[BinaryIO]) -> dict[str, dict[str, float]]:
     """Medians of wall and processor milliseconds a clip, and of the ratios, each of a clip by itself."""
     isolated = IsolatedDecoder()
-    decoders = {"plain": PlainDecoder(), "isolated": isolated}
+    decoders = {"plain": InProcessDecoder(), "isolated": isolated}
     times_ms: dict[str, dict[str, list[float]]] = {
         kind: {name: [] for name in decoders} for kind in ("wall", "cpu")
     }

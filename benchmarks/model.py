@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.audio.decode import Cutter, mono_blocks, open_audio
+from transforms.audio.decode import SpanReader, mono_blocks, open_audio
 from transforms.audio.dsp.resample import RESAMPY, SOXR, Resampler
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.vggish.postprocess import postprocess, read_pca_params
@@ -185,7 +185,7 @@ def measure_bytes(weights: str, audio: Sequence[str], pca_params: str | None) ->
     for path in audio:
         for resampler, found in examples.items():
             with open(path, "rb") as file, open_audio(file) as stream:
-                blocks = Cutter(mono_blocks(stream)).take()
+                blocks = SpanReader(mono_blocks(stream)).take()
                 found += waveform_examples(blocks, stream.rate_hz, resampler=resampler)
     pca = None
     if pca_params:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.assets.resolve import find_pca_params, find_weights
 from pipeline.cli.option_groups import QUANTIZED, RAW
-from transforms.audio.decode import Cutter, mono_blocks, open_audio
+from transforms.audio.decode import SpanReader, mono_blocks, open_audio
 from transforms.audio.dsp.resample import RESAMPY, Resampler
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.waveform import check_rate_hz, mono_waveform
@@ -99,7 +99,7 @@ def read_waveform(path: str) -> tuple[NDArray[np.float64], int]:
     """
     try:
         with open_file(path) as file, open_audio(file) as stream:
-            return np.concatenate([np.empty(0), *Cutter(mono_blocks(stream)).take()]), stream.rate_hz
+            return np.concatenate([np.empty(0), *SpanReader(mono_blocks(stream)).take()]), stream.rate_hz
     except (ClipError, *FILE_ERRORS) as error:
         raise SettingError(f"{path}: {error}; give an audio file") from error
 

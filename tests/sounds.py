@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from transforms.audio.decode import Cutter, mono_blocks
+from transforms.audio.decode import SpanReader, mono_blocks
 from transforms.audio.dsp.resample import resample_blocks
 
 
@@ -42,10 +42,10 @@ def write_bad_files(folder: Path) -> dict[str, str]:
 def read_mono(stream, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
     """The waveform of an opened audio stream, or its stretch between two times, in one array."""
     start = round(start_s * stream.rate_hz)
-    cutter = Cutter(mono_blocks(stream))
-    cutter.skip(start)
+    reader = SpanReader(mono_blocks(stream))
+    reader.skip(start)
     length = None if end_s is None else round(end_s * stream.rate_hz) - start
-    return np.concatenate([np.empty(0), *cutter.take(length)])
+    return np.concatenate([np.empty(0), *reader.take(length)])
 
 
 def resample(waveform: np.ndarray, rate_hz: int, block: int = 1 << 16) -> np.ndarray:

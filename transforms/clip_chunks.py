@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from transforms.audio.decoder import Audio, Decoder, PlainDecoder
+from transforms.audio.decoder import Audio, Decoder, InProcessDecoder
 from transforms.audio.extraction import Extraction
 from transforms.audioset.segments import Segment
 from transforms.clips import Clip, ClipChunk
@@ -19,7 +19,7 @@ from transforms.vggish.params import Framing
 # A file that is longer or shorter than its segment by no more than this was cut to it.
 CUT_TOLERANCE_S = 0.5
 
-_PLAIN = PlainDecoder()
+_IN_PROCESS = InProcessDecoder()
 
 Examples = tuple[ClipChunk, np.ndarray | PcmWindows]  # float32[n, 96, 64], or the windows of n examples
 
@@ -34,7 +34,7 @@ class Span:
 
 
 def clip_spans(
-    file: BinaryIO, clip: Clip, segment_s: float | None, decoder: Decoder = _PLAIN
+    file: BinaryIO, clip: Clip, segment_s: float | None, decoder: Decoder = _IN_PROCESS
 ) -> Iterator[tuple[Clip, Span]]:
     """Opens a clip's audio and gives the clips to make of it, each with its waveform.
 
@@ -59,12 +59,12 @@ def clip_spans(
         for number in itertools.count():
             start, stop = (first + round(n * segment_s * audio.rate_hz) for n in (number, number + 1))
             yield part_of(clip, number, segment_s), Span(audio, start, stop)
-            if not audio.goes_on(stop):
+            if not audio.has_sample_at(stop):
                 return
 
 
 def recording_parts(
-    file: BinaryIO, clip: Clip, segment_s: float, framing: Framing, decoder: Decoder = _PLAIN
+    file: BinaryIO, clip: Clip, segment_s: float, framing: Framing, decoder: Decoder = _IN_PROCESS
 ) -> list[Clip]:
     """The clips that a recording is cut into, as its header tells, without decoding it where that does.
 

@@ -16,7 +16,7 @@ from transforms.account import (
     AUDIO_MS,
     FRAMES,
 )
-from transforms.audio.decoders import decoder_settings, decoder_versions
+from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 from transforms.clips import sha256_of
 
 DISTRIBUTION = "audioset-beam"

@@ -17,7 +17,7 @@ from pipeline.output.run_files import (
     run_path,
 )
 from transforms.account import list_path, num_files
-from transforms.audio.decoders import LIBAVCODEC, LIBSNDFILE
+from transforms.audio.decoder_versions import LIBAVCODEC, LIBSNDFILE
 from transforms.audio.dsp.resample import RESAMPY
 from transforms.audioset.example import AUDIOSET_SCHEMA
 from transforms.audioset.layout import SHARD_SUFFIX, Sharding

@@ -1,4 +1,4 @@
-"""Files of containers, made by ffmpeg, and what they decode to."""
+"""Make container files with ffmpeg, and decode them."""
 
 import io
 import struct
@@ -20,17 +20,17 @@ FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_du
 
 
 def sweep(rate_hz: int, channels: int, seconds: float = 1.5) -> np.ndarray:
-    """float64[samples, channels]: a rising tone of its own in each channel, which aligns in one way only."""
+    """Return float64[samples, channels]: a different rising tone per channel, which aligns only one way."""
     time_s = np.arange(round(rate_hz * seconds)) / rate_hz
     starts_hz = 200 + 70 * np.arange(channels)
     phase = 2 * np.pi * (starts_hz * time_s[:, None] + 300 * time_s[:, None] ** 2)
     if channels >= 6:
-        phase[:, 3] = 2 * np.pi * 60 * time_s  # low-frequency effects: codecs keep nothing above
+        phase[:, 3] = 2 * np.pi * 60 * time_s  # low-frequency effects: codecs drop higher frequencies
     return 0.3 * np.sin(phase)
 
 
 def as_format(samples: np.ndarray, sample_format: str) -> np.ndarray:
-    """Samples in [-1, 1) as ffmpeg holds them; 24 bits stand in the upper part of 32."""
+    """Convert samples in [-1, 1) to ffmpeg's types; 24 bits are left-aligned in 32."""
     if sample_format.startswith("s16"):
         return np.round(samples * 2**15).astype(np.int16)
     if sample_format.startswith("s32"):
@@ -52,7 +52,7 @@ def contained(
     default: int = 0,
     pause: tuple[float, float] = (0.0, 0.0),
 ) -> bytes:
-    """A file with audio tracks, float64[samples, channels] each, and black video if its length is given.
+    """Make a file with audio tracks, float64[samples, channels] each, and black video if its length is given.
 
     The timestamps of the audio begin at `delay_s`, and leave out pause[1] seconds after pause[0].
     """
@@ -103,7 +103,7 @@ def contained(
 
 
 def rewrapped(data: bytes, container: str) -> bytes:
-    """The packets of a file in another container: PyAV has no libvorbis, soundfile has."""
+    """Copy a file's packets to another container: PyAV has no libvorbis, but soundfile has."""
     file = io.BytesIO()
     with av.open(io.BytesIO(data)) as source, av.open(file, "w", format=container) as output:
         stream = output.add_stream_from_template(source.streams.audio[0])
@@ -121,7 +121,7 @@ def vorbis(samples: np.ndarray, rate_hz: int, container: str) -> bytes:
 
 
 def decode(data: bytes) -> tuple[np.ndarray, int]:
-    """float64[samples, channels], and the rate."""
+    """Return float64[samples, channels], and the rate."""
     with open_audio(io.BytesIO(data)) as stream:
         blocks = list(stream.blocks())
         assert all(block.dtype == np.float64 and block.shape[1] == stream.channels for block in blocks)
@@ -137,7 +137,7 @@ def rejection_of(data: bytes) -> ClipError:
 
 
 def lag(decoded: np.ndarray, source: np.ndarray) -> int:
-    """By how many samples `decoded` comes later than `source`, where the two correlate best."""
+    """Return by how many samples `decoded` is later than `source`, at the best correlation."""
     size = 2 * max(len(decoded), len(source))
     spectrum = np.fft.rfft(decoded[:, 0], size) * np.fft.rfft(source[:, 0], size).conj()
     best = int(np.argmax(np.fft.irfft(spectrum)))
@@ -145,7 +145,7 @@ def lag(decoded: np.ndarray, source: np.ndarray) -> int:
 
 
 def error(decoded: np.ndarray, source: np.ndarray, shift: int = 0) -> float:
-    """RMS of the difference over RMS of the source, after `decoded` is moved by -`shift` samples."""
+    """Return the RMS of the difference over that of the source, with `decoded` moved by -`shift` samples."""
     decoded, source = decoded[max(shift, 0) :], source[max(-shift, 0) :]
     length = min(len(decoded), len(source))
     difference = decoded[:length] - source[:length]
@@ -159,14 +159,14 @@ WMA = ("asf", "wmav2", "fltp")
 
 
 def verbatim_flac(samples: np.ndarray, rate_hz: int, bits: int) -> bytes:
-    """A FLAC of integers, [samples, channels], of any width from 4 bits, without compression (RFC 9639)."""
+    """Make an uncompressed FLAC of integers, [samples, channels], of 4 or more bits (RFC 9639)."""
     block, channels = 4_096, samples.shape[1]
     fields = (rate_hz << 44) | (channels - 1) << 41 | (bits - 1) << 36 | len(samples)
     stream_info = struct.pack(">HH", block, block) + bytes(6) + fields.to_bytes(8, "big") + bytes(16)
     parts = [b"fLaC\x80", len(stream_info).to_bytes(3, "big"), stream_info]
     for number, begin in enumerate(range(0, len(samples), block)):
         part = samples[begin : begin + block]
-        # The block's length follows in 16 bits; rate and width are those of STREAMINFO.
+        # The block's length follows in 16 bits; the rate and the width are in STREAMINFO.
         head = bytes([0xFF, 0xF8, 0x70, (channels - 1) << 4, number]) + struct.pack(">H", len(part) - 1)
         frame = head + bytes([_crc(head, 8, 0x07)])
         text = "".join(

@@ -1,4 +1,4 @@
-"""Files that libsndfile reads, taken apart and put together in other ways."""
+"""Take files for libsndfile apart, and assemble them in other ways."""
 
 import io
 import struct
@@ -31,7 +31,7 @@ def noise(num_frames: int, channels: int = 2, seed: int = 0) -> np.ndarray:
 
 
 def samples_of(data: bytes) -> np.ndarray:
-    """[frames, channels]; checks that the header's number is that of the samples."""
+    """Decode to [frames, channels], and check the number of frames in the header."""
     file = io.BytesIO(data)
     with open_audio(file) as stream:
         blocks = list(stream.blocks())
@@ -49,7 +49,7 @@ def rate_of(data: bytes) -> int:
 
 
 def message_of(data: bytes, reason: Reason = Reason.CORRUPT) -> str:
-    """With what a file is rejected for that reason."""
+    """Return the message with which a file is rejected for a reason."""
     with pytest.raises(ClipError) as caught:
         samples_of(data)
     assert caught.value.reason is reason, caught.value
@@ -58,7 +58,7 @@ def message_of(data: bytes, reason: Reason = Reason.CORRUPT) -> str:
 
 
 def mp3_frames(data: bytes) -> list[bytes]:
-    """The frames of an MP3 without tags, the Info frame first."""
+    """Return the frames of an MP3 without tags; the Info frame is the first."""
     frames, place = [], 0
     while place < len(data):
         length = frame_lengths(parse_header(data[place : place + 4]))[data[place + 2]]
@@ -68,7 +68,7 @@ def mp3_frames(data: bytes) -> list[bytes]:
 
 
 def with_number(info_frame: bytes, num_frames: int) -> bytes:
-    """An Info frame that states another number of frames."""
+    """Return an Info frame with another number of frames."""
     place = max(info_frame.find(b"Info"), info_frame.find(b"Xing")) + 8
     return info_frame[:place] + struct.pack(">I", num_frames) + info_frame[place + 4 :]
 
@@ -88,7 +88,7 @@ def with_checksum(page: bytes) -> bytes:
 
 
 def numbered(pages: list[bytes]) -> bytes:
-    """Pages with sequence numbers without a gap, and right checksums."""
+    """Return the pages with consecutive sequence numbers and correct checksums."""
     return b"".join(
         with_checksum(page[:18] + struct.pack("<I", number) + page[22:]) for number, page in enumerate(pages)
     )

@@ -1,4 +1,4 @@
-"""Files that public bug reports are about, in ../shared/cases/audio, with the right number of frames."""
+"""Decode files from public bug reports, in ../shared/cases/audio, to the right number of frames."""
 
 import json
 
@@ -10,7 +10,7 @@ from transforms.audio.decode import open_audio
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.errors import ClipError
 
-# Samples per channel, where they are known apart from the frames.
+# Samples per channel, if they are known independently of the frames.
 SAMPLES = {
     "chapters.m4a": 221_184,
     "attach.mka": 222_208,
@@ -34,7 +34,7 @@ def decoded(path) -> tuple[np.ndarray, int]:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_file_decodes_to_its_end(cases, name):
+def test_a_file_decodes_completely(cases, name):
     assert len(decoded(cases / name)[0]) == SAMPLES[name]
 
 

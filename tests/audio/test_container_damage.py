@@ -32,7 +32,7 @@ def test_video_without_audio_is_not_audio(container):
 
 
 @pytest.mark.parametrize(("container", "codec", "sample_format"), [M4A, OPUS, WMA])
-def test_a_header_with_garbage_behind_is_not_audio(container, codec, sample_format):
+def test_a_header_followed_by_garbage_is_not_audio(container, codec, sample_format):
     data = contained(sweep(48_000, 1), 48_000, container, codec, sample_format)
     garbage = np.random.default_rng(0).bytes(20_000)
     assert rejection_of(data[:64] + garbage).reason is Reason.NOT_AUDIO
@@ -57,7 +57,7 @@ TRUNCATABLE = [
 
 @pytest.mark.parametrize("kept", [0.3, 0.7])
 @pytest.mark.parametrize(("container", "codec", "sample_format", "options"), TRUNCATABLE)
-def test_a_truncated_file_is_corrupt_and_says_where(container, codec, sample_format, options, kept):
+def test_a_truncated_file_is_corrupt_with_the_time_of_the_cut(container, codec, sample_format, options, kept):
     data = contained(sweep(48_000, 1, 3), 48_000, container, codec, sample_format, options)
     rejection = rejection_of(data[: round(len(data) * kept)])
     assert rejection.reason is Reason.CORRUPT
@@ -65,7 +65,7 @@ def test_a_truncated_file_is_corrupt_and_says_where(container, codec, sample_for
     assert place_s == pytest.approx(3 * kept, abs=0.5)
 
 
-def test_a_video_cut_off_where_only_video_was_left_is_corrupt():
+def test_a_video_truncated_after_the_end_of_its_audio_is_corrupt():
     data = contained(sweep(48_000, 1, 1), 48_000, *OPUS, video_s=8)
     rejection = rejection_of(data[: len(data) * 2 // 3])
     assert rejection.reason is Reason.CORRUPT
@@ -83,8 +83,8 @@ def test_wma_that_ends_between_two_packets_is_corrupt():
 @pytest.mark.parametrize(
     ("codec", "sample_format"), [("libopus", "flt"), ("pcm_s16le", "s16"), ("flac", "s16")]
 )
-def test_a_live_file_has_no_duration_to_fall_short_of(codec, sample_format):
-    # Twenty small clusters a second: from bit rate and size ffmpeg would guess more than a second too much.
+def test_the_estimated_duration_of_a_live_file_is_ignored(codec, sample_format):
+    # Twenty small clusters per second: ffmpeg's estimate from bit rate and size is over a second too long.
     options = {"live": "1", "cluster_time_limit": "50"}
     source = sweep(48_000, 1, 20)
     data = contained(source, 48_000, "matroska", codec, sample_format, options)
@@ -106,7 +106,7 @@ def test_a_hole_is_corrupt(container, codec, sample_format, options):
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 2), (44_100, 1)])
-def test_a_stream_that_changes_its_form_is_corrupt(rate_hz, channels):
+def test_a_stream_that_changes_its_rate_or_channels_is_corrupt(rate_hz, channels):
     first = contained(sweep(16_000, 1), 16_000, "adts", "aac", "fltp")
     second = contained(sweep(rate_hz, channels), rate_hz, "adts", "aac", "fltp")
     rejection = rejection_of(first + second)
@@ -121,8 +121,8 @@ def test_a_container_without_samples_has_no_blocks():
     assert (decoded.shape, rate_hz) == ((0, 2), 44_100)
 
 
-def test_a_duration_that_ffmpeg_let_overflow_is_no_promise():
-    # Copying this Ogg file's packets, ffmpeg takes the last one's length, -32, for 2**32 - 32.
+def test_a_duration_that_overflowed_in_ffmpeg_is_ignored():
+    # When ffmpeg copies the packets of this Ogg file, the last length, -32, becomes 2**32 - 32.
     data = vorbis(sweep(8_000, 1), 8_000, "webm")
     with av.open(io.BytesIO(data)) as file:
         assert file.duration / 1e6 > 2**32 / 8_000
@@ -130,7 +130,7 @@ def test_a_duration_that_ffmpeg_let_overflow_is_no_promise():
 
 
 class Unplugged(io.BytesIO):
-    """A file whose disk goes away."""
+    """A file on a disk that fails."""
 
     def readinto(self, buffer):
         if self.tell() > 30_000:
@@ -139,7 +139,7 @@ class Unplugged(io.BytesIO):
 
 
 @pytest.mark.parametrize(("container", "codec", "sample_format"), [MKV_FLAC, M4A])
-def test_a_file_system_error_is_not_the_clips_fault(container, codec, sample_format, capfd):
+def test_an_error_of_the_file_system_is_raised_unchanged(container, codec, sample_format, capfd):
     file = Unplugged(contained(sweep(96_000, 2), 96_000, container, codec, sample_format, FAST_START))
     with pytest.raises(OSError, match="the disk is gone"), open_audio(file) as stream:
         list(stream.blocks())
@@ -159,7 +159,7 @@ DAMAGEABLE = {
 
 
 @pytest.mark.parametrize("name", DAMAGEABLE)
-def test_files_that_are_damaged_below_are_whole(name):
+def test_the_files_of_the_damage_test_are_intact(name):
     decoded, rate_hz = decode(DAMAGEABLE[name])
     assert len(decoded) / rate_hz == pytest.approx(0.5, abs=0.15)
 
@@ -168,7 +168,7 @@ def test_files_that_are_damaged_below_are_whole(name):
 @pytest.mark.parametrize("name", DAMAGEABLE)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_a_damaged_file_decodes_or_is_the_clips_own_fault(name, data):
+def test_a_damaged_file_decodes_or_is_rejected(name, data):
     file = bytearray(DAMAGEABLE[name])
     places = st.integers(0, len(file) - 1) | st.integers(0, 800)
     for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), min_size=1, max_size=8)):
@@ -184,7 +184,7 @@ def test_a_damaged_file_decodes_or_is_the_clips_own_fault(name, data):
 
 
 @pytest.mark.parametrize("place", [0.1, 0.5])
-def test_ffmpeg_says_nothing_on_the_error_stream(place, capfd):
+def test_ffmpeg_prints_nothing_to_stderr(place, capfd):
     for file in DAMAGEABLE.values():
         damaged = bytearray(file)
         begin = round(len(damaged) * place)

@@ -43,11 +43,11 @@ def test_aac_begins_with_its_source_and_ends_within_a_frame_of_it(container, rat
 
 
 @pytest.mark.parametrize("options", [FAST_START, FRAGMENTED], ids=["fast start", "fragmented"])
-def test_aac_is_the_same_in_every_order_of_an_mp4(options):
+def test_aac_is_the_same_in_every_layout_of_an_mp4(options):
     source = sweep(44_100, 2)
     plain, _ = decode(contained(source, 44_100, "mp4", "aac", "fltp"))
     decoded, _ = decode(contained(source, 44_100, "mp4", "aac", "fltp", options))
-    # Fragments have no edit list here, and so the encoder's first frame stays.
+    # These fragments have no edit list, so the encoder's first frame stays.
     shift = 1_024 if options is FRAGMENTED else 0
     np.testing.assert_array_equal(decoded[shift:], plain)
 
@@ -73,7 +73,7 @@ def test_opus_of_16_khz_audio_decodes_at_48_khz():
 @pytest.mark.parametrize(("rate_hz", "channels"), [(8_000, 1), (44_100, 2), (48_000, 6), (48_000, 8)])
 def test_vorbis_decodes_in_full_and_in_time(container, rate_hz, channels):
     source = sweep(rate_hz, channels)
-    # libsndfile leaves channels in Vorbis' own order, and ffmpeg gives them in that of WAV.
+    # libsndfile keeps the channel order of Vorbis, and ffmpeg changes it to that of WAV.
     order = {6: [0, 2, 1, 4, 5, 3], 8: [0, 2, 1, 6, 7, 4, 5, 3]}.get(channels, list(range(channels)))
     decoded, decoded_rate_hz = decode(vorbis(source[:, order], rate_hz, container))
     assert decoded_rate_hz == rate_hz
@@ -130,7 +130,7 @@ def test_integer_samples_are_divided_by_their_full_scale_exactly(
 
 
 def test_aac_of_eight_channels_decodes():
-    # PyAV's own `to_ndarray` reads a ninth plane behind eight, and ends the process.
+    # PyAV's own `to_ndarray` reads a ninth plane after eight, and crashes the process.
     decoded, rate_hz = decode(bytes.fromhex("fff1f1f1000800080000070000"))
     assert (decoded.shape, rate_hz) == ((1_024, 8), 7_350)
 
@@ -174,12 +174,12 @@ def test_file_is_read_from_its_start():
 @pytest.mark.parametrize(
     "container, codec, sample_format", [("mp4", "aac", "fltp"), ("webm", "libopus", "flt")]
 )
-def test_audio_of_a_video_decodes_alone(container, codec, sample_format, audio_s, video_s, delay_s):
+def test_the_audio_of_a_video_is_decoded(container, codec, sample_format, audio_s, video_s, delay_s):
     source = sweep(48_000, 1, audio_s)
     data = contained(source, 48_000, container, codec, sample_format, video_s=video_s, delay_s=delay_s)
     decoded, rate_hz = decode(data)
     assert rate_hz == 48_000
-    # Silence until the audio begins, to the millisecond in which both containers here state that.
+    # Silence until the audio begins, accurate to the millisecond of both containers' timestamps.
     shift = lag(decoded, source)
     assert abs(shift - delay_s * rate_hz) <= rate_hz / 1_000
     assert not decoded[: max(shift - 1_024, 0)].any()
@@ -191,7 +191,7 @@ def test_audio_of_a_video_decodes_alone(container, codec, sample_format, audio_s
 
 @pytest.mark.parametrize("default", [0, 1])
 @pytest.mark.parametrize("container", ["matroska", "mp4"])
-def test_default_track_is_the_one_that_decodes(container, default):
+def test_the_default_track_is_decoded(container, default):
     tracks = [sweep(16_000, 1), sweep(16_000, 2)[::-1]]
     decoded, _ = decode(contained(tracks, 16_000, container, "aac", "fltp", default=default))
     assert decoded.shape[1] == tracks[default].shape[1]
@@ -202,7 +202,7 @@ def test_default_track_is_the_one_that_decodes(container, default):
     ("container", "codec", "sample_format"),
     [M4A, ("mov", "aac", "fltp"), OPUS, MKV_FLAC, WMA, ("adts", "aac", "fltp")],
 )
-def test_containers_are_known_by_their_first_bytes(container, codec, sample_format):
+def test_containers_are_recognised_by_their_first_bytes(container, codec, sample_format):
     data = contained(sweep(48_000, 1), 48_000, container, codec, sample_format)
     for head in (data[:HEAD_BYTES], data[:64]):
         assert decoders_of(head) == (FFMPEG,)
@@ -213,7 +213,7 @@ def test_containers_are_known_by_their_first_bytes(container, codec, sample_form
     ("container", "subtype"),
     [("WAV", None), ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None), ("AIFF", None)],
 )
-def test_libsndfile_is_asked_first_for_what_it_reads(container, subtype, channels):
+def test_libsndfile_is_tried_first_for_its_formats(container, subtype, channels):
     file = io.BytesIO()
     soundfile.write(file, sweep(48_000, channels), 48_000, format=container, subtype=subtype)
     for head in (file.getvalue()[:HEAD_BYTES], file.getvalue()[:64]):
@@ -221,7 +221,7 @@ def test_libsndfile_is_asked_first_for_what_it_reads(container, subtype, channel
 
 
 @pytest.mark.parametrize("second", range(256))
-def test_an_mp3_frame_is_never_taken_for_aac(second):
+def test_an_mp3_frame_is_never_recognised_as_aac(second):
     layer = second >> 1 & 0b11
     head = bytes([0xFF, second, 0x90, 0x64]) + bytes(1_000)
     assert not (layer and decoders_of(head) == (FFMPEG,))
@@ -230,7 +230,7 @@ def test_an_mp3_frame_is_never_taken_for_aac(second):
 @pytest.mark.parametrize(
     "data", [b"", b"RIFF", b"ID,start\nabc,30\n", bytes(1_000), b"\xff" * 9_000, b"\xff\xfeh\0e\0l\0l\0o\0"]
 )
-def test_what_is_no_container_is_not_audio(data):
+def test_other_files_are_not_audio(data):
     assert decoders_of(data)[0] == LIBSNDFILE
     assert rejection_of(data).reason is Reason.NOT_AUDIO
 
@@ -245,15 +245,15 @@ def mp4_boxes(data: bytes) -> list[bytes]:
 
 
 def later(moof: bytes, samples: int) -> bytes:
-    """A fragment whose decode time (`tfdt`, ISO/IEC 14496-12, 8.8.12) is so much later."""
+    """Return a fragment with a later decode time (`tfdt`, ISO/IEC 14496-12, 8.8.12)."""
     at = moof.index(b"tfdt") + 4
     width = 8 if moof[at] else 4
     time = int.from_bytes(moof[at + 4 : at + 4 + width], "big") + samples
     return moof[: at + 4] + time.to_bytes(width, "big") + moof[at + 4 + width :]
 
 
-def test_fragments_that_begin_late_or_without_the_first_ones_are_whole():
-    # Segments of a stream: an hour into it, or the initialization with a later segment alone.
+def test_fragments_that_begin_late_or_lack_the_first_ones_decode_completely():
+    # Segments of a stream: from an hour after its start, or the initialization with a later segment only.
     whole = contained(sweep(16_000, 1, 4), 16_000, "mp4", "aac", "fltp", FRAGMENTED)
     boxes = mp4_boxes(whole)
     assert [box[4:8] for box in boxes[:4]] == [b"ftyp", b"moov", b"moof", b"mdat"]
@@ -266,7 +266,7 @@ def test_fragments_that_begin_late_or_without_the_first_ones_are_whole():
     assert num_frames > 4
     rest, _ = decode(b"".join([*boxes[:2], *boxes[6:]]))
     assert len(expected) // 2 < len(rest) < len(expected)
-    # Its first frame lacks the one before it, with which it overlaps.
+    # The first frame overlaps with the missing one before it.
     np.testing.assert_allclose(rest[2_048:], expected[len(expected) - len(rest) + 2_048 :], atol=1e-6)
     cut = b"".join([*boxes[:2], *boxes[6:-2]])[:-100]
     assert rejection_of(cut).reason is Reason.CORRUPT

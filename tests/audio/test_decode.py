@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import read_mono
 
-from transforms.audio.decode import Cutter, duration_s, mix_to_mono, open_audio
+from transforms.audio.decode import SpanReader, duration_s, mix_to_mono, open_audio
 from transforms.errors import ClipError, Reason
 
 INT16 = np.array([-32768, -32767, -1, 0, 1, 2, 12345, 32767], np.int16)
@@ -41,7 +41,7 @@ def tone(rate_hz: int) -> np.ndarray:
 
 
 def with_unknown_length(flac: bytes) -> bytes:
-    """A FLAC as an encoder that writes to a pipe leaves it: STREAMINFO's 36-bit sample count is 0."""
+    """Return a FLAC as an encoder writes it to a pipe: STREAMINFO's 36-bit sample count is 0."""
     data = bytearray(flac)
     assert data[:4] == b"fLaC"
     data[21] &= 0xF0
@@ -92,7 +92,7 @@ def test_mono_is_the_mean_of_the_channels(channels):
 
 
 @pytest.mark.parametrize(("container", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)])
-def test_lossy_formats_decode_in_full_and_in_time(container, subtype):
+def test_lossy_formats_decode_completely_and_without_delay(container, subtype):
     samples = tone(48_000)
     waveform = decode(encoded(samples, 48_000, container, subtype))
     assert len(waveform) == len(samples)
@@ -126,7 +126,7 @@ def test_file_stays_open_for_the_caller():
         (5.0, None, 0, 0),
     ],
 )
-def test_span_gives_its_own_samples(start_s, end_s, first, last):
+def test_a_span_has_its_own_samples(start_s, end_s, first, last):
     samples = noise(16_000)
     data = encoded(samples, subtype="DOUBLE")
     np.testing.assert_array_equal(decode(data, start_s, end_s), samples[first:last])
@@ -174,7 +174,7 @@ def test_header_without_samples_is_an_empty_waveform():
 @pytest.mark.parametrize(
     "data", [b"", b"ID,start\nabc,30\n", b"<html>404 Not Found</html>", b"RIFF", bytes(1_000)]
 )
-def test_what_is_no_audio_is_not_audio(data):
+def test_other_files_are_not_audio(data):
     assert reason_of(data) is Reason.NOT_AUDIO
 
 
@@ -184,7 +184,7 @@ def test_truncated_flac_is_corrupt():
 
 
 def test_flac_that_ends_between_two_frames_is_corrupt():
-    # Silence makes every FLAC frame alike, and the last one can be cut off cleanly.
+    # With silence all FLAC frames are equal, so the last one can be removed cleanly.
     whole = encoded(np.zeros(4_096 * 4, np.int16), container="FLAC")
     one_less = encoded(np.zeros(4_096 * 3, np.int16), container="FLAC")
     audio = one_less[one_less.index(b"\xff\xf8") :]
@@ -223,7 +223,7 @@ def test_rate_outside_4_to_192_khz_is_unsupported(rate_hz):
 
 
 @pytest.mark.parametrize("rate_hz", [4_000, 192_000])
-def test_rate_limits_are_inside(rate_hz):
+def test_the_limits_of_the_rate_are_supported(rate_hz):
     assert len(decode(encoded(INT16, rate_hz))) == len(INT16)
 
 
@@ -231,12 +231,12 @@ def test_more_than_8_channels_are_unsupported():
     assert reason_of(encoded(noise((100, 9)))) is Reason.UNSUPPORTED
 
 
-# soundfile prints what goes wrong inside its callbacks, and pytest makes warnings of that.
+# soundfile prints exceptions inside its callbacks, and pytest turns these into warnings.
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "AIFF"])
 @settings(max_examples=40)
 @given(data=st.data())
-def test_a_damaged_file_decodes_or_is_the_clips_own_fault(container, data):
+def test_a_damaged_file_decodes_or_is_rejected(container, data):
     file = bytearray(encoded(noise((2_000, 2)), container=container))
     places = st.integers(0, len(file) - 1) | st.integers(0, 60)
     for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), min_size=1, max_size=8)):
@@ -258,16 +258,16 @@ def test_a_damaged_file_decodes_or_is_the_clips_own_fault(container, data):
     lengths=st.lists(st.integers(0, 30), max_size=6),
     takes=st.lists(st.integers(0, 40), max_size=6),
 )
-def test_consecutive_stretches_are_the_waveform_wherever_its_blocks_end(lengths, takes):
+def test_consecutive_spans_equal_the_waveform_for_any_block_boundaries(lengths, takes):
     waveform = np.arange(sum(lengths), dtype=float)
-    cutter = Cutter(np.split(waveform, np.cumsum(lengths)[:-1]) if lengths else [])
+    reader = SpanReader(np.split(waveform, np.cumsum(lengths)[:-1]) if lengths else [])
     position = 0
     for num_samples in takes:
-        part = np.concatenate([np.empty(0), *cutter.take(num_samples)])
+        part = np.concatenate([np.empty(0), *reader.take(num_samples)])
         np.testing.assert_array_equal(part, waveform[position : position + num_samples])
         position = min(position + num_samples, len(waveform))
-        assert cutter.more() == (position < len(waveform))
-    np.testing.assert_array_equal(np.concatenate([np.empty(0), *cutter.take()]), waveform[position:])
+        assert reader.has_more() == (position < len(waveform))
+    np.testing.assert_array_equal(np.concatenate([np.empty(0), *reader.take()]), waveform[position:])
 
 
 @pytest.mark.parametrize("channels", range(1, 9))

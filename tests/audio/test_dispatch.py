@@ -1,4 +1,4 @@
-"""Which decoder gets a file, what is said of one that none knows, and what ffmpeg is never given."""
+"""Which decoder gets a file, messages about unknown files, and files that ffmpeg never gets."""
 
 import io
 import re
@@ -12,12 +12,12 @@ import soundfile
 from media import contained, rejection_of, sweep
 
 from transforms.audio.decode import open_audio
-from transforms.audio.decoders import decoder_settings, decoder_versions
+from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 from transforms.audio.formats import FORMATS, LIBSNDFILE, find_format
 from transforms.errors import ClipError, Reason
 
 INPUTS = Path(__file__).resolve().parents[2] / "docs" / "inputs.md"
-# What would open other files, or try to.
+# Files with which ffmpeg would try to open other files.
 PLAYLISTS = {
     "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{path}\n#EXT-X-ENDLIST\n",
     "concat": "ffconcat version 1.0\nfile '{path}'\n",
@@ -28,14 +28,14 @@ PLAYLISTS = {
 }
 
 
-def test_the_docs_table_of_formats_is_the_codes():
+def test_the_table_of_formats_in_the_docs_equals_the_code():
     section = INPUTS.read_text().partition("## Formats\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", section.partition("\n### ")[0], re.MULTILINE)
     assert rows[0] == ("format", "decoder", "promised and compared")
     assert rows[1:] == [(form.name, ", then ".join(form.decoders), form.compared) for form in FORMATS]
 
 
-def test_every_demuxer_is_one_of_ffmpegs():
+def test_every_demuxer_exists_in_ffmpeg():
     assert {form.demuxer for form in FORMATS if form.demuxer} <= set(av.formats_available)
     assert all(form.demuxer for form in FORMATS if form.decoders != (LIBSNDFILE,))
 
@@ -48,7 +48,7 @@ def test_every_demuxer_is_one_of_ffmpegs():
         ("MP3", "MPEG_LAYER_III"),
     ],
 )
-def test_what_libsndfile_writes_is_a_format_of_the_table(container, subtype):
+def test_every_format_that_libsndfile_writes_is_recognised(container, subtype):
     file = io.BytesIO()
     soundfile.write(file, sweep(16_000, 1, 1), 16_000, format=container, subtype=subtype)
     form = find_format(file.getvalue())
@@ -66,14 +66,14 @@ def test_what_libsndfile_writes_is_a_format_of_the_table(container, subtype):
         b"x",
     ],
 )
-def test_what_no_decoder_knows_is_said_with_its_first_bytes(data):
+def test_the_message_about_unknown_formats_shows_the_first_bytes(data):
     rejection = rejection_of(data)
     assert rejection.reason is Reason.NOT_AUDIO
     assert f"no known audio format; the file begins with {data[:8].hex(' ')} (" in str(rejection)
 
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if form.name not in ("ADTS AAC", "MP3, MP2, MP1")])
-def test_a_mark_with_garbage_behind_is_not_audio_and_says_why(form):
+def test_magic_bytes_followed_by_garbage_are_rejected_with_a_cause(form):
     marks = {
         "WAV, RF64": b"RIFF\xff\xff\0\0WAVE",
         "W64": b"riff\x2e\x91\xcf\x11",
@@ -110,7 +110,7 @@ def test_a_playlist_is_never_followed(name, tmp_path):
 
 
 def test_a_reference_in_a_mov_is_never_followed(tmp_path):
-    """A `url ` entry that says that the samples are in another file."""
+    """Make a `url ` entry that refers to samples in another file."""
     path = tmp_path / "other.raw"
     path.write_bytes(bytes(1 << 20))
     data = contained(sweep(16_000, 1, 2), 16_000, "mov", "pcm_s16le", "s16")
@@ -120,7 +120,7 @@ def test_a_reference_in_a_mov_is_never_followed(tmp_path):
     other = struct.pack(">I4sII", 16 + 12 + len(address), b"dref", 0, 1)
     other += struct.pack(">I4sI", 12 + len(address), b"url ", 0) + address
     grown = bytearray(data.replace(entry, other))
-    # The boxes around it, which stand behind the samples, grow with it.
+    # The boxes around the entry, which follow the samples, grow with it.
     place = len(grown)
     for kind in (b"dinf", b"minf", b"mdia", b"trak", b"moov"):
         place = grown.rindex(kind, 0, min(place, grown.index(b"dref"))) - 4
@@ -136,7 +136,7 @@ def test_a_reference_in_a_mov_is_never_followed(tmp_path):
     assert path.stat().st_atime_ns == before
 
 
-def test_versions_of_the_decoders():
+def test_decoder_versions_and_settings():
     versions, settings = decoder_versions(), decoder_settings()
     assert versions.keys() == settings.keys()
     assert all(re.fullmatch(r"\d+\.\d+\.\d+.*", version) for version in versions.values())

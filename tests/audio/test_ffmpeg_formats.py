@@ -1,4 +1,4 @@
-"""Formats that libsndfile does not read, whole, damaged and cut off."""
+"""Formats that libsndfile does not read: intact, damaged and truncated."""
 
 import contextlib
 import io
@@ -48,7 +48,7 @@ def made(name: str, **options) -> bytes:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_a_file_decodes_in_full_and_near_its_source(name):
+def test_a_file_decodes_completely_and_close_to_its_source(name):
     *_, rate_hz, bound, delay = FORMS[name]
     source = source_of(name)
     decoded, decoded_rate_hz = decode(made(name))
@@ -60,23 +60,23 @@ def test_a_file_decodes_in_full_and_near_its_source(name):
 
 
 @pytest.mark.parametrize("name", [n for n in FORMS if n[:3] in ("AVI", "FLV", "TS,", "Ogg")])
-def test_the_audio_beside_a_video_is_whole(name):
-    if name.startswith("FLV"):  # whose muxer knows no MPEG-4 video
+def test_the_audio_of_a_video_decodes_completely(name):
+    if name.startswith("FLV"):  # its muxer does not support MPEG-4 video
         pytest.skip("no video codec for it here")
     alone, beside = decode(made(name))[0], decode(made(name, video_s=3))[0]
     assert len(beside) == len(alone)
 
 
-# WAV is taken for what is there, whatever its header says.
+# A WAV is decoded as far as it goes, whatever its header states.
 CUTTABLE = [name for name in FORMS if not name.startswith("WAV")]
 
 
 @pytest.mark.parametrize("kept", [0.6, 0.93])
 @pytest.mark.parametrize("name", CUTTABLE)
-def test_a_file_that_is_cut_off_is_rejected(name, kept):
+def test_a_truncated_file_is_rejected(name, kept):
     data = made(name)
     rejection = rejection_of(data[: round(len(data) * kept)])
-    # The index of a MOV stands at its end.
+    # The index of a MOV is at its end.
     assert rejection.reason is (Reason.NOT_AUDIO if name == "MOV, PCM" else Reason.CORRUPT)
 
 
@@ -98,13 +98,13 @@ def test_a_transport_stream_that_lost_packets_is_corrupt():
 def test_a_transport_stream_that_ends_between_two_packets_is_corrupt(name):
     data = made(name)
     for packets in range(len(data) // 188 * 2 // 3, len(data) // 188 * 2 // 3 + 6):
-        if data[188 * packets + 1] & 0x40 == 0:  # the next one goes on with what is cut
+        if data[188 * packets + 1] & 0x40 == 0:  # the next packet continues the one that is cut
             assert rejection_of(data[: 188 * packets]).reason is Reason.CORRUPT
             return
     pytest.fail("no packet that goes on")
 
 
-def test_transport_streams_one_after_the_other_lose_nothing():
+def test_concatenated_transport_streams_decode_completely():
     data = made("TS, AAC")
     assert len(decode(data + data)[0]) == 2 * len(decode(data)[0])
 
@@ -115,7 +115,7 @@ def test_a_transport_stream_with_time_codes_is_read():
     np.testing.assert_array_equal(decode(b"".join(packets))[0], decode(data)[0])
 
 
-def test_a_recording_of_flv_that_was_killed_is_corrupt():
+def test_an_flv_whose_recorder_was_killed_is_corrupt():
     data = made("FLV, MP3")
     rejection = rejection_of(data[:-60])
     assert rejection.reason is Reason.CORRUPT
@@ -149,7 +149,7 @@ def test_flac_of_20_bits_that_is_damaged_is_corrupt():
         assert rejection_of(file).reason is Reason.CORRUPT
     rejection = rejection_of(data + data)
     assert rejection.reason is Reason.CORRUPT
-    assert "after the 20000 frames" in str(rejection)
+    assert "more than the 20000 frames" in str(rejection)
 
 
 def frames_of(adts: bytes) -> list[bytes]:
@@ -161,7 +161,7 @@ def frames_of(adts: bytes) -> list[bytes]:
     return frames
 
 
-def test_tags_around_adts_are_no_part_of_it():
+def test_tags_around_adts_are_ignored():
     data = made("ADTS")
     expected, _ = decode(data)
     long_tag = b"ID3\x04\0\0\0\x02\0\0" + bytes(2 << 14)
@@ -171,7 +171,7 @@ def test_tags_around_adts_are_no_part_of_it():
 
 
 @pytest.mark.parametrize("hole", [b"", bytes(1_500)], ids=["half a frame is absent", "frames are zeros"])
-def test_adts_whose_frames_do_not_follow_each_other_is_corrupt(hole):
+def test_adts_with_bytes_between_its_frames_is_corrupt(hole):
     frames = frames_of(made("ADTS"))
     if hole:
         frames[40:44] = [bytes(sum(map(len, frames[40:44])))]
@@ -184,7 +184,7 @@ def test_adts_whose_frames_do_not_follow_each_other_is_corrupt(hole):
 @pytest.mark.parametrize(
     "rest", [bytes(400), b"garbage " * 50, b"\xff\xf1"], ids=["zeros", "text", "a header"]
 )
-def test_adts_with_something_else_behind_is_corrupt(rest):
+def test_adts_followed_by_other_bytes_is_corrupt(rest):
     assert rejection_of(made("ADTS") + rest).reason is Reason.CORRUPT
 
 
@@ -206,7 +206,7 @@ def test_wavpack_that_ends_between_two_blocks_is_corrupt():
     ],
     ids=["an APE tag", "zeros", "junk"],
 )
-def test_mp3_behind_something_else_is_found(front):
+def test_mp3_after_other_bytes_is_found(front):
     data = contained(sweep(RATE_HZ, 2, 2), RATE_HZ, "mp3", "libmp3lame", "s16p")
     expected, _ = decode_any(data)
     decoded, rate_hz = decode_any(front + data)
@@ -215,14 +215,14 @@ def test_mp3_behind_something_else_is_found(front):
 
 
 def decode_any(data: bytes) -> tuple[np.ndarray, int]:
-    """What libsndfile or ffmpeg decodes, float[samples], and the rate."""
+    """Decode with libsndfile or ffmpeg to float[samples], and return the rate too."""
     with open_audio(io.BytesIO(data)) as stream:
         return np.concatenate(list(mono_blocks(stream))), stream.rate_hz
 
 
 @pytest.mark.parametrize("codec", ["libmp3lame", "mp2", "ac3", "wmav2", "adpcm_ima_wav", "adpcm_yamaha"])
 def test_wav_of_any_codec_decodes_to_its_end(codec):
-    """Some by libsndfile, some by ffmpeg."""
+    """libsndfile decodes some of the codecs, and ffmpeg the others."""
     source = sweep(RATE_HZ, 2, 2)
     planar = {"mp2": "s16", "adpcm_yamaha": "s16", "ac3": "fltp", "wmav2": "fltp"}
     data = contained(source, RATE_HZ, "wav", codec, planar.get(codec, "s16p"))
@@ -233,7 +233,7 @@ def test_wav_of_any_codec_decodes_to_its_end(codec):
 
 
 def with_chapters(container: str, codec: str, sample_format: str) -> bytes:
-    """A file whose second track, or attachment, is no audio."""
+    """Make a file whose second track or attachment is not audio."""
     data, file = contained(sweep(RATE_HZ, 2, 2), RATE_HZ, container, codec, sample_format), io.BytesIO()
     with av.open(io.BytesIO(data)) as source, av.open(file, "w", format=container) as output:
         stream = output.add_stream_from_template(source.streams.audio[0])
@@ -250,7 +250,7 @@ def with_chapters(container: str, codec: str, sample_format: str) -> bytes:
 
 
 @pytest.mark.parametrize("form", [M4A, ("matroska", "aac", "fltp"), MKV_FLAC])
-def test_a_track_that_is_no_audio_changes_nothing(form):
+def test_a_track_without_audio_changes_nothing(form):
     data = with_chapters(*form)
     with av.open(io.BytesIO(data)) as container:
         assert [stream.type for stream in container.streams] != ["audio"]
@@ -258,7 +258,7 @@ def test_a_track_that_is_no_audio_changes_nothing(form):
     np.testing.assert_array_equal(decoded, decode(contained(sweep(RATE_HZ, 2, 2), RATE_HZ, *form))[0])
 
 
-def test_what_a_decoder_holds_back_is_flushed_behind_a_video_too():
+def test_the_decoder_is_flushed_in_a_video_too():
     source = sweep(RATE_HZ, 2, 2)
     alone, _ = decode(contained(source, RATE_HZ, *WMA))
     beside, _ = decode(contained(source, RATE_HZ, *WMA, video_s=2))

@@ -1,4 +1,4 @@
-"""Every format that libsndfile decodes, against the WAV with the same samples."""
+"""Compare every format that libsndfile decodes with the WAV of the same samples."""
 
 import io
 
@@ -18,13 +18,13 @@ CHANNELS = (1, 2, 6, 8)
 
 
 def decode(data: bytes) -> tuple[np.ndarray, int]:
-    """The waveform, float64[samples], and its rate."""
+    """Return the waveform, float64[samples], and its rate."""
     with open_audio(io.BytesIO(data)) as stream:
         return read_mono(stream), stream.rate_hz
 
 
 def log_mel(data: bytes) -> np.ndarray:
-    """float32[n, 96, 64]."""
+    """Return the examples, float32[n, 96, 64]."""
     waveform, rate_hz = decode(data)
     return np.concatenate(list(waveform_examples([waveform], rate_hz)))
 
@@ -44,14 +44,14 @@ def encoded(
 
 
 def integers(bits: int, shape, seed: int = 0) -> np.ndarray:
-    """int32, `bits` wide and left-aligned, as soundfile writes them without rounding; has both extremes."""
+    """Return left-aligned int32 of `bits` bits with both extremes; soundfile writes it without rounding."""
     values = np.random.default_rng(seed).integers(-(2 ** (bits - 1)), 2 ** (bits - 1), shape, np.int32)
     values[0], values[1] = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     return values << (32 - bits)
 
 
 def music(rate_hz: int, channels: int, seconds: float = 1.0) -> np.ndarray:
-    """float64[samples, channels]: a rising tone of its own in each channel; a hum in that for effects."""
+    """Return float64[samples, channels]: a different rising tone per channel, and a hum for effects."""
     time_s = np.arange(round(rate_hz * seconds)) / rate_hz
     phase = 2 * np.pi * ((200 + 70 * np.arange(channels)) * time_s[:, None] + 300 * time_s[:, None] ** 2)
     if channels >= 6:  # codecs keep only low frequencies in the last channel
@@ -60,7 +60,7 @@ def music(rate_hz: int, channels: int, seconds: float = 1.0) -> np.ndarray:
 
 
 def error(decoded: np.ndarray, source: np.ndarray) -> float:
-    """RMS of the difference over RMS of the source."""
+    """Return the RMS of the difference over the RMS of the source."""
     assert decoded.shape == source.shape
     return float(np.sqrt(np.mean((decoded - source) ** 2) / np.mean(source**2)))
 
@@ -133,7 +133,7 @@ def test_lossless_formats_decode_at_every_rate(container, subtype, endian, bits,
 
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_24_bit_alac_decodes_to_the_samples_over_full_scale(channels):
-    # Apart from the others, because libsndfile's encoder fails at loud stereo noise of 24 bits.
+    # A separate test, because libsndfile's encoder fails with loud stereo noise of 24 bits.
     samples = np.round(music(44_100, channels) * 2**23).astype(np.int32) << 8
     waveform, _ = decode(encoded(samples, 44_100, "CAF", "ALAC_24"))
     np.testing.assert_array_equal(waveform, (samples / 2**31).mean(axis=1))
@@ -160,7 +160,7 @@ def test_lossy_formats_decode_in_full_and_near_their_source(container, subtype, 
     samples = music(rate_hz, channels)
     waveform, decoded_rate_hz = decode(encoded(samples, rate_hz, container, subtype))
     if subtype == "OPUS":
-        # Whatever rate its header gives: RFC 7845, 5.1.
+        # The rate in the header does not matter (RFC 7845, 5.1).
         assert decoded_rate_hz == 48_000
         waveform = waveform[:: 48_000 // rate_hz]
     else:
@@ -186,10 +186,10 @@ def test_features_of_lossy_formats_are_near_those_of_the_wav(container, subtype,
 
 
 @pytest.mark.parametrize("container", ["AIFF", "CAF", "AU", "WAV"])
-def test_the_pad_byte_of_8_bit_audio_of_odd_length_is_no_sample(container):
+def test_the_padding_byte_of_odd_8_bit_audio_is_not_decoded(container):
     samples = integers(8, (999, 1))
     data = encoded(samples, 16_000, container, "PCM_U8" if container == "WAV" else "PCM_S8")
-    if container == "AIFF":  # libsndfile's writer counts the pad byte in COMM too
+    if container == "AIFF":  # libsndfile's writer includes the padding byte in COMM
         assert data.count(b"\x00\x01\x00\x00\x03\xe8\x00\x08") == 1
         data = data.replace(b"\x00\x01\x00\x00\x03\xe8\x00\x08", b"\x00\x01\x00\x00\x03\xe7\x00\x08")
     waveform, _ = decode(data)
@@ -200,7 +200,7 @@ def test_the_pad_byte_of_8_bit_audio_of_odd_length_is_no_sample(container):
     ("container", "subtype"),
     [(name, "PCM_16") for name in ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF")] + [("OGG", "VORBIS")],
 )
-def test_audio_of_no_length_is_an_empty_waveform(container, subtype):
+def test_a_file_without_samples_is_an_empty_waveform(container, subtype):
     waveform, rate_hz = decode(encoded(np.empty((0, 2)), 44_100, container, subtype))
     assert (waveform.shape, rate_hz) == ((0,), 44_100)
 

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from transforms.audio.guard import WatchedFile, judged
+from transforms.audio.guard import ErrorKeepingFile, clip_errors
 from transforms.errors import ClipError, Reason
 
 
@@ -23,31 +23,31 @@ class Broken(io.BytesIO):
         (RecursionError("deep"), "the decoder raises RecursionError: deep"),
     ],
 )
-def test_what_a_decoder_raises_is_the_clips_with_class_and_message(error, message):
-    with pytest.raises(ClipError) as caught, judged(WatchedFile(io.BytesIO()), Reason.CORRUPT):
+def test_exceptions_of_a_decoder_become_clip_errors_that_name_them(error, message):
+    with pytest.raises(ClipError) as caught, clip_errors(ErrorKeepingFile(io.BytesIO()), Reason.CORRUPT):
         raise error
     assert (caught.value.reason, str(caught.value)) == (Reason.CORRUPT, message)
 
 
-def test_a_reject_stays_as_it_is():
+def test_a_clip_error_is_raised_unchanged():
     with (
         pytest.raises(ClipError, match=r"^why$") as caught,
-        judged(WatchedFile(io.BytesIO()), Reason.CORRUPT),
+        clip_errors(ErrorKeepingFile(io.BytesIO()), Reason.CORRUPT),
     ):
         raise ClipError(Reason.UNSUPPORTED, "why")
     assert caught.value.reason is Reason.UNSUPPORTED
 
 
 @pytest.mark.parametrize("kind", [MemoryError, ImportError, KeyboardInterrupt, SystemExit])
-def test_what_means_that_the_worker_is_broken_passes(kind):
-    with pytest.raises(kind), judged(WatchedFile(io.BytesIO()), Reason.CORRUPT):
+def test_errors_of_the_worker_are_raised_unchanged(kind):
+    with pytest.raises(kind), clip_errors(ErrorKeepingFile(io.BytesIO()), Reason.CORRUPT):
         raise kind
 
 
 @pytest.mark.parametrize("outcome", [None, EOFError("the end"), ClipError(Reason.CORRUPT, "cut off")])
-def test_the_files_own_error_is_raised_whatever_the_decoder_makes_of_it(outcome):
-    file = WatchedFile(Broken(bytes(20)))
-    with pytest.raises(LookupError, match="the bucket is gone"), judged(file, Reason.CORRUPT):
+def test_the_error_of_the_file_takes_precedence_over_the_decoder(outcome):
+    file = ErrorKeepingFile(Broken(bytes(20)))
+    with pytest.raises(LookupError, match="the bucket is gone"), clip_errors(file, Reason.CORRUPT):
         assert file.read(8) == bytes(8)
         assert file.part(4, 20).read(4) == bytes(4)
         assert file.part(10, 20).read() == b""
@@ -55,8 +55,8 @@ def test_the_files_own_error_is_raised_whatever_the_decoder_makes_of_it(outcome)
             raise outcome
 
 
-def test_a_part_is_a_file_of_its_own():
-    file = WatchedFile(io.BytesIO(b"0123456789"))
+def test_a_part_has_its_own_position_and_size():
+    file = ErrorKeepingFile(io.BytesIO(b"0123456789"))
     part = file.part(2, 6)
     assert (part.read(2), file.read(3), part.read(), part.read(1)) == (b"23", b"012", b"45", b"")
     assert (part.seek(-1, 2), part.read(), part.seek(0), part.tell(), part.size) == (3, b"5", 0, 0, 4)

@@ -18,13 +18,13 @@ FORMS = {
 def test_audio_that_begins_late_in_a_video_has_silence_before_it(form, delay_s):
     source = sweep(48_000, 1, 2)
     decoded, _ = decode(contained(source, 48_000, *FORMS[form], video_s=5, delay_s=delay_s))
-    # The muxer's clock ticks in ms, and ADTS in a transport stream does not state the encoder's delay.
+    # The muxer's timestamps are in ms, and ADTS in a transport stream does not state the encoder's delay.
     assert lag(decoded, source) / 48_000 == pytest.approx(delay_s, abs=0.002)
     assert not decoded[: round(48_000 * (delay_s - 0.06))].any()
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_audio_that_begins_with_its_video_has_none(form):
+def test_audio_that_begins_with_its_video_has_no_silence_before_it(form):
     source = sweep(48_000, 1, 2)
     alone, _ = decode(contained(source, 48_000, *FORMS[form]))
     beside, _ = decode(contained(source, 48_000, *FORMS[form], video_s=3))
@@ -32,7 +32,7 @@ def test_audio_that_begins_with_its_video_has_none(form):
 
 
 @pytest.mark.parametrize("form", ["mp4", "matroska", "mpegts"])
-def test_a_file_that_begins_late_as_a_whole_has_none(form):
+def test_a_file_whose_timestamps_all_begin_late_has_no_silence_before_it(form):
     source = sweep(48_000, 1, 2)
     decoded, _ = decode(contained(source, 48_000, *FORMS[form], delay_s=2))
     assert abs(len(decoded) - len(source)) < 2_100
@@ -61,27 +61,27 @@ def place(timeline: Timeline, *frames: tuple[float | None, float]) -> list[float
     return [timeline.add_frame(start_s, length_s) for start_s, length_s in frames]
 
 
-def test_rounded_timestamps_are_no_gap():
+def test_rounded_timestamps_are_not_a_gap():
     timeline = Timeline(0.0, has_timestamps=True)
     lengths = [1_024 / 44_100] * 1_000
     frames = [(round(number * length, 3), length) for number, length in enumerate(lengths)]
     assert not any(place(timeline, *frames))
 
 
-def test_encoder_delay_before_time_0_is_no_silence():
+def test_encoder_delay_before_time_0_adds_no_silence():
     timeline = Timeline(-0.007, has_timestamps=True)
     timeline.add_packet(-0.007)
     assert place(timeline, (0.0, 0.0135), (0.014, 0.02)) == [0, 0]
 
 
-def test_frames_that_a_decoder_swallows_are_no_silence():
+def test_frames_that_a_decoder_drops_add_no_silence():
     timeline = Timeline(0.0, has_timestamps=True)
     timeline.add_packet(0.0)
     assert place(timeline, (0.092, 0.046), (0.139, 0.046), (None, 0.046)) == [0, 0, 0]
     assert timeline.end_s == pytest.approx(0.231)
 
 
-def test_time_that_goes_back_loses_nothing():
+def test_timestamps_that_go_back_lose_no_samples():
     timeline = Timeline(0.0, has_timestamps=True)
     assert place(timeline, (0.0, 1.0), (0.0, 1.0), (1.0, 1.0)) == [0, 0, 0]
 
@@ -99,6 +99,6 @@ def test_silence_of_more_than_an_hour_is_corrupt():
     assert caught.value.reason is Reason.CORRUPT
 
 
-def test_m4a_is_as_long_as_before():
+def test_the_length_of_m4a_is_unchanged():
     decoded, _ = decode(contained(sweep(44_100, 2, 3), 44_100, *M4A))
     assert len(decoded) == 133_120

@@ -1,4 +1,4 @@
-"""Waveforms in memory: each type equals the file that holds the same samples, and the rest is one error."""
+"""Waveforms in memory: each sample type equals a file with the same samples; other input is an error."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ FLOATS = np.round(noise(1.2, RATE_HZ, 3) * 0.9 * 2**15) / 2**15
 
 
 class Tensor:
-    """What `numpy.asarray` makes an array of, as a tensor of PyTorch on CPU."""
+    """An object that `numpy.asarray` converts, such as a PyTorch tensor on the CPU."""
 
     def __init__(self, array):
         self.array = array
@@ -25,14 +25,14 @@ class Tensor:
 
 
 class OnDevice:
-    """As a tensor on a GPU."""
+    """An object that cannot be converted, such as a tensor on a GPU."""
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError("can't convert cuda:0 device type tensor to numpy.\nUse Tensor.cpu()")
 
 
 def of_type(name: str, samples: np.ndarray) -> np.ndarray:
-    """Samples as an array of a type, each full scale its own."""
+    """Return samples as an array of a type with its full scale."""
     if name == "uint8":
         return np.round(samples * 128 + 128).clip(0, 255).astype(np.uint8)
     scale = {"int16": 2**15, "int32": 2**31, ">i2": 2**15}.get(name)
@@ -52,10 +52,10 @@ def of_type(name: str, samples: np.ndarray) -> np.ndarray:
         ("float64", "DOUBLE"),
     ],
 )
-def test_each_type_is_the_waveform_of_its_file(name, subtype, channels, tmp_path):
+def test_each_sample_type_equals_the_file_with_the_same_samples(name, subtype, channels, tmp_path):
     samples = of_type(name, FLOATS[:, :channels])
     path = tmp_path / "a.wav"
-    if name == "uint8":  # soundfile takes no uint8: its int16 has the byte on top
+    if name == "uint8":  # soundfile does not accept uint8, so use int16 with the byte on top
         soundfile.write(path, ((samples.astype(np.int16) - 128) << 8), RATE_HZ, subtype)
         assert (soundfile.read(path, always_2d=True)[0] * 128 + 128 == samples).all()
     else:
@@ -69,7 +69,7 @@ def test_each_type_is_the_waveform_of_its_file(name, subtype, channels, tmp_path
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float32"])
-def test_the_bytes_are_those_of_the_file(dtype, tmp_path):
+def test_embeddings_of_a_waveform_equal_those_of_its_file(dtype, tmp_path):
     soundfile.write(tmp_path / "a.wav", FLOATS[:, :2], RATE_HZ, "PCM_16")
     samples, rate_hz = soundfile.read(tmp_path / "a.wav", dtype=dtype)
     expected = embed(tmp_path / "a.wav", **RANDOM)
@@ -77,7 +77,7 @@ def test_the_bytes_are_those_of_the_file(dtype, tmp_path):
     np.testing.assert_array_equal(embed(samples, rate_hz=float(rate_hz), **RANDOM), expected)
 
 
-def test_a_list_of_floats_is_a_waveform():
+def test_a_list_of_floats_is_accepted():
     np.testing.assert_array_equal(mono_waveform([0.5, -0.25]), [0.5, -0.25])
     np.testing.assert_array_equal(mono_waveform([[0.5, 0.0], [-0.25, 0.25]]), [0.25, 0.0])
 
@@ -87,7 +87,7 @@ def test_a_list_of_floats_is_a_waveform():
     [
         (np.zeros((2, 44_100), np.float32), r"shape is \(2, 44100\).*transpose it"),
         (np.zeros((1, 44_100), np.int16), "transpose it"),
-        (np.zeros((44_100, 9)), "9 channels and not 1 to 8"),
+        (np.zeros((44_100, 9)), "with 9 channels; give .* 1 to 8 channels"),
         (np.zeros((1, 44_100, 2)), r"shape is \(1, 44100, 2\).*one clip per call"),
         (np.float32(0), r"shape is \(\)"),
         (np.zeros(0), "without a sample"),
@@ -107,16 +107,16 @@ def test_a_list_of_floats_is_a_waveform():
         (np.zeros(9, object), "samples are object"),
         (np.array([0.5, np.nan]), "NaN or infinite"),
         (np.array([[0.5, np.inf], [0.5, -np.inf], [0.0, 0.0]]), "NaN or infinite"),
-        (np.array([12_000.0, -9.0]), "floats up to 12000, and full scale is 1.0; divide .* 32768"),
+        (np.array([12_000.0, -9.0]), "floats up to 12000, but full scale is 1.0; divide .* 32768"),
     ],
 )
-def test_what_is_no_waveform_is_one_line(audio, message):
+def test_invalid_waveforms_raise_a_one_line_error(audio, message):
     with pytest.raises(SettingError, match=message) as caught:
         embed(audio, 44_100, **RANDOM)
     assert len(str(caught.value).splitlines()) == 1 and "the waveform" in str(caught.value)
 
 
-def test_floats_somewhat_beyond_full_scale_are_kept():
+def test_floats_slightly_above_full_scale_are_kept():
     np.testing.assert_array_equal(mono_waveform(np.array([3.5, -32.0])), [3.5, -32.0])
 
 
@@ -124,23 +124,23 @@ def test_floats_somewhat_beyond_full_scale_are_kept():
     "rate_hz",
     [0, -16_000, 3_999, 192_001, 22_050.5, float("nan"), float("inf"), True, "44100", 1j, np.zeros(2)],
 )
-def test_a_rate_that_files_cannot_have_is_one_line(rate_hz):
+def test_invalid_rates_raise_a_one_line_error(rate_hz):
     with pytest.raises(SettingError, match=r"rate_hz=.*give") as caught:
         embed(np.zeros(44_100), rate_hz, **RANDOM)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_waveform_without_its_rate_is_not_taken_for_16_khz():
+def test_a_waveform_without_a_rate_is_an_error():
     with pytest.raises(SettingError, match="rate_hz is missing; give its sample rate"):
         embed(np.zeros(44_100), **RANDOM)
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 44_100.0, np.int32(44_100), np.float64(44_100)])
-def test_a_rate_is_any_whole_number(rate_hz):
+def test_a_rate_may_be_any_type_of_whole_number(rate_hz):
     assert check_rate_hz(rate_hz) == 44_100 and type(check_rate_hz(rate_hz)) is int
 
 
 @pytest.mark.parametrize("hop_s", [0.0, -1.0, float("nan")])
-def test_a_hop_that_is_none_is_one_line(hop_s):
+def test_an_invalid_hop_raises_a_one_line_error(hop_s):
     with pytest.raises(SettingError, match="hop_s is"):
         embed(np.zeros(44_100), 44_100, hop_s=hop_s, **RANDOM)

@@ -14,7 +14,7 @@ import numpy as np
 
 from transforms.audio.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, mono_blocks, open_audio
 from transforms.audio.parsers.ogg_pages import page_checksum
-from transforms.audio.parsers.spliced_file import Stretch
+from transforms.audio.parsers.spliced_file import ByteRange
 from transforms.audio.soundfile_stream import find_links
 from transforms.audio_shards.items import ShardClip, parse_columns
 from transforms.audio_shards.read import read_shard
@@ -208,10 +208,10 @@ def _check_links(data: bytes) -> None:
     assert links
     for link in links:
         assert link.num_frames is None or link.num_frames >= 0
-        stretches = [chunk for chunk in link.chunks or () if isinstance(chunk, Stretch)]
-        assert all(0 <= stretch.begin <= stretch.end <= len(data) for stretch in stretches)
-        ends = [0, *(stretch.end for stretch in stretches)]
-        assert all(end <= stretch.begin for end, stretch in zip(ends, stretches, strict=False))
+        ranges = [piece for piece in link.pieces or () if isinstance(piece, ByteRange)]
+        assert all(0 <= stretch.begin <= stretch.end <= len(data) for stretch in ranges)
+        ends = [0, *(stretch.end for stretch in ranges)]
+        assert all(end <= stretch.begin for end, stretch in zip(ends, ranges, strict=False))
 
 
 def _check_segment(segment: Segment) -> None:

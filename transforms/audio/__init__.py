@@ -1,1 +1,1 @@
-"""From the bytes of an audio file to log-mel examples. Never imports Beam."""
+"""Decode audio files and compute log-mel examples. Never imports Beam."""

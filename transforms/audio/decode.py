@@ -1,4 +1,4 @@
-"""The bytes of an audio file to a mono waveform at the file's own rate, in blocks."""
+"""Decode an audio file to blocks of a mono waveform at the file's own sample rate."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -9,28 +9,33 @@ from numpy.typing import NDArray
 
 from transforms.audio.containers import ContainerStream
 from transforms.audio.formats import HEAD_BYTES, LIBSNDFILE, Format, find_format
-from transforms.audio.guard import WatchedFile, judged
+from transforms.audio.guard import ErrorKeepingFile, clip_errors
 from transforms.audio.parsers.mpeg_frames import find_mpeg_frames
-from transforms.audio.parsers.tags import before_tags, skip_tags
+from transforms.audio.parsers.tags import end_without_tags, skip_tags
 from transforms.audio.soundfile_stream import SoundFileStream
 from transforms.errors import ClipError, Reason
 
-# What recorders and codecs make; a header outside it is damaged far more often than it is true.
+# Recorders and codecs use these rates; a header with another one is usually damaged.
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 MAX_CHANNELS = 8
 
-# What libsndfile says, where it does not know better, about bytes that are no audio file.
-_SAYS_NOTHING = ("Format not recognised", "File does not exist", "Unspecified internal error", "System error")
+# libsndfile's messages about bytes that it does not recognise; they carry no information.
+_GENERIC_ERRORS = (
+    "Format not recognised",
+    "File does not exist",
+    "Unspecified internal error",
+    "System error",
+)
 _PAIRWISE_CHANNELS = 8
 _INT16_FULL_SCALE = 1 << 15
 
 
 class AudioStream(Protocol):
-    """Audio that is read once, from front to back.
+    """An audio stream, which can be read once from front to back.
 
     Attributes:
-      rate_hz, channels: as the file has them.
-      num_frames: its length by the header; None where only decoding tells.
+      rate_hz, channels: sample rate and number of channels of the file.
+      num_frames: samples per channel as the header states; None if they are known only after decoding.
     """
 
     rate_hz: int
@@ -38,120 +43,120 @@ class AudioStream(Protocol):
     num_frames: int | None
 
     def blocks(self) -> Iterator[NDArray[np.int16] | NDArray[np.float64]]:
-        """Yields int16[frames, channels] of 16-bit audio, or float64 of any other, full scale 1.0.
+        """Yield int16[frames, channels] for 16-bit audio, otherwise float64 with full scale 1.0.
 
         Raises:
-          ClipError: the audio is damaged, or ends before its header says.
+          ClipError: the audio is damaged, or ends before the stated length.
         """
 
     def close(self) -> None:
-        """Frees the decoder; the file stays open."""
+        """Free the decoder; the file stays open."""
 
 
 def open_audio(file: BinaryIO) -> contextlib.closing[AudioStream]:
-    """Opens an audio file for one reading; its format is found by its content, whatever its name.
+    """Open an audio file to be read once. Its content determines the format, and its name does not matter.
 
     Args:
-      file: seekable, open in binary mode; read from its start, and the caller's to close.
+      file: seekable, open in binary mode; read from its start. The caller closes it.
 
     Returns:
       The stream, in a context manager that closes it.
 
     Raises:
-      ClipError: the file is no audio, or has a sample rate outside 4 to 192 kHz, or more than 8 channels.
-      MemoryError, ImportError: the worker's own. Any other exception of a decoder is a ClipError that names
-        it, here and in `blocks`.
-      What the file raises when it is read, here and in `blocks`.
+      ClipError: the file is not audio, or it has a sample rate outside 4 to 192 kHz or more than 8 channels.
+        Here and in `blocks`, any exception of a decoder becomes a ClipError that names it.
+      MemoryError, ImportError: the worker itself fails.
+      Exception: here and in `blocks`, the error that the file raised when it was read.
     """
-    watched = WatchedFile(file)
-    with judged(watched, Reason.NOT_AUDIO):
-        stream = _JudgedStream(_open(watched), watched)
+    source = ErrorKeepingFile(file)
+    with clip_errors(source, Reason.NOT_AUDIO):
+        stream = _GuardedStream(_open(source), source)
     message = None
     if not MIN_RATE_HZ <= stream.rate_hz <= MAX_RATE_HZ:
-        message = f"sample rate {stream.rate_hz} Hz is not in {MIN_RATE_HZ} to {MAX_RATE_HZ}"
+        message = f"sample rate {stream.rate_hz} Hz is outside {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz"
     elif not 1 <= stream.channels <= MAX_CHANNELS:
-        message = f"{stream.channels} channels, not 1 to {MAX_CHANNELS}"
+        message = f"{stream.channels} channels, but only 1 to {MAX_CHANNELS} are supported"
     if message:
         stream.close()
         raise ClipError(Reason.UNSUPPORTED, message)
     return contextlib.closing(stream)
 
 
-def _open(watched: WatchedFile) -> AudioStream:
-    """The stream of the first decoder that knows the file; libsndfile is asked about unknown formats too."""
-    file = cast(BinaryIO, watched)
-    if not watched.size:
+def _open(source: ErrorKeepingFile) -> AudioStream:
+    """Open the file with the first decoder that accepts it; libsndfile also tries unknown formats."""
+    file = cast(BinaryIO, source)
+    if not source.size:
         raise ClipError(Reason.NOT_AUDIO, "the file is empty")
     start = skip_tags(file)
     file.seek(start)
     head = file.read(HEAD_BYTES)
-    form = find_format(head)
+    fmt = find_format(head)
     refusals = []
-    for decoder in (LIBSNDFILE,) if form is None else form.decoders:
+    for decoder in (LIBSNDFILE,) if fmt is None else fmt.decoders:
         file.seek(0)
         try:
-            if form is None or decoder == LIBSNDFILE:
+            if fmt is None or decoder == LIBSNDFILE:
                 return SoundFileStream(file)
-            return ContainerStream(cast(BinaryIO, _audio_part(watched, start, form)), form)
+            return ContainerStream(cast(BinaryIO, _audio_part(source, start, fmt)), fmt)
         except ClipError as error:
             if error.reason is not Reason.NOT_AUDIO:
                 raise
-            if not str(error).startswith(_SAYS_NOTHING):
+            if not str(error).startswith(_GENERIC_ERRORS):
                 refusals.append(f"{decoder}: {error}")
-    if form is None:
-        # Behind bytes that are neither audio nor tag, as the remains of one that was cut off.
+    if fmt is None:
+        # The audio may follow other bytes, such as the remains of a tag that was cut off.
         begin = find_mpeg_frames(file)
         if begin is not None:
-            return SoundFileStream(cast(BinaryIO, watched.part(begin, watched.size)))
+            return SoundFileStream(cast(BinaryIO, source.part(begin, source.size)))
         raise ClipError(Reason.NOT_AUDIO, f"no known audio format; the file begins with {_show(head)}")
     causes = "; ".join(refusals) or f"it begins with {_show(head)}"
-    raise ClipError(Reason.NOT_AUDIO, f"begins as {form.name} and cannot be opened ({causes})")
+    raise ClipError(Reason.NOT_AUDIO, f"begins as {fmt.name} and cannot be opened ({causes})")
 
 
-def _audio_part(file: WatchedFile, start: int, form: Format) -> WatchedFile:
-    """The file without the tags before its first byte of audio, at `start`, and behind its last."""
-    end = before_tags(cast(BinaryIO, file)) if form.is_tagged else file.size
+def _audio_part(file: ErrorKeepingFile, start: int, fmt: Format) -> ErrorKeepingFile:
+    """Return the file from `start`, its first byte of audio, up to any tags at its end."""
+    end = end_without_tags(cast(BinaryIO, file)) if fmt.is_tagged else file.size
     return file.part(start, max(start, end))
 
 
 def _show(head: bytes) -> str:
-    """The first bytes, as hex and as far as they are text."""
+    """Format the first bytes as hex and as text."""
     first = head[:8]
     return f"{first.hex(' ')} ({first.decode('latin-1')!a})"
 
 
-class _JudgedStream:
-    """A stream whose decoder's exceptions are the clip's, and whose file's errors are the file's."""
+class _GuardedStream:
+    """Turns exceptions of the decoder into ClipErrors, and raises errors of the file unchanged."""
 
-    def __init__(self, stream: AudioStream, file: WatchedFile):
+    def __init__(self, stream: AudioStream, file: ErrorKeepingFile):
         self.rate_hz, self.channels, self.num_frames = stream.rate_hz, stream.channels, stream.num_frames
         self._stream = stream
         self._file = file
 
     def blocks(self) -> Iterator[NDArray[np.int16] | NDArray[np.float64]]:
-        with judged(self._file, Reason.CORRUPT):
+        with clip_errors(self._file, Reason.CORRUPT):
             blocks = iter(self._stream.blocks())
         while True:
-            with judged(self._file, Reason.CORRUPT):
+            with clip_errors(self._file, Reason.CORRUPT):
                 block = next(blocks, None)
             if block is None:
                 return
             yield block
 
     def close(self) -> None:
-        # What was decoded is known by now; a decoder that cannot be closed changes nothing about it.
+        # All audio is decoded by now, so a failure to close the decoder does not matter.
         with contextlib.suppress(Exception):
             self._stream.close()
 
 
 def duration_s(file: BinaryIO) -> float:
-    """Length of the audio in seconds, from the header, or by decoding it where the header has none.
+    """Return the length of the audio in seconds, from the header or, if it has none, by decoding.
 
     Args:
-      file: as `open_audio` takes it.
+      file: as for `open_audio`.
 
     Raises:
-      ClipError: as `open_audio`, or the audio had to be decoded and is damaged.
+      ClipError: as for `open_audio`, or the audio had to be decoded and is damaged.
     """
     with open_audio(file) as stream:
         frames = stream.num_frames
@@ -161,32 +166,32 @@ def duration_s(file: BinaryIO) -> float:
 
 
 def mono_blocks(stream: AudioStream) -> Iterator[NDArray[np.floating]]:
-    """Decodes all of a stream and takes the mean over channels.
+    """Decode a stream and return the mean over channels.
 
     Yields:
-      [samples] at the stream's rate, full scale 1.0; float32 where that is exact, else float64.
+      [samples] at the stream's rate, full scale 1.0; float32 if that is exact, else float64.
 
     Raises:
-      ClipError: the audio is damaged, or ends before its header says.
+      ClipError: the audio is damaged, or ends before the stated length.
     """
     for block in stream.blocks():
         yield mix_to_mono(block)
 
 
 def mix_to_mono(block: NDArray[np.int16] | NDArray[np.float64]) -> NDArray[np.floating]:
-    """The mean over channels, [frames, channels] -> [frames], as the reference takes it, to the bit.
+    """Return the mean over channels, bit-identical to that of the reference.
 
     Args:
-      block: int16, which stands for itself divided by 32768, or float64.
+      block: [frames, channels], float64, or int16 with full scale 32768.
 
     Returns:
-      float64; float32 of int16 in 1, 2, 4 or 8 channels, whose mean it holds exactly.
+      [frames], full scale 1.0: float32 for int16 in 1, 2, 4 or 8 channels, where it is exact, else float64.
     """
     channels = block.shape[1]
     if block.dtype == np.int16:
         full_scale = _INT16_FULL_SCALE * channels
-        if channels & (channels - 1) == 0:  # sums of so few are exact, and products with a power of two
-            # No matrix product: decoders are processes, and BLAS would start its threads in each.
+        if channels & (channels - 1) == 0:  # a power of two: the sum and the product are exact in float32
+            # Not a matrix product: each decoder process would start BLAS threads for it.
             single = block.astype(np.float32)
             summed = single[:, 0]
             for channel in range(1, channels):
@@ -196,8 +201,8 @@ def mix_to_mono(block: NDArray[np.int16] | NDArray[np.float64]) -> NDArray[np.fl
         for channel in range(1, channels):
             np.add(total, block[:, channel], out=total)
         return np.divide(total, full_scale)
-    # NumPy adds rows one by one, ten times slower than columns. Below eight channels it adds from left to
-    # right, so that the order is the same; from eight on it adds pairs.
+    # NumPy sums along rows ten times slower than it adds columns. Below eight channels it adds from left to
+    # right, so that columns give the same bits; from eight on it adds in pairs.
     if channels >= _PAIRWISE_CHANNELS:
         return block.mean(axis=1)
     mono = block[:, 0] + 0.0  # the mean of a single -0.0 is 0.0
@@ -207,8 +212,8 @@ def mix_to_mono(block: NDArray[np.int16] | NDArray[np.float64]) -> NDArray[np.fl
     return mono
 
 
-class Cutter:
-    """Takes consecutive stretches out of a waveform that comes in blocks.
+class SpanReader:
+    """Takes consecutive spans out of a waveform that arrives in blocks.
 
     Args:
       blocks: [samples] each.
@@ -219,10 +224,10 @@ class Cutter:
         self._kept: NDArray[np.floating] = np.empty(0)
 
     def take(self, num_samples: int | None = None) -> Iterator[NDArray[np.floating]]:
-        """Yields the next `num_samples` (None: all that are left), fewer where the waveform ends.
+        """Yield the next `num_samples` (None: all that are left), fewer if the waveform ends.
 
         Raises:
-          ClipError: some of them are NaN or infinite.
+          ClipError: a sample is NaN or infinite.
         """
         for part in self._next(num_samples):
             if not np.isfinite(part).all():
@@ -230,20 +235,20 @@ class Cutter:
             yield part
 
     def skip(self, num_samples: int) -> None:
-        """Passes over the next `num_samples`, whatever they are."""
+        """Skip the next `num_samples` without checking them."""
         for _ in self._next(num_samples):
             pass
 
     def _next(self, num_samples: int | None) -> Iterator[NDArray[np.floating]]:
-        while (num_samples is None or num_samples > 0) and self.more():
+        while (num_samples is None or num_samples > 0) and self.has_more():
             part = self._kept[:num_samples]
             self._kept = self._kept[len(part) :]
             if num_samples is not None:
                 num_samples -= len(part)
             yield part
 
-    def more(self) -> bool:
-        """Whether there are samples left."""
+    def has_more(self) -> bool:
+        """Return whether any samples are left."""
         while not len(self._kept):
             block = next(self._blocks, None)
             if block is None:

@@ -1,4 +1,4 @@
-"""What opens audio files and reads examples from them, and how that is done in this process."""
+"""The interfaces for opening audio files and reading examples, and their implementation in this process."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio import decode
-from transforms.audio.decode import AudioStream, Cutter
+from transforms.audio.decode import AudioStream, SpanReader
 from transforms.audio.extraction import Extraction
 
 
 class Audio(Protocol):
-    """The mean of a file's channels, which is read once, from front to back.
+    """The mean of a file's channels, which can be read once, from front to back.
 
-    Spans of samples are read one after the other; what lies between them is decoded and dropped, since no
-    format but the simplest can seek to the sample.
+    Callers read spans of samples one after the other. The samples between spans are decoded and dropped,
+    because only the simplest formats can seek to the exact sample.
 
     Attributes:
-      rate_hz, channels: as the file has them.
-      num_frames: its length by the header; None where only decoding tells.
-      num_samples: of the span that was read last, where that was read to its end.
+      rate_hz, channels: sample rate and number of channels of the file.
+      num_frames: samples per channel as the header states; None if they are known only after decoding.
+      num_samples: length of the last span that was read to its end.
     """
 
     @property
@@ -34,21 +34,21 @@ class Audio(Protocol):
     def num_samples(self) -> int: ...
 
     def examples(self, extraction: Extraction, start: int = 0, stop: int | None = None) -> Iterator[NDArray]:
-        """Yields what `extraction.examples` makes of the samples from `start` to `stop`.
+        """Yield the examples that `extraction.examples` makes of the samples from `start` to `stop`.
 
         Raises:
-          ClipError: as that does; the audio is damaged, or has NaN or infinite samples.
+          ClipError: as for `extraction.examples`; the audio is damaged, or has NaN or infinite samples.
         """
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.floating]]:
-        """Yields those samples themselves, [samples] each, as `decode.mono_blocks` gives them.
+        """Yield the samples themselves, [samples] each, as from `decode.mono_blocks`.
 
         Raises:
           ClipError: the audio is damaged, or has NaN or infinite samples.
         """
 
-    def goes_on(self, position: int) -> bool:
-        """Whether there is a sample at a position, which is not before the last span's end.
+    def has_sample_at(self, position: int) -> bool:
+        """Return whether there is a sample at a position, which must not be before the last span's end.
 
         Raises:
           ClipError: the audio is damaged.
@@ -56,33 +56,33 @@ class Audio(Protocol):
 
 
 class Decoder(Protocol):
-    """Opens one audio file at a time; takes files, and raises ClipError, as `decode.open_audio` does."""
+    """Opens one audio file at a time, with the arguments and the ClipErrors of `decode.open_audio`."""
 
     def open(self, file: BinaryIO) -> contextlib.AbstractContextManager[Audio]:
-        """Opens a file for one reading; leaving it before its end is fine."""
+        """Open a file to be read once; it may be closed before its end."""
 
     def duration_s(self, file: BinaryIO) -> float:
-        """Length of the audio in seconds, as `decode.duration_s`."""
+        """Return the length of the audio in seconds, as `decode.duration_s` does."""
 
 
-class PlainDecoder:
+class InProcessDecoder:
     """Decodes in this process."""
 
     @contextlib.contextmanager
     def open(self, file: BinaryIO) -> Iterator[Audio]:
         with decode.open_audio(file) as stream:
-            yield PlainAudio(stream, decode.mono_blocks(stream))
+            yield InProcessAudio(stream, decode.mono_blocks(stream))
 
     def duration_s(self, file: BinaryIO) -> float:
         return decode.duration_s(file)
 
 
-class PlainAudio:
-    """An opened stream as `Audio`.
+class InProcessAudio:
+    """Implements `Audio` for an opened stream.
 
     Args:
-      stream: what is read.
-      blocks: all of it, as `decode.mono_blocks` gives.
+      stream: the opened stream.
+      blocks: all of its blocks, as from `decode.mono_blocks`.
     """
 
     def __init__(self, stream: AudioStream, blocks: Iterator[NDArray[np.floating]]):
@@ -90,7 +90,7 @@ class PlainAudio:
         self.channels = stream.channels
         self.num_frames = stream.num_frames
         self.num_samples = 0
-        self._cutter = Cutter(blocks)
+        self._reader = SpanReader(blocks)
         self._position = 0
 
     def examples(self, extraction: Extraction, start: int = 0, stop: int | None = None) -> Iterator[NDArray]:
@@ -99,15 +99,15 @@ class PlainAudio:
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.floating]]:
         self._skip_to(start)
         self.num_samples = 0
-        for block in self._cutter.take(None if stop is None else stop - start):
+        for block in self._reader.take(None if stop is None else stop - start):
             self._position += len(block)
             self.num_samples += len(block)
             yield block
 
-    def goes_on(self, position: int) -> bool:
+    def has_sample_at(self, position: int) -> bool:
         self._skip_to(position)
-        return self._cutter.more()
+        return self._reader.has_more()
 
     def _skip_to(self, position: int) -> None:
-        self._cutter.skip(position - self._position)
+        self._reader.skip(position - self._position)
         self._position = position

@@ -1,4 +1,4 @@
-"""How examples are made of a waveform, as one value that goes to wherever they are made."""
+"""How to make examples of a waveform, as one value that can be sent to the process that makes them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.dsp.windows import waveform_windows, window_rate_hz, window_samples
 from transforms.vggish.params import MEL_BANDS, SAMPLE_RATE_HZ, Framing
 
-# Examples per array: 3 MB of log-mel, and enough to fill the network's batches. No byte depends on it.
+# Examples per array: 3 MB of log-mel, enough to fill the network's batches. It does not change any byte.
 MAX_EXAMPLES = 128
-# Windows are ten times as large and more, and then fewer go together.
+# Windows are at least ten times as large as log-mel examples, so fewer fit into an array.
 MAX_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """How examples are made of a waveform.
+    """How to make examples of a waveform.
 
     Attributes:
       framing: window and hop of an example.
       resampler: as `resample_blocks` takes it.
-      windows: PCM for a front end on an accelerator, in place of log-mel.
+      windows: whether to make PCM windows for a front end on an accelerator, instead of log-mel.
     """
 
     framing: Framing = Framing()
@@ -34,26 +34,26 @@ class Extraction:
     windows: bool = False
 
     def examples(self, blocks: Iterable[NDArray[np.floating]], rate_hz: int) -> Iterator[NDArray]:
-        """Examples of a mono waveform, in bounded memory.
+        """Make examples of a mono waveform, in bounded memory.
 
         Args:
-          blocks: the waveform, [samples] each, full scale 1.0; where they end makes no difference to a bit.
+          blocks: the waveform, [samples] each, full scale 1.0. Their boundaries do not change the bits.
           rate_hz: its sample rate.
 
         Yields:
-          `max_examples` each, and in the last from 1 on: float32[n, 96, 64], or with `windows` int16 or
+          `max_examples` each, and 1 or more in the last: float32[n, 96, 64], or with `windows` int16 or
           float32[n, window_samples], as `waveform_windows`.
 
         Raises:
           ClipError: as `waveform_examples`.
         """
-        most = self.max_examples(rate_hz)
+        max_rows = self.max_examples(rate_hz)
         if self.windows:
-            return waveform_windows(blocks, rate_hz, self.framing, self.resampler, most)
-        return _regrouped(waveform_examples(blocks, rate_hz, self.framing, self.resampler), most)
+            return waveform_windows(blocks, rate_hz, self.framing, self.resampler, max_rows)
+        return _regrouped(waveform_examples(blocks, rate_hz, self.framing, self.resampler), max_rows)
 
     def max_examples(self, rate_hz: int) -> int:
-        """Examples per array, for a waveform at this rate."""
+        """Return the maximum examples per array for a waveform at this rate."""
         if self.windows:
             samples = window_samples(window_rate_hz(rate_hz, self.framing, self.resampler))
         else:
@@ -61,11 +61,11 @@ class Extraction:
         return max(1, min(MAX_EXAMPLES, MAX_BYTES // (samples * np.dtype(np.float32).itemsize)))
 
     def needs_compiler(self, rate_hz: int) -> bool:
-        """Whether resampy's own loop resamples, which is compiled first: seconds and 0.1 GB per process."""
+        """Return whether resampy's own loop resamples; compiling it takes seconds and 0.1 GB per process."""
         return self.resampler == RESAMPY and rate_hz != SAMPLE_RATE_HZ and not has_polyphase(rate_hz)
 
     def to_json(self) -> dict[str, Any]:
-        """A value that JSON holds exactly, for `from_json`."""
+        """Return a value for `from_json` that JSON represents exactly."""
         return {**vars(self), "framing": vars(self.framing)}
 
     @classmethod
@@ -73,14 +73,14 @@ class Extraction:
         return cls(**{**value, "framing": Framing(**value["framing"])})
 
 
-def _regrouped(arrays: Iterable[NDArray], most: int) -> Iterator[NDArray]:
-    """The same rows, `most` in each array but the last."""
+def _regrouped(arrays: Iterable[NDArray], max_rows: int) -> Iterator[NDArray]:
+    """Yield the same rows, `max_rows` in each array but the last."""
     kept: list[NDArray] = []
     num_kept = 0
     for array in arrays:
-        while num_kept + len(array) > most:
-            yield np.concatenate([*kept, array[: most - num_kept]])
-            array, kept, num_kept = array[most - num_kept :], [], 0
+        while num_kept + len(array) > max_rows:
+            yield np.concatenate([*kept, array[: max_rows - num_kept]])
+            array, kept, num_kept = array[max_rows - num_kept :], [], 0
         kept.append(array)
         num_kept += len(array)
     if kept:

@@ -1,6 +1,6 @@
-"""The audio formats: how each is told by its content, which decoder reads it, and what it promises.
+"""The table of audio formats: how to recognise each one, which decoder reads it, and what is checked.
 
-`FORMATS` is the one table of them; that in docs/inputs.md is held to it by a test.
+A test checks that the table in docs/inputs.md is equal to `FORMATS`.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,11 @@ from transforms.audio.parsers.mpeg_header import frame_lengths, parse_header
 
 LIBSNDFILE, FFMPEG = "libsndfile", "ffmpeg"
 
-# What `find_format` looks at: the longest ADTS frame (13 bits of length) and the next one's header.
+# Bytes that `find_format` needs: the longest ADTS frame (13 bits of length) and the next one's header.
 HEAD_BYTES = (1 << 13) + 7
 
-# Packets of a transport stream: plain, with a time code before each (Blu-ray), with parity behind each (DVB).
+# (packet bytes, offset of the sync byte) of transport streams: plain, with a time code before each packet
+# (Blu-ray), with parity after each packet (DVB).
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))
 _TS_PACKETS_SEEN = 5
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
@@ -21,22 +22,22 @@ _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 @dataclass(frozen=True)
 class Format:
-    """A row of the table.
+    """One row of the table.
 
     Attributes:
       name: for people.
-      is_format: tells it by a file's first bytes, behind any tags.
-      decoders: in the order in which they are asked; the second where the first does not know the file.
-      demuxer: ffmpeg's name of the only demuxer that may read it. None of these opens another file; ffmpeg's
-        own search would try playlists too.
-      compared: what the file promises, and what of it is compared with the audio that is decoded.
-      has_timestamps: each packet says when it is heard, so that what is missing shows as a gap. Elsewhere
-        ffmpeg counts samples or bytes.
-      is_tagged: may have APE or ID3v1 tags behind its audio.
-      is_chained: frames and nothing else, so that each begins where the one before it ends, up to the end
-        of the audio.
-      max_shortfall_s: by how much the audio may end before the length that the header states.
-      counts_all_streams: the length that the header states is that of the longest stream.
+      is_format: recognises the format by a file's first bytes after any tags.
+      decoders: in the order in which they are tried; the second one if the first does not know the file.
+      demuxer: ffmpeg's name of the only demuxer that may read the file. None of these demuxers opens another
+        file, while ffmpeg's own search would try playlists too.
+      compared: what the file states about its length and structure, and is compared with the decoded audio.
+      has_timestamps: whether packets have timestamps, so that missing audio shows as a gap. For the other
+        formats ffmpeg counts samples or bytes.
+      is_tagged: whether APE or ID3v1 tags may follow the audio.
+      is_contiguous: whether the file has frames and nothing else, each of which begins where the one before
+        it ends, up to the end of the audio.
+      max_shortfall_s: by how much the audio may end before the length in the header.
+      counts_all_streams: whether the length in the header is that of the longest stream.
     """
 
     name: str
@@ -46,18 +47,18 @@ class Format:
     compared: str
     has_timestamps: bool = False
     is_tagged: bool = False
-    is_chained: bool = False
+    is_contiguous: bool = False
     counts_all_streams: bool = False
     max_shortfall_s: float = 0.5
 
 
 def find_format(head: bytes) -> Format | None:
-    """The format of a file with these first bytes (`HEAD_BYTES`, or all that it has), behind any tags."""
-    return next((form for form in FORMATS if form.is_format(head)), None)
+    """Find the format of a file by its first bytes (`HEAD_BYTES`, or fewer in short files) after any tags."""
+    return next((fmt for fmt in FORMATS if fmt.is_format(head)), None)
 
 
 def adts_length(head: bytes) -> int:
-    """Bytes of the ADTS frame that begins here, or 0: ISO/IEC 13818-7, 6.2. MP3's layer is not 0."""
+    """Return the length of the ADTS frame that begins here, or 0 (ISO/IEC 13818-7, 6.2); MP3 gives 0."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 0xF > 12:
         return 0
     length = (head[3] & 0x3) << 11 | head[4] << 3 | head[5] >> 5
@@ -65,7 +66,7 @@ def adts_length(head: bytes) -> int:
 
 
 def transport_packets(head: bytes) -> tuple[int, int] | None:
-    """Bytes of a transport stream's packets, and where in them the sync byte is; None of anything else."""
+    """Return a transport stream's bytes per packet and the offset of the sync byte; None for other files."""
     for size, sync in _TS_PACKETS:
         marks = head[sync : size * _TS_PACKETS_SEEN : size]
         if marks == b"\x47" * _TS_PACKETS_SEEN:
@@ -91,7 +92,7 @@ def _is_adts(head: bytes) -> bool:
 
 
 def _is_mpeg_audio(head: bytes) -> bool:
-    """Two frames of one kind, or one as long as the file. Free format is left to libsndfile to find."""
+    """Accept two frames of one kind, or one as long as the file. libsndfile has to find free format."""
     kind = parse_header(head)
     length = frame_lengths(kind)[head[2]] if kind else 0
     return length > 0 and (len(head) == length or parse_header(head[length:]) is not None)
@@ -104,7 +105,7 @@ def _is_transport_stream(head: bytes) -> bool:
 _SIZE = "the size of the samples, and what follows them"
 
 FORMATS = (
-    # Compressed samples that libsndfile does not know are ffmpeg's, and their size is not compared.
+    # ffmpeg decodes the compressed samples that libsndfile does not know; their size is not compared.
     Format("WAV, RF64", _riff(b"WAVE"), (LIBSNDFILE, FFMPEG), "wav", _SIZE),
     Format("W64", _starts(b"riff\x2e\x91\xcf\x11"), (LIBSNDFILE,), None, _SIZE),
     Format("AIFF, 8SVX", _riff(b"AIFF", b"AIFC", b"8SVX"), (LIBSNDFILE,), None, _SIZE),
@@ -139,7 +140,7 @@ FORMATS = (
         _is_mp4,
         (FFMPEG,),
         "mov",
-        "the length of the track, to half a second; that no box ends behind the file; gaps",
+        "the length of the track, to half a second; that no box extends beyond the file; gaps",
         has_timestamps=True,
     ),
     Format(
@@ -167,15 +168,15 @@ FORMATS = (
         "aac",
         "that each frame begins where the one before it ends, up to the end of the file",
         is_tagged=True,
-        is_chained=True,
+        is_contiguous=True,
     ),
     Format(
         "AVI",
         _riff(b"AVI "),
         (FFMPEG,),
         "avi",
-        "the stream's number of frames or bytes, to 0.1 s; that no list of packets ends behind the file",
-        max_shortfall_s=0.1,  # a frame of MP3 at 8 kHz: lengths may be bytes
+        "the stream's number of frames or bytes, to 0.1 s; that no list of packets extends beyond the file",
+        max_shortfall_s=0.1,  # one MP3 frame at 8 kHz, because the length may be in bytes
     ),
     Format(
         "FLV",
@@ -201,7 +202,7 @@ FORMATS = (
         "amr",
         "that each frame begins where the one before it ends, up to the end of the file",
         is_tagged=True,
-        is_chained=True,
+        is_contiguous=True,
     ),
     Format(
         "WavPack",
@@ -210,6 +211,6 @@ FORMATS = (
         "wv",
         "the first block's number of samples, exactly; each block's checksum; that blocks follow each other",
         is_tagged=True,
-        is_chained=True,
+        is_contiguous=True,
     ),
 )

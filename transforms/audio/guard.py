@@ -1,4 +1,4 @@
-"""What a decoder raises becomes that clip's reject; what the file itself raises stays as it is."""
+"""Turn a decoder's exceptions into the clip's rejection, but raise the file's own errors unchanged."""
 
 import contextlib
 import copy
@@ -8,23 +8,23 @@ from typing import Any, BinaryIO
 
 from transforms.errors import ClipError, Reason
 
-# These mean that the worker is broken, whatever the file: no memory, or an installation with a part missing.
-# KeyboardInterrupt and SystemExit are no `Exception`, and pass anyway.
-_WORKERS_OWN = (MemoryError, ImportError)
+# The worker itself fails, whatever the file: it has no memory, or its installation is incomplete.
+# KeyboardInterrupt and SystemExit are not subclasses of `Exception`, so they pass anyway.
+_WORKER_ERRORS = (MemoryError, ImportError)
 _MESSAGE_CHARACTERS = 200
 
 
-class WatchedFile:
-    """A file, or a part of one, with a position of its own, that remembers the error of the file below.
+class ErrorKeepingFile:
+    """A file, or a part of one, with its own position, that keeps the first error of the underlying file.
 
-    Decoders take a read that fails for the end of the file, print it, or wrap it in an error of theirs. Here
-    such a read gives no bytes, and `judged` raises its error after the decoder has returned.
+    Decoders mistake a failed read for the end of the file, print it, or wrap it in their own error. Here such
+    a read returns no bytes, and `clip_errors` raises its error after the decoder has returned.
 
     Args:
-      file: seekable, open in binary mode; the caller's to close.
+      file: seekable, open in binary mode. The caller closes it.
 
     Attributes:
-      size: bytes.
+      size: size in bytes.
     """
 
     def __init__(self, file: BinaryIO):
@@ -32,15 +32,15 @@ class WatchedFile:
         self._file = file
         self._start = 0
         self._position = 0
-        self._errors: list[Exception] = []  # one list for all parts
+        self._errors: list[Exception] = []  # shared by all parts
 
     @property
     def error(self) -> Exception | None:
-        """What the file raised, first; None if nothing."""
+        """The first exception that the file raised, or None."""
         return self._errors[0] if self._errors else None
 
-    def part(self, start: int, end: int) -> "WatchedFile":
-        """The bytes from `start` to `end`, as a file whose errors are this one's."""
+    def part(self, start: int, end: int) -> "ErrorKeepingFile":
+        """Return the bytes from `start` to `end` as a file that shares this file's errors."""
         part = copy.copy(self)
         part.size, part._start, part._position = max(end - start, 0), self._start + start, 0
         return part
@@ -75,17 +75,17 @@ class WatchedFile:
 
 
 @contextlib.contextmanager
-def judged(file: WatchedFile, reason: Reason) -> Iterator[None]:
-    """Runs a step of a decoder.
+def clip_errors(file: ErrorKeepingFile, reason: Reason) -> Iterator[None]:
+    """Run one step of a decoder.
 
     Raises:
-      ClipError: the decoder raised it, or any other exception, whose class and message it then names.
-      MemoryError, ImportError: the worker's own.
-      What the file raised when it was read, whatever the decoder made of it.
+      ClipError: the decoder raised it, or any other exception, which the ClipError then names.
+      MemoryError, ImportError: the worker itself fails.
+      Exception: the error that the file raised when it was read, whatever the decoder raised.
     """
     try:
         yield
-    except _WORKERS_OWN:
+    except _WORKER_ERRORS:
         raise
     except Exception as error:
         if file.error is not None:

@@ -1,4 +1,4 @@
-"""Audio that libsndfile decodes to blocks of samples."""
+"""Decode audio with libsndfile to blocks of samples."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -20,9 +20,9 @@ from transforms.audio.parsers.tags import skip_tags
 from transforms.errors import ClipError, Reason
 
 _BLOCK_FRAMES = 1 << 16
-# A FLAC that was written to a pipe says "unknown", which libsndfile reports as the largest count.
+# A FLAC that was written to a pipe has an unknown length, which libsndfile reports as the largest count.
 _UNKNOWN_FRAMES = 1 << 62
-# First bytes -> what finds the samples.
+# First bytes -> function that finds the samples.
 _HEADERS: list[tuple[bytes | tuple[bytes, ...], Callable[[BinaryIO], Link]]] = [
     (wav_chunks.W64_MAGIC, wav_chunks.w64_link),
     (b"FORM", iff_link),
@@ -30,39 +30,40 @@ _HEADERS: list[tuple[bytes | tuple[bytes, ...], Callable[[BinaryIO], Link]]] = [
     (AU_MAGICS, au_link),
     (NIST_MAGIC, nist_link),
 ]
-# What a file whose length is hidden claims.
+# The length that a file with a hidden length reports.
 _HIDDEN_BYTES = 1 << 62
 
 
 class SoundFileStream:
-    """What libsndfile decodes, after a check of what the file promises.
+    """Decodes with libsndfile after checking the length that the file states.
 
     Attributes:
-      rate_hz, channels: as the file has them; 48 kHz for Opus.
-      num_frames: samples per channel, which decoding gives or it fails; None where only decoding tells.
+      rate_hz, channels: sample rate and number of channels of the file; 48 kHz for Opus.
+      num_frames: samples per channel, which decoding gives unless it fails; None if they are known only after
+        decoding.
     """
 
     def __init__(self, file: BinaryIO):
-        """Reads the file's structure, all of it in formats that have no index (Ogg, MPEG), and opens it.
+        """Check the file's structure and open it. Formats without an index (Ogg, MPEG) are read completely.
 
         Raises:
-          ClipError: NOT_AUDIO where libsndfile does not know the file; CORRUPT where it is damaged.
+          ClipError: NOT_AUDIO if libsndfile does not know the file; CORRUPT if it is damaged.
         """
         self._file = file
         self._links = find_links(file)
         self._sound = self._open(self._links[0])
         self.rate_hz: int = self._sound.samplerate
         self.channels: int = self._sound.channels
-        self.num_frames = self._promised(self._links[0]) if len(self._links) == 1 else None
+        self.num_frames = self._stated_frames(self._links[0]) if len(self._links) == 1 else None
 
     def close(self) -> None:
         self._sound.close()
 
     def blocks(self) -> Iterator[NDArray[np.int16] | NDArray[np.float64]]:
-        """Yields int16[frames, channels] of 16-bit audio, or float64 of any other; can be read once.
+        """Yield int16[frames, channels] for 16-bit audio, otherwise float64; can be read once.
 
         Raises:
-          ClipError: CORRUPT where the audio is damaged, ends before the file promises, or changes its rate or
+          ClipError: CORRUPT if the audio is damaged, ends before the stated length, or changes its rate or
             channels.
         """
         yield from self._blocks(self._links[0])
@@ -75,7 +76,7 @@ class SoundFileStream:
             yield from self._blocks(link)
 
     def _open(self, link: Link) -> "_ForwardSoundFile":
-        source: Any = _Nameless(self._file)
+        source: Any = _UnnamedFile(self._file)
         if link.pieces is not None:
             stated_bytes = _HIDDEN_BYTES if link.is_length_hidden else None
             source = SplicedFile(self._file, link.pieces, stated_bytes)
@@ -85,49 +86,49 @@ class SoundFileStream:
         except soundfile.LibsndfileError as error:
             raise ClipError(Reason.NOT_AUDIO, _cause(error)) from error
 
-    def _promised(self, link: Link) -> int | None:
+    def _stated_frames(self, link: Link) -> int | None:
         if link.num_frames is not None:
             return link.num_frames
-        # Of MP3 in a WAV libsndfile estimates the number from the bytes.
+        # For MP3 in a WAV, libsndfile estimates the number from the bytes.
         is_estimated = self._sound.format.startswith("WAV") and self._sound.subtype.startswith("MPEG")
         frames = self._sound.frames
         return None if is_estimated or link.is_length_hidden or frames >= _UNKNOWN_FRAMES else frames
 
     def _blocks(self, link: Link) -> Iterator[NDArray[np.int16] | NDArray[np.float64]]:
-        promised = self._promised(link)
+        stated = self._stated_frames(link)
         position = 0
-        while promised is None or position < promised:
-            left = _BLOCK_FRAMES if promised is None else promised - position
+        while stated is None or position < stated:
+            left = _BLOCK_FRAMES if stated is None else stated - position
             block = self._read(min(left, _BLOCK_FRAMES), position)
             if not len(block):
                 break
             position += len(block)
             yield block
-        if position < (promised or 0):
-            raise ClipError(Reason.CORRUPT, f"ends at frame {position} of {promised}")
-        if link.is_end_checked and self._goes_on(position):
-            raise ClipError(Reason.CORRUPT, f"goes on after the {promised} frames that its header states")
+        if position < (stated or 0):
+            raise ClipError(Reason.CORRUPT, f"ends at frame {position} of {stated}")
+        if link.is_end_checked and self._has_more(position):
+            raise ClipError(Reason.CORRUPT, f"has more than the {stated} frames that its header states")
 
     def _read(self, num_frames: int, position: int) -> NDArray[np.int16] | NDArray[np.float64]:
-        # A quarter of the memory, and no conversion.
+        # int16 takes a quarter of the memory, and no conversion.
         dtype = "int16" if self._sound.subtype == "PCM_16" else "float64"
         try:
             return self._sound.read(num_frames, dtype=dtype, always_2d=True)
         except soundfile.LibsndfileError as error:
             raise ClipError(Reason.CORRUPT, f"{_cause(error)}, after frame {position}") from error
 
-    def _goes_on(self, position: int) -> bool:
+    def _has_more(self, position: int) -> bool:
         try:
             return len(self._read(1, position)) > 0
-        except ClipError:  # what follows is no audio
+        except ClipError:  # the bytes that follow are not audio
             return True
 
 
 def find_links(file: BinaryIO) -> list[Link]:
-    """What of a file to decode, by its first bytes behind any tags; never empty.
+    """Return the links to decode, at least one, according to the file's first bytes after any tags.
 
     Raises:
-      ClipError: as the checks of each format do.
+      ClipError: the format's check failed.
     """
     begin = skip_tags(file)
     file.seek(begin)
@@ -145,28 +146,28 @@ def find_links(file: BinaryIO) -> list[Link]:
             if head.startswith(magics):
                 return [find_link(file)]
     file.seek(0)
-    # Tags may be followed by padding.
+    # Padding may follow a tag.
     if begin or head.startswith(b"\xff"):
         return mpeg_links(file) or [Link()]
     return [Link()]
 
 
 class _ForwardSoundFile(soundfile.SoundFile):
-    """Read from front to back: soundfile seeks after each read, which a FLAC without a length cannot."""
+    """Reads front to back. By default soundfile seeks after each read, which fails without a FLAC length."""
 
     def seekable(self) -> bool:
         return False
 
 
-class _Nameless:
-    """A file by its content alone: soundfile takes one that is called `.raw` at its word."""
+class _UnnamedFile:
+    """Hides a file's name, because soundfile assumes that a file named `.raw` has no header."""
 
     def __init__(self, file: BinaryIO):
         self._file = file
         self.readinto, self.tell = file.readinto, file.tell  # type: ignore[attr-defined]
 
     def seek(self, offset: int, whence: int = 0) -> None:
-        # A damaged header can ask for a place before the file; libsndfile sees that it did not get there.
+        # A damaged header can ask for a negative offset; libsndfile notices that the position is another.
         with contextlib.suppress(ValueError, OSError):
             self._file.seek(offset, whence)
 

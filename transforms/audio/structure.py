@@ -1,4 +1,4 @@
-"""What of a container's file is cut off, by its own structure: what demuxers read without a word."""
+"""Find out from a container's structure whether the file is cut off, which demuxers do not report."""
 
 import struct
 from typing import BinaryIO, NamedTuple
@@ -9,27 +9,32 @@ _MAX_BOXES = 1 << 20
 _DATA_BOXES = (b"moov", b"moof", b"mdat")
 _FLV_TAG_BYTES = 11
 _UNKNOWN_BYTES = (1 << 32) - 1
-# Where the last PES packet of audio is looked for: some seconds of high-definition video.
+# The last PES packet of audio is searched here, which is some seconds of high-definition video.
 _TAIL_BYTES = 1 << 23
 
 
 class Structure(NamedTuple):
-    """Attributes: whether an MP4 has fragments; what says that the file is cut off, or ""."""
+    """The structure of a container's file.
+
+    Attributes:
+      is_fragmented: whether an MP4 has fragments.
+      cut_off: the evidence that the file is cut off, or "".
+    """
 
     is_fragmented: bool
     cut_off: str
 
 
-def read_structure(form: Format, file: BinaryIO, size: int) -> Structure:
-    """Reads a few bytes in each part of a file of `size` bytes."""
-    if form.demuxer == "mov":
+def read_structure(fmt: Format, file: BinaryIO, size: int) -> Structure:
+    """Read a few bytes in each part of a file of `size` bytes."""
+    if fmt.demuxer == "mov":
         return _read_boxes(file, size)
-    find = {"flv": _flv_cut_off, "avi": _avi_cut_off}.get(form.demuxer or "")
+    find = {"flv": _flv_cut_off, "avi": _avi_cut_off}.get(fmt.demuxer or "")
     return Structure(False, find(file, size) if find else "")
 
 
 def _read_boxes(file: BinaryIO, size: int) -> Structure:
-    """Walks over the boxes of an MP4 (ISO/IEC 14496-12, 4.2)."""
+    """Walk over the boxes of an MP4 (ISO/IEC 14496-12, 4.2)."""
     position, is_fragmented = 0, False
     for _ in range(_MAX_BOXES):
         file.seek(position)
@@ -37,12 +42,12 @@ def _read_boxes(file: BinaryIO, size: int) -> Structure:
         length, kind = int.from_bytes(header[:4], "big"), header[4:8]
         if length == 1 and len(header) == 16:
             length = int.from_bytes(header[8:], "big")
-        if len(header) < 8 or length < 8:  # 0 is a last box that ends with the file
+        if len(header) < 8 or length < 8:  # length 0: the last box, which ends with the file
             break
         is_fragmented = is_fragmented or kind == b"moof"
         position += length
         if position > size:
-            # What is no box of audio may be anything that was hung on behind, such as a tag.
+            # Anything may follow the audio's boxes, such as a tag.
             if kind not in _DATA_BOXES:
                 break
             cut_off = f"the {kind.decode()} box ends at byte {position} of {size}: the file is cut off"
@@ -51,19 +56,19 @@ def _read_boxes(file: BinaryIO, size: int) -> Structure:
 
 
 def _avi_cut_off(file: BinaryIO, size: int) -> str:
-    """Looks for a list of packets that ends behind the file; there are several beyond 1 GB (OpenDML)."""
+    """Look for a list of packets that extends beyond the file; files over 1 GB have several (OpenDML)."""
     position = 0
     for _ in range(_MAX_BOXES):
         file.seek(position)
         kind, length, name = struct.unpack("<4sI4s", file.read(12).ljust(12, b"\0"))
         if kind == b"RIFF":
-            position += 12  # to what is in it
+            position += 12  # to the chunks inside
             continue
         end = position + 8 + length
         if kind == b"LIST" and name == b"movi":
             if end > size and length != _UNKNOWN_BYTES:
                 return f"the list of packets ends at byte {end} of {size}: the file is cut off"
-            if not length:  # of a recording that was killed
+            if not length:  # the recorder was killed
                 break
         position = end + end % 2
         if position >= size:
@@ -72,7 +77,7 @@ def _avi_cut_off(file: BinaryIO, size: int) -> str:
 
 
 def _flv_cut_off(file: BinaryIO, size: int) -> str:
-    """The last tag has its length before and behind it (FLV specification 10.1, E.3): they must agree."""
+    """Compare the two length fields before and after the last tag (FLV specification 10.1, E.3)."""
     file.seek(max(size - 4, 0))
     length = int.from_bytes(file.read(4), "big")
     begin = size - 4 - length
@@ -85,12 +90,13 @@ def _flv_cut_off(file: BinaryIO, size: int) -> str:
 
 
 def transport_cut_off(file: BinaryIO, size: int, pid: int) -> str:
-    """What says that the file ends within a packet, or in a stream's last PES packet, by the length that this
-    states (ISO/IEC 13818-1, 2.4.3.6); or "".
+    """Return evidence that the file ends within a packet or within a stream's last PES packet, or "".
+
+    A PES packet states its length (ISO/IEC 13818-1, 2.4.3.6).
 
     Args:
-      file, size: a transport stream.
-      pid: of the stream.
+      file, size: a transport stream, and its size in bytes.
+      pid: packet identifier of the stream.
     """
     file.seek(0)
     packet_bytes, sync = transport_packets(file.read(HEAD_BYTES)) or (188, 0)
@@ -99,7 +105,7 @@ def transport_cut_off(file: BinaryIO, size: int, pid: int) -> str:
     first = max(size - _TAIL_BYTES, 0) // packet_bytes * packet_bytes
     file.seek(first)
     tail = file.read(size - first)
-    promised, found = 0, 0
+    stated_bytes, found_bytes = 0, 0
     for begin in range(sync, len(tail), packet_bytes):
         packet = tail[begin : begin + 188]
         if len(packet) < 4 or packet[0] != 0x47 or (packet[1] & 0x1F) << 8 | packet[2] != pid:
@@ -107,15 +113,15 @@ def transport_cut_off(file: BinaryIO, size: int, pid: int) -> str:
         payload = _payload(packet)
         if packet[1] & 0x40 and payload.startswith(b"\0\0\1") and len(payload) >= 6:
             length = struct.unpack_from(">H", payload, 4)[0]
-            promised, found = (length + 6 if length else 0), 0  # 0 is no promise
-        found += len(payload)
-    if found < promised:
-        return f"the last PES packet has {found} of {promised} bytes: the file is cut off"
+            stated_bytes, found_bytes = (length + 6 if length else 0), 0  # 0: not stated
+        found_bytes += len(payload)
+    if found_bytes < stated_bytes:
+        return f"the last PES packet has {found_bytes} of {stated_bytes} bytes: the file is cut off"
     return ""
 
 
 def _payload(packet: bytes) -> bytes:
-    """What a transport packet carries behind its header and its adaptation field."""
+    """Return the payload of a transport packet, after its header and its adaptation field."""
     has_field, has_payload = packet[3] & 0x20, packet[3] & 0x10
     if not has_payload:
         return b""

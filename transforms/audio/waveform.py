@@ -1,4 +1,4 @@
-"""A waveform that a caller has in memory, checked and mixed as the decoders do with a file's samples."""
+"""Check and mix a waveform in memory in the same way as the decoders do with a file's samples."""
 
 import math
 import numbers
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from transforms.audio.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, mix_to_mono
 from transforms.errors import SettingError
 
-# Floats that hold integers (int16 peaks at 32768, uint8 at 255) are above it in all but near silence; audio
-# with full scale 1.0 never comes near, since it is 30 dB.
+# Floats that hold integers (int16 peaks at 32768, uint8 at 255) exceed this, except in near silence. Audio
+# with full scale 1.0 never reaches it, since it is 30 dB above.
 _MAX_FLOAT = 32.0
 _INT32_FULL_SCALE = 2.0**31
 _UINT8_MIDDLE = 128.0
@@ -29,8 +29,8 @@ def mono_waveform(audio: Any) -> NDArray[np.float64]:
       float64[samples].
 
     Raises:
-      SettingError: another shape or type, no samples, NaN or infinite samples, or floats beyond 32, which are
-        integers that were not divided by their full scale.
+      SettingError: another shape or type, no samples, NaN or infinite samples, or floats beyond 32, which
+        suggest integers that were not divided by their full scale.
     """
     try:
         array = np.asarray(audio)
@@ -51,8 +51,8 @@ def mono_waveform(audio: Any) -> NDArray[np.float64]:
         )
     if samples.shape[1] > MAX_CHANNELS:
         raise SettingError(
-            f"the waveform: its shape is {array.shape}, {samples.shape[1]} channels and not 1 to "
-            f"{MAX_CHANNELS}; give [samples, channels]"
+            f"the waveform: its shape is {array.shape}, with {samples.shape[1]} channels; give [samples, "
+            f"channels] with 1 to {MAX_CHANNELS} channels"
         )
     mono = mix_to_mono(_block(samples)).astype(np.float64, copy=False)
     if not np.isfinite(mono).all():
@@ -64,7 +64,7 @@ def check_rate_hz(rate_hz: Any) -> int:
     """Return the sample rate of a waveform as an integer.
 
     Raises:
-      SettingError: it is not given, not a whole number, or not 4,000 to 192,000 Hz, as files are limited to.
+      SettingError: it is missing, not a whole number, or outside 4,000 to 192,000 Hz, the limits for files.
     """
     if rate_hz is None:
         raise SettingError(
@@ -79,10 +79,10 @@ def check_rate_hz(rate_hz: Any) -> int:
 
 
 def _block(samples: NDArray) -> NDArray[np.int16] | NDArray[np.float64]:
-    """Samples of any type as a decoder gives them: int16, or float64 with full scale 1.0."""
+    """Return samples of any type as a decoder returns them: int16, or float64 with full scale 1.0."""
     kind, size = samples.dtype.kind, samples.dtype.itemsize
     if kind == "i" and size == 2:
-        return samples.astype(np.int16, copy=False)  # in the machine's byte order
+        return samples.astype(np.int16, copy=False)  # in native byte order
     if kind == "i" and size == 4:
         return samples / _INT32_FULL_SCALE
     if kind == "u" and size == 1:
@@ -91,8 +91,8 @@ def _block(samples: NDArray) -> NDArray[np.int16] | NDArray[np.float64]:
         peak = np.abs(samples).max()
         if np.isfinite(peak) and peak > _MAX_FLOAT:
             raise SettingError(
-                f"the waveform: floats up to {peak:g}, and full scale is 1.0; divide by that of their source "
-                "(int16: 32768), or give the integers as they are"
+                f"the waveform: floats up to {peak:g}, but full scale is 1.0; divide by the full scale "
+                "of their source (int16: 32768), or give the integers as they are"
             )
         return samples.astype(np.float64, copy=False)
     raise SettingError(

@@ -21,7 +21,7 @@ def log_mel(waveform) -> np.ndarray:
     return np.concatenate([np.empty((0, 64), np.float32), *log_mel_blocks([waveform])])
 
 
-# What every implementation must keep to the reference.
+# Every implementation must agree with the reference within this.
 TOLERANCE = 2e-5
 RECORDINGS = ["car-horn.wav", "crowd_cheering.wav", "jazz_guitar.wav", "train.wav", "typing.wav"]
 
@@ -54,7 +54,7 @@ NUM_EXAMPLES = {
 
 
 def reference_mel_weights() -> np.ndarray:
-    """The filter bank one triangle at a time, float64[257, 64]."""
+    """Compute the filter bank one triangle at a time, float64[257, 64]."""
 
     def mel(f_hz: float) -> float:
         return 1127 * math.log(1 + f_hz / 700)
@@ -73,7 +73,7 @@ def reference_mel_weights() -> np.ndarray:
 
 
 def reference_log_mel(waveform: np.ndarray) -> np.ndarray:
-    """The log-mel spectrogram by definition, in float64: a Fourier sum instead of an FFT."""
+    """Compute the log-mel spectrogram by its definition in float64: a Fourier sum instead of an FFT."""
     n = np.arange(400)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / 400)
     fourier = np.exp(-2j * np.pi * np.outer(n, np.arange(257)) / 512)
@@ -128,7 +128,7 @@ def test_spectrogram_of_a_long_waveform_equals_the_definition_everywhere():
     np.testing.assert_allclose(spectrogram, reference_log_mel(waveform), rtol=0, atol=1e-6)
 
 
-def test_float32_waveform_is_as_good_as_its_samples():
+def test_a_float32_waveform_gives_the_same_features():
     waveform = WAVEFORMS["full_scale_noise_2s"].astype(np.float32)
     expected = log_mel(waveform.astype(np.float64))
     np.testing.assert_array_equal(log_mel(waveform), expected)
@@ -188,7 +188,7 @@ def test_frames_depend_on_their_own_samples_only(seed, frames, tail):
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), gain=st.floats(1e-6, 1.0))
-def test_a_louder_waveform_is_nowhere_lower_and_silence_is_the_floor(seed, gain):
+def test_no_band_of_a_louder_waveform_is_lower_and_silence_is_the_minimum(seed, gain):
     waveform = np.random.default_rng(seed).uniform(-1, 1, 4_000)
     loud, quiet = log_mel(waveform), log_mel(gain * waveform)
     assert (quiet <= loud + 1e-6).all()
@@ -230,7 +230,7 @@ def test_hann_window_is_periodic():
     ends=st.lists(st.integers(0, 400_000), max_size=6).map(sorted),
     hop_s=st.sampled_from([0.96, 0.1, 0.5, 2.0, 13.0]),
 )
-def test_a_stream_gives_the_bits_of_the_whole_wherever_its_blocks_end(num_samples, ends, hop_s):
+def test_block_boundaries_do_not_change_the_bits(num_samples, ends, hop_s):
     waveform = np.random.default_rng(num_samples).uniform(-1, 1, num_samples)
     framing = Framing(hop_s=hop_s)
     frames = list(log_mel_blocks(np.split(waveform, ends)))

@@ -13,7 +13,7 @@ from transforms.audio.dsp.polyphase import has_polyphase, polyphase
 from transforms.audio.dsp.resample import resample_blocks, resampled_length
 
 RATES_HZ = [8_000, 11_025, 12_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 192_000]
-# Within float64's rounding of resampy's time axis, and far within the 2e-6 that no feature shows.
+# The rounding of resampy's time axis in float64, far below the 2e-6 that change no feature.
 TOLERANCE = 1e-9
 
 
@@ -23,7 +23,7 @@ def impulse(num_samples: int, place: int) -> np.ndarray:
     return waveform
 
 
-def test_waveform_at_16_khz_is_left_alone():
+def test_a_waveform_at_16_khz_is_unchanged():
     waveform = np.random.default_rng(0).standard_normal(1_000)
     np.testing.assert_array_equal(resample(waveform, 16_000), waveform)
 
@@ -48,7 +48,7 @@ def test_equals_resampy_with_its_default_filter(rate_hz):
 
 @settings(max_examples=40, deadline=None)
 @given(rate_hz=st.integers(4_000, 192_000), num_samples=st.integers(12, 6_000), data=st.data())
-def test_any_rate_equals_resampy_whatever_the_blocks(rate_hz, num_samples, data):
+def test_any_rate_equals_resampy_for_any_block_boundaries(rate_hz, num_samples, data):
     waveform = np.random.default_rng(rate_hz).uniform(-1, 1, num_samples)
     whole = resample(waveform, rate_hz)
     ends = data.draw(st.lists(st.integers(0, num_samples), max_size=8).map(sorted))
@@ -62,7 +62,7 @@ def test_any_rate_equals_resampy_whatever_the_blocks(rate_hz, num_samples, data)
 
 
 ALL_RATES_HZ = np.arange(4_000, 192_001)
-# Those with as few phases as the products take, 1 to 1,280: an eighth of all.
+# Ratios with 1 to 1,280 phases, which the matrices support: an eighth of all.
 RATIONAL_RATES_HZ = ALL_RATES_HZ[16_000 // np.gcd(ALL_RATES_HZ, 16_000) <= 1_280].tolist()
 
 
@@ -77,26 +77,26 @@ def test_rational_ratios_equal_resampy(rate_hz, num_samples):
 @pytest.mark.parametrize(
     ("rate_hz", "why"), [(44_099, "16,000 phases"), (22_580, "its time axis slips below whole samples")]
 )
-def test_ratios_that_have_no_few_taps_are_left_to_resampy(rate_hz, why):
+def test_resampy_resamples_ratios_without_polyphase_matrices(rate_hz, why):
     waveform = np.random.default_rng(0).uniform(-1, 1, 50_000)
     assert polyphase(rate_hz) is None and not has_polyphase(rate_hz), why
     np.testing.assert_array_equal(resample(waveform, rate_hz), resampy.resample(waveform, rate_hz, 16_000))
 
 
-def test_a_long_time_axis_keeps_its_place():
+def test_a_long_time_axis_stays_exact():
     # Two minutes at 44.1 kHz: five million samples, whose times resampy rounds.
     waveform = np.random.default_rng(0).uniform(-1, 1, 120 * 44_100)
     expected = resampy.resample(waveform, 44_100, 16_000)
     np.testing.assert_allclose(resample(waveform, 44_100), expected, rtol=0, atol=TOLERANCE)
 
 
-def test_float32_blocks_are_taken_as_they_are():
+def test_float32_blocks_are_accepted():
     waveform = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, 60_000) / 2.0**15
     found = resample(waveform.astype(np.float32), 44_100)
     np.testing.assert_array_equal(found, resample(waveform, 44_100))
 
 
-def test_the_usual_rates_need_no_compiler():
+def test_the_usual_rates_do_not_import_the_compiler():
     code = (
         "import sys, numpy as np; from transforms.audio.dsp.resample import resample_blocks; "
         "blocks = list(resample_blocks([np.zeros(44_100)], 44_100)); "
@@ -106,7 +106,7 @@ def test_the_usual_rates_need_no_compiler():
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000, 44_099])
-def test_soxr_is_another_filter_of_the_same_length_whatever_the_blocks(rate_hz):
+def test_soxr_has_the_same_length_for_any_block_boundaries(rate_hz):
     num_samples = 5 * rate_hz + 13
     tone = np.sin(2 * np.pi * 1000 * np.arange(num_samples) / rate_hz)
     whole = np.concatenate(list(resample_blocks([tone], rate_hz, "soxr")))
@@ -126,7 +126,7 @@ def test_keeps_a_tone(rate_hz):
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 48_000])
-def test_removes_what_16_khz_cannot_hold(rate_hz):
+def test_frequencies_above_8_khz_are_removed(rate_hz):
     tone = np.sin(2 * np.pi * 12_000 * np.arange(rate_hz) / rate_hz)
     assert np.abs(resample(tone, rate_hz)[1_000:15_000]).max() < 1e-3
 

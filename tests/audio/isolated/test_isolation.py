@@ -18,7 +18,7 @@ import pytest
 import soundfile
 from sounds import noise, write_bad_files
 
-from transforms.audio.decoder import PlainDecoder
+from transforms.audio.decoder import InProcessDecoder
 from transforms.audio.dsp.resample import RESAMPY, SOXR
 from transforms.audio.extraction import MAX_BYTES, Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
@@ -26,12 +26,12 @@ from transforms.errors import ClipError, Reason
 from transforms.vggish.params import Framing
 
 RATE_HZ = 16_000
-# libsndfile's blocks.
+# Frames per block of libsndfile.
 BLOCK = 1 << 16
 CRASH, HANG, SLEEP, BUG, MEMORY, KILLED, POISON, ODD, OS_ERROR = range(101, 110)
 
-# What the process of the decoder imports before anything else. A block that begins with one of the numbers
-# makes libsndfile do the worst.
+# The decoder process imports this before anything else. A block whose first sample is one of the marks makes
+# libsndfile fail in the given way.
 SABOTAGE = f"""
 import ctypes, os, soundfile
 
@@ -52,7 +52,7 @@ def sabotaged(self, *args, **options):
         while True:
             pass
     elif mark == {SLEEP}:
-        ctypes.PyDLL(None).sleep(60)  # in C, and nothing of Python can run meanwhile
+        ctypes.PyDLL(None).sleep(60)  # in C, holding the interpreter lock
     elif mark == {BUG}:
         raise ImportError("what is wrong")
     elif mark == {ODD}:
@@ -70,7 +70,7 @@ soundfile.SoundFile.read = sabotaged
 
 
 class Remote(io.RawIOBase):
-    """A file without a descriptor, as those of object stores; it fails where it is told to."""
+    """A file without a descriptor, such as that of an object store; reads beyond `fails_at` fail."""
 
     def __init__(self, data: bytes, fails_at: int | None = None):
         self._file = io.BytesIO(data)
@@ -124,7 +124,7 @@ def m4a(samples) -> bytes:
 
 
 def marked(mark: int) -> io.BytesIO:
-    """A WAV whose second block has the mark."""
+    """Return a WAV whose second block has the mark."""
     samples = np.zeros(2 * BLOCK, np.int16)
     samples[BLOCK] = mark
     return io.BytesIO(encoded(samples))
@@ -151,24 +151,24 @@ def pid_of(decoder: IsolatedDecoder) -> int:
 
 @pytest.mark.parametrize("kind", ["plain", "memory", "remote"])
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "MP3", "M4A"])
-def test_every_bit_is_that_of_decoding_in_this_process(decoder, tmp_path, container, kind):
+def test_every_bit_equals_decoding_in_this_process(decoder, tmp_path, container, kind):
     samples = noise(7.0, 44_100, 2)
     data = m4a(samples) if container == "M4A" else encoded(samples, container, 44_100)
     path = tmp_path / "file"
     path.write_bytes(data)
     with open(path, "rb") as plain:
         file = {"plain": plain, "memory": io.BytesIO(data), "remote": io.BufferedReader(Remote(data))}[kind]
-        with PlainDecoder().open(io.BytesIO(data)) as expected, decoder.open(file) as audio:
+        with InProcessDecoder().open(io.BytesIO(data)) as expected, decoder.open(file) as audio:
             assert (audio.rate_hz, audio.channels) == (expected.rate_hz, expected.channels) == (44_100, 2)
             assert audio.num_frames == expected.num_frames
             blocks = list(audio.blocks())
             for block, own in zip(blocks, expected.blocks(), strict=True):
                 assert block.tobytes() == own.tobytes()
         assert len(blocks) > 1
-        assert decoder.duration_s(file) == PlainDecoder().duration_s(io.BytesIO(data))
+        assert decoder.duration_s(file) == InProcessDecoder().duration_s(io.BytesIO(data))
 
 
-def test_bad_files_have_the_errors_of_decoding_in_this_process(decoder, tmp_path):
+def test_bad_files_raise_the_same_errors_as_in_this_process(decoder, tmp_path):
     write_bad_files(tmp_path)
     (tmp_path / "slow.wav").write_bytes(encoded(noise(0.1), rate_hz=3_999))
     (tmp_path / "wide.wav").write_bytes(encoded(noise(0.1, channels=9)))
@@ -178,7 +178,7 @@ def test_bad_files_have_the_errors_of_decoding_in_this_process(decoder, tmp_path
         with open(path, "rb") as file:
             for measure in (lambda d, file: d.duration_s(file), read):
                 outcomes = []
-                for each in (decoder, PlainDecoder()):
+                for each in (decoder, InProcessDecoder()):
                     try:
                         outcomes.append(str(measure(each, file)))
                     except ClipError as error:
@@ -189,7 +189,7 @@ def test_bad_files_have_the_errors_of_decoding_in_this_process(decoder, tmp_path
 
 
 def test_a_default_timeout_of_sockets_makes_no_difference(tmp_path):
-    """Google's libraries set one, in the parent."""
+    """Google's libraries set a default timeout in the parent."""
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(1.0), RATE_HZ)
     before = socket.getdefaulttimeout()
@@ -205,7 +205,7 @@ def test_a_default_timeout_of_sockets_makes_no_difference(tmp_path):
         decoder.close()
 
 
-def test_the_caller_can_read_the_file_meanwhile(decoder, tmp_path):
+def test_the_caller_can_read_the_file_at_the_same_time(decoder, tmp_path):
     path = tmp_path / "x.wav"
     path.write_bytes(encoded(noise(5.0)))
     with open(path, "rb") as file:
@@ -221,7 +221,7 @@ def test_the_caller_can_read_the_file_meanwhile(decoder, tmp_path):
 
 @pytest.mark.parametrize("num_blocks", [0, 1, 3])
 @pytest.mark.parametrize("kind", [io.BytesIO, Remote])
-def test_a_stream_can_be_left_at_any_place(decoder, kind, num_blocks):
+def test_a_stream_can_be_closed_at_any_position(decoder, kind, num_blocks):
     file = kind(encoded(noise(60.0)))
     read(decoder, GOOD)
     pid = pid_of(decoder)
@@ -236,12 +236,12 @@ def test_a_stream_can_be_left_at_any_place(decoder, kind, num_blocks):
     assert pid_of(decoder) == pid
 
 
-def test_a_stream_that_is_left_late_does_no_harm_to_the_next(decoder):
+def test_a_stream_that_is_closed_late_does_not_affect_the_next_one(decoder):
     old = decoder.open(io.BytesIO(encoded(noise(60.0))))
     old_blocks = old.__enter__().blocks()
     next(old_blocks)
     with decoder.open(GOOD) as audio:
-        with pytest.raises(RuntimeError, match="left"):
+        with pytest.raises(RuntimeError, match="closed"):
             next(old_blocks)
         blocks = audio.blocks()
         next(blocks)
@@ -258,8 +258,8 @@ def test_a_stream_that_is_left_late_does_no_harm_to_the_next(decoder):
         (SLEEP, "the decoder hangs: nothing for 0.4 s, after 4.10 s"),
     ],
 )
-def test_a_crash_or_a_hang_costs_the_clip_and_the_next_one_decodes(sabotaged, mark, message):
-    for _ in range(2):  # by a process that has read nothing else, and by one that has
+def test_a_crash_or_a_hang_rejects_the_clip_and_the_next_one_decodes(sabotaged, mark, message):
+    for _ in range(2):  # in a process that has read nothing else, and in one that has
         with sabotaged.open(marked(mark)) as audio:
             blocks = audio.blocks()
             assert len(next(blocks)) == BLOCK
@@ -269,7 +269,7 @@ def test_a_crash_or_a_hang_costs_the_clip_and_the_next_one_decodes(sabotaged, ma
         np.testing.assert_array_equal(np.concatenate(read(sabotaged, GOOD)), np.zeros(2 * BLOCK))
 
 
-def test_a_crash_in_measuring_the_length_costs_the_clip(sabotaged):
+def test_a_crash_while_measuring_the_length_rejects_the_clip(sabotaged):
     flac = bytearray(encoded(np.full(BLOCK, CRASH, np.int16), "FLAC"))
     flac[21] &= 0xF0
     flac[22:26] = bytes(4)  # STREAMINFO without a length
@@ -278,23 +278,23 @@ def test_a_crash_in_measuring_the_length_costs_the_clip(sabotaged):
     assert sabotaged.duration_s(GOOD) == 2 * BLOCK / RATE_HZ
 
 
-def test_a_crash_that_an_earlier_file_prepared_costs_nothing(sabotaged):
+def test_a_crash_that_an_earlier_file_caused_is_retried(sabotaged):
     read(sabotaged, io.BytesIO(encoded(np.full(10, POISON, np.int16))))
     pid = pid_of(sabotaged)
     file = io.BytesIO(encoded(noise(15.0)))
     np.testing.assert_array_equal(
-        np.concatenate(read(sabotaged, file)), np.concatenate(read(PlainDecoder(), file))
+        np.concatenate(read(sabotaged, file)), np.concatenate(read(InProcessDecoder(), file))
     )
     assert pid_of(sabotaged) != pid
 
 
-def test_a_crash_in_what_was_decoded_ahead_and_is_not_wanted_costs_nothing(sabotaged):
+def test_a_crash_in_an_unused_block_decoded_ahead_is_ignored(sabotaged):
     with sabotaged.open(marked(CRASH)) as audio:
         next(audio.blocks())
     assert len(read(sabotaged, GOOD)) == 2
 
 
-def test_more_memory_than_a_decoder_may_have_is_the_clips_fault(sabotaged):
+def test_exceeding_the_memory_limit_rejects_the_clip(sabotaged):
     assert error_of(sabotaged, marked(MEMORY)) == (
         Reason.CORRUPT,
         "the decoder asks for more than 1024 MiB of memory",
@@ -309,41 +309,41 @@ def test_more_memory_than_a_decoder_may_have_is_the_clips_fault(sabotaged):
         (OS_ERROR, "the decoder raises FileNotFoundError: [Errno 2] no such thing"),
     ],
 )
-def test_whatever_a_decoder_raises_costs_the_clip_alone(sabotaged, mark, message):
+def test_any_exception_of_a_decoder_rejects_only_the_clip(sabotaged, mark, message):
     assert error_of(sabotaged, marked(mark)) == (Reason.CORRUPT, message)
     pid = pid_of(sabotaged)
     assert len(read(sabotaged, GOOD)) == 2
     assert pid_of(sabotaged) == pid
 
 
-def test_a_bug_is_no_clips_fault_and_comes_with_its_traceback(sabotaged):
+def test_a_bug_raises_runtime_error_with_its_traceback(sabotaged):
     with pytest.raises(RuntimeError, match=r"(?s)decode\.py.*ImportError: what is wrong"):
         read(sabotaged, marked(BUG))
     assert len(read(sabotaged, GOOD)) == 2
 
 
-def test_what_libraries_print_stays_off_the_screen(capfd):
+def test_the_output_of_libraries_is_discarded(capfd):
     samples = noise(1.0, 44_100, 2)
     mp3 = encoded(np.concatenate([samples, np.zeros_like(samples)]), "MP3", 44_100)
-    place = mp3.index(b"Xing") + 12  # the size of the stream, on which mpg123 remarks where it is wrong
+    place = mp3.index(b"Xing") + 12  # the size of the stream; mpg123 warns if it is wrong
     wrong = mp3[:place] + (10 * len(mp3)).to_bytes(4, "big") + mp3[place + 4 :]
-    read(PlainDecoder(), io.BytesIO(wrong))
+    read(InProcessDecoder(), io.BytesIO(wrong))
     assert "Xing stream size" in capfd.readouterr().err, "mpg123 has something to say"
     with contextlib.closing(IsolatedDecoder()) as decoder:
         assert sum(map(len, read(decoder, io.BytesIO(wrong)))) == 2 * 44_100
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_process_that_cannot_start_is_no_clips_fault(tmp_path, monkeypatch, capfd):
+def test_a_process_that_cannot_start_raises_runtime_error(tmp_path, monkeypatch, capfd):
     (tmp_path / "soundfile.py").write_text("raise ImportError('no libsndfile')")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(RuntimeError, match="does not start"):
+    with pytest.raises(RuntimeError, match="did not start"):
         IsolatedDecoder().duration_s(GOOD)
     assert "no libsndfile" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("fails_at", [0, 300_000])
-def test_the_files_own_errors_are_raised_as_they_are(decoder, fails_at):
+def test_errors_of_the_file_are_raised_unchanged(decoder, fails_at):
     data = encoded(noise(60.0))
     with pytest.raises(LookupError, match="the bucket is gone"):
         read(decoder, Remote(data, fails_at))
@@ -355,10 +355,10 @@ def test_the_files_own_errors_are_raised_as_they_are(decoder, fails_at):
     assert len(read(decoder, GOOD)) == 2
 
 
-def test_a_disks_errors_are_raised_as_they_are(decoder, tmp_path):
+def test_errors_of_a_disk_are_raised_unchanged(decoder, tmp_path):
     path = tmp_path / "x.wav"
     path.write_bytes(GOOD.getvalue())
-    # A descriptor that cannot be read stands for a disk that cannot.
+    # A descriptor that cannot be read simulates a disk that cannot be read.
     with open(os.open(path, os.O_WRONLY), "rb") as file, pytest.raises(OSError) as caught:
         read(decoder, file)
     assert caught.value.errno == errno.EBADF
@@ -374,14 +374,14 @@ def test_close_leaves_no_process_and_no_descriptor(sabotaged):
     read(sabotaged, GOOD)
     second = pid_of(sabotaged)
     sabotaged.close()
-    sabotaged.close()  # as often as one likes
+    sabotaged.close()  # any number of times
     for pid in (first, second):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_forgotten_decoder_takes_its_process_along():
+def test_a_garbage_collected_decoder_stops_its_process():
     decoder = IsolatedDecoder()
     read(decoder, GOOD)
     pid = pid_of(decoder)
@@ -392,7 +392,7 @@ def test_a_forgotten_decoder_takes_its_process_along():
 
 
 @pytest.mark.parametrize("mark", [0, HANG])
-def test_nothing_outlives_a_parent_that_is_killed(tmp_path, mark):
+def test_the_decoder_process_ends_when_its_parent_is_killed(tmp_path, mark):
     (tmp_path / "sitecustomize.py").write_text(SABOTAGE)
     (tmp_path / "x.wav").write_bytes(marked(mark).getvalue())
     program = f"""
@@ -403,7 +403,7 @@ with IsolatedDecoder(limit_s=0.5).open(open({str(tmp_path / "x.wav")!r}, "rb")) 
     os.kill(os.getpid(), signal.SIGKILL)
 """
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
-    # The pipe of its output is the child's too: this returns when both are gone.
+    # The child inherits the pipe for the output, so this returns when both processes have ended.
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": path},
@@ -413,7 +413,7 @@ with IsolatedDecoder(limit_s=0.5).open(open({str(tmp_path / "x.wav")!r}, "rb")) 
     assert done.returncode == -signal.SIGKILL
 
 
-def test_ctrl_c_is_the_parents_to_handle(decoder):
+def test_ctrl_c_does_not_end_the_decoder_process(decoder):
     with decoder.open(io.BytesIO(encoded(noise(60.0)))) as audio:
         blocks = audio.blocks()
         next(blocks)
@@ -422,7 +422,7 @@ def test_ctrl_c_is_the_parents_to_handle(decoder):
         assert sum(map(len, blocks)) == 60 * RATE_HZ - BLOCK
 
 
-def test_a_decoder_travels_before_its_first_file_and_each_thread_has_one():
+def test_a_decoder_can_be_pickled_before_its_first_file():
     found = []
 
     def work(data: bytes) -> None:
@@ -439,7 +439,7 @@ def test_a_decoder_travels_before_its_first_file_and_each_thread_has_one():
 
 
 def sounding(mark: int, duration_s: float = 15.0) -> io.BytesIO:
-    """Noise whose second block has the mark."""
+    """Return noise whose second block has the mark."""
     samples = np.random.default_rng(0).integers(-9_000, 9_000, round(duration_s * RATE_HZ)).astype(np.int16)
     samples[BLOCK] = mark
     return io.BytesIO(encoded(samples))
@@ -465,49 +465,49 @@ def examples_in(decoder, file, extraction: Extraction, *span: int | None) -> lis
         pytest.param("WAV", 12_345, 1, RESAMPY, marks=pytest.mark.integration),  # needs a compiler
     ],
 )
-def test_examples_have_the_bits_of_this_process(
+def test_examples_are_bit_identical_to_those_of_this_process(
     decoder, container, rate_hz, channels, resampler, windows, kind
 ):
     data = encoded(noise(31.0, rate_hz, channels), container, rate_hz)
     for hop_s, span in ((0.96, ()), (0.1, (3 * rate_hz, 8 * rate_hz)), (1.7, (rate_hz, None))):
         extraction = Extraction(Framing(hop_s=hop_s), resampler, windows)
-        expected = examples_in(PlainDecoder(), io.BytesIO(data), extraction, *span)
+        expected = examples_in(InProcessDecoder(), io.BytesIO(data), extraction, *span)
         found = examples_in(decoder, kind(data), extraction, *span)
         for own, other in zip(found, expected, strict=True):
             assert (own.shape, own.dtype, own.tobytes()) == (other.shape, other.dtype, other.tobytes())
 
 
-@pytest.mark.parametrize("decode", [IsolatedDecoder, PlainDecoder])
-def test_spans_are_read_one_after_the_other_and_may_be_passed_over(decode):
+@pytest.mark.parametrize("decode", [IsolatedDecoder, InProcessDecoder])
+def test_spans_are_read_in_order_and_may_be_skipped(decode):
     decoder = decode()
     samples = np.random.default_rng(0).integers(-9_000, 9_000, 100_000).astype(np.int16)
     with decoder.open(io.BytesIO(encoded(samples))) as audio:
         assert (
             np.concatenate(list(audio.blocks(10, 70_000))).tolist() == (samples[10:70_000] / 2**15).tolist()
         )
-        assert audio.num_samples == 69_990 and audio.goes_on(70_000)
+        assert audio.num_samples == 69_990 and audio.has_sample_at(70_000)
         with pytest.raises(ClipError) as caught:
             list(audio.examples(Extraction(), 70_000, 70_500))
         assert caught.value.reason is Reason.TOO_SHORT
-        assert audio.goes_on(99_999)
+        assert audio.has_sample_at(99_999)
         assert np.concatenate(list(audio.blocks(99_999, 200_000))).tolist() == [samples[-1] / 2**15]
-        assert audio.num_samples == 1 and not audio.goes_on(200_000)
+        assert audio.num_samples == 1 and not audio.has_sample_at(200_000)
         assert list(audio.blocks(300_000)) == [] and audio.num_samples == 0
     if isinstance(decoder, IsolatedDecoder):
         decoder.close()
 
 
-def test_arrays_beyond_the_shared_memory_come_whole(decoder):
+def test_arrays_larger_than_the_shared_memory_arrive_complete(decoder):
     extraction = Extraction(Framing(window_s=200.0, hop_s=0.5))  # 5 MB each
     file = io.BytesIO(encoded(noise(201.1)))
-    found, expected = (examples_in(each, file, extraction) for each in (decoder, PlainDecoder()))
+    found, expected = (examples_in(each, file, extraction) for each in (decoder, InProcessDecoder()))
     assert len(found) == 3 + 1 and found[0].nbytes > MAX_BYTES
     for own, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(own, other)
 
 
 @pytest.mark.parametrize("mark", [CRASH, HANG])
-def test_a_crash_among_examples_says_where_and_the_next_clip_is_extracted(sabotaged, mark):
+def test_a_crash_during_extraction_has_its_time_and_the_next_clip_is_extracted(sabotaged, mark):
     for _ in range(2):
         with pytest.raises(ClipError, match=r"(SIGSEGV|hangs).*, after 4\.10 s") as caught:
             examples_in(sabotaged, sounding(mark), Extraction())
@@ -515,11 +515,11 @@ def test_a_crash_among_examples_says_where_and_the_next_clip_is_extracted(sabota
         assert len(examples_in(sabotaged, sounding(0), Extraction())[0]) == 15
 
 
-def test_extraction_goes_on_where_an_earlier_file_made_it_crash(sabotaged):
+def test_extraction_continues_after_a_crash_that_an_earlier_file_caused(sabotaged):
     read(sabotaged, io.BytesIO(encoded(np.full(10, POISON, np.int16))))
     pid = pid_of(sabotaged)
     file, extraction = sounding(0, 200.0), Extraction(Framing(hop_s=0.1), windows=True)
     found = np.concatenate(examples_in(sabotaged, file, extraction, 1_000, None)[:-1])
-    expected = np.concatenate(examples_in(PlainDecoder(), file, extraction, 1_000, None)[:-1])
+    expected = np.concatenate(examples_in(InProcessDecoder(), file, extraction, 1_000, None)[:-1])
     np.testing.assert_array_equal(found, expected)
     assert pid_of(sabotaged) != pid

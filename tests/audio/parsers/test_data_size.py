@@ -13,7 +13,7 @@ from transforms.errors import ClipError, Reason
 
 SAMPLES = np.arange(1_000, dtype=np.int16)[:, np.newaxis]
 LIST = b"LIST\4\0\0\0abcd"
-# The place of the size of the samples from the chunk's name on, its form, and what it counts beside them.
+# Chunk name; offset of the size from it; struct format of the size; bytes that it counts besides samples.
 SIZES = {
     "WAV": (b"data", 4, "<I", 0),
     "RIFX": (b"data", 4, ">I", 0),
@@ -35,7 +35,7 @@ def made(form: str, samples=SAMPLES, subtype: str = "PCM_16") -> bytes:
 
 
 def with_size(data: bytes, form: str, num_bytes: int, riff_bytes: int | None = None) -> bytes:
-    """A file that states other lengths."""
+    """Return the file with other stated lengths."""
     name, offset, kind, more = SIZES[form]
     changed = bytearray(data)
     struct.pack_into(kind, changed, data.index(name) + offset, num_bytes + more)
@@ -46,13 +46,13 @@ def with_size(data: bytes, form: str, num_bytes: int, riff_bytes: int | None = N
 
 @pytest.mark.parametrize("riff_bytes", [None, 0, 0xFFFFFFFF])
 @pytest.mark.parametrize("data_bytes", [0, 0xFFFFFFFF, 0xFFFFFFDB, 0x7FFFFFFF, 0x7FFFF000, 0x80000000])
-def test_a_wav_of_no_known_length_goes_to_the_end_of_the_file(data_bytes, riff_bytes):
+def test_a_wav_of_unknown_length_extends_to_the_end_of_the_file(data_bytes, riff_bytes):
     data = with_size(made("WAV"), "WAV", data_bytes, riff_bytes)
     np.testing.assert_array_equal(samples_of(data), SAMPLES)
 
 
 @pytest.mark.parametrize("form", ["WAV", "RIFX", "RF64", "W64", "AIFF", "AU", "CAF"])
-def test_a_size_that_was_never_written_is_the_end_of_the_file(form):
+def test_a_size_of_0_means_the_end_of_the_file(form):
     np.testing.assert_array_equal(samples_of(with_size(made(form), form, 0)), SAMPLES)
 
 
@@ -69,43 +69,43 @@ def test_a_size_that_was_never_written_is_the_end_of_the_file(form):
         ("W64", 2**63 - 25),
     ],
 )
-def test_the_size_that_a_pipe_leaves_is_the_end_of_the_file(form, stated):
+def test_the_size_from_a_pipe_means_the_end_of_the_file(form, stated):
     np.testing.assert_array_equal(samples_of(with_size(made(form), form, stated)), SAMPLES)
 
 
 @every
 @pytest.mark.parametrize("stated", [2_002, 4_000, 100_000, 1 << 30])
-def test_less_than_stated_is_corrupt(form, stated):
+def test_fewer_samples_than_stated_are_corrupt(form, stated):
     message = message_of(with_size(made(form), form, stated))
     assert f"of the {stated} bytes of samples that its header states" in message
 
 
 @every
-def test_part_of_a_frame_is_no_matter(form):
+def test_a_partial_frame_at_the_end_is_ignored(form):
     np.testing.assert_array_equal(samples_of(with_size(made(form), form, 2_001)), SAMPLES)
     np.testing.assert_array_equal(samples_of(made(form) + b"\7"), SAMPLES)
 
 
 @pytest.mark.parametrize("form", ["WAV", "RIFX", "RF64", "W64", "CAF"])
 @pytest.mark.parametrize("stated", [2, 500, 1_998])
-def test_more_than_stated_is_corrupt_unless_chunks_follow(form, stated):
+def test_bytes_after_the_stated_samples_are_corrupt_unless_they_are_chunks(form, stated):
     riff_bytes = 0 if form in ("WAV", "RIFX") else None
-    assert "are no chunk" in message_of(with_size(made(form), form, stated, riff_bytes))
+    assert "are not a chunk" in message_of(with_size(made(form), form, stated, riff_bytes))
 
 
 @every
-def test_a_second_file_is_not_lost_in_silence(form):
+def test_a_second_file_after_the_samples_is_corrupt(form):
     assert message_of(made(form) + made(form))
     assert message_of(made(form, SAMPLES[:0]) + made(form))
 
 
 @pytest.mark.parametrize("tail", [LIST, LIST * 3, b"id3 \3\0\0\0abc\0" + LIST, ID3V1, b"\0" * 100])
 @pytest.mark.parametrize("odd", [0, 1])
-def test_chunks_and_tags_behind_the_samples_are_no_samples(tail, odd):
+def test_chunks_and_tags_after_the_samples_are_not_decoded(tail, odd):
     samples = np.arange(200, dtype=np.int16)[:, np.newaxis]
     plain = made("WAV", samples[: 101 - odd] << 8, "PCM_U8")
     np.testing.assert_array_equal(samples_of(plain + tail), samples_of(plain))
-    # As above, but without the padding byte.
+    # The same without the padding byte.
     if odd == 0 and tail.startswith(LIST):
         assert len(samples_of(plain[:-1] + tail)) == 101
 
@@ -130,7 +130,7 @@ def test_a_wav_whose_size_wrapped_at_4_gib_is_read_to_its_end(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["WAV", "AU"])
-def test_a_pipes_recording_over_4_gib_is_read_to_its_end(tmp_path, form):
+def test_a_recording_over_4_gib_from_a_pipe_is_read_to_its_end(tmp_path, form):
     with (tmp_path / "sparse").open("wb+") as file:
         header = with_size(made(form), form, 0xFFFFFFFF)[:-2_000]
         file.write(header)
@@ -150,7 +150,7 @@ def test_a_pipes_recording_over_4_gib_is_read_to_its_end(tmp_path, form):
 )
 @settings(max_examples=15)
 @given(data=st.data())
-def test_any_cut_of_any_codec_is_whole_or_rejected(form, subtype, data):
+def test_a_truncated_file_of_any_codec_decodes_completely_or_is_rejected(form, subtype, data):
     samples = (np.random.default_rng(0).uniform(-1, 1, (3_001, 1)) * 20_000).astype(np.int16)
     whole = encoded(samples, 8_000, form, subtype)
     num_frames = len(samples_of(whole))
@@ -163,13 +163,13 @@ def test_any_cut_of_any_codec_is_whole_or_rejected(form, subtype, data):
         assert len(cut) == num_frames
 
 
-def test_ima_adpcm_of_no_known_length_is_decoded_by_whole_blocks():
+def test_ima_adpcm_of_unknown_length_is_decoded_in_whole_blocks():
     whole = encoded(np.resize(SAMPLES, (20_000, 1)), 16_000, "WAV", "IMA_ADPCM")
     np.testing.assert_array_equal(samples_of(with_size(whole, "WAV", 0)), samples_of(whole))
 
 
 @pytest.mark.parametrize(("form", "name", "kind"), [("W64", b"fmt \xf3\xac", "<Q"), ("CAF", b"desc", ">Q")])
-def test_a_chunk_that_ends_beyond_any_file_is_corrupt_or_no_audio(form, name, kind):
+def test_a_chunk_that_ends_beyond_the_largest_offset_is_rejected(form, name, kind):
     changed = bytearray(made(form))
     place = changed.index(name) + (16 if form == "W64" else 4)
     struct.pack_into(kind, changed, place, 2**63 - 1)

@@ -41,7 +41,7 @@ def checksum_bit_by_bit(page: bytes) -> int:
 
 
 @both
-def test_checksums_are_those_that_libogg_writes(codec):
+def test_checksums_equal_those_that_libogg_writes(codec):
     for page in ogg_pages(WHOLE[codec]):
         assert page_checksum(page) == struct.unpack_from("<I", page, 22)[0]
     assert page_checksum(page) == checksum_bit_by_bit(page)
@@ -72,7 +72,7 @@ def test_a_chain_that_changes_its_rate_is_corrupt():
 
 
 @both
-def test_lost_pages_are_corrupt(codec):
+def test_missing_pages_are_corrupt(codec):
     pages = ogg_pages(WHOLE[codec])
     assert len(pages) > 6
     for lost in range(1, len(pages) - 1):
@@ -87,7 +87,7 @@ def test_a_stream_without_its_last_page_is_corrupt(codec):
 
 
 @both
-def test_damage_of_any_page_is_corrupt(codec):
+def test_damage_in_any_page_is_corrupt(codec):
     data, place = WHOLE[codec], 0
     for page in ogg_pages(data):
         at = place + len(page) - 1
@@ -99,7 +99,7 @@ def test_damage_of_any_page_is_corrupt(codec):
 @both
 @settings(max_examples=40)
 @given(data=st.data())
-def test_any_cut_is_rejected(codec, data):
+def test_a_truncated_file_is_rejected(codec, data):
     cut = data.draw(st.integers(0, len(WHOLE[codec]) - 1))
     with pytest.raises(ClipError) as caught:
         samples_of(WHOLE[codec][:cut])
@@ -107,27 +107,27 @@ def test_any_cut_is_rejected(codec, data):
 
 
 @both
-def test_a_last_page_that_promises_more_than_there_is_is_corrupt(codec):
+def test_a_last_page_that_states_too_many_samples_is_corrupt(codec):
     *pages, last = ogg_pages(WHOLE[codec])
     longer = with_checksum(with_granule(last, granule_of(last) + 100_000))
     assert "ends at frame" in message_of(b"".join([*pages, longer]))
 
 
 @both
-def test_a_last_page_that_promises_less_cuts_the_end(codec):
+def test_a_last_page_that_states_fewer_samples_trims_the_end(codec):
     *pages, last = ogg_pages(WHOLE[codec])
     shorter = with_checksum(with_granule(last, granule_of(last) - 50))
     np.testing.assert_array_equal(samples_of(b"".join([*pages, shorter])), samples_of(WHOLE[codec])[:-50])
 
 
 @both
-def test_a_recording_that_begins_late_in_its_stream_is_decoded_from_there(codec):
+def test_a_recording_that_joined_a_stream_late_is_decoded_from_its_first_page(codec):
     pages = ogg_pages(WHOLE[codec])
     late = [with_granule(page, granule_of(page) + 1_000_000) for page in pages[2:]]
     shifted = samples_of(numbered(pages[:2] + late))
     np.testing.assert_array_equal(shifted, samples_of(WHOLE[codec]))
     middle = samples_of(numbered(pages[:2] + pages[4:]))
-    # Opus skips 312 samples; the first packet of Vorbis gives none.
+    # Opus skips 312 samples; the first packet of Vorbis has none.
     missing = 200_000 - granule_of(pages[3]) - len(middle)
     assert missing == 0 if codec == "OPUS" else missing == 1_024
 
@@ -140,13 +140,13 @@ def test_a_chain_of_late_recordings_is_decoded_link_by_link():
 
 
 @both
-def test_what_follows_the_last_page_is_no_matter_unless_it_is_a_page(codec):
+def test_bytes_after_the_last_page_are_ignored_unless_they_are_a_page(codec):
     np.testing.assert_array_equal(samples_of(WHOLE[codec] + ID3V1), samples_of(WHOLE[codec]))
     assert "damaged or cut off" in message_of(WHOLE[codec] + WHOLE[codec][:20])
 
 
 @pytest.mark.parametrize("rate_hz", [0, 1, 8_000, 16_000, 24_000, 44_100, 96_000, 0xFFFFFFFF])
-def test_opus_is_decoded_at_48_khz_whatever_its_header_says_of_the_source(rate_hz):
+def test_opus_is_decoded_at_48_khz_for_any_input_rate_in_its_header(rate_hz):
     data = with_input_rate(WHOLE["OPUS"], rate_hz)
     assert rate_of(data) == 48_000
     np.testing.assert_array_equal(samples_of(data), samples_of(WHOLE["OPUS"]))
@@ -154,18 +154,18 @@ def test_opus_is_decoded_at_48_khz_whatever_its_header_says_of_the_source(rate_h
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 48_000])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_opus_in_ogg_and_in_webm_is_the_same_audio(rate_hz, channels):
+def test_opus_decodes_to_the_same_audio_from_ogg_and_webm(rate_hz, channels):
     ogg = encoded(media.sweep(rate_hz, channels), rate_hz, "OGG", "OPUS")
     webm, webm_rate_hz = media.decode(media.rewrapped(ogg, "webm"))
     samples = samples_of(ogg)
     assert rate_of(ogg) == webm_rate_hz == 48_000
     assert len(samples) == len(webm) == 72_000
-    # Two decoders: libopus and ffmpeg's own, whose SILK comes a sample early.
+    # Two decoders: libopus, and ffmpeg's own, whose SILK is one sample early.
     assert media.lag(samples, webm) in (0, -1)
     assert media.error(samples[36_000:], webm[36_000:]) < 1e-3
 
 
-def test_ogg_that_ffmpeg_wrote_is_whole():
+def test_ogg_files_from_ffmpeg_decode_completely():
     for codec, data in WHOLE.items():
         copy = media.rewrapped(data, "ogg")
         assert copy != data
@@ -176,7 +176,7 @@ def test_ogg_that_ffmpeg_wrote_is_whole():
 
 
 @pytest.mark.parametrize("codec", ["flac", "speex"])
-def test_other_codecs_and_several_streams_are_left_to_the_next_decoder(codec):
+def test_other_codecs_and_multiple_streams_go_to_the_next_decoder(codec):
     if codec == "flac":
         data = media.contained(media.sweep(48_000, 1), 48_000, "ogg", "flac", "s16")
     else:

@@ -1,8 +1,8 @@
-"""Waveform to log-mel examples.
+"""Compute log-mel examples of a waveform.
 
-Samples, window and FFT stay in float64 and all after the magnitude is float32. Rounded to float32
-before the FFT, a quiet band beside a loud tone is off by up to 8e-5 from the reference (a sine at
-1 kHz); this way every band is within 1e-6, and NumPy's float64 FFT is faster than its float32 one.
+Samples, window and FFT stay in float64; everything after the magnitude is float32. This keeps every band
+within 1e-6 of the reference. Rounding to float32 before the FFT would change a quiet band next to a loud tone
+(a sine at 1 kHz) by up to 8e-5. NumPy's float64 FFT is also faster than its float32 one.
 """
 
 import functools
@@ -26,28 +26,28 @@ from transforms.vggish.params import (
     Framing,
 )
 
-# Spectrogram frames that go on at a time, and those worked on together, whose spectra stay in the cache.
-# Blocks begin at their multiples however the waveform comes, so that every frame goes through the same
-# matrix product, and has the same bits, in a stream and in one piece.
+# Spectrogram frames per block, and per chunk, whose spectra stay in the cache. Blocks begin at multiples of
+# their size. So every frame goes through the same matrix product, with the same bits, whether the waveform
+# comes in blocks or as a whole.
 _BLOCK_FRAMES, _CHUNK_FRAMES = 1024, 64
 _BLOCK_SAMPLES = STFT_WINDOW_SAMPLES + (_BLOCK_FRAMES - 1) * STFT_HOP_SAMPLES
 
 
 def hz_to_mel(frequency_hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Mel of a frequency by the HTK formula, 1127 ln(1 + f / 700)."""
+    """Convert a frequency to mel by the HTK formula, 1127 ln(1 + f / 700)."""
     return MEL_HIGH_Q * np.log1p(np.asarray(frequency_hz, np.float64) / MEL_BREAK_HZ)
 
 
 @functools.cache
 def hann_window() -> NDArray[np.float64]:
-    """The periodic Hann window, float64[400]: 0.5 - 0.5 cos(2 pi n / 400)."""
+    """Return the periodic Hann window, float64[400]: 0.5 - 0.5 cos(2 pi n / 400)."""
     phase = 2 * np.pi * np.arange(STFT_WINDOW_SAMPLES) / STFT_WINDOW_SAMPLES
     return 0.5 - 0.5 * np.cos(phase)
 
 
 @functools.cache
 def mel_matrix() -> NDArray[np.float32]:
-    """Weights from FFT magnitudes to mel bands, float32[257, 64].
+    """Return the weights from FFT magnitudes to mel bands, float32[257, 64].
 
     Triangles are linear in mel, not in hertz, and not normalised by area; the DC bin has no weight.
     """
@@ -63,20 +63,20 @@ def mel_matrix() -> NDArray[np.float32]:
 
 
 def band_centres_hz() -> NDArray[np.float64]:
-    """Where the mel bands peak, float64[64]."""
+    """Return the centre frequencies of the mel bands in Hz, float64[64]."""
     mel = np.linspace(hz_to_mel(MEL_MIN_HZ), hz_to_mel(MEL_MAX_HZ), MEL_BANDS + 2)[1:-1]
     return MEL_BREAK_HZ * np.expm1(mel / MEL_HIGH_Q)
 
 
 def log_mel_blocks(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
-    """Log-mel frames of a waveform that comes in blocks of any lengths.
+    """Compute log-mel frames of a waveform that arrives in blocks of any lengths.
 
     Args:
       blocks: [samples] each, mono at 16 kHz, full scale 1.0.
 
     Yields:
-      float32[1024, 64], and less in the last block; in all 1 + floor((samples - 400) / 160) frames, one
-      each 10 ms, and none for fewer than 400 samples.
+      float32[1024, 64], fewer rows in the last block. There are 1 + floor((samples - 400) / 160) frames in
+      all, one per 10 ms, and none for fewer than 400 samples.
     """
     window = SlidingWindow(_BLOCK_SAMPLES, _BLOCK_FRAMES * STFT_HOP_SAMPLES)
     for block in blocks:
@@ -96,7 +96,7 @@ def _log_mel(samples: NDArray[np.float64]) -> NDArray[np.float32]:
         chunk, mel = (rows[start : start + _CHUNK_FRAMES] for rows in (frames, log_mel))
         np.multiply(chunk, hann_window(), out=windowed[: len(chunk), :STFT_WINDOW_SAMPLES])
         np.fft.rfft(windowed[: len(chunk)], out=spectrum[: len(chunk)])
-        # Rounded after the transform, magnitudes keep float32's precision, and take half the time.
+        # Rounding after the FFT keeps float32's precision of the magnitudes, and takes half the time.
         magnitude = np.abs(spectrum[: len(chunk), bins].astype(np.complex64))
         for used, some, weights in bands:
             np.matmul(magnitude[:, used], weights, out=mel[:, some])
@@ -106,9 +106,9 @@ def _log_mel(samples: NDArray[np.float64]) -> NDArray[np.float32]:
 
 @functools.cache
 def _mel_bands() -> tuple[slice, list[tuple[slice, slice, NDArray[np.float32]]]]:
-    """Bins that bands have weight for; and of either half of the bands which of those, which bands, weights.
+    """Return the bins with any weight, and for each half of the bands: its bins, the bands, the weights.
 
-    In halves the product is half as large, since the lower bands take few bins.
+    Two halves need half the arithmetic, because the lower bands cover few bins.
     """
     used = np.flatnonzero(mel_matrix().any(axis=1))
     bins = slice(int(used[0]), int(used[-1]) + 1)
@@ -124,18 +124,18 @@ def _mel_bands() -> tuple[slice, list[tuple[slice, slice, NDArray[np.float32]]]]
 def example_blocks(
     frames: Iterable[NDArray[np.float32]], framing: Framing = Framing()
 ) -> Iterator[NDArray[np.float32]]:
-    """Cuts log-mel frames into examples, as the network takes them.
+    """Cut log-mel frames into examples, the inputs of the network.
 
     Args:
       frames: float32[frames, 64] each, of any lengths.
       framing: window and hop of an example.
 
     Yields:
-      float32[examples, 96, 64], at least one each; an incomplete example at the end is dropped.
+      float32[examples, 96, 64] with at least one example; an incomplete example at the end is dropped.
     """
     window, hop = framing.window_frames, framing.hop_frames
     kept = np.empty((0, MEL_BANDS), np.float32)
-    skip = 0  # frames between two windows, where the hop is longer
+    skip = 0  # frames between two windows, if the hop is longer than the window
     for block in frames:
         kept = np.concatenate([kept, block[skip:]])
         skip = max(skip - len(block), 0)
@@ -147,14 +147,14 @@ def example_blocks(
 
 
 def log_mel_examples(waveform: NDArray[np.floating], framing: Framing = Framing()) -> NDArray[np.float32]:
-    """Log-mel examples of a whole waveform: `example_blocks` of its `log_mel_blocks`.
+    """Compute log-mel examples of a whole waveform: `example_blocks` of its `log_mel_blocks`.
 
     Args:
       waveform: [samples], mono at 16 kHz, full scale 1.0.
       framing: window and hop of an example.
 
     Returns:
-      float32[examples, 96, 64]; fewer than 15,600 samples (0.975 s) give none.
+      float32[examples, 96, 64]; none for fewer than 15,600 samples (0.975 s).
     """
     none = np.empty((0, framing.window_frames, MEL_BANDS), np.float32)
     return np.concatenate([none, *example_blocks(log_mel_blocks([waveform]), framing)])

@@ -1,8 +1,22 @@
-"""resampy's `kaiser_best` as matrix products.
+"""resampy's `kaiser_best` resampler as matrix products.
 
-For a rational ratio, L samples out for M samples in, resampy's interpolated filter takes only L sets of
-taps, over and over. The waveform is cut into rows of a multiple of M samples, and each group of
-outputs of all rows is one product of a strided view of it with the group's taps.
+If L samples out correspond to M samples in, resampy's interpolated filter has only L different sets of taps
+("phases"), which repeat with each period of M input samples. Example: 24 kHz to 16 kHz has L = 2 and M = 3.
+
+    input sample    0    1    2    3    4    5    6
+    output          0      1       2      3       4
+    input time      0.0    1.5     3.0    4.5     6.0
+    phase           0      1       0      1       0       the taps depend on the phase alone
+
+The waveform is cut into rows of a whole number of periods, and the outputs of a row into groups. The columns
+of a group's matrix are the taps of its outputs. One product of all rows with the matrix gives the group's
+outputs of all rows. A strided view provides the overlapping windows of the rows without a copy. Example:
+44.1 kHz has L = 160 and M = 441. `Polyphase.apply` takes 74 rows of one period, with 5 groups of 32 outputs.
+
+    row 0      |-- 441 samples --|-- 441 samples --|-- ...
+    group 0    [ 364 samples ] @ taps[0]                 ->  outputs 0 to 31
+    group 1      +88 [ 364 samples ] @ taps[1]           ->  outputs 32 to 63
+    ...                                                      each product: [74, 364] @ [364, 32]
 """
 
 import functools
@@ -20,19 +34,19 @@ from transforms.vggish.params import SAMPLE_RATE_HZ
 
 FILTER = "kaiser_best"
 
-# With more, the taps of a second of audio take more memory than the audio, and rows of many seconds would
-# be padded for short clips. 11,025 Hz has 640.
+# With more phases, the taps would take megabytes, and short clips would be padded to rows of many seconds.
+# 11,025 Hz has 640 phases.
 _MAX_PHASES = 1280
-# Outputs of one product: as few as BLAS is fast with, since each takes the inputs of all; and fewer, for
-# numbers of phases that these do not divide.
+# Outputs per group. Each group reads its inputs again, and these sizes are the smallest with which BLAS is
+# fast. The small sizes are for numbers of phases that the others do not divide.
 _GROUP_SIZES, _SMALL_GROUP_SIZES = (32, 24, 40, 48), (16, 8)
-# Where groups are alike their matrix stays in the cache, and a smaller one is the fastest.
-_ALIKE_GROUP_SIZE = 16
-# Outputs of a row of `row_taps`, at least: with fewer, more rows would take part in each.
+# If all groups share one matrix, it stays in the cache, and a smaller group is the fastest.
+_SHARED_GROUP_SIZE = 16
+# Minimum outputs per row of `row_taps`: with shorter rows, more rows would contribute to each output.
 _MIN_ROW_OUTPUTS = 160
-# Of one `apply`, at most: 256 KiB in, which stay in the cache while each group reads them, and a second out,
-# since what the last one gives beyond a clip's end is for nothing. The number of rows is fixed, since BLAS
-# may add up in another order for another number.
+# Limits of one `apply`. 256 KiB of input stay in the cache while each group reads them. A second of output
+# limits the waste after the end of a clip. The number of rows is fixed, since BLAS may add in another order
+# for another number of rows.
 _BLOCK_SAMPLES, _BLOCK_OUTPUTS = 1 << 15, SAMPLE_RATE_HZ
 
 
@@ -41,11 +55,11 @@ class InterpolatedFilter:
     """resampy's filter for one rate, as `resampy.resample` prepares it.
 
     Attributes:
-      window, delta: float64[taps], the right wing and its differences.
+      window, delta: float64[taps], the right half of the filter and its differences.
       precision: filter samples between zero crossings.
-      scale: the rates' ratio, at most 1.
+      scale: the ratio of the rates, at most 1.
       time_increment: input samples from one output sample to the next.
-      reach: input samples on either side that an output sample can depend on.
+      reach: input samples on each side on which an output sample can depend.
     """
 
     window: NDArray[np.float64]
@@ -56,10 +70,10 @@ class InterpolatedFilter:
     reach: int
 
     def taps(self, frac: float) -> NDArray[np.float64]:
-        """Weights of an output `frac` of a sample after an input sample.
+        """Return the weights for an output that is `frac` of a sample after an input sample.
 
         Returns:
-          float64[2 * reach + 2], of the samples from `reach` before that input sample on.
+          float64[2 * reach + 2], for the samples that begin `reach` before that input sample.
         """
         taps = np.zeros(2 * self.reach + 2)
         left = self._wing(self.scale * frac)
@@ -69,7 +83,7 @@ class InterpolatedFilter:
         return taps
 
     def _wing(self, distance: float) -> NDArray[np.float64]:
-        """Weights of the samples on one side, the nearest first; `distance` to it in zero crossings."""
+        """Return the weights on one side, nearest sample first; `distance` to it is in zero crossings."""
         index = distance * self.precision
         offset, step = int(index), int(self.scale * self.precision)
         count = (len(self.window) - offset) // step
@@ -78,9 +92,9 @@ class InterpolatedFilter:
 
 
 def interpolated_filter(rate_hz: int) -> InterpolatedFilter:
-    """The filter from `rate_hz` to 16 kHz; its numbers are resampy's own.
+    """Return the filter from `rate_hz` to 16 kHz, with resampy's own numbers.
 
-    It takes 7 MB, so that only what is made of it is kept.
+    The filter takes 7 MB, so it is not cached; only its taps are.
     """
     window, precision = _half_window()
     ratio = float(SAMPLE_RATE_HZ) / rate_hz
@@ -95,17 +109,17 @@ def interpolated_filter(rate_hz: int) -> InterpolatedFilter:
 
 @functools.cache
 def filter_reach(rate_hz: int) -> int:
-    """`InterpolatedFilter.reach`."""
+    """Return `InterpolatedFilter.reach`."""
     return interpolated_filter(rate_hz).reach
 
 
 def _time_increment(rate_hz: int) -> float:
-    """resampy's, with its rounding."""
+    """Return resampy's time increment, with its rounding."""
     return 1.0 / (float(SAMPLE_RATE_HZ) / rate_hz)
 
 
 def _half_window() -> tuple[NDArray[np.float64], int]:
-    # Read where resampy has it: resampy itself brings a compiler, 0.1 GB a process.
+    # Read resampy's data file without importing resampy, which loads a compiler: 0.1 GB per process.
     spec = importlib.util.find_spec("resampy")
     assert spec is not None and spec.submodule_search_locations is not None
     with np.load(Path(spec.submodule_search_locations[0], "data", f"{FILTER}.npz")) as data:
@@ -114,16 +128,15 @@ def _half_window() -> tuple[NDArray[np.float64], int]:
 
 @dataclass(frozen=True, eq=False)
 class Polyphase:
-    """The taps of one rate, as matrices.
+    """The taps of one rate as matrices.
 
     Attributes:
-      reach: zeros that go before the waveform.
-      taps: float64[groups, window, outputs]: a group's outputs of a row; one group stands for all where
-        they are alike.
-      num_groups: groups in a row.
+      reach: number of zeros to put before the waveform.
+      taps: float64[groups, window, outputs], one matrix per group of a row, or one that all groups share.
+      num_groups: groups per row.
       group_step: samples from one group's window to the next one's.
       row_samples: samples from one row to the next.
-      num_rows: rows of an `apply`.
+      num_rows: rows per `apply`.
     """
 
     reach: int
@@ -135,7 +148,7 @@ class Polyphase:
 
     @property
     def block_outputs(self) -> int:
-        """Samples at 16 kHz that `apply` gives."""
+        """Samples at 16 kHz that one `apply` returns."""
         return self.num_rows * self.num_groups * self.taps.shape[2]
 
     @property
@@ -145,12 +158,12 @@ class Polyphase:
 
     @property
     def window_samples(self) -> int:
-        """Samples that an `apply` depends on."""
+        """Samples that one `apply` reads."""
         last_row = (self.num_rows - 1) * self.row_samples
         return last_row + (self.num_groups - 1) * self.group_step + self.taps.shape[1]
 
     def windows(self, samples: NDArray[np.float64]) -> NDArray[np.float64]:
-        """float64[window_samples], contiguous -> a view of each group's window of each row, for `apply`."""
+        """Return a view, [groups, rows, window], of contiguous float64[window_samples], for `apply`."""
         (item,) = samples.strides
         return np.lib.stride_tricks.as_strided(
             samples,
@@ -160,7 +173,7 @@ class Polyphase:
         )
 
     def apply(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What `windows` gives -> float64[block_outputs]."""
+        """Return float64[block_outputs] from a view that `windows` returned."""
         outputs = np.empty((self.num_rows, self.num_groups, self.taps.shape[2]))
         np.matmul(windows, self.taps, out=outputs.transpose(1, 0, 2))
         return outputs.reshape(-1)
@@ -168,28 +181,28 @@ class Polyphase:
 
 @functools.cache
 def has_polyphase(rate_hz: int) -> bool:
-    """Whether there are matrices to 16 kHz: not where the ratio has too many phases, or none that last."""
+    """Return whether there are matrices to 16 kHz: the ratio has few phases, and they repeat exactly."""
     num_phases, period = _ratio(rate_hz)
-    return num_phases <= _MAX_PHASES and not _slips(_time_increment(rate_hz), num_phases, period)
+    return num_phases <= _MAX_PHASES and not _rounds_down(_time_increment(rate_hz), num_phases, period)
 
 
 @functools.cache
 def polyphase(rate_hz: int) -> Polyphase | None:
-    """The matrices from `rate_hz` to 16 kHz; None where `has_polyphase` has none."""
+    """Return the matrices from `rate_hz` to 16 kHz; None if `has_polyphase` is false."""
     found = _phases(rate_hz)
     if found is None:
         return None
     phases, starts = found
     filters = interpolated_filter(rate_hz)
     num_phases, period = _ratio(rate_hz)
-    num_periods, size = _row(num_phases, period, 2 * filters.reach + 2)
+    num_periods, size = _row_layout(num_phases, period, 2 * filters.reach + 2)
     num_groups = num_periods * num_phases // size
     group_step = size * period // num_phases
-    # Groups begin at a whole number of samples after each other, and drift from it by less than one each.
-    alike = size % num_phases == 0
+    # Group windows are a whole number of samples apart, which drifts from the outputs by less than one each.
+    is_shared = size % num_phases == 0
     groups = [
         _group_taps(range(n * size, (n + 1) * size), n * group_step, starts, period, phases)
-        for n in range(1 if alike else num_groups)
+        for n in range(1 if is_shared else num_groups)
     ]
     length = max(map(len, groups))
     taps = np.stack([np.pad(group, ((0, length - len(group)), (0, 0))) for group in groups])
@@ -200,13 +213,13 @@ def polyphase(rate_hz: int) -> Polyphase | None:
 
 @functools.cache
 def row_taps(rate_hz: int) -> NDArray[np.float64] | None:
-    """The same filter as few large products, without a copy of any sample: as accelerators like it.
+    """Return the same filter as few large products on uncopied samples, which accelerators compute fast.
 
-    A waveform with `reach` zeros before it is cut into rows of M samples, and L outputs of row n are the
-    sum of the products of the rows n, n + 1, ... with one matrix each.
+    A waveform with `reach` zeros before it is cut into rows of a whole number of periods. The outputs of row
+    n are the sum of the products of rows n, n + 1, ... with one matrix each.
 
     Returns:
-      float64[rows, M, L]; None where `polyphase` gives none.
+      float64[reached rows, samples per row, outputs per row]; None if `polyphase` returns None.
     """
     found = _phases(rate_hz)
     if found is None:
@@ -222,13 +235,13 @@ def row_taps(rate_hz: int) -> NDArray[np.float64] | None:
 
 
 def _ratio(rate_hz: int) -> tuple[int, int]:
-    """Samples out and samples in of a period."""
+    """Return the number of output and of input samples per period."""
     divisor = math.gcd(rate_hz, SAMPLE_RATE_HZ)
     return SAMPLE_RATE_HZ // divisor, rate_hz // divisor
 
 
 def _phases(rate_hz: int) -> tuple[list[NDArray[np.float64]], NDArray[np.int64]] | None:
-    """Taps of each output of a period and the sample before it; None where no such taps last."""
+    """Return the taps and the preceding input sample of each output of a period; None without polyphase."""
     if not has_polyphase(rate_hz):
         return None
     num_phases, _ = _ratio(rate_hz)
@@ -238,23 +251,24 @@ def _phases(rate_hz: int) -> tuple[list[NDArray[np.float64]], NDArray[np.int64]]
     return [filters.taps(time - start) for time, start in zip(times, starts, strict=True)], starts
 
 
-def _slips(time_increment: float, num_phases: int, period: int) -> bool:
-    """Whether resampy ever takes an output that is due at an input sample for one just before it.
+def _rounds_down(time_increment: float, num_phases: int, period: int) -> bool:
+    """Return whether resampy rounds the time of any output at a whole input sample to just before it.
 
-    Its filter's two wings do not quite meet, so that such an output has other taps: by up to 1e-4. Its time
-    axis is `n * time_increment`, rounded; half a unit in the last place is at least 2**-54 of a number.
+    resampy's left and right filter halves differ at whole samples, so such an output has other taps, by up to
+    1e-4. Its time axis is the rounded `n * time_increment`; half a unit in the last place of a number is at
+    least 2**-54 of it.
     """
     error = Fraction(time_increment) * num_phases / period - 1
     return error < -Fraction(1, 2**54)
 
 
-def _row(num_phases: int, period: int, span: int) -> tuple[int, int]:
-    """Periods in a row and outputs in a group, such that a group's window is no longer than a row.
+def _row_layout(num_phases: int, period: int, span: int) -> tuple[int, int]:
+    """Choose the periods per row and the outputs per group such that a group's window fits into a row.
 
-    BLAS then takes the rows where they are.
+    BLAS then reads the rows without a copy.
     """
     first = math.ceil(span / period)
-    best = _GROUP_SIZES if _ALIKE_GROUP_SIZE % num_phases else (_ALIKE_GROUP_SIZE,)
+    best = _GROUP_SIZES if _SHARED_GROUP_SIZE % num_phases else (_SHARED_GROUP_SIZE,)
     tries: list[tuple[int, tuple[int, ...]]] = [(n, best) for n in range(first, 4 * first + 1)]
     more = ((n, _SMALL_GROUP_SIZES) for n in itertools.count(first))
     for num_periods, sizes in itertools.chain(tries, more):
@@ -273,7 +287,7 @@ def _group_taps(
     period: int,
     phases: list[NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """One group's matrix, float64[window, outputs], from sample `start` of the row on."""
+    """Return one group's matrix, float64[window, outputs], for a window from sample `start` of the row on."""
     columns = []
     for output in outputs:
         number, phase = divmod(output, len(phases))

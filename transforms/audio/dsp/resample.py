@@ -1,4 +1,4 @@
-"""Any sample rate to 16 kHz, as the reference does it, in blocks of any size."""
+"""Resample any rate to 16 kHz as the reference does, in blocks of any size."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal
@@ -14,27 +14,27 @@ Resampler = Literal["resampy", "soxr"]
 RESAMPY: Final = "resampy"
 SOXR: Final = "soxr"
 
-# soxr's bits follow the lengths that it is fed with.
+# soxr's output depends on the lengths of its inputs, so they are fixed.
 _SOXR_BLOCK = 1 << 16
 
 Blocks = Iterable[NDArray[np.floating]]
 
 
 def resampled_length(num_samples: int, rate_hz: int) -> int:
-    """Samples at 16 kHz that `num_samples` at `rate_hz` give."""
+    """Return the number of samples at 16 kHz for `num_samples` at `rate_hz`."""
     return num_samples * SAMPLE_RATE_HZ // rate_hz
 
 
 def resample_blocks(
     blocks: Blocks, rate_hz: int, resampler: Resampler = RESAMPY
 ) -> Iterator[NDArray[np.floating]]:
-    """Resamples a mono waveform to 16 kHz.
+    """Resample a mono waveform to 16 kHz.
 
     Args:
-      blocks: the waveform, [samples] each, of any lengths; where they end makes no difference to a bit.
+      blocks: the waveform, [samples] each, of any lengths. Their boundaries do not change the bits.
       rate_hz: its sample rate.
       resampler: `resampy`, the reference's `kaiser_best`, within 1e-9 of `resampy.resample` in float64; or
-        `soxr`, libsoxr's HQ in float32, which is another filter: its features are not the reference's.
+        `soxr`, libsoxr's HQ in float32, a different filter, whose features differ from the reference's.
 
     Yields:
       [samples] at 16 kHz, float64 from resampy; in all floor(samples * 16000 / rate_hz).
@@ -67,39 +67,39 @@ def _by_polyphase(blocks: Blocks, rate_hz: int, filters: Polyphase) -> Iterator[
 
 
 def _by_resampy(blocks: Blocks, rate_hz: int) -> Iterator[NDArray[np.float64]]:
-    """resampy's own loop over stretches, for ratios with too many phases; some fifty times slower.
+    """Run resampy's own loop on ranges, for ratios with too many phases; some fifty times slower.
 
-    The bits are those of `resampy.resample` on the whole waveform: each stretch has all samples that the
-    filter reaches, and only whole numbers are taken off the time axis, which is exact.
+    The result is bit-identical to `resampy.resample` of the whole waveform. Each range has all samples that
+    the filter reaches, and only whole numbers are subtracted from the time axis, which is exact.
     """
-    from resampy.interpn import resample_f_s  # a compiler, 0.1 GB: only where it is needed
+    from resampy.interpn import resample_f_s  # loads a compiler, 0.1 GB: import it only when needed
 
     filters = interpolated_filter(rate_hz)
 
-    def stretch(kept: NDArray, first: int, start: int, stop: int) -> NDArray[np.float64]:
+    def resample_range(kept: NDArray, first: int, start: int, stop: int) -> NDArray[np.float64]:
         times = np.arange(start, stop) * filters.time_increment - first
         output = np.zeros(stop - start)
         resample_f_s(kept, times, filters.window, filters.delta, filters.precision, filters.scale, output)
         return output
 
-    kept = np.empty(0)  # input from sample `first` on
-    first, done = 0, 0  # input samples dropped, output samples made
+    kept = np.empty(0)  # the input from sample `first` on
+    first, done = 0, 0  # input samples dropped, output samples returned
     for block in blocks:
         kept = np.concatenate([kept, block])
-        # Up to here an output sample has all the input to its right that it reaches.
+        # Output samples before this one have all the input on their right that the filter reaches.
         ready = int((first + len(kept) - filters.reach - 1) / filters.time_increment)
         if ready > done:
-            yield stretch(kept, first, done, ready)
+            yield resample_range(kept, first, done, ready)
             done = ready
             drop = max(int(done * filters.time_increment) - filters.reach - 1 - first, 0)
             kept, first = kept[drop:], first + drop
     total = resampled_length(first + len(kept), rate_hz)
     if total > done:
-        yield stretch(kept, first, done, total)
+        yield resample_range(kept, first, done, total)
 
 
 def _by_soxr(blocks: Blocks, rate_hz: int) -> Iterator[NDArray[np.float32]]:
-    import soxr  # an extra
+    import soxr  # an optional dependency
 
     stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
     num_samples, done = 0, 0
@@ -112,6 +112,6 @@ def _by_soxr(blocks: Blocks, rate_hz: int) -> Iterator[NDArray[np.float32]]:
             kept = kept[_SOXR_BLOCK:]
             done += len(resampled)
             yield resampled
-    # soxr rounds the length up.
+    # soxr rounds the length up; cut it.
     left = resampled_length(num_samples, rate_hz) - done
     yield stream.resample_chunk(kept, last=True)[:left]

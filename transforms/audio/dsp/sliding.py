@@ -1,4 +1,4 @@
-"""A waveform that comes in blocks: counted, and seen through a window."""
+"""Count the samples of a waveform that arrives in blocks, and move a window over it."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 
 class SampleCounter:
-    """Passes blocks on, once.
+    """Yields the given blocks unchanged, once.
 
     Attributes:
-      num_samples: passed on so far.
+      num_samples: samples that were yielded so far.
     """
 
     def __init__(self, blocks: Iterable[NDArray[np.floating]]):
@@ -24,15 +24,15 @@ class SampleCounter:
 
 
 class SlidingWindow:
-    """Collects blocks of any lengths and moves over them in steps, in one and the same memory.
+    """Collects blocks of any lengths and moves a window over them in steps, in the same memory.
 
     Args:
-      num_samples: of the window.
-      step: samples from one place of the window to the next, at most `num_samples`.
-      num_zeros: that go before the waveform.
+      num_samples: samples in the window.
+      step: samples from one position of the window to the next, at most `num_samples`.
+      num_zeros: zeros to put before the waveform.
 
     Attributes:
-      samples: float64[num_samples]; the first `filled` of them are the waveform's.
+      samples: float64[num_samples]; the first `filled` of them are filled.
     """
 
     def __init__(self, num_samples: int, step: int, num_zeros: int = 0):
@@ -41,7 +41,7 @@ class SlidingWindow:
         self._step = step
 
     def push(self, block: NDArray[np.floating]) -> Iterator[NDArray[np.float64]]:
-        """Takes a block; yields `samples` each time it is full, and then moves it on."""
+        """Take a block; each time `samples` is full, yield it and then move on."""
         while len(block):
             part = block[: len(self.samples) - self.filled]
             self.samples[self.filled : self.filled + len(part)] = part
@@ -52,10 +52,10 @@ class SlidingWindow:
                 self.move()
 
     def move(self) -> None:
-        """Drops the oldest `step` samples."""
+        """Drop the oldest `step` samples."""
         self.filled = max(self.filled - self._step, 0)
         self.samples[: self.filled] = self.samples[self._step : self._step + self.filled]
 
     def pad(self) -> None:
-        """Fills up with zeros, for what comes after the waveform."""
+        """Fill up with zeros after the end of the waveform."""
         self.samples[self.filled :] = 0.0

@@ -1,4 +1,4 @@
-"""The steps from decoded blocks to examples, in their order, as one stream."""
+"""Compute log-mel examples of decoded blocks, as one stream of steps."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +11,7 @@ from transforms.audio.dsp.sliding import SampleCounter
 from transforms.errors import ClipError, Reason
 from transforms.vggish.params import Framing
 
-# Up to here no sum of samples that a feature takes comes near to float32's end, 3.4e38.
+# Up to this value, no sum of samples for a feature comes near float32's maximum, 3.4e38.
 MAX_SAMPLE = 1e33
 
 
@@ -21,35 +21,35 @@ def waveform_examples(
     framing: Framing = Framing(),
     resampler: Resampler = RESAMPY,
 ) -> Iterator[NDArray[np.float32]]:
-    """Resamples a mono waveform to 16 kHz and computes its log-mel examples, in bounded memory.
+    """Resample a mono waveform to 16 kHz and compute its log-mel examples, in bounded memory.
 
     Args:
-      blocks: the waveform, [samples] each, of any lengths, full scale 1.0; where they end makes
-        no difference to a bit of the result.
+      blocks: the waveform, [samples] each, of any lengths, full scale 1.0. Their boundaries do not change the
+        bits of the result.
       rate_hz: its sample rate.
       framing: window and hop of an example.
       resampler: as `resample_blocks` takes it.
 
     Yields:
-      float32[n, 96, 64], n from 1, at least once.
+      float32[n, 96, 64] with n >= 1, at least once.
 
     Raises:
-      ClipError: it is too short for one example, or its samples are far beyond any full scale (1e33).
+      ClipError: it is too short for one example, or a sample exceeds 1e33, far above any full scale.
     """
     counted, num_examples = SampleCounter(blocks), 0
-    frames = log_mel_blocks(resample_blocks(in_range(counted), rate_hz, resampler))
+    frames = log_mel_blocks(resample_blocks(check_range(counted), rate_hz, resampler))
     for examples in example_blocks(frames, framing):
         num_examples += len(examples)
         yield examples
     if not num_examples:
-        raise too_short(counted.num_samples, rate_hz, framing)
+        raise too_short_error(counted.num_samples, rate_hz, framing)
 
 
-def in_range(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.floating]]:
-    """The blocks as they are.
+def check_range(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.floating]]:
+    """Yield the blocks unchanged.
 
     Raises:
-      ClipError: a sample is beyond 1e33, or NaN.
+      ClipError: a sample's magnitude exceeds 1e33, or it is NaN.
     """
     for block in blocks:
         if len(block) and not (block.max() <= MAX_SAMPLE and block.min() >= -MAX_SAMPLE):
@@ -57,8 +57,8 @@ def in_range(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.floa
         yield block
 
 
-def too_short(num_samples: int, rate_hz: int, framing: Framing) -> ClipError:
-    """The rejection of a waveform that gives no example."""
+def too_short_error(num_samples: int, rate_hz: int, framing: Framing) -> ClipError:
+    """Return the rejection of a waveform that is too short for one example."""
     return ClipError(
         Reason.TOO_SHORT,
         f"{num_samples / rate_hz:.3f} s of audio; one example takes {framing.min_s} s",

@@ -1,7 +1,7 @@
-"""A waveform to windows of PCM, one an example, for front ends on an accelerator.
+"""Cut a waveform into windows of PCM, one per example, for front ends on an accelerator.
 
-A window holds all samples that an example depends on, at the waveform's own rate where it can be: what a
-device resamples need not be resampled by the CPU.
+A window holds all samples on which an example depends. It has the waveform's own rate if possible, so that
+the device resamples instead of the CPU.
 """
 
 import itertools
@@ -14,27 +14,28 @@ from numpy.typing import NDArray
 from transforms.audio.dsp.polyphase import filter_reach, has_polyphase, row_taps
 from transforms.audio.dsp.resample import RESAMPY, Resampler, resample_blocks, resampled_length
 from transforms.audio.dsp.sliding import SampleCounter
-from transforms.audio.dsp.waveform_examples import in_range, too_short
+from transforms.audio.dsp.waveform_examples import check_range, too_short_error
 from transforms.vggish.params import INT16_SCALE, SAMPLE_RATE_HZ, STFT_HOP_SAMPLES, Framing
 
-# Samples that mostly tell whether a block's are 16 bits wide.
+# The first samples usually show whether a block is 16 bits wide.
 _PROBE = 256
 
 
 def window_rate_hz(rate_hz: int, framing: Framing = Framing(), resampler: Resampler = RESAMPY) -> int:
-    """Sample rate of a waveform's windows.
+    """Return the sample rate of a waveform's windows.
 
-    The waveform's own, where resampy's filter has matrices for it and the windows begin at whole samples, as
-    at all usual rates with the release's hop; else 16 kHz, after resampling.
+    It is the waveform's own rate if resampy's filter has matrices for it and the windows begin at whole
+    samples, which holds for all usual rates with the release's hop. Otherwise it is 16 kHz, after resampling.
     """
     whole_hops = framing.hop_frames * STFT_HOP_SAMPLES * rate_hz % SAMPLE_RATE_HZ == 0
     return rate_hz if resampler == RESAMPY and whole_hops and has_polyphase(rate_hz) else SAMPLE_RATE_HZ
 
 
 def window_samples(rate_hz: int) -> int:
-    """Samples of a window at a rate that `window_rate_hz` gives: 15,600 at 16 kHz.
+    """Return the samples per window at a rate from `window_rate_hz`: 15,600 at 16 kHz.
 
-    At other rates it has the samples that the filter reaches on either side, and whole rows of `row_taps`.
+    At other rates, a window also has the samples that the filter reaches on both sides, in whole rows of
+    `row_taps`.
     """
     taps = _taps(rate_hz)
     if taps is None:
@@ -48,70 +49,70 @@ def waveform_windows(
     rate_hz: int,
     framing: Framing = Framing(),
     resampler: Resampler = RESAMPY,
-    most: int = 16,
+    max_windows: int = 16,
 ) -> Iterator[NDArray]:
-    """Cuts a mono waveform into windows, in bounded memory.
+    """Cut a mono waveform into windows, in bounded memory.
 
     Args:
-      blocks: the waveform, [samples] each, of any lengths, full scale 1.0; where they end makes no difference
-        to a sample of the result.
+      blocks: the waveform, [samples] each, of any lengths, full scale 1.0. The block boundaries do not change
+        any sample of the result.
       rate_hz: its sample rate.
       framing: window and hop of an example.
       resampler: as `resample_blocks` takes it.
-      most: windows per array.
+      max_windows: windows per array.
 
     Yields:
-      [most, window_samples], and the last with from 1 on, at `window_rate_hz`: the samples times 32,768, as
-      int16 where all are such and as float32 elsewhere, so that parts of both kinds can be put together. In
-      all as many as `front_end.waveform_examples` gives examples.
+      [max_windows, window_samples] at `window_rate_hz`, with 1 or more windows in the last array: samples
+      times 32,768, as int16 if all of an array are exact in it, else as float32, so that arrays of both types
+      can be concatenated. There are as many windows as `waveform_examples` yields examples.
 
     Raises:
-      ClipError: as `front_end.waveform_examples`.
+      ClipError: as for `waveform_examples`.
     """
     counted, done = SampleCounter(blocks), 0
-    own_hz = window_rate_hz(rate_hz, framing, resampler)
-    rows = _OverlappingRows(most, window_samples(own_hz), _hop_samples(own_hz, framing))
-    reach = 0 if own_hz == SAMPLE_RATE_HZ else filter_reach(own_hz)
-    waveform: Iterable[NDArray] = in_range(counted)
-    if own_hz != rate_hz:
+    windows_hz = window_rate_hz(rate_hz, framing, resampler)
+    rows = _OverlappingRows(max_windows, window_samples(windows_hz), _hop_samples(windows_hz, framing))
+    reach = 0 if windows_hz == SAMPLE_RATE_HZ else filter_reach(windows_hz)
+    waveform: Iterable[NDArray] = check_range(counted)
+    if windows_hz != rate_hz:
         waveform = resample_blocks(waveform, rate_hz, resampler)
     for block in itertools.chain([np.zeros(reach)], waveform):
         for full in rows.push(_pcm(block)):
             yield full
-            done += most
+            done += max_windows
     total = framing.num_examples(resampled_length(counted.num_samples, rate_hz))
     if not total:
-        raise too_short(counted.num_samples, rate_hz, framing)
+        raise too_short_error(counted.num_samples, rate_hz, framing)
     left = total - done
     for full in rows.push(np.zeros(rows.missing(left), np.int16)):
         yield full
-        left -= most
+        left -= max_windows
     if left > 0:
-        yield rows.laid(left)
+        yield rows.first_rows(left)
 
 
 class _OverlappingRows:
-    """Lays consecutive samples into rows, each a hop after the one before.
+    """Copies consecutive samples into overlapping rows that begin a hop apart.
 
-    A block is written into all rows that take some of it while it is in the cache.
+    A block is written into all rows that need it while it is in the cache.
 
     Args:
       num_rows: of an array.
-      size: samples of a row.
+      size: samples per row.
       hop: samples from one row's start to the next one's.
     """
 
     def __init__(self, num_rows: int, size: int, hop: int):
         self._num_rows, self._size, self._hop = num_rows, size, hop
         self._length = (num_rows - 1) * hop + size
-        self._position = 0  # of the next sample, from the first row's start on
+        self._position = 0  # of the next sample, relative to the start of the first row
         self._rows = self._empty(np.int16)
 
     def push(self, samples: NDArray) -> Iterator[NDArray]:
-        """Takes int16 or float32[samples]; yields [num_rows, size] each time all rows are full."""
+        """Take int16 or float32[samples]; yield [num_rows, size] each time all rows are full."""
         while True:
             part = samples[: self._length - self._position]
-            self._lay(part)
+            self._write(part)
             samples = samples[len(part) :]
             if self._position < self._length:
                 return
@@ -119,20 +120,20 @@ class _OverlappingRows:
             yield full
             self._rows, self._position = self._empty(np.int16), min(overlap, 0)
             if overlap > 0:
-                self._lay(_narrow(full[-1, self._hop :]))
+                self._write(_narrow(full[-1, self._hop :]))
 
     def missing(self, num_rows: int) -> int:
-        """Samples until so many more rows are full."""
+        """Return the number of samples that fill `num_rows` rows."""
         return max((num_rows - 1) * self._hop + self._size - self._position, 0)
 
-    def laid(self, num_rows: int) -> NDArray:
-        """The first rows, [num_rows, size], fewer than an array has."""
+    def first_rows(self, num_rows: int) -> NDArray:
+        """Return the first rows, [num_rows, size], of an incomplete array."""
         return self._rows[:num_rows]
 
     def _empty(self, dtype: type[np.int16] | type[np.float32]) -> NDArray:
         return np.empty((self._num_rows, self._size), dtype)
 
-    def _lay(self, samples: NDArray) -> None:
+    def _write(self, samples: NDArray) -> None:
         start, stop = self._position, self._position + len(samples)
         self._position = stop
         rows = range(
@@ -150,14 +151,14 @@ class _OverlappingRows:
 
 
 def _pcm(samples: NDArray[np.floating]) -> NDArray:
-    """Samples times 32,768: int16 where they are such, and else float32."""
+    """Return the samples times 32,768 as int16 if that is exact, else as float32."""
     return _narrow(samples * INT16_SCALE)
 
 
 def _narrow(scaled: NDArray) -> NDArray:
-    """int16 where all are such, and else float32."""
-    for some in (scaled[:_PROBE], scaled):  # mostly the first ones tell
-        with np.errstate(invalid="ignore"):  # too large for it, and so not equal
+    """Convert to int16 if that is exact for all samples, else to float32."""
+    for some in (scaled[:_PROBE], scaled):  # mostly the first ones decide
+        with np.errstate(invalid="ignore"):  # samples that are out of range become unequal
             pcm = some.astype(np.int16, copy=False)
         if not np.array_equal(pcm, some):
             return scaled.astype(np.float32, copy=False)
@@ -165,7 +166,7 @@ def _narrow(scaled: NDArray) -> NDArray:
 
 
 def _hop_samples(rate_hz: int, framing: Framing) -> int:
-    """Samples from one window to the next, where that is a whole number."""
+    """Return the samples from one window to the next; the rate must make this a whole number."""
     return framing.hop_frames * STFT_HOP_SAMPLES * rate_hz // SAMPLE_RATE_HZ
 
 

@@ -1,4 +1,4 @@
-"""A running decoder process, seen from its parent: started, asked, listened to, and ended."""
+"""The parent's side of a running decoder process: start it, send commands, receive answers, stop it."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from transforms.audio.isolated.channel import (
     Channel,
-    HangUpError,
+    DisconnectedError,
     Message,
     Received,
     make_shared,
@@ -24,15 +24,15 @@ from transforms.audio.isolated.channel import (
 )
 from transforms.errors import ClipError, Reason
 
-# What the libraries that NumPy's products may come from ask for their number of threads.
+# The libraries that NumPy may use for matrix products read their number of threads from these variables.
 _NUM_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
-# The largest in-memory file that is copied whole.
+# Larger in-memory files are not copied as a whole.
 _SCRATCH_BYTES = 1 << 24
 
 
-class DeathError(Exception):
-    """The child died over a file, when it had decoded so many samples."""
+class ChildDiedError(Exception):
+    """The child died while it decoded a file, after `position` samples."""
 
     def __init__(self, number: int, limit_s: float, position: int):
         self.position = position
@@ -47,8 +47,8 @@ class Child:
     """A running `decoder_process`.
 
     Attributes:
-      num_files: that it was given.
-      num_samples: of the span that was read last, where that was read to its end.
+      num_files: number of files that it was given.
+      num_samples: length of the last span that was read to its end.
     """
 
     def __init__(self, limit_s: float):
@@ -61,9 +61,9 @@ class Child:
         shared = make_shared()
         self._channel = Channel(ours, shared)
         with theirs, contextlib.ExitStack() as stack:
-            stack.callback(os.close, shared)  # each channel holds it by itself
+            stack.callback(os.close, shared)  # each channel has its own mapping
             command = [sys.executable, "-m", "transforms.audio.isolated.decoder_process"]
-            # No module from wherever the user stands, and one thread, since the children share the cores.
+            # No module from the current folder, and one thread because the children share the cores.
             settings = {"PYTHONPATH": _search_path(), "PYTHONSAFEPATH": "1"}
             settings |= dict.fromkeys(_NUM_THREADS, "1")
             # Otherwise glibc returns each block's memory and requests it again, zeroed: 0.8 ms per 10 s clip.
@@ -76,16 +76,16 @@ class Child:
                     env={**os.environ, **settings},
                 )
             except OSError as error:
-                raise RuntimeError(f"the decoder's process cannot be started: {error}") from error
-        # In-memory files are copied there, which is faster than to read them for the child.
+                raise RuntimeError(f"the decoder process cannot be started: {error}") from error
+        # In-memory files are copied here, which is faster than reading them on request of the child.
         self._scratch = os.memfd_create("clip") if sys.platform == "linux" else None
-        # Also at exit, or when its owner is forgotten without being closed.
+        # This also runs at exit, or when the owner is garbage-collected without being closed.
         self._end = weakref.finalize(self, _kill, self._process, self._channel, self._scratch)
         try:
             self._channel.receive()
-        except HangUpError:
+        except DisconnectedError:
             status = self._process.wait()
-            raise RuntimeError(f"the decoder's process does not start: it ends with {status}") from None
+            raise RuntimeError(f"the decoder process did not start: it ended with status {status}") from None
         except BaseException:
             self.stop()
             raise
@@ -98,7 +98,7 @@ class Child:
         self._end()
 
     def open(self, command: Message, file: BinaryIO) -> Any:
-        """The answer to OPEN or DURATION."""
+        """Send OPEN or DURATION and return the answer."""
         file.seek(0, os.SEEK_END)
         size = file.tell()
         descriptors = self._descriptors(file, size)
@@ -109,8 +109,8 @@ class Child:
         return json.loads(self._receive().body.tobytes())
 
     def _descriptors(self, file: BinaryIO, size: int) -> list[int]:
-        """The descriptor where the child finds the file's bytes; none where it has to ask for them."""
-        # Others have descriptors too, but of other bytes: a GzipFile's are compressed.
+        """Return a descriptor from which the child can read the file; none if it has to ask for the bytes."""
+        # Other files may have a descriptor with different bytes: those of a GzipFile are compressed.
         if type(file) is io.BufferedReader and type(file.raw) is io.FileIO:
             return [file.fileno()]
         if isinstance(file, io.BytesIO) and size <= _SCRATCH_BYTES and self._scratch is not None:
@@ -119,16 +119,16 @@ class Child:
         return []
 
     def ask(self, command: Message, request: Any) -> Any:
-        """The answer to GOES_ON."""
-        self.settle()
+        """Send HAS_SAMPLE and return the answer."""
+        self.drop_pending()
         self._send(command, request)
         return json.loads(self._receive().body.tobytes())
 
     def arrays(
         self, command: Message, start: int, stop: int | None, *extraction: dict[str, Any]
     ) -> Iterator[NDArray]:
-        """Yields the arrays that answer BLOCKS or EXAMPLES, each while the next one is made."""
-        self.settle()
+        """Send BLOCKS or EXAMPLES and yield the arrays; the child computes the next one meanwhile."""
+        self.drop_pending()
         self._send(command, [start, stop, *extraction])
         while (answer := self._receive()).kind is Message.ARRAY:
             self._send(Message.NEXT)
@@ -138,15 +138,15 @@ class Child:
         if answer.kind is Message.LAST:
             yield answer.body
 
-    def finish(self) -> None:
-        """Leaves the file that is open, if any; `settle` waits until the child has left it too."""
+    def close_file(self) -> None:
+        """Close the open file, if any; `drop_pending` waits until the child has closed it too."""
         self._file = None
         if self._is_open and not self.is_stopped:
             self._send(Message.CLOSE)
         self._is_open = False
 
-    def settle(self) -> None:
-        """Drops the answers that are due yet: of what was made ahead and is not wanted."""
+    def drop_pending(self) -> None:
+        """Discard the answers that are still due, for arrays that were computed ahead and are not needed."""
         while not self.is_stopped and self._unanswered:
             with contextlib.suppress(ClipError, RuntimeError, OSError):
                 self._receive()
@@ -154,23 +154,23 @@ class Child:
     def _send(self, command: Message, request: Any = None, descriptors: list[int] | None = None) -> None:
         self._unanswered += 1
         body = b"" if request is None else json.dumps(request).encode()
-        # Where it is dead, there may still be answers to read, and then the end.
-        with contextlib.suppress(HangUpError):
+        # A dead child may have left answers to read before the end of the connection.
+        with contextlib.suppress(DisconnectedError):
             self._channel.send(command, body, descriptors or [])
 
     def _receive(self) -> Received:
-        """The next answer; reads the file for the child until it comes."""
+        """Return the next answer; until it comes, read the file for the child."""
         try:
             while (message := self._channel.receive()).kind is Message.READ:
                 self._channel.send(Message.DATA, self._read(*unpack_span(message.body)))
-        except HangUpError:
+        except DisconnectedError:
             status, position = self._process.wait(), self._channel.position
             self.stop()
             if status < 0:
-                raise DeathError(-status, self._limit_s, position) from None
-            raise RuntimeError(f"the decoder's process ended with {status}") from None
+                raise ChildDiedError(-status, self._limit_s, position) from None
+            raise RuntimeError(f"the decoder process ended with status {status}") from None
         except BaseException:
-            self.stop()  # it waits for bytes that will not come
+            self.stop()  # the child waits for bytes that will not come
             raise
         self._unanswered -= 1
         if message.kind is Message.CLIP_ERROR:
@@ -179,7 +179,7 @@ class Child:
         if message.kind is Message.FILE_ERROR:
             raise OSError(*json.loads(message.body.tobytes()))
         if message.kind is Message.BUG:
-            raise RuntimeError(f"in the decoder's process:\n{message.body.tobytes().decode()}")
+            raise RuntimeError(f"in the decoder process:\n{message.body.tobytes().decode()}")
         return message
 
     def _read(self, position: int, num_bytes: int) -> bytes:

@@ -1,8 +1,8 @@
-"""The process in which files are decoded: a crash or a hang there costs one file and not a worker.
+"""The process that decodes files, so that a crash or a hang costs one file and not a worker.
 
-`transforms.audio.isolated.isolation` starts it; it serves requests until its parent closes the connection. It
-also computes the examples, because the parent's threads share one interpreter. It imports only what that
-takes: it starts in 0.1 s and uses 45 MB, or 70 MB after it has read a container.
+`transforms.audio.isolated.isolation` starts it, and it serves requests until its parent disconnects. It also
+computes the examples, because the parent's threads share one interpreter lock. It imports only what it needs:
+it starts in 0.1 s and uses 45 MB, or 70 MB after it has read a container.
 """
 
 import collections
@@ -22,44 +22,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.decode import AudioStream, mono_blocks, open_audio
-from transforms.audio.decoder import PlainAudio
+from transforms.audio.decoder import InProcessAudio
 from transforms.audio.extraction import Extraction
-from transforms.audio.isolated.channel import Channel, HangUpError, Message, Received, pack_span
+from transforms.audio.isolated.channel import Channel, DisconnectedError, Message, Received, pack_span
 from transforms.errors import ClipError, Reason
 
-# A header can ask for any amount. Ten hours of M4A, whose index is the longest, take 0.18 GB in all.
+# A header can request any amount. Ten hours of M4A, which has the longest index, take 0.18 GB in all.
 MEMORY_BYTES = 1 << 30
 
-# A read of the file; one of the parent's file is a question and an answer, 30 us.
+# Bytes per read. Reading through the parent takes one message each way, 30 us.
 _READ_BYTES = 1 << 17
 
 
 class DecoderProcess:
-    """Answers commands, one after the other.
+    """Answers commands one after the other.
 
     Args:
       channel: to the parent.
-      limit_s: seconds that a step (opening, a block and what is made of it, closing) may take; the time in
-        which the file is read, or the parent waited for, does not count.
+      limit_s: maximum seconds of a step: opening, decoding and processing a block, or closing. The time for
+        reading the file or waiting for the parent does not count.
     """
 
     def __init__(self, channel: Channel, limit_s: float):
         self._channel = channel
         self._limit_s = limit_s
-        self._early = collections.deque[Received]()
-        self._opened = contextlib.ExitStack()
-        self._audio: PlainAudio | None = None
-        self._arrays: Iterator[NDArray] = iter(())  # of the span that is read
-        self._most = 0  # rows of each but its last
-        self._is_whole = False  # it goes to the end of the file
+        self._queued = collections.deque[Received]()
+        self._resources = contextlib.ExitStack()
+        self._audio: InProcessAudio | None = None
+        self._arrays: Iterator[NDArray] = iter(())  # arrays of the current span
+        self._rows_per_array = 0  # rows of each array but the last
+        self._reads_to_end = False  # whether the span extends to the end of the file
         self._raw: _RawFile | None = None
 
     def run(self) -> None:
-        """Serves until the parent hangs up."""
+        """Serve commands until the parent disconnects."""
         self._channel.send(Message.READY)
         while True:
-            command = self._early.popleft() if self._early else self._channel.receive()
-            # Nobody handles this signal: it ends the process even inside a loop of the decoder's C code.
+            command = self._queued.popleft() if self._queued else self._channel.receive()
+            # The signal has its default action, so it ends the process even in a loop of a decoder's C code.
             signal.setitimer(signal.ITIMER_REAL, self._limit_s)
             audio = self._audio
             kind, body = self._answer(command)
@@ -71,20 +71,20 @@ class DecoderProcess:
                 self._channel.send(kind, body, num_samples=num_samples)
 
     def _answer(self, command: Received) -> tuple[Message, Any]:
-        """Does what a command says, and leaves the file where it goes wrong."""
+        """Execute a command, and close the file if that fails."""
         is_over = command.kind in (Message.DURATION, Message.CLOSE)
         try:
             answer = self._do(command)
-            is_over |= self._is_whole and answer[0] in (Message.LAST, Message.END)
+            is_over |= self._reads_to_end and answer[0] in (Message.LAST, Message.END)
         except ClipError as error:
             answer = Message.CLIP_ERROR, _json([error.reason, str(error)])
-            is_over |= error.reason is not Reason.TOO_SHORT  # a span may be, and another follow
+            is_over |= error.reason is not Reason.TOO_SHORT  # one span may be too short and another follow
         except MemoryError:
             message = f"the decoder asks for more than {MEMORY_BYTES >> 20} MiB of memory"
             answer, is_over = (Message.CLIP_ERROR, _json([Reason.CORRUPT, message])), True
         except BaseException:
             answer = Message.BUG, traceback.format_exc().encode(errors="backslashreplace")
-        # Before all else, since a decoder takes what could not be read for the end, or for damage.
+        # Check this first, since a decoder mistakes a failed read for the end of the file or for damage.
         if self._raw is not None and self._raw.error is not None:
             answer = Message.FILE_ERROR, _json([self._raw.error.errno, self._raw.error.strerror])
         if is_over or answer[0] in (Message.FILE_ERROR, Message.BUG):
@@ -99,38 +99,42 @@ class DecoderProcess:
                 return Message.VALUE, _json(self._duration_s(stream))
             header = {"rate_hz": stream.rate_hz, "channels": stream.channels, "num_frames": stream.num_frames}
             return Message.VALUE, _json(header)
-        if kind is Message.GOES_ON:
-            return Message.VALUE, _json(self._audio is not None and self._audio.goes_on(request))
+        if kind is Message.HAS_SAMPLE:
+            return Message.VALUE, _json(self._audio is not None and self._audio.has_sample_at(request))
         if kind is Message.CLOSE or self._audio is None:
             return Message.END, b""
         if kind is Message.BLOCKS:
             start, stop = request
-            self._arrays, self._most, self._is_whole = self._audio.blocks(start, stop), 0, stop is None
+            self._arrays, self._rows_per_array, self._reads_to_end = (
+                self._audio.blocks(start, stop),
+                0,
+                stop is None,
+            )
         elif kind is Message.EXAMPLES:
             start, stop, value = request
             extraction = Extraction.from_json(value)
-            self._arrays, self._is_whole = self._audio.examples(extraction, start, stop), stop is None
-            self._most = extraction.max_examples(self._audio.rate_hz)
+            self._arrays, self._reads_to_end = self._audio.examples(extraction, start, stop), stop is None
+            self._rows_per_array = extraction.max_examples(self._audio.rate_hz)
         array = next(self._arrays, None)
         if array is None:
             return Message.END, b""
-        return Message.LAST if len(array) < self._most else Message.ARRAY, array
+        return Message.LAST if len(array) < self._rows_per_array else Message.ARRAY, array
 
     def _open(self, size: int, descriptor: int | None = None) -> AudioStream:
         self._close()
         self._channel.position = 0
         self._raw = (
-            _ParentsFile(size, self._channel, self._early)
+            _ParentFile(size, self._channel, self._queued)
             if descriptor is None
-            else _PlainFile(size, descriptor)
+            else _DescriptorFile(size, descriptor)
         )
-        file = self._opened.enter_context(io.BufferedReader(self._raw, _READ_BYTES))
-        stream = self._opened.enter_context(open_audio(file))
-        self._audio = PlainAudio(stream, self._watched(mono_blocks(stream)))
+        file = self._resources.enter_context(io.BufferedReader(self._raw, _READ_BYTES))
+        stream = self._resources.enter_context(open_audio(file))
+        self._audio = InProcessAudio(stream, self._counted_blocks(mono_blocks(stream)))
         return stream
 
-    def _watched(self, blocks: Iterator[NDArray[np.floating]]) -> Iterator[NDArray[np.floating]]:
-        """The blocks, each a step by itself, and counted for the parent."""
+    def _counted_blocks(self, blocks: Iterator[NDArray]) -> Iterator[NDArray]:
+        """Yield the blocks, each with its own time limit, and count samples for the parent."""
         for block in blocks:
             self._channel.position += len(block)
             signal.setitimer(signal.ITIMER_REAL, self._limit_s)
@@ -139,22 +143,19 @@ class DecoderProcess:
     def _duration_s(self, stream: AudioStream) -> float:
         frames = stream.num_frames
         if frames is None:
-            frames = 0
-            for block in stream.blocks():
-                frames += len(block)
-                signal.setitimer(signal.ITIMER_REAL, self._limit_s)
+            frames = sum(map(len, self._counted_blocks(stream.blocks())))
         return frames / stream.rate_hz
 
     def _close(self) -> None:
         self._audio, self._arrays, self._raw = None, iter(()), None
-        self._opened.close()
+        self._resources.close()
 
 
 class _RawFile(io.RawIOBase):
-    """The clip's bytes, with a position of its own; no hang is the time that reading takes.
+    """The clip's bytes, with its own position. Reading does not count towards the time limit.
 
     Attributes:
-      error: what went wrong in reading, which decoders would take for the end of the file.
+      error: the first error of a read, which decoders would mistake for the end of the file.
     """
 
     def __init__(self, size: int):
@@ -185,7 +186,7 @@ class _RawFile(io.RawIOBase):
         except OSError as error:
             self.error = error
             return 0
-        except HangUpError:  # comes again where the answer is sent, and not inside a callback
+        except DisconnectedError:  # sending the answer raises it again, outside of the decoder's callback
             return 0
         finally:
             signal.setitimer(signal.ITIMER_REAL, left_s)
@@ -196,8 +197,8 @@ class _RawFile(io.RawIOBase):
         raise NotImplementedError
 
 
-class _PlainFile(_RawFile):
-    """A file of this machine, by its descriptor, which it closes; the parent's position stays as it is."""
+class _DescriptorFile(_RawFile):
+    """A local file, by a descriptor that this object closes; the parent's file position does not change."""
 
     def __init__(self, size: int, descriptor: int):
         super().__init__(size)
@@ -212,19 +213,19 @@ class _PlainFile(_RawFile):
         return os.preadv(self._descriptor, [view], position)
 
 
-class _ParentsFile(_RawFile):
-    """A file that only the parent can read."""
+class _ParentFile(_RawFile):
+    """A file that only the parent can read, by READ messages."""
 
-    def __init__(self, size: int, channel: Channel, early: collections.deque):
+    def __init__(self, size: int, channel: Channel, queued: collections.deque):
         super().__init__(size)
         self._channel = channel
-        self._early = early
+        self._queued = queued
 
     def _read_at(self, position: int, view: memoryview) -> int:
         self._channel.send(Message.READ, pack_span(position, len(view)))
-        # Commands may have been sent before the parent read the question.
+        # The parent may have sent commands before it received READ.
         while (message := self._channel.receive()).kind is not Message.DATA:
-            self._early.append(message)
+            self._queued.append(message)
         data = message.body
         view[: len(data)] = data
         return len(data)
@@ -235,7 +236,7 @@ def _json(value: Any) -> bytes:
 
 
 def _silence_libraries() -> None:
-    """Discards what C libraries print, such as mpg123's warnings; errors of Python are still shown."""
+    """Discard what C libraries print, such as mpg123's warnings; Python's errors are still shown."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -246,7 +247,7 @@ def _silence_libraries() -> None:
 def main() -> None:
     _silence_libraries()
     connection, shared, limit_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    # It ends when the parent hangs up, and with that alone: the terminal sends Ctrl-C to both.
+    # The process ends only when the parent disconnects; the terminal sends Ctrl-C to both.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -255,7 +256,7 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     soft = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-    with contextlib.suppress(HangUpError):
+    with contextlib.suppress(DisconnectedError):
         DecoderProcess(Channel(socket.socket(fileno=connection), shared), limit_s).run()
 
 

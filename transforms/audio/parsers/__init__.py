@@ -1,1 +1,1 @@
-"""Parsers of audio file structure: what a file's headers promise, and where its frames are."""
+"""Parsers of audio file structure: the stated lengths in headers, and the positions of frames."""

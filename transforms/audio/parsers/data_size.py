@@ -1,12 +1,12 @@
-"""How many bytes of samples a file without compression has, where its header may lie."""
+"""Determine the number of bytes of uncompressed samples when the header may be wrong."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from transforms.errors import ClipError, Reason
 
-# What programs that write to a pipe state in 32 bits: ffmpeg the largest number, others that less a header;
-# SoX, arecord and others about 2 GiB.
+# Sizes in 32 bits from programs that write to a pipe. ffmpeg states the largest number, and others that minus
+# a header; SoX, arecord and others state about 2 GiB.
 _UNKNOWN_BYTES = (range(0xFFFFF000, 0x100000000), range(0x7FFFF000, 0x80000001))
 
 
@@ -15,11 +15,11 @@ class DataChunk:
     """The samples of a file.
 
     Attributes:
-      begin: place of the first one in the file.
-      stated_bytes: what the header says; None where it says that they go to the end of the file.
-      available_bytes: what the file has from `begin` on.
-      block_bytes: of a sample in each channel, or of what a codec decodes at once; at least 1.
-      is_32_bit: whether the header has 32 bits for the size, so that it may be one or wrap around.
+      begin: offset of the first sample in the file.
+      stated_bytes: size in the header; None if the header says that the samples end with the file.
+      available_bytes: bytes in the file from `begin` on.
+      block_bytes: bytes of one sample in all channels, or of a codec's smallest decodable block; at least 1.
+      is_32_bit: whether the header's size has 32 bits, and so may be a pipe's or may have wrapped around.
     """
 
     begin: int
@@ -29,20 +29,21 @@ class DataChunk:
     is_32_bit: bool = True
 
 
-def real_bytes(data: DataChunk, follows: Callable[[int], str | None], is_closed: bool = False) -> int:
-    """Bytes of samples that are to be decoded.
+def actual_bytes(data: DataChunk, identify: Callable[[int], str | None], is_closed: bool = False) -> int:
+    """Return the number of bytes of samples to decode.
 
-    A size of 0 (a recorder that crashed), of the largest number, or of 2 GiB (a pipe) means the end of the
-    file, unless a chunk follows where it says; so does one that wrapped at 4 GiB.
+    The samples end with the file if the stated size is 0 (a recorder that crashed), the largest number, or
+    2 GiB (a pipe), unless a chunk follows at the stated end. A size that wrapped at 4 GiB is corrected.
 
     Args:
-      data: what the header says.
-      follows: a place in the file -> "chunk" where a chunk of the format begins, "file" where another file
-        does; else None.
-      is_closed: whether the header says elsewhere too that nothing follows, so that what follows is no audio.
+      data: the samples as the header describes them.
+      identify: returns "chunk" if a chunk of the format begins at an offset of the file, "file" if another
+        file does, and else None.
+      is_closed: whether another field of the header also says that nothing follows. Then any following bytes
+        are not audio.
 
     Raises:
-      ClipError: CORRUPT where whole blocks are absent, or bytes follow that nothing accounts for.
+      ClipError: CORRUPT if whole blocks are missing, or if unexplained bytes follow.
     """
     stated, available = data.stated_bytes, data.available_bytes
     if stated is None:
@@ -53,27 +54,27 @@ def real_bytes(data: DataChunk, follows: Callable[[int], str | None], is_closed:
             return available
         message = f"has {available} of the {stated} bytes of samples that its header states"
         raise ClipError(Reason.CORRUPT, message)
-    if _ends_at(data, stated, follows):
+    if _ends_at(data, stated, identify):
         return stated
     rest = available - stated
     end = data.begin + stated
-    if "file" not in (follows(end), follows(end + stated % 2)):
+    if "file" not in (identify(end), identify(end + stated % 2)):
         if is_unknown or stated == 0:
             return available
         wrapped = stated + (rest >> 32 << 32)
-        if data.is_32_bit and wrapped > stated and _ends_at(data, wrapped, follows):
+        if data.is_32_bit and wrapped > stated and _ends_at(data, wrapped, identify):
             return wrapped
         if is_closed:
             return stated
     raise ClipError(
         Reason.CORRUPT,
-        f"has {rest} bytes after the {stated} bytes of samples that its header states, and they are no chunk",
+        f"has {rest} bytes after the {stated} bytes of samples in its header, and they are not a chunk",
     )
 
 
-def _ends_at(data: DataChunk, num_bytes: int, follows: Callable[[int], str | None]) -> bool:
-    """Whether the file ends after so many bytes of samples, or goes on with a chunk."""
+def _ends_at(data: DataChunk, num_bytes: int, identify: Callable[[int], str | None]) -> bool:
+    """Return whether the file ends after `num_bytes` of samples, or continues with a chunk."""
     rest = data.available_bytes - num_bytes
     end = data.begin + num_bytes
-    padded = num_bytes % 2 == 1 and follows(end + 1) == "chunk"
-    return rest < max(2, data.block_bytes) or padded or follows(end) == "chunk"
+    padded = num_bytes % 2 == 1 and identify(end + 1) == "chunk"
+    return rest < max(2, data.block_bytes) or padded or identify(end) == "chunk"

@@ -1,30 +1,30 @@
-"""The headers of AU and NIST SPHERE, behind which the samples go to the end of the file."""
+"""Read the headers of AU and NIST SPHERE, whose samples extend to the end of the file."""
 
 import os
 import re
 import struct
 from typing import BinaryIO
 
-from transforms.audio.parsers.data_size import DataChunk, real_bytes
+from transforms.audio.parsers.data_size import DataChunk, actual_bytes
 from transforms.audio.parsers.links import Link
 from transforms.audio.parsers.spliced_file import patched
 
 AU_MAGICS = (b".snd", b"dns.")
 NIST_MAGIC = b"NIST_1A\n"
-# AU's encodings of a fixed size -> bytes of a sample.
+# Bytes per sample of AU's encodings that have a fixed size.
 _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 _NIST_HEADER_BYTES = 1024
 _NIST_NUMBER = re.compile(rb"^(sample_count|channel_count|sample_n_bytes) -i (\d{1,18})\b", re.MULTILINE)
 
 
 def au_link(file: BinaryIO) -> Link:
-    """The samples of an AU (Sun, NeXT).
+    """Return the samples of an AU (Sun, NeXT).
 
     Args:
       file: seekable, open in binary mode, beginning with one of `AU_MAGICS`.
 
     Raises:
-      ClipError: CORRUPT as `real_bytes` says.
+      ClipError: CORRUPT as for `actual_bytes`.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -37,24 +37,24 @@ def au_link(file: BinaryIO) -> Link:
         return Link()
     block_bytes = max(_AU_BYTES.get(encoding, 1) * channels, 1)
 
-    def follows(place: int) -> str | None:
-        file.seek(place)
+    def identify(offset: int) -> str | None:
+        file.seek(offset)
         return "file" if file.read(4) in AU_MAGICS else None
 
-    real = real_bytes(DataChunk(begin, stated, size - begin, block_bytes), follows)
-    if real == stated:
+    actual = actual_bytes(DataChunk(begin, stated, size - begin, block_bytes), identify)
+    if actual == stated:
         return Link()
-    return Link(patched(0, begin + real, [(8, struct.pack(order + "I", min(real, 0xFFFFFFFF)))]))
+    return Link(patched(0, begin + actual, [(8, struct.pack(order + "I", min(actual, 0xFFFFFFFF)))]))
 
 
 def nist_link(file: BinaryIO) -> Link:
-    """The samples of a NIST SPHERE file, of which libsndfile reads those without compression.
+    """Return the samples of a NIST SPHERE file; libsndfile reads only uncompressed ones.
 
     Args:
       file: seekable, open in binary mode, beginning with `NIST_MAGIC`.
 
     Raises:
-      ClipError: CORRUPT as `real_bytes` says.
+      ClipError: CORRUPT as for `actual_bytes`.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -66,4 +66,4 @@ def nist_link(file: BinaryIO) -> Link:
     stated = numbers[b"sample_count"] * frame_bytes
     available = max(size - _NIST_HEADER_BYTES, 0)
     data = DataChunk(_NIST_HEADER_BYTES, stated, available, frame_bytes, is_32_bit=False)
-    return Link(num_frames=real_bytes(data, lambda _: None) // frame_bytes)
+    return Link(num_frames=actual_bytes(data, lambda _: None) // frame_bytes)

@@ -1,13 +1,13 @@
-"""Headers of MPEG audio frames (ISO/IEC 11172-3, 13818-3), and the Xing, Info and VBRI frames before them."""
+"""Parse MPEG audio frame headers (ISO/IEC 11172-3, 13818-3), and Xing, Info and VBRI frames."""
 
 import functools
 import struct
 from dataclasses import dataclass
 
 HEADER_BYTES = 4
-# What `parse_info` looks at: the header, side information, Xing's fields and those of LAME.
+# `parse_info` reads the frame header, a checksum, the side information, Xing's fields and LAME's fields.
 INFO_BYTES = 4 + 2 + 32 + 120 + 36
-# Free format goes to 640 kbit/s, at 32 kHz. No frame is shorter than 8 kbit/s at 24 kHz.
+# Free format allows up to 640 kbit/s at 32 kHz. The shortest frame has 8 kbit/s at 24 kHz.
 MAX_FRAME_BYTES = 144 * 640_000 // 32_000 + 1
 MIN_FREE_BYTES = 24
 VBRI_OFFSET = 36
@@ -19,7 +19,7 @@ _RATES_HZ = {
     _MPEG2: (22_050, 24_000, 16_000),
     _MPEG25: (11_025, 12_000, 8_000),
 }
-# kbit/s by index from 1; index 0 is free format, 15 is forbidden.
+# kbit/s by index, starting at 1. Index 0 means free format; 15 is forbidden.
 _KBPS = {
     (True, _LAYER_I): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, _LAYER_II): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -33,11 +33,11 @@ _HAS_FRAMES, _HAS_BYTES, _HAS_TABLE, _HAS_QUALITY = 1, 2, 4, 8
 
 @dataclass(frozen=True)
 class FrameKind:
-    """What the headers of all frames of a stream agree in.
+    """The header fields that all frames of a stream share.
 
     Attributes:
-      version, layer, rate_index: as the header's bits have them.
-      is_mono: one channel, else two.
+      version, layer, rate_index: the values of the header's bits.
+      is_mono: whether there is one channel; otherwise there are two.
     """
 
     version: int
@@ -55,19 +55,19 @@ class FrameKind:
 
     @property
     def frame_samples(self) -> int:
-        """Samples per channel of a frame."""
+        """Samples per channel in one frame."""
         if self.layer == _LAYER_I:
             return 384
         return 576 if self.layer == _LAYER_III and self.version != _MPEG1 else 1_152
 
     @property
     def slot_bytes(self) -> int:
-        """What a header's padding bit adds to the frame."""
+        """Bytes that the header's padding bit adds to the frame."""
         return 4 if self.layer == _LAYER_I else 1
 
     @property
     def second_byte(self) -> int:
-        """The header's second byte, where no checksum follows."""
+        """The second byte of a header that is not followed by a checksum."""
         return 0xE0 | self.version << 3 | self.layer << 1 | 1
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class FrameKind:
 
 
 def parse_header(head: bytes) -> FrameKind | None:
-    """The kind of the frame that begins with these bytes; None where none begins."""
+    """Return the kind of the frame that begins with these bytes; None if no frame does."""
     if len(head) < HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
@@ -88,10 +88,10 @@ def parse_header(head: bytes) -> FrameKind | None:
 
 @functools.lru_cache(maxsize=64)
 def frame_lengths(kind: FrameKind, free_bytes: int = 0) -> tuple[int, ...]:
-    """Bytes of a frame by its header's third byte; 0 where the byte is none of this kind's.
+    """Return the frame length in bytes for each value of the header's third byte; 0 for invalid values.
 
     Args:
-      free_bytes: length without padding of a frame in free format, or 0 where none is allowed.
+      free_bytes: length of a free-format frame without padding; 0 if free format is not allowed.
     """
     lengths = [0] * 256
     slot = kind.slot_bytes
@@ -110,15 +110,15 @@ def frame_lengths(kind: FrameKind, free_bytes: int = 0) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class InfoFrame:
-    """A frame without sound that says how long the stream is.
+    """A silent first frame that states the length of the stream.
 
     Attributes:
-      num_frames: the MPEG frames that follow; None where it does not say (an encoder that could not go back
-        leaves 0).
-      num_bytes: of the stream, this frame included; None where it does not say.
-      frames_offset: where the number of frames stands in the frame; None where libsndfile does not read it.
-      padding_offset: where LAME's tag has 12 bits of delay and 12 of padding; other encoders leave zeros.
-      has_name: whether it is LAME's or ffmpeg's.
+      num_frames: number of MPEG frames that follow; None if not stated (0 in the file, from an encoder that
+        could not seek back).
+      num_bytes: bytes of the stream, including this frame; None if not stated.
+      frames_offset: offset of the number of frames in the frame; None if libsndfile does not read it.
+      padding_offset: offset of LAME's 12 bits of delay and 12 bits of padding; zeros from other encoders.
+      has_name: whether LAME or ffmpeg wrote the frame.
     """
 
     num_frames: int | None
@@ -129,17 +129,17 @@ class InfoFrame:
 
 
 def info_offset(kind: FrameKind) -> int:
-    """Where `Xing` or `Info` stands in a frame without a checksum: behind the side information."""
+    """Return the offset of `Xing` or `Info` in a frame without a checksum: after the side information."""
     if kind.version == _MPEG1:
         return 4 + (17 if kind.is_mono else 32)
     return 4 + (9 if kind.is_mono else 17)
 
 
 def parse_info(frame: bytes, kind: FrameKind) -> InfoFrame | None:
-    """The Xing, Info or VBRI frame that begins with these bytes; None where it is another.
+    """Parse the Xing, Info or VBRI frame that begins with these bytes; None if it is another frame.
 
     Args:
-      frame: its first `INFO_BYTES` bytes, or fewer at the end of a file.
+      frame: the first `INFO_BYTES` bytes of the frame, or fewer at the end of a file.
     """
     if kind.layer != _LAYER_III:
         return None
@@ -160,6 +160,6 @@ def parse_info(frame: bytes, kind: FrameKind) -> InfoFrame | None:
         num_bytes = int.from_bytes(frame[at : at + 4], "big") or None
         at += 4
     at += (100 if flags & _HAS_TABLE else 0) + (4 if flags & _HAS_QUALITY else 0)
-    # LAME's tag, which ffmpeg writes too: its name, then at 21 the encoder's delay and padding.
+    # LAME's tag, which ffmpeg writes too: a name, and at byte 21 the encoder's delay and padding.
     has_name = frame[at : at + 4] in (b"LAME", b"Lavf", b"Lavc")
     return InfoFrame(num_frames, num_bytes, frames_offset, at + 21, has_name)

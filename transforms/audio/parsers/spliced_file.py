@@ -1,4 +1,4 @@
-"""A file made of stretches of another and of bytes, without a copy of either."""
+"""A file composed of byte ranges of another file and of bytes, without a copy of either."""
 
 import bisect
 import itertools
@@ -7,47 +7,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-# mpg123 gives up where it cannot look for an ID3v1 tag there.
+# mpg123 fails if it cannot look for an ID3v1 tag in the last 128 bytes.
 _TAIL_BYTES = 128
 
 
 @dataclass(frozen=True)
-class Stretch:
+class ByteRange:
     """Bytes `begin` to `end` of the underlying file."""
 
     begin: int
     end: int
 
 
-ClipChunk = Stretch | bytes
+Piece = ByteRange | bytes
 
 
 class SplicedFile:
-    """The pieces one after the other, to be read and sought by a decoder.
+    """Presents the pieces one after the other as a file that a decoder can read and seek.
 
     Args:
-      file: seekable, open in binary mode, whose position this moves; the caller's to close.
-      pieces: in their order.
-      stated_bytes: a length to claim that is longer than the true one; None for that. The bytes that are not
-        there cannot be read, but for the last ones, which are zero.
+      file: seekable, open in binary mode. This object moves its position; the caller closes it.
+      pieces: the pieces in order.
+      stated_bytes: a length to report that exceeds the true one; None for the true one. Bytes beyond the true
+        length cannot be read, except for the last 128, which are zero.
     """
 
-    def __init__(self, file: BinaryIO, pieces: Sequence[ClipChunk], stated_bytes: int | None = None):
+    def __init__(self, file: BinaryIO, pieces: Sequence[Piece], stated_bytes: int | None = None):
         self._file = file
         self._pieces = [piece for piece in pieces if _length(piece)]
         self._ends = list(itertools.accumulate(map(_length, self._pieces)))
         self._size = self._ends[-1] if self._ends else 0
         self._stated_bytes = self._size if stated_bytes is None else stated_bytes
         self._position = 0
-        # Whether the file stands where the next byte is, and up to where that stretch goes.
-        self._to = 0
+        # Whether the underlying file is positioned at the next byte, and where the current byte range ends.
+        self._range_end = 0
         self._is_in_place = False
 
     def readinto(self, buffer: Any) -> int:
-        """Fills as much of the buffer as there is; returns the number of bytes."""
+        """Fill as much of the buffer as possible, and return the number of bytes."""
         position = self._position
         count = len(buffer)
-        if self._is_in_place and position + count <= self._to:
+        if self._is_in_place and position + count <= self._range_end:
             count = self._file.readinto(buffer)  # type: ignore[attr-defined]
             self._position += count
             return count
@@ -63,14 +63,14 @@ class SplicedFile:
         return done
 
     def _read_part(self, view: memoryview) -> int:
-        """Reads from the piece at the position, to that piece's end at most."""
+        """Read from the piece at the position, at most to the end of that piece."""
         number = bisect.bisect_right(self._ends, self._position)
         piece, end = self._pieces[number], self._ends[number]
         begin = end - _length(piece)
         offset = self._position - begin
         view = view[: end - self._position]
-        if isinstance(piece, Stretch):
-            self._to = end
+        if isinstance(piece, ByteRange):
+            self._range_end = end
             self._file.seek(piece.begin + offset)
             self._is_in_place = True
             count = self._file.readinto(view)  # type: ignore[attr-defined]
@@ -82,7 +82,7 @@ class SplicedFile:
         return count
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Moves to a place; one before the file is not gone to, and a decoder sees that from the answer."""
+        """Move to an offset and return the position; a negative offset leaves it unchanged."""
         position = offset + (0, self._position, self._stated_bytes)[whence]
         if position >= 0 and position != self._position:
             self._position = position
@@ -93,14 +93,14 @@ class SplicedFile:
         return self._position
 
 
-def _length(piece: ClipChunk) -> int:
-    return piece.end - piece.begin if isinstance(piece, Stretch) else len(piece)
+def _length(piece: Piece) -> int:
+    return piece.end - piece.begin if isinstance(piece, ByteRange) else len(piece)
 
 
-def patched(begin: int, end: int, patches: Sequence[tuple[int, bytes]]) -> list[ClipChunk]:
-    """Bytes `begin` to `end`, with others in some places: (place in the file, bytes), in order."""
-    pieces: list[ClipChunk] = []
-    for place, data in patches:
-        pieces += [Stretch(begin, place), data]
-        begin = place + len(data)
-    return [*pieces, Stretch(begin, end)]
+def patched(begin: int, end: int, patches: Sequence[tuple[int, bytes]]) -> list[Piece]:
+    """Return bytes `begin` to `end` with patches applied: (offset in the file, new bytes), in order."""
+    pieces: list[Piece] = []
+    for offset, data in patches:
+        pieces += [ByteRange(begin, offset), data]
+        begin = offset + len(data)
+    return [*pieces, ByteRange(begin, end)]

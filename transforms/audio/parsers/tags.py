@@ -1,9 +1,9 @@
-"""Tags that taggers put before, behind and between audio: ID3, APE, Lyrics3."""
+"""Find ID3, APE and Lyrics3 tags before, after and between audio."""
 
 import os
 from typing import BinaryIO
 
-# The longest start of a tag that `tag_bytes` looks at.
+# Number of bytes that `tag_bytes` needs at most.
 HEAD_BYTES = 32
 _ID3V1_BYTES = 128
 _ID3V1_EXTENDED_BYTES = 227
@@ -13,7 +13,7 @@ _APE_IS_HEADER = 1 << 29
 
 
 def tag_bytes(head: bytes) -> int:
-    """Length in bytes of the tag that begins here, or 0.
+    """Return the length in bytes of the tag that begins here, or 0.
 
     Args:
       head: the first `HEAD_BYTES` bytes, or fewer at the end of a file.
@@ -30,7 +30,7 @@ def tag_bytes(head: bytes) -> int:
 
 
 def skip_tags(file: BinaryIO, position: int = 0) -> int:
-    """The place behind the ID3v2 and APE tags that begin at `position`."""
+    """Return the offset after the ID3v2 and APE tags that begin at `position`."""
     while True:
         file.seek(position)
         head = file.read(HEAD_BYTES)
@@ -40,18 +40,18 @@ def skip_tags(file: BinaryIO, position: int = 0) -> int:
         position += length
 
 
-def before_tags(file: BinaryIO) -> int:
-    """The place where the tags at the end of a file begin; the file's size where it has none."""
+def end_without_tags(file: BinaryIO) -> int:
+    """Return the offset where the tags at the end of a file begin, or the file's size if there are none."""
     end = file.seek(0, os.SEEK_END)
     while True:
-        length = _tag_bytes_before(file, end)
+        length = _tag_bytes_ending_at(file, end)
         if not length or length > end:
             return end
         end -= length
 
 
-def _tag_bytes_before(file: BinaryIO, end: int) -> int:
-    """Length of the tag that ends here, or 0."""
+def _tag_bytes_ending_at(file: BinaryIO, end: int) -> int:
+    """Return the length of the tag that ends here, or 0."""
     begin = max(end - _ID3V1_BYTES, 0)
     file.seek(begin)
     tail = file.read(end - begin)
@@ -72,7 +72,7 @@ def _tag_bytes_before(file: BinaryIO, end: int) -> int:
 
 
 def _id3v2_bytes(head: bytes) -> int:
-    """Of a tag's header or footer: ID3 tag version 2.4.0, 3.1; sizes have seven bits a byte."""
+    """Return a tag's length from its header or footer, with seven bits per size byte (ID3 2.4.0, 3.1)."""
     sizes = head[6:10]
     if len(head) < 10 or 0xFF in head[3:5] or any(size >= 0x80 for size in sizes):
         return 0

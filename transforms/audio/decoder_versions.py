@@ -1,4 +1,4 @@
-"""Which decoders are installed."""
+"""The versions of the installed decoders."""
 
 import re
 
@@ -9,7 +9,7 @@ LIBSNDFILE, LIBAVCODEC = "libsndfile", "libavcodec"
 
 
 def decoder_versions() -> dict[str, str]:
-    """Library -> version of what samples depend on: libsndfile, and the part of ffmpeg that decodes."""
+    """Return library -> version for libsndfile and ffmpeg's decoders, on which the samples depend."""
     return {
         LIBSNDFILE: soundfile.__libsndfile_version__,
         LIBAVCODEC: ".".join(map(str, av.library_versions["libavcodec"])),
@@ -17,10 +17,10 @@ def decoder_versions() -> dict[str, str]:
 
 
 def decoder_settings() -> dict[str, str]:
-    """Library -> the part of its version that changes where the samples that it decodes may change.
+    """Return library -> the part of its version that changes when decoded samples may change.
 
-    Of libsndfile (major, minor, patch) it is the first two, of libavcodec, ffmpeg's decoders, the first,
-    which rises every other year. If a patch counted, each upgrade would close every folder that is there.
+    This is major.minor for libsndfile, and the major version for libavcodec, ffmpeg's decoders, which changes
+    every other year. If patch versions counted, no upgrade could continue an existing feature folder.
     """
     versions = decoder_versions()
     return {
