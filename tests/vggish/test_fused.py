@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from transforms.audio.dsp.waveform_examples import waveform_examples
-from transforms.pcm import PcmWindows, device_front_end, joined, pcm_windows
+from transforms.pcm import PcmWindows, device_front_end, pcm_windows
 from transforms.vggish.fused import FusedEmbedder, Quantize
 from transforms.vggish.log_mel_layer import LogMel
 from transforms.vggish.postprocess import PcaParams, QuantizationRange, postprocess, read_pca_params
@@ -45,7 +45,7 @@ def tones(duration_s: float, rate_hz: int, seed: int = 0) -> np.ndarray:
 
 
 def windows_of(waveform: np.ndarray, rate_hz: int) -> PcmWindows:
-    return joined(list(pcm_windows([waveform], rate_hz)))
+    return pcm_windows([waveform], rate_hz)
 
 
 def examples_of(waveform: np.ndarray, rate_hz: int) -> np.ndarray:
