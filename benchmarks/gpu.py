@@ -37,7 +37,7 @@ from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.extraction import Extraction
 from transforms.pcm import device_front_end, pcm_windows
 from transforms.vggish.checkpoint import KERNEL_SHAPES, read_weights
-from transforms.vggish.fused import FusedEmbedder, compiled
+from transforms.vggish.fused import FusedEmbedder, compile_forward
 from transforms.vggish.model import Embedder, build_vggish
 from transforms.vggish.postprocess import PcaParams, postprocess
 from transforms.vggish.precision import BFLOAT16, FLOAT16, FLOAT32, PRECISIONS
@@ -206,7 +206,7 @@ def measure(row: Row, options: argparse.Namespace, device: str, is_first: bool) 
     precision, batch_size = row.figures["precision"], row.figures["batch_size"]
     number = _CALL_BATCHES * batch_size
     weights = read_weights(options.weights)
-    network = compiled(build_vggish(weights, precision), precision)
+    network = compile_forward(build_vggish(weights, precision), precision)
     examples = np.random.default_rng(0).uniform(-4, 4, (batch_size, 96, 64)).astype(np.float32)
     batch = on_device(examples)
 

@@ -258,7 +258,7 @@ def test_a_link_that_leads_nowhere_may_be_a_folder(corpus):
     (corpus / "disk").symlink_to("/mnt/not mounted")
     listing = list_files(f"{corpus}/**/*.wav")
     assert len(listing.files) == 4
-    assert listing.faults == [(f"{corpus}/disk", "leads to /mnt/not mounted, which is not there")]
+    assert listing.faults == [(f"{corpus}/disk", "leads to /mnt/not mounted, which does not exist")]
     # One with an extension is a file, as thousands are where git-annex has not fetched them.
     assert list_files(f"{corpus}/**/s?.wav").faults == listing.faults
     assert list_files(f"{corpus}/*.wav").faults == []

@@ -22,11 +22,11 @@ import keras
 import numpy as np
 from transforms.pcm import PcmWindows, device_front_end
 from transforms.vggish.checkpoint import read_weights
-from transforms.vggish.fused import FusedEmbedder, _joined_on_device
+from transforms.vggish.fused import FusedEmbedder, _copy_parts
 
 batch = np.arange(70, dtype=np.int16).reshape(10, 7)
 for num_parts in (1, 8):
-    placed = _joined_on_device(batch, num_parts)
+    placed = _copy_parts(batch, num_parts)
     assert placed.dtype == np.int16 and np.array_equal(np.asarray(placed), batch)
 assert keras.backend.backend() == "jax"
 windows, codes = sys.argv[1:]
