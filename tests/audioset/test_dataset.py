@@ -110,7 +110,7 @@ def test_bytes_can_be_had_as_they_are(tmp_path):
 def test_raw_where_quantized_is_expected_is_one_line(read, tmp_path):
     write(tmp_path, {"aa1": ((0,), np.zeros((3, 128), np.float32))})
     with pytest.raises(
-        SettingError, match=r"aa.tfrecord: its frames are raw, where quantized .*--postprocess=qua"
+        SettingError, match=r"aa.tfrecord: its frames are raw, but quantized .*--postprocess=qua"
     ):
         read(tmp_path)
     write(tmp_path / "other")
@@ -167,7 +167,7 @@ def test_a_damaged_shard_is_one_line(read, tmp_path):
 @READERS
 @pytest.mark.parametrize("make", [lambda f: f / "nowhere", lambda f: f, lambda f: write(f, {})])
 def test_a_folder_without_shards_is_one_line(read, make, tmp_path):
-    with pytest.raises(SettingError, match=r"cannot be listed|no \*.tfrecord with a record in it"):
+    with pytest.raises(SettingError, match=r"cannot be listed|no \*.tfrecord with a record"):
         read(make(tmp_path))
 
 

@@ -389,7 +389,7 @@ def test_an_object_store_is_listed_once_from_where_the_glob_begins(objects):
         "mem://bucket/a/[[]b]/*",
     ):
         assert paths(pattern) == ["mem://bucket/a/[b]/three.wav"]
-    with pytest.raises(ValueError, match="no wildcards in its name"):
+    with pytest.raises(ValueError, match="cannot have wildcards"):
         list_files("mem://buck*/x")
 
 

@@ -212,7 +212,7 @@ def _list_objects(filesystem: FileSystem, pattern: str, listing: Listing, hidden
 def _walk(
     folder: str, glob: Glob, list_folder: _ListFolder, listing: Listing, hidden: bool, trail: _Trail = None
 ) -> None:
-    """Walk through a folder and the subfolders that a glob may match; raise only the first folder's errors."""
+    """Walk through a folder and the subfolders that a glob may match; raise only its own errors."""
     pending: list[tuple[str, States, _Trail]] = [(folder, glob.start, trail)]
     while pending:
         parent, states, trail = pending.pop()
