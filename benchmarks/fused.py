@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks import machine
 from benchmarks.gpu import agreement, mono, seeded_pca, sound
 from transforms.audio.dsp.waveform_examples import waveform_examples
-from transforms.pcm import device_front_end, joined, pcm_windows
+from transforms.pcm import device_front_end, pcm_windows
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.fused import FusedEmbedder
 from transforms.vggish.model import Embedder
@@ -48,7 +48,7 @@ def main() -> None:
         return postprocess(network.embed(cut(waveform, rate_hz)), pca)
 
     def fused(waveform: NDArray[np.float64], rate_hz: int) -> NDArray[np.uint8]:
-        windows = joined(list(pcm_windows([waveform], rate_hz)))
+        windows = pcm_windows([waveform], rate_hz)
         return graphs.embed(windows.samples, windows.rate_hz)[0]
 
     report = machine.describe("keras", keras.backend.backend(), "numpy")
@@ -61,7 +61,7 @@ def main() -> None:
                 "fused": lambda clip=clip: fused(*clip),
                 "network": lambda examples=examples: network.embed(examples),
                 "cpu_front_end": lambda clip=clip: cut(*clip),
-                "windows": lambda clip=clip: list(pcm_windows([clip[0]], clip[1])),
+                "windows": lambda clip=clip: pcm_windows([clip[0]], clip[1]),
             },
             options.rounds,
         )

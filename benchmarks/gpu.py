@@ -35,9 +35,9 @@ from benchmarks.gpu_inputs import RATES_HZ, FileExtractor, embed_files, mono, re
 from benchmarks.gpu_profile import kernel_times
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.extraction import Extraction
-from transforms.pcm import device_front_end, joined, pcm_windows
+from transforms.pcm import device_front_end, pcm_windows
 from transforms.vggish.checkpoint import KERNEL_SHAPES, read_weights
-from transforms.vggish.fused import FusedEmbedder, compiled
+from transforms.vggish.fused import FusedEmbedder, compile_forward
 from transforms.vggish.model import Embedder, build_vggish
 from transforms.vggish.postprocess import PcaParams, postprocess
 from transforms.vggish.precision import BFLOAT16, FLOAT16, FLOAT32, PRECISIONS
@@ -206,7 +206,7 @@ def measure(row: Row, options: argparse.Namespace, device: str, is_first: bool) 
     precision, batch_size = row.figures["precision"], row.figures["batch_size"]
     number = _CALL_BATCHES * batch_size
     weights = read_weights(options.weights)
-    network = compiled(build_vggish(weights, precision), precision)
+    network = compile_forward(build_vggish(weights, precision), precision)
     examples = np.random.default_rng(0).uniform(-4, 4, (batch_size, 96, 64)).astype(np.float32)
     batch = on_device(examples)
 
@@ -224,7 +224,7 @@ def measure(row: Row, options: argparse.Namespace, device: str, is_first: bool) 
     kinds = dict.fromkeys([(RATES_HZ[0], 1), (RATES_HZ[-1], 2)])
     fused = {}
     for rate_hz, channels in kinds:
-        clip = joined(list(pcm_windows([mono(sound(0, rate_hz, channels))], rate_hz)))
+        clip = pcm_windows([mono(sound(0, rate_hz, channels))], rate_hz)
         windows = repeated(clip.samples, number)
 
         def run_fused(windows: NDArray = windows, rate_hz: int = rate_hz) -> int:
@@ -234,7 +234,7 @@ def measure(row: Row, options: argparse.Namespace, device: str, is_first: bool) 
     for name, call in fused.items():
         row.speed(name, call)
     if is_first:
-        found = embedder.embed_clips([joined(list(pcm_windows([clip], hz))) for clip, hz in options.clips])
+        found = embedder.embed_clips([pcm_windows([clip], hz) for clip, hz in options.clips])
         row.add(agreement_with_cpu=agreement(found, options.cpu.codes()))
         with FileExtractor(Extraction(windows=True), options.threads) as extractor:
             for suffix, paths in options.files.items():

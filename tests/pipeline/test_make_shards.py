@@ -242,7 +242,7 @@ def test_other_shard_bytes_are_refused(text):
         ({"split": "../up"}, "a split names a folder"),
         ({"id_pattern": "x"}, "has no group named id"),
         ({"input": "{corpus}/*.nothing"}, "matches no file"),
-        ({"segments": "{corpus}/none.csv"}, "only balanced_train_segments.csv"),
+        ({"segments": "{corpus}/none.csv"}, "known only for balanced_train_segments.csv"),
         ({"shard_byte": "2MB"}, "unknown option --shard_byte"),
         ({"output": "{full}"}, "holds 1 shards already"),
     ],

@@ -258,7 +258,7 @@ def test_a_link_that_leads_nowhere_may_be_a_folder(corpus):
     (corpus / "disk").symlink_to("/mnt/not mounted")
     listing = list_files(f"{corpus}/**/*.wav")
     assert len(listing.files) == 4
-    assert listing.faults == [(f"{corpus}/disk", "leads to /mnt/not mounted, which is not there")]
+    assert listing.faults == [(f"{corpus}/disk", "leads to /mnt/not mounted, which does not exist")]
     # One with an extension is a file, as thousands are where git-annex has not fetched them.
     assert list_files(f"{corpus}/**/s?.wav").faults == listing.faults
     assert list_files(f"{corpus}/*.wav").faults == []
@@ -389,7 +389,7 @@ def test_an_object_store_is_listed_once_from_where_the_glob_begins(objects):
         "mem://bucket/a/[[]b]/*",
     ):
         assert paths(pattern) == ["mem://bucket/a/[b]/three.wav"]
-    with pytest.raises(ValueError, match="no wildcards in its name"):
+    with pytest.raises(ValueError, match="cannot have wildcards"):
         list_files("mem://buck*/x")
 
 

@@ -1,4 +1,4 @@
-"""Files that every worker needs: fetched once a machine, however many processes ask, and checked."""
+"""Provides the files that all workers need: each machine downloads and verifies a file at most once."""
 
 import glob
 import hashlib
@@ -23,7 +23,7 @@ from transforms.vggish.checkpoint import V2_INDEX_SUFFIX
 
 ASSETS_DIR_VARIABLE = "VGGISH_ASSETS_DIR"
 FETCH_ERRORS = (requests.RequestException, ValueError, *FILE_ERRORS)
-# Connect, and between two bytes: a network that swallows packets must not hold a run up for long.
+# Limits to connect, and between two bytes: a network that drops packets must not delay a run for long.
 TIMEOUT_S = (10, 60)
 
 _V2_DATA_SUFFIX = ".data-00000-of-00001"
@@ -32,12 +32,13 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class SharedFile:
-    """A file as a stage carries it: where the launcher has it, and where a worker elsewhere gets it.
+    """A reference to a file that a stage sends to its workers.
 
     Attributes:
       path: on the launcher's machine.
-      sha256: of its bytes, as `sha256_of`; no other file is ever used in its place.
-      address: `gs://`, `https://` or another that is no path; None: workers must see the path itself.
+      sha256: of its bytes, as `sha256_of` returns; a file with another hash is never used.
+      address: `gs://`, `https://` or similar, for workers that cannot access the path; None if all workers
+        must have the path.
     """
 
     path: str
@@ -45,10 +46,12 @@ class SharedFile:
     address: str | None = None
 
     def local_path(self) -> str:
-        """Its path on this machine: the launcher's, that of an image or of the user's cache, or fetched.
+        """Return the path on this machine: the launcher's path, the image's folder, or the user's cache.
+
+        If none of them has the file, it is downloaded to the cache.
 
         Raises:
-          SettingError: this machine has no file with these bytes, and cannot fetch it.
+          SettingError: this machine does not have the file and cannot download it.
         """
         name = Path(self.path).name
         folders = [Path(folder) for folder in (os.environ.get(ASSETS_DIR_VARIABLE), cache_folder()) if folder]
@@ -56,10 +59,10 @@ class SharedFile:
             if self._is_at(path):
                 return path
         if self.address is None:
-            there = "is another file" if _parts(self.path) else "is not there"
+            problem = "is another file" if _parts(self.path) else "does not exist"
             raise SettingError(
-                f"{self.path}: {there} on worker {socket.gethostname()}; give a path that all workers see, "
-                "or put the file on gs:// or https:// and give its address"
+                f"{self.path}: {problem} on worker {socket.gethostname()}; give a path that all workers can "
+                "access, or put the file on gs:// or https:// and give its address"
             )
         cached = _cached_path(self.address)
         with one_process_at(cached):
@@ -68,13 +71,13 @@ class SharedFile:
                     _fetch(self.address, cached)
                 except FETCH_ERRORS as error:
                     raise SettingError(
-                        f"{self.address}: cannot be fetched ({first_line(error)}) on worker "
-                        f"{socket.gethostname()}; give a path or an address that all workers see"
+                        f"{self.address}: could not be downloaded ({first_line(error)}) on worker "
+                        f"{socket.gethostname()}; give a path or an address that all workers can access"
                     ) from error
                 if not self._is_at(str(cached)):
                     raise SettingError(
-                        f"{self.address}: is not the file that it was when the run began (sha256 "
-                        f"{self.sha256[:8]}…); start it again"
+                        f"{self.address}: has changed since the run began (its sha256 was "
+                        f"{self.sha256[:8]}…); start the run again"
                     )
         return str(cached)
 
@@ -83,15 +86,15 @@ class SharedFile:
 
 
 def local_path(file: SharedFile | str) -> str:
-    """The path on this machine of a file that is shared, or that is a path already."""
+    """Return the path on this machine of a shared file, or of a file that is given by its path."""
     return file if isinstance(file, str) else file.local_path()
 
 
 def fetch(address: str) -> str:
-    """Fetches a file into the user's cache, anew each time, and returns its path there.
+    """Download a file to the user's cache, again at each call, and return its path.
 
     Args:
-      address: `http(s)://`, or of any filesystem that Beam knows; of a V2 checkpoint its `.index`.
+      address: `http(s)://`, or of any filesystem that Beam supports. For a V2 checkpoint, its `.index` file.
 
     Raises:
       One of FETCH_ERRORS.
@@ -103,20 +106,20 @@ def fetch(address: str) -> str:
 
 
 def cache_folder() -> Path:
-    """The user's cache of fetched files."""
+    """Return the user's cache of downloaded files."""
     return Path(platformdirs.user_cache_dir("audioset-beam"))
 
 
 @contextmanager
 def one_process_at(path: Path) -> Iterator[None]:
-    """Lets one process of this machine at a time work on a file; one that dies lets go of it."""
+    """Lock a file among the processes of this machine; the lock of a dead process is released."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with fasteners.InterProcessLock(path.with_name(f".{path.name}.lock")):
         yield
 
 
 def sha256_of(path: str) -> str:
-    """Hex digest of a file on this machine; of a V2 checkpoint's prefix, of its index and data."""
+    """Return the hex digest of a local file; for a V2 checkpoint's prefix, of its index and data files."""
     digest = hashlib.sha256()
     for part in _parts(path):
         with open(part, "rb") as file:
@@ -126,12 +129,12 @@ def sha256_of(path: str) -> str:
 
 
 def downloader() -> pooch.HTTPDownloader:
-    """Downloads from `http(s)://`; a person who looks on sees how far it is."""
+    """Return a downloader for `http(s)://`, with a progress bar in a terminal."""
     return pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT_S)
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, short enough for a line."""
+    """Return the first line of an error's message, at most 200 characters."""
     if isinstance(error, requests.ConnectionError):
         return "no connection"
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -156,7 +159,7 @@ def _fetch(address: str, path: Path) -> None:
 
 
 def _copy(address: str, path: Path) -> None:
-    """Copies an address to a path, whole or not at all; only for the process that has it to itself."""
+    """Copy a file from an address to a path, complete or not at all. The caller holds the path's lock."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         if address.startswith(("http://", "https://")):
