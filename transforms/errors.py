@@ -1,6 +1,11 @@
-"""What can be wrong: one clip, the command, the place where features go, or the memory for the model."""
+"""What can be wrong: one clip, the command, the place where features go, or the memory for the model.
+
+Messages never hold secrets, whatever they are made from: see `transforms.redact`.
+"""
 
 import enum
+
+from transforms.redact import shown_text
 
 
 class Reason(str, enum.Enum):
@@ -24,18 +29,23 @@ class ClipError(Exception):
     """A clip's own fault: the clip is rejected and counted, and the run goes on."""
 
     def __init__(self, reason: Reason, message: str):
-        super().__init__(message)
+        super().__init__(shown_text(message))
         self.reason = reason
 
 
-class SettingError(Exception):
+class _StoppingError(Exception):
+    def __init__(self, message: str):
+        super().__init__(shown_text(message))
+
+
+class SettingError(_StoppingError):
     """A mistake in the command or in what it points at: the run stops before any work.
 
     The message is one line that shows the value, the rule and a remedy.
     """
 
 
-class OutputError(Exception):
+class OutputError(_StoppingError):
     """A file of the output that cannot be written, or one there that is damaged: the run stops.
 
     What stands in place is whole, so that the same command goes on from there once the cause is mended. The
@@ -43,7 +53,7 @@ class OutputError(Exception):
     """
 
 
-class OutOfMemoryError(Exception):
+class OutOfMemoryError(_StoppingError):
     """The accelerator's, or the machine's, memory does not hold the network and one example.
 
     The message is one line with the remedy.
