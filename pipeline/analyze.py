@@ -30,6 +30,7 @@ from transforms.extract_examples import ExtractExamples
 from transforms.inputs.read_segments import ClassLabelFile
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.read_features import QUANTIZED
+from transforms.redact import shown, shown_text
 from transforms.storage.files import write_output
 from transforms.storage.globs import plain_path
 from transforms.storage.shared_files import ASSETS_DIR_VARIABLE
@@ -59,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
     else:
         report = _analyze_features(pipeline, options)
     if options.output:
-        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(shown(report.to_json()), indent=1, ensure_ascii=False) + "\n"
         write_output(f"{options.output}.json", text.encode())
         write_output(f"{options.output}.md", _markdown(report).encode())
     print(_markdown(report, _ROWS_SHOWN), end="")
@@ -129,7 +130,7 @@ def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Stat
 
 def _markdown(report: Statistics | SideBySide, max_rows: int | None = None) -> str:
     tables = [line for table in report.tables() for line in table.lines(max_rows)]
-    return "\n".join(["# Statistics", "", *report.summary(), "", *tables])
+    return shown_text("\n".join(["# Statistics", "", *report.summary(), "", *tables]))
 
 
 def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -28,8 +28,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.assets.resolve import find_segments
 from pipeline.cli.console import run_command, unwrap_worker_errors
-from pipeline.cli.flags import OneLineParser, check_flags, without_secrets
-from pipeline.job.manifest import package_versions
+from pipeline.cli.flags import OneLineParser, check_flags
+from pipeline.job.manifest import package_versions, shown_options
 from pipeline.job.no_features import why_no_features
 from pipeline.job.path_checks import Inputs, check_input, check_output, delete_input_list
 from pipeline.job.runner import make_pipeline
@@ -172,7 +172,7 @@ def _lines(job: WriteShards, account: Account, skipped: str) -> list[str]:
 
 def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: Account) -> str:
     manifest = {
-        "options": {**vars(options), "beam_flags": without_secrets(beam_flags)},
+        "options": shown_options({**vars(options), "beam_flags": beam_flags}),
         "versions": package_versions(),
         "account": {
             "read": account.total(EXPECTED),

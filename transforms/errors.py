@@ -1,6 +1,11 @@
-"""The project's errors: for a clip, the command, the output, and the memory for the model."""
+"""The project's errors: for a clip, the command, the output, and the memory for the model.
+
+Messages never contain secrets, whatever they are made from: see `transforms.redact`.
+"""
 
 import enum
+
+from transforms.redact import shown_text
 
 
 class Reason(str, enum.Enum):
@@ -24,18 +29,23 @@ class ClipError(Exception):
     """A clip cannot be processed: the clip is rejected and counted, and the run continues."""
 
     def __init__(self, reason: Reason, message: str):
-        super().__init__(message)
+        super().__init__(shown_text(message))
         self.reason = reason
 
 
-class SettingError(Exception):
+class _StoppingError(Exception):
+    def __init__(self, message: str):
+        super().__init__(shown_text(message))
+
+
+class SettingError(_StoppingError):
     """A mistake in the command or in a file that it names: the run stops before any work.
 
     The message is one line with the value, the rule and a remedy.
     """
 
 
-class OutputError(Exception):
+class OutputError(_StoppingError):
     """A file of the output cannot be written, or an existing one is damaged: the run stops.
 
     Finished files are complete, so the same command continues from there after the cause is fixed. The
@@ -43,7 +53,7 @@ class OutputError(Exception):
     """
 
 
-class OutOfMemoryError(Exception):
+class OutOfMemoryError(_StoppingError):
     """The memory of the accelerator or of the machine is too small for the network and one example.
 
     The message is one line with the remedy.

@@ -15,6 +15,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from pipeline.cli.screen import shown_streams
 from transforms.errors import OutOfMemoryError, OutputError, SettingError
 
 # What stops a run in the middle, and how it stands in the traceback that a runner gives.
@@ -35,6 +36,7 @@ _NO_NEWS = (
 )
 
 
+@shown_streams()
 def run_command(name: str, command: Callable[[], int]) -> int:
     """Runs a command; an error of the project's own becomes one line on the error stream.
 

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from transforms.redact import shown, shown_text
+
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -31,4 +33,6 @@ def format_duration(seconds: float) -> str:
 
 def print_result(lines: Sequence[str], values: Mapping[str, Any], as_json: bool) -> None:
     """Prints a command's result on the output stream, as lines or as one JSON object."""
-    print(json.dumps(values, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
+    print(
+        json.dumps(shown(values), indent=2, ensure_ascii=False) if as_json else shown_text("\n".join(lines))
+    )

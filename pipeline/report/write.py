@@ -21,6 +21,7 @@ from pipeline.report.examples import ExampleClip, example_clips
 from transforms.account import EXISTING, EXPECTED, REJECTED, WRITTEN
 from transforms.features.open_shard import ShardFile
 from transforms.features.sample import FrameStatistics, SampledClip, project, sample_clips
+from transforms.redact import shown_text
 from transforms.rejects import read_rejected
 from transforms.storage.files import write_output
 
@@ -78,7 +79,7 @@ def write_report(
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = resources.files("pipeline.report").joinpath("page.html").read_text(encoding="utf-8")
     html = environment.from_string(page).render(
-        title=output.rstrip("/").rsplit("/", 1)[-1] or output,
+        title=shown_text(output.rstrip("/").rsplit("/", 1)[-1] or output),
         when=f"{manifest['started']} to {manifest['finished']}".replace("T", " ").replace("+00:00", " UTC"),
         version=manifest["versions"].get(DISTRIBUTION, ""),
         tiles=_tiles(account, shards, wall_s),
@@ -258,7 +259,7 @@ def _example_figure(config: Config, number: int, example: ExampleClip) -> Figure
         plots.clip_pictures(
             example.log_mel, example.frames, config.options.example_hop_seconds, f"clip-{number}"
         ),
-        clip.file,
+        shown_text(clip.file),
     )
 
 
@@ -269,7 +270,7 @@ def _rejects(config: Config, account: Account) -> list[tuple[str, int, list[tupl
         for clip in read_rejected(path):
             if len(shown[clip.reason.value]) < _REJECTS_SHOWN:
                 where = clip.file if clip.offset is None else f"{clip.file} at {clip.offset}"
-                shown[clip.reason.value].append((where, clip.message))
+                shown[clip.reason.value].append((shown_text(where), shown_text(clip.message)))
     reasons = sorted(account.reasons().items(), key=lambda item: (-item[1], item[0]))
     return [(reason, number, shown[reason]) for reason, number in reasons]
 

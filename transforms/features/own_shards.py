@@ -49,8 +49,8 @@ def find_shards(folder: str) -> FoundShards:
     Raises:
       SettingError: it cannot be listed, or a list in `_run` is malformed.
     """
-    run_folder = FileSystems.join(folder, RUN_FOLDER)
     try:
+        run_folder = FileSystems.join(folder, RUN_FOLDER)
         paths = match_files(FileSystems.join(escape(folder), "*", f"*{SHARD_SUFFIX}"))
         run_files = match_files(FileSystems.join(escape(run_folder), "*"))
     except (*FILE_ERRORS, ValueError) as error:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import fasteners
 import platformdirs
@@ -17,6 +18,7 @@ import pooch
 import requests
 
 from transforms.errors import SettingError
+from transforms.redact import remember_address, shown_address, shown_text
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.checkpoint import V2_INDEX_SUFFIX
@@ -64,22 +66,22 @@ class SharedFile:
                 f"{self.path}: {problem} on worker {socket.gethostname()}; give a path that all workers can "
                 "access, or put the file on gs:// or https:// and give its address"
             )
-        cached = _cached_path(self.address)
-        with one_process_at(cached):
-            if not self._is_at(str(cached)):
+        cached = str(_cached_path(self.address, self.sha256))
+        with _one_process_for(self.address) as folder:
+            if not self._is_at(cached):
                 try:
-                    _fetch(self.address, cached)
+                    found = _fetch(self.address, folder, self.sha256)
                 except FETCH_ERRORS as error:
                     raise SettingError(
                         f"{self.address}: could not be downloaded ({first_line(error)}) on worker "
                         f"{socket.gethostname()}; give a path or an address that all workers can access"
                     ) from error
-                if not self._is_at(str(cached)):
+                if found is None:
                     raise SettingError(
                         f"{self.address}: has changed since the run began (its sha256 was "
                         f"{self.sha256[:8]}…); start the run again"
                     )
-        return str(cached)
+        return cached
 
     def _is_at(self, path: str) -> bool:
         return bool(_parts(path)) and sha256_of(path) == self.sha256
@@ -94,15 +96,14 @@ def fetch(address: str) -> str:
     """Download a file to the user's cache, again at each call, and return its path.
 
     Args:
-      address: `http(s)://`, or of any filesystem that Beam supports. For a V2 checkpoint, its `.index` file.
+      address: `http(s)://`, also with user, password and signature, or of any filesystem that Beam
+        supports. For a V2 checkpoint, its `.index` file.
 
     Raises:
       One of FETCH_ERRORS.
     """
-    path = _cached_path(address)
-    with one_process_at(path):
-        _fetch(address, path)
-    return str(path)
+    with _one_process_for(address) as folder:
+        return str(_fetch(address, folder))
 
 
 def cache_folder() -> Path:
@@ -133,11 +134,12 @@ def downloader() -> pooch.HTTPDownloader:
     return pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT_S)
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, at most 200 characters."""
+def first_line(error: Exception, address: str = "") -> str:
+    """Return the first line of an error's message on an address, without secrets, at most 200 characters."""
     if isinstance(error, requests.ConnectionError):
         return "no connection"
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    # First without secrets, of which a part may be left when the line is cut.
+    return (shown_text(str(error), address).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _parts(path: str) -> list[str]:
@@ -147,26 +149,86 @@ def _parts(path: str) -> list[str]:
     return sorted(f for f in glob.glob(f"{glob.escape(path)}.*") if os.path.isfile(f))
 
 
-def _cached_path(address: str) -> Path:
-    folder = cache_folder() / "given" / hashlib.sha256(address.encode()).hexdigest()[:16]
-    return folder / address.rsplit("/", 1)[-1]
+def _cached_path(address: str, sha256: str) -> Path:
+    """Where the cache has the file with these bytes, whichever address and signature it came from.
+
+    Its name is that of the file alone, without a server or a query, which may be secrets.
+    """
+    path = urlsplit(address).path if _is_http(address) else address
+    return _given_folder() / sha256[:16] / (path.rsplit("/", 1)[-1] or "file")
 
 
-def _fetch(address: str, path: Path) -> None:
-    _copy(address, path)
-    if address.endswith(V2_INDEX_SUFFIX):
-        _copy(address.removesuffix(V2_INDEX_SUFFIX) + _V2_DATA_SUFFIX, path.with_suffix(_V2_DATA_SUFFIX))
+def _given_folder() -> Path:
+    return cache_folder() / "given"
+
+
+@contextmanager
+def _one_process_for(address: str) -> Iterator[Path]:
+    """A folder to download an address in, for one process of this machine at a time."""
+    remember_address(address)
+    place = hashlib.sha256(shown_address(address).encode()).hexdigest()[:16]
+    folder = _given_folder() / f".{place}"
+    with one_process_at(folder):
+        yield folder
+
+
+def _fetch(address: str, folder: Path, sha256: str | None = None) -> Path | None:
+    """Downloads a file, or both files of a V2 checkpoint, into the cache, whole or not at all.
+
+    Args:
+      address: of the file.
+      folder: for this download alone; it is gone afterwards.
+      sha256: of the bytes that are wanted; None: any.
+
+    Returns:
+      The path in the cache; None if the bytes are not the wanted ones.
+
+    Raises:
+      One of FETCH_ERRORS, whose text has no secrets.
+    """
+    try:
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+        folder.mkdir(parents=True)
+        return _download(address, folder, sha256)
+    except FETCH_ERRORS as error:
+        # Not from the error, which has the address in it: a worker prints it with all that it is from.
+        raise OSError(first_line(error, address)) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _download(address: str, folder: Path, sha256: str | None) -> Path | None:
+    name = _cached_path(address, "").name
+    _copy(address, folder / name)
+    if name.endswith(V2_INDEX_SUFFIX):
+        data = name.removesuffix(V2_INDEX_SUFFIX) + _V2_DATA_SUFFIX
+        _copy(_with_name(address, data), folder / data)
+    digest = sha256_of(str(folder / name))
+    if sha256 is not None and digest != sha256:
+        return None
+    path = _cached_path(address, digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The index last: who sees it may read the data.
+    for file in sorted(folder.iterdir()):
+        file.replace(path.with_name(file.name))
+    return path
+
+
+def _with_name(address: str, name: str) -> str:
+    """The address of another file in the same folder, with the same query."""
+    if not _is_http(address):
+        return f"{address.rpartition('/')[0]}/{name}"
+    parts = urlsplit(address)
+    return parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}").geturl()
 
 
 def _copy(address: str, path: Path) -> None:
-    """Copy a file from an address to a path, complete or not at all. The caller holds the path's lock."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        if address.startswith(("http://", "https://")):
-            downloader()(address, str(temporary), None)
-        else:
-            with open_file(address) as source, open(temporary, "wb") as target:
-                shutil.copyfileobj(source, target)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if _is_http(address):
+        downloader()(address, str(path), None)
+        return
+    with open_file(address) as source, open(path, "wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+def _is_http(address: str) -> bool:
+    return address.lower().startswith(("http://", "https://"))
