@@ -22,7 +22,7 @@ DOCS = Path(__file__).resolve().parent
 COMMANDS = (verify, analyze, fit_pca, make_shards, export_model, smoke_test)
 ROOMS = ("audio", "audioset", "shards", "vggish")
 # What rooms know too: the lowest layer of the contracts in pyproject.toml.
-GROUND = ("ahead", "errors", "tfrecord")
+GROUND = ("ahead", "errors", "printable", "tfrecord")
 
 
 def options_page() -> str:

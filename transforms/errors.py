@@ -2,6 +2,8 @@
 
 import enum
 
+from transforms.printable import printable
+
 
 class Reason(str, enum.Enum):
     """Why a clip is rejected; the value is what stands in the lists of the rejected and in the manifest."""
@@ -28,14 +30,21 @@ class ClipError(Exception):
         self.reason = reason
 
 
-class SettingError(Exception):
+class _OneLineError(Exception):
+    """An error whose message is shown as it is: one line, whatever names and causes stand in it."""
+
+    def __init__(self, message: object):
+        super().__init__(printable(str(message).strip()))
+
+
+class SettingError(_OneLineError):
     """A mistake in the command or in what it points at: the run stops before any work.
 
     The message is one line that shows the value, the rule and a remedy.
     """
 
 
-class OutputError(Exception):
+class OutputError(_OneLineError):
     """A file of the output that cannot be written, or one there that is damaged: the run stops.
 
     What stands in place is whole, so that the same command goes on from there once the cause is mended. The
@@ -43,7 +52,7 @@ class OutputError(Exception):
     """
 
 
-class OutOfMemoryError(Exception):
+class OutOfMemoryError(_OneLineError):
     """The accelerator's, or the machine's, memory does not hold the network and one example.
 
     The message is one line with the remedy.

@@ -7,6 +7,7 @@ import yaml
 
 from pipeline.cli.flags import AddOptions, all_options, nearest, without_secrets
 from transforms.errors import SettingError
+from transforms.printable import printable
 from transforms.storage.filesystems import FILE_ERRORS, open_to_read
 
 # Of a file of options: many times what all of them take; and a list is in a mapping.
@@ -57,9 +58,19 @@ def config_text(
     lines = []
     for name, value in [*values.items(), *((n, parsed[n]) for n in dict.fromkeys(names) if n in parsed)]:
         origin = "command line" if name in given else path if name in in_file else "default"
-        text = yaml.safe_dump({name: value}, default_flow_style=True, width=1 << 20).strip("{}\n ")
-        lines.append(f"{text}  # {origin}")
+        lines.append(f"{_yaml_line(name, value)}  # {printable(origin or '')}")
     return "\n".join(lines)
+
+
+def _yaml_line(name: str, value: Any) -> str:
+    """An option as YAML that loads as the same value; what is not fit to print is escaped as YAML does."""
+
+    def dump(unicode: bool) -> str:
+        text = yaml.safe_dump({name: value}, default_flow_style=True, width=1 << 20, allow_unicode=unicode)
+        return text.strip("{}\n ")
+
+    text = dump(True)
+    return text if text == printable(text) else dump(False)
 
 
 def _check_size(text: bytes) -> None:

@@ -18,6 +18,7 @@ from transforms.account import (
 )
 from transforms.audio.decoders import decoder_settings, decoder_versions
 from transforms.clips import sha256_of
+from transforms.printable import json_text
 
 DISTRIBUTION = "audioset-beam"
 # Those whose version can change a feature.
@@ -99,7 +100,7 @@ def make_manifest(
         "clips": clips and dict(sorted(clips.items())),
         "history": before.history,
     }
-    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    return json_text(manifest, 2) + "\n"
 
 
 def package_versions() -> dict[str, str]:

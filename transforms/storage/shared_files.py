@@ -15,8 +15,10 @@ import fasteners
 import platformdirs
 import pooch
 import requests
+from tqdm import tqdm
 
 from transforms.errors import SettingError
+from transforms.printable import raw_stream
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.checkpoint import V2_INDEX_SUFFIX
@@ -125,9 +127,23 @@ def sha256_of(path: str) -> str:
     return digest.hexdigest()
 
 
-def downloader() -> pooch.HTTPDownloader:
-    """Downloads from `http(s)://`; a person who looks on sees how far it is."""
-    return pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT_S)
+def download(address: str, path: str, of: pooch.Pooch | None) -> None:
+    """Downloads from `http(s)://`, called as pooch calls a downloader; on a terminal with a bar.
+
+    Raises:
+      One of FETCH_ERRORS.
+    """
+    if not sys.stderr.isatty():
+        pooch.HTTPDownloader(timeout=TIMEOUT_S)(address, path, of)
+        return
+    # Its own would go to the error stream as it stands, where what moves the cursor is escaped.
+    with _Bar(file=raw_stream(sys.stderr), ncols=79, unit="B", unit_scale=True) as bar:
+        pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT_S)(address, path, of)
+
+
+class _Bar(tqdm):
+    def __bool__(self) -> bool:
+        return True  # pooch asks whether there is one; tqdm would say whether its total is known
 
 
 def first_line(error: Exception) -> str:
@@ -160,7 +176,7 @@ def _copy(address: str, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         if address.startswith(("http://", "https://")):
-            downloader()(address, str(temporary), None)
+            download(address, str(temporary), None)
         else:
             with open_file(address) as source, open(temporary, "wb") as target:
                 shutil.copyfileobj(source, target)
