@@ -16,6 +16,7 @@ from pipeline.assets.released import PCA_PARAMS, WEIGHTS, find_asset
 from pipeline.cli.console import run_command
 from pipeline.output.run_files import REPORT_FILE, run_path
 from transforms.errors import SettingError
+from transforms.printable import printable, say
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 
@@ -36,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     flags = []
     audio, features = DEMO / "audio", DEMO / "features"
     make_demo_corpus(audio)
-    print(f"demo corpus: {audio}, {len(list(audio.iterdir()))} files, two of them bad on purpose")
+    say(f"demo corpus: {audio}, {len(list(audio.iterdir()))} files, two of them bad on purpose")
     flags.append(f"--input={audio}/*")
     if "--output" not in given:
         shutil.rmtree(features, ignore_errors=True)  # the last demo's
@@ -46,11 +47,12 @@ def main(argv: Sequence[str]) -> int:
     status = run.run([*flags, *argv])
     if status or "--output" in given:
         return status
-    print(f"\nmade: {', '.join(str(p.relative_to(features)) for p in sorted(features.glob('*/*')))}")
+    say("", f"made: {', '.join(str(p.relative_to(features)) for p in sorted(features.glob('*/*')))}")
     status = verify.run([str(features), "--strict"])
-    print(f"\nread them with:\n\n{READER.format(folder=features)}")
-    print(f"look at them: open {run_path(str(features), REPORT_FILE)} in a browser")
-    print("then your own: ./run_local.sh --input='/data/clips/**' --output=/data/features --plan")
+    reader = READER.format(folder=printable(str(features)))
+    say("", "read them with:", "", *reader.split("\n"))
+    say(f"look at them: open {run_path(str(features), REPORT_FILE)} in a browser")
+    say("then your own: ./run_local.sh --input='/data/clips/**' --output=/data/features --plan")
     return status
 
 
@@ -65,11 +67,11 @@ def _stand_ins(argv: Sequence[str], given: set[str]) -> list[str]:
         try:
             find_asset(asset, None, assets_dir)
         except SettingError as error:
-            print(f"{error}\n")
+            say(error, "")
             flags.append(stand_in)
     if "--weights=random:0" in flags:
-        print("The released weights cannot be had here, so this demo goes on with RANDOM WEIGHTS:")
-        print("its files are laid out as they should be, and its embeddings mean nothing.\n")
+        say("The released weights cannot be had here, so this demo goes on with RANDOM WEIGHTS:")
+        say("its files are laid out as they should be, and its embeddings mean nothing.", "")
     return flags
 
 

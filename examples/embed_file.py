@@ -23,6 +23,7 @@ from transforms.audioset.example import encode_example
 from transforms.audioset.names import stem
 from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
+from transforms.printable import say
 from transforms.storage.tfrecord import frame_records
 from transforms.vggish.params import SAMPLE_RATE_HZ
 
@@ -45,9 +46,9 @@ def main(argv: Sequence[str]) -> int:
         waveform, rate_hz = sine(duration_s=5.0, frequency_hz=440.0), SAMPLE_RATE_HZ
     given = {name: getattr(options, name) for name in ("postprocess", "weights", "pca_params", "assets_dir")}
     frames = embed(waveform, rate_hz, **given)
-    print(f"{frames.dtype}{list(frames.shape)}, a row each 0.96 s")
+    say(f"{frames.dtype}{list(frames.shape)}, a row each 0.96 s")
     with np.printoptions(threshold=0):
-        print(frames)
+        say(*str(frames).split("\n"))
 
     if options.output is None:
         return 0
@@ -57,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         video_id = stem(options.audio) if options.audio else "tone"
         segment = Segment("", video_id, 0.0, len(waveform) / rate_hz)
         Path(options.output).write_bytes(frame_records([encode_example(segment, frames)]))
-    print(f"written to {options.output}")
+    say(f"written to {options.output}")
     return 0
 
 

@@ -32,6 +32,7 @@ from pipeline.embed import read_waveform
 from transforms.audio.dsp.log_mel import log_mel_examples
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.errors import ClipError, SettingError
+from transforms.printable import say
 from transforms.vggish.checkpoint import KERAS_SUFFIX, read_weights
 from transforms.vggish.model import build_vggish
 from transforms.vggish.params import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE_HZ
@@ -166,7 +167,7 @@ def train(
     batches = _Shuffled(examples, batch_size, seed)
 
     def report(epoch: int, logs: dict[str, float]) -> None:
-        print(
+        say(
             f"epoch {epoch + 1}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.1%}, "
             f"held out {logs['val_accuracy']:.1%}",
             flush=True,
@@ -220,7 +221,7 @@ def main(argv: Sequence[str]) -> int:
         if getattr(options, name) < 1:
             raise SettingError(f"--{name}={getattr(options, name)}: give 1 or more")
     weights = find_weights(options.weights, options.assets_dir)
-    print(f"weights: {weights}")
+    say(f"weights: {weights}")
     folder = Path(options.output)
     check_new_model(folder, MODEL_FILE)
     check_begun(folder, {**vars(options), "output": None, "weights": weights.sha256 or weights.path})
@@ -230,7 +231,7 @@ def main(argv: Sequence[str]) -> int:
         classes = list(SYNTHETIC)
     else:
         examples, held_out, classes = folder_examples(Path(options.audio))
-    print(
+    say(
         f"{len(classes)} classes ({', '.join(classes)}), {len(examples.classes):,} examples to train on, "
         f"{len(held_out.classes):,} held out"
     )
@@ -249,11 +250,11 @@ def main(argv: Sequence[str]) -> int:
         options.seed,
         folder / CHECKPOINT_FOLDER,
     )
-    print(f"accuracy on held-out examples: {accuracy:.1%}")
+    say(f"accuracy on held-out examples: {accuracy:.1%}")
     put(folder / CLASSES_FILE, lambda path: path.write_text(json.dumps(classes)))
     put(folder / VGGISH_FILE, vggish.save_weights)
     put(folder / MODEL_FILE, model.save)
-    print(f"written to {folder}; embed with it: --weights={folder / VGGISH_FILE}")
+    say(f"written to {folder}; embed with it: --weights={folder / VGGISH_FILE}")
     return 0
 
 

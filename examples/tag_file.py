@@ -25,6 +25,7 @@ from pipeline.embed import read_waveform
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audioset.reading import NUM_FRAMES, VALUES
 from transforms.errors import ClipError, SettingError
+from transforms.printable import say
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import Embedder
 from transforms.vggish.params import Framing
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         raise SettingError(f"{options.audio}: {error}; give a longer file") from error
     pca, pca_file = find_pca_params(options.pca_params, options.assets_dir)
     weights = find_weights(options.weights, options.assets_dir)
-    print(f"weights: {weights}\nPCA parameters: {pca_file or 'none'}")
+    say(f"weights: {weights}", f"PCA parameters: {pca_file or 'none'}")
     codes = postprocess(Embedder(read_weights(weights.path)).embed(examples), pca)
 
     start_s = 0.0
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         best = np.argsort(-scores, kind="stable")[: options.top]
         end_s = start_s + len(embeddings) * Framing().hop_s
         found = ", ".join(f"{names[place]} {scores[place]:.3f}" for place in best)
-        print(f"{start_s:.2f} to {end_s:.2f} s: {found}")
+        say(f"{start_s:.2f} to {end_s:.2f} s: {found}")
         start_s = end_s
     return 0
 

@@ -32,6 +32,7 @@ from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser
 from transforms.audioset.labels import read_display_names
 from transforms.errors import SettingError
+from transforms.printable import say
 
 REPORT_FILE, BY_CLASS_FILE, CURVES_FILE = "report.json", "by_class.csv", "learning_curves.png"
 
@@ -59,9 +60,7 @@ def main(argv: Sequence[str]) -> int:
             f"{options.features}: {len(training.codes)} clips to train on, {len(held_out.codes)} held out, "
             "and no labels in one of them; give a folder of more clips with labels"
         )
-    print(
-        f"{len(training.codes):,} clips to train on, {len(held_out.codes):,} held out, {len(names)} classes"
-    )
+    say(f"{len(training.codes):,} clips to train on, {len(held_out.codes):,} held out, {len(names)} classes")
 
     curves: dict[str, list[float]] = {"loss": [], "mAP": []}
     started = time.perf_counter(), time.process_time()
@@ -72,11 +71,11 @@ def main(argv: Sequence[str]) -> int:
         if len(held_out.codes):
             curves["mAP"].append(_score(model, held_out, names).mean_average_precision)
             line += f", held-out mAP {curves['mAP'][-1]:.4f}"
-        print(line, flush=True)
+        say(line, flush=True)
 
     model = train(recipe, training, options.seed, end_epoch)
     seconds, cpu_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
-    print(f"trained in {seconds:.0f} s, with {cpu_seconds:.0f} s of CPU time")
+    say(f"trained in {seconds:.0f} s, with {cpu_seconds:.0f} s of CPU time")
     report: dict[str, Any] = {
         "features": options.features,
         "model": options.model,
@@ -87,17 +86,17 @@ def main(argv: Sequence[str]) -> int:
         "cpu_seconds": cpu_seconds,
         "curves": curves,
     }
-    put(output / CURVES_FILE, lambda path: plot_curves(curves, path))
     put(output / LABELS_FILE, lambda path: path.write_text(labels_csv))
+    put(output / MODEL_FILE, model.save)  # before all that is said of it
+    put(output / CURVES_FILE, lambda path: plot_curves(curves, path))
     for part, scored in (("held_out", held_out), ("evaluate", evaluated)):
         if scored is not None and len(scored.codes):
             scores = _score(model, scored, names)
-            print(f"{part}: {scores}")
+            say(f"{part}: {scores}")
             report[part] = scores.to_json()
             put(output / f"{part}_{BY_CLASS_FILE}", functools.partial(write_by_class, scores))
     put(output / REPORT_FILE, lambda path: path.write_text(json.dumps(report, indent=2) + "\n"))
-    put(output / MODEL_FILE, model.save)
-    print(f"written to {output}; tag a file with it: python examples/tag_file.py {output} FILE")
+    say(f"written to {output}; tag a file with it: python examples/tag_file.py {output} FILE")
     return 0
 
 

@@ -9,7 +9,6 @@ same counts, and mean and variance of each log-mel band. docs/statistics.md says
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from transforms.audioset.names import compile_id_pattern
 from transforms.errors import OutputError, SettingError
 from transforms.extract_examples import ExtractExamples
 from transforms.inputs.read_segments import ClassLabelFile
+from transforms.printable import json_text, say
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.read_features import QUANTIZED
 from transforms.redact import shown, shown_text
@@ -59,13 +59,14 @@ def run(argv: Sequence[str]) -> int:
         report: Statistics | SideBySide = _analyze_audio(pipeline, options)
     else:
         report = _analyze_features(pipeline, options)
+    try:
+        if options.output:
+            write_output(f"{options.output}.json", f"{json_text(shown(report.to_json()), 1)}\n".encode())
+            write_output(f"{options.output}.md", _markdown(report).encode())
+    finally:  # a disk that is full costs no more than the files
+        say(*_markdown(report, _ROWS_SHOWN).removesuffix("\n").split("\n"))
     if options.output:
-        text = json.dumps(shown(report.to_json()), indent=1, ensure_ascii=False) + "\n"
-        write_output(f"{options.output}.json", text.encode())
-        write_output(f"{options.output}.md", _markdown(report).encode())
-    print(_markdown(report, _ROWS_SHOWN), end="")
-    if options.output:
-        print(f"written to {options.output}.json and {options.output}.md")
+        say(f"written to {options.output}.json and {options.output}.md")
     return 0
 
 

@@ -26,6 +26,7 @@ from pipeline.cli.option_groups import (
 )
 from transforms.errors import SettingError
 from transforms.pcm import device_front_end
+from transforms.printable import say
 from transforms.storage.globs import plain_path
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.fused import Quantize, build_fused
@@ -64,11 +65,11 @@ def run(argv: Sequence[str]) -> int:
         pca, _ = find_pca_params(options.pca_params, options.assets_dir)
         quantize = Quantize(pca, name="quantize")
     weights = find_weights(options.weights, options.assets_dir)
-    print(f"weights: {weights}")
+    say(f"weights: {weights}")
     vggish = build_vggish(read_weights(weights.path), options.precision)
     model = build_fused(device_front_end(SAMPLE_RATE_HZ), vggish, quantize, "float32")
     save(model, options.output)
-    print(f"written to {options.output}")
+    say(f"written to {options.output}")
     return 0
 
 

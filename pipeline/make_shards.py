@@ -60,6 +60,7 @@ from transforms.audioset.names import compile_id_pattern
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.clips import Key
 from transforms.errors import SettingError
+from transforms.printable import json_text, say
 from transforms.storage.files import delete_files, open_file, write_output
 from transforms.storage.globs import plain_path
 from transforms.storage.shared_files import ASSETS_DIR_VARIABLE
@@ -116,7 +117,7 @@ def run(argv: Sequence[str]) -> int:
         account = Account.from_json(json.load(file))
     write_output(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
     delete_files([account_path])
-    print("\n".join(_lines(job, account, inputs.skipped)))
+    say(*_lines(job, account, inputs.skipped))
     if not account.is_balanced:
         return LOST_FILES
     return 0 if account.total(WRITTEN) else NOTHING_PACKED
@@ -185,7 +186,7 @@ def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: A
             "balanced": account.is_balanced,
         },
     }
-    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    return json_text(manifest, 2) + "\n"
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

@@ -1,10 +1,12 @@
 """python -m pipeline.run: audio files in, features laid out as the AudioSet release out."""
 
 import json
+import logging
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -13,7 +15,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOpt
 
 from pipeline.cli.console import run_command, unwrap_worker_errors
 from pipeline.cli.options import Options, early_output, parse_options
-from pipeline.cli.progress_display import show_progress
+from pipeline.cli.progress_display import Sample, show_progress
 from pipeline.cli.text import print_result
 from pipeline.graph import build_graph
 from pipeline.job.build_job import build_job
@@ -40,13 +42,19 @@ from pipeline.output.run_files import (
 from pipeline.output.shard_list import update_shard_list
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.errors import OutputError, SettingError
 from transforms.features.open_shard import ShardFile
-from transforms.storage.files import open_file, write_output
+from transforms.printable import say
+from transforms.storage.files import delete_files, open_file, write_output
+from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.precision import CHANGED_BYTES
 
 # Exit statuses beside 0: 1 is a run that could not go on, 2 a mistake in the command.
 LOST_CLIPS = 3
 MANY_REJECTED = 4  # or no clip has features
+
+_LOG = logging.getLogger(__name__)
+_CAUSE_SHOWN = 300
 
 
 def run(argv: Sequence[str]) -> int:
@@ -62,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
     begun = time.monotonic()
     text = early_output(argv)
     if text is not None:
-        print(text)
+        say(*text.split("\n"))
         return 0
     options = parse_options(argv)
     pipeline = make_pipeline(options.beam_flags)
@@ -72,7 +80,7 @@ def run(argv: Sequence[str]) -> int:
             job_lines,
         )
 
-        print("\n".join(job_lines(build_offline(pipeline, options))))
+        say(*job_lines(build_offline(pipeline, options)))
         return 0
     config = prepare(validate(options))
     if options.plan:
@@ -91,14 +99,14 @@ def run(argv: Sequence[str]) -> int:
     if done is None:
         _say(options, "the job is handed over; when it has ended, the same command closes its account")
         return 0
-    account, shards = done
+    account, shards, fault = done
     summary = RunSummary(
         account,
         options.output,
         len(shards),
         sum(shard.size_bytes for shard in shards),
         time.monotonic() - begun,
-        run_path(options.output, REPORT_FILE),
+        "" if fault else run_path(options.output, REPORT_FILE),
         config.inputs.skipped,
     )
     status = _status(account, options)
@@ -111,6 +119,8 @@ def run(argv: Sequence[str]) -> int:
             f"rejected {account.reject_fraction:.1%} of the clips, more than "
             f"--max_reject_fraction={options.max_reject_fraction}; see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl",
         )
+    if fault:
+        say(f"pipeline.run: warning: {fault}", file=sys.stderr)
     return status
 
 
@@ -133,13 +143,17 @@ def _status(account: Account, options: Options) -> int:
 
 
 def _say(options: Options, line: str) -> None:
-    print(line, file=sys.stderr if options.json else sys.stdout)
+    say(line, file=sys.stderr if options.json else sys.stdout)
 
 
 def _run_locked(
     pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, lock: str, begun: float
-) -> tuple[Account, list[ShardFile]] | None:
-    """Runs the pipeline to its end; None if it is a service's job that nobody here waits for."""
+) -> tuple[Account, list[ShardFile], str] | None:
+    """Runs the pipeline to its end; None if it is a service's job that nobody here waits for.
+
+    Returns:
+      The account, the folder's shards, and why there is no report (empty if there is one).
+    """
     options = config.options
     _say(options, f"weights: {config.assets.weights}")
     if config.assets.pca_params:
@@ -180,13 +194,43 @@ def _run_locked(
         clips[shard.path.split("/")[0]] += shard.records
     manifest = make_manifest(config, folder, started, _now(), account, clips)
     write_output(manifest_path, manifest.encode())
-    wall_s = time.monotonic() - begun
-    from pipeline.report import write_report  # it needs matplotlib, for which no mistake has to wait
-
-    write_report(config, json.loads(manifest), account, shards, shown.samples if is_here else (), wall_s)
+    samples = shown.samples if is_here else ()
+    fault = _report(config, manifest, account, shards, samples, time.monotonic() - begun)
     delete_input_list(output)
     folder.end()
-    return account, shards
+    return account, shards, fault
+
+
+def _report(
+    config: Config,
+    manifest: str,
+    account: Account,
+    shards: Sequence[ShardFile],
+    samples: Sequence[Sample],
+    wall_s: float,
+) -> str:
+    """Writes the report; returns why it could not, and what to do, or nothing.
+
+    The features and lists are complete by then, so that nothing about a picture may look like a failed run.
+    """
+    output = config.options.output
+    try:
+        from pipeline.report import write_report  # it needs matplotlib, for which no mistake has to wait
+
+        write_report(config, json.loads(manifest), account, shards, samples, wall_s)
+        return ""
+    except Exception as error:
+        _LOG.info("the report failed", exc_info=True)
+        path, kind = run_path(output, REPORT_FILE), type(error).__name__
+        with suppress(*FILE_ERRORS):  # an earlier run's would be taken for this one's
+            delete_files([path])
+        cause = str(error) if isinstance(error, (SettingError, OutputError)) else f"{kind}: {error}"
+        cause = " ".join(cause.split())[:_CAUSE_SHOWN]
+        again = " without --overwrite" if config.options.overwrite else ""
+        return (
+            f"{path}: the report could not be written ({cause}); features and lists are complete, and the "
+            f"same command{again} makes the report again"
+        )
 
 
 def _now() -> str:

@@ -5,6 +5,7 @@ Messages never contain secrets, whatever they are made from: see `transforms.red
 
 import enum
 
+from transforms.printable import printable
 from transforms.redact import shown_text
 
 
@@ -33,19 +34,21 @@ class ClipError(Exception):
         self.reason = reason
 
 
-class _StoppingError(Exception):
-    def __init__(self, message: str):
-        super().__init__(shown_text(message))
+class _OneLineError(Exception):
+    """An error whose message is one line that is safe to print, whatever names and causes it contains."""
+
+    def __init__(self, message: object):
+        super().__init__(printable(shown_text(str(message).strip())))
 
 
-class SettingError(_StoppingError):
+class SettingError(_OneLineError):
     """A mistake in the command or in a file that it names: the run stops before any work.
 
     The message is one line with the value, the rule and a remedy.
     """
 
 
-class OutputError(_StoppingError):
+class OutputError(_OneLineError):
     """A file of the output cannot be written, or an existing one is damaged: the run stops.
 
     Finished files are complete, so the same command continues from there after the cause is fixed. The
@@ -53,7 +56,7 @@ class OutputError(_StoppingError):
     """
 
 
-class OutOfMemoryError(_StoppingError):
+class OutOfMemoryError(_OneLineError):
     """The memory of the accelerator or of the machine is too small for the network and one example.
 
     The message is one line with the remedy.

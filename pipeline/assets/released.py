@@ -14,7 +14,7 @@ from transforms.storage.shared_files import (
     ASSETS_DIR_VARIABLE,
     FETCH_ERRORS,
     cache_folder,
-    downloader,
+    download,
     fetch,
     first_line,
     one_process_at,
@@ -127,5 +127,5 @@ def _download(asset: Asset) -> str:
             known_hash=f"sha256:{asset.sha256}",
             fname=asset.file_name,
             path=cache_folder(),
-            downloader=downloader(),
+            downloader=download,
         )

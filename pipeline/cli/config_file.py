@@ -8,6 +8,7 @@ import yaml
 
 from pipeline.cli.flags import AddOptions, all_options, nearest, parse_given
 from transforms.errors import SettingError
+from transforms.printable import printable
 from transforms.redact import HIDDEN, is_secret_option, shown, shown_option
 from transforms.storage.filesystems import FILE_ERRORS, open_to_read
 
@@ -72,12 +73,21 @@ def config_text(
     lines = []
     for name, value, visible in rows:
         origin = "command line" if name in given else path if name in in_file else "default"
-        text = yaml.safe_dump({name: visible}, default_flow_style=True, width=1 << 20).strip("{}\n ")
+        text, origin = _yaml_line(name, visible), printable(shown(origin or ""))
         is_secret = visible != (list(value) if isinstance(value, tuple) else value)
-        lines.append(
-            f"# {text}  # {origin}; a secret, give it again" if is_secret else f"{text}  # {shown(origin)}"
-        )
+        lines.append(f"# {text}  # {origin}; a secret, give it again" if is_secret else f"{text}  # {origin}")
     return "\n".join(lines)
+
+
+def _yaml_line(name: str, value: Any) -> str:
+    """An option as YAML that loads as the same value; what is not fit to print is escaped as YAML does."""
+
+    def dump(unicode: bool) -> str:
+        text = yaml.safe_dump({name: value}, default_flow_style=True, width=1 << 20, allow_unicode=unicode)
+        return text.strip("{}\n ")
+
+    text = dump(True)
+    return text if text == printable(text) else dump(False)
 
 
 def _check_size(text: bytes) -> None:

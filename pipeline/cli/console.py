@@ -15,8 +15,9 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from pipeline.cli.screen import shown_streams
 from transforms.errors import OutOfMemoryError, OutputError, SettingError
+from transforms.printable import make_streams_printable, raw_stream, say
+from transforms.redact import remember_environment
 
 # What stops a run in the middle, and how it stands in the traceback that a runner gives.
 _STOPPED: tuple[type[Exception], ...] = (SettingError, OutputError, OutOfMemoryError)
@@ -36,7 +37,6 @@ _NO_NEWS = (
 )
 
 
-@shown_streams()
 def run_command(name: str, command: Callable[[], int]) -> int:
     """Runs a command; an error of the project's own becomes one line on the error stream.
 
@@ -46,6 +46,8 @@ def run_command(name: str, command: Callable[[], int]) -> int:
       name: the command's, as `pipeline.run`.
       command: what to run; returns the exit status.
     """
+    remember_environment(os.environ)
+    make_streams_printable()
     gc.freeze()  # what is imported stays: to look through it for garbage takes a second at the end
     logging.basicConfig(handlers=[_LineHandler()], level=logging.INFO if is_verbose() else logging.WARNING)
     if not is_verbose():
@@ -56,8 +58,7 @@ def run_command(name: str, command: Callable[[], int]) -> int:
     try:
         return command()
     except (SettingError, OutputError, OutOfMemoryError) as error:
-        line = " ".join(str(error).split())
-        print(f"{name}: error: {line}", file=sys.stderr)
+        say(f"{name}: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingError) else 1
 
 
@@ -160,7 +161,7 @@ class _LineHandler(logging.StreamHandler):
     """Writes above the live line of a run, which is drawn again."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with tqdm.external_write_mode(file=self.stream):
+        with tqdm.external_write_mode(file=raw_stream(self.stream)):
             super().emit(record)
 
 
@@ -173,7 +174,7 @@ class _WithoutStops(io.TextIOBase):
     def write(self, text: str) -> int:
         if _tells_of_a_stop(text):
             return len(text)
-        with tqdm.external_write_mode(file=self._stream):
+        with tqdm.external_write_mode(file=raw_stream(self._stream)):
             return self._stream.write(text)
 
     def flush(self) -> None:

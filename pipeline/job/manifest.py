@@ -19,6 +19,7 @@ from transforms.account import (
 )
 from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 from transforms.clips import sha256_of
+from transforms.printable import json_text
 from transforms.redact import shown
 
 DISTRIBUTION = "audioset-beam"
@@ -98,7 +99,7 @@ def make_manifest(
         "clips": clips and dict(sorted(clips.items())),
         "history": [_shown_run(run) for run in before.history],
     }
-    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    return json_text(manifest, 2) + "\n"
 
 
 def shown_options(options: dict[str, Any]) -> dict[str, Any]:

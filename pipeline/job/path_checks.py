@@ -150,6 +150,10 @@ def check_output_file(output: str) -> None:
 
 def _check_writable(output: str, probe: str) -> None:
     try:
+        output.encode()
+    except UnicodeEncodeError as error:  # Beam carries paths as UTF-8
+        raise SettingError(f"--output={output}: its name is not UTF-8; give another place") from error
+    try:
         check_reachable(output)
         write_atomic(probe, b"can be written\n")
         delete_files([probe])

@@ -22,7 +22,7 @@ from transforms.audio.dsp.resample import RESAMPY
 from transforms.audioset.example import AUDIOSET_SCHEMA
 from transforms.audioset.layout import SHARD_SUFFIX, Sharding
 from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
-from transforms.errors import SettingError
+from transforms.errors import OutputError, SettingError
 from transforms.features.own_shards import ShardNotes, find_shards, relative_path
 from transforms.features.sources import SOURCES_FOLDER
 from transforms.rejects import RejectFiles, read_list
@@ -167,9 +167,19 @@ class FeatureFolder:
 
         Raises:
           SettingError: there are features without a manifest, which may be anybody's.
+          OutputError: something cannot be deleted.
         """
         if self.manifest is None:
             self.check_settings({})
+        try:
+            self._clear()
+        except FILE_ERRORS as error:
+            raise OutputError(
+                f"{self.path}: what runs wrote there cannot be deleted ({error}); mend it and run the same "
+                "command again"
+            ) from error
+
+    def _clear(self) -> None:
         delete_files([*self.shards, *self._all_lists()])
         delete_found(match_files(run_path(escape(self.path), f"{SOURCES_FOLDER}/*")))
         # Last, since these tell which shards were a run's own if this process is killed.

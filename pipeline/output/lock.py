@@ -15,6 +15,7 @@ from pipeline.output.lock_owner import LockOwner
 from pipeline.output.run_files import run_path
 from transforms.errors import SettingError
 from transforms.features.own_shards import LOCK_FILE
+from transforms.printable import say
 from transforms.storage import exclusive
 from transforms.storage.exclusive import Version
 from transforms.storage.filesystems import FILE_ERRORS
@@ -81,7 +82,7 @@ def _acquire(output: str, path: str, mine: LockOwner) -> Version:
 
 def _changes(path: str, there: Version, owner: LockOwner) -> bool:
     """Looks at a lock until its owner writes to it or is dead; clocks are not compared."""
-    print(
+    say(
         f"{path}: {owner} may be at work there, which this machine cannot tell; "
         f"waiting for a sign of it for up to {DEAD_S:.0f} s",
         file=sys.stderr,
@@ -159,7 +160,7 @@ class _Keeper:
 
     def _end(self, status: int, line: str) -> None:
         try:
-            print(f"\npipeline.run: {line}", file=sys.stderr, flush=True)
+            say("", f"pipeline.run: {line}", file=sys.stderr, flush=True)
             # What dies now would speak.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for stream in (1, 2):

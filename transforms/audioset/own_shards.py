@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from transforms.audioset.layout import shard_path
+from transforms.printable import json_text
 
 # The folder for a run's own files; no split can have this name.
 RUN_FOLDER = "_run"
@@ -60,8 +61,8 @@ def own_shards(file_names: Iterable[str], read: Callable[[str], bytes]) -> froze
 
 
 def encode_own_shards(paths: Iterable[str]) -> bytes:
-    """Return the content of `_run/own-shards.jsonl`."""
-    return "".join(json.dumps({"path": path}, ensure_ascii=False) + "\n" for path in sorted(paths)).encode()
+    """The bytes of `_run/own-shards.jsonl`."""
+    return "".join(json_text({"path": path}) + "\n" for path in sorted(paths)).encode()
 
 
 def _listed_paths(name: str, data: bytes) -> Iterable[str]:

@@ -10,6 +10,7 @@ import apache_beam as beam
 
 from transforms.clips import RejectedClip
 from transforms.errors import Reason
+from transforms.printable import json_text
 from transforms.storage.files import open_file, write_output
 from transforms.storage.listing import list_files
 
@@ -75,7 +76,7 @@ def write_input_list(
         (Input(name, size) for name, size in files), (Input(name, 0, cause) for name, cause in faults)
     )
     for file_path in listed.paths:
-        lines = (json.dumps(row, ensure_ascii=False) for row in islice(rows, _FILE_INPUTS))
+        lines = (json_text(row) for row in islice(rows, _FILE_INPUTS))
         write_output(file_path, "".join(f"{line}\n" for line in lines).encode())
     return listed
 

@@ -16,8 +16,10 @@ import fasteners
 import platformdirs
 import pooch
 import requests
+from tqdm import tqdm
 
 from transforms.errors import SettingError
+from transforms.printable import raw_stream
 from transforms.redact import remember_address, shown_address, shown_text
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
@@ -129,9 +131,23 @@ def sha256_of(path: str) -> str:
     return digest.hexdigest()
 
 
-def downloader() -> pooch.HTTPDownloader:
-    """Return a downloader for `http(s)://`, with a progress bar in a terminal."""
-    return pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT_S)
+def download(address: str, path: str, of: pooch.Pooch | None) -> None:
+    """Downloads from `http(s)://`, called as pooch calls a downloader; on a terminal with a bar.
+
+    Raises:
+      One of FETCH_ERRORS.
+    """
+    if not sys.stderr.isatty():
+        pooch.HTTPDownloader(timeout=TIMEOUT_S)(address, path, of)
+        return
+    # Its own would go to the error stream as it stands, where what moves the cursor is escaped.
+    with _Bar(file=raw_stream(sys.stderr), ncols=79, unit="B", unit_scale=True) as bar:
+        pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT_S)(address, path, of)
+
+
+class _Bar(tqdm):
+    def __bool__(self) -> bool:
+        return True  # pooch asks whether there is one; tqdm would say whether its total is known
 
 
 def first_line(error: Exception, address: str = "") -> str:
@@ -224,7 +240,7 @@ def _with_name(address: str, name: str) -> str:
 
 def _copy(address: str, path: Path) -> None:
     if _is_http(address):
-        downloader()(address, str(path), None)
+        download(address, str(path), None)
         return
     with open_file(address) as source, open(path, "wb") as target:
         shutil.copyfileobj(source, target)
