@@ -246,7 +246,7 @@ def report_fails(monkeypatch, folder, how) -> None:
 
 
 BUG = "ValueError: a \\u001b[31mbug in the library"
-NO_FILE = "{path}: cannot be written (Is a directory); all that stands there is whole: mend it and"
+NO_FILE = "{path}: cannot be written (Is a directory); existing files are complete: fix the"
 
 
 @pytest.mark.parametrize(
