@@ -4,6 +4,10 @@ All options go to `pipeline.run`. Without --input and --config the corpus is dem
 released weights cannot be had, this goes on with random ones and says so.
 """
 
+import pipeline  # noqa: F401, first, so that Ctrl-C ends the other imports with one line too
+
+# isort: split
+
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,8 +17,8 @@ from demo_corpus import make_demo_corpus
 
 from pipeline import run, verify
 from pipeline.assets.released import PCA_PARAMS, WEIGHTS, find_asset
-from pipeline.cli.console import run_command
 from pipeline.output.run_files import REPORT_FILE, run_path
+from pipeline.process.main import run_main
 from transforms.errors import SettingError
 from transforms.printable import printable, say
 
@@ -76,4 +80,4 @@ def _stand_ins(argv: Sequence[str], given: set[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("run_local.sh", lambda: main(sys.argv[1:])))
+    sys.exit(run_main("run_local.sh", lambda: main(sys.argv[1:])))

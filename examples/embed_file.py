@@ -8,16 +8,20 @@ Prints the frames, and with an output file writes them: `.tfrecord` as one recor
 release, `.npy` as an array, uint8[n, 128] quantized or float32[n, 128] raw.
 """
 
+import pipeline  # noqa: F401, first, so that Ctrl-C ends the other imports with one line too
+
+# isort: split
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser
 from pipeline.cli.option_groups import add_asset_options, add_postprocess_option
 from pipeline.embed import embed, read_waveform
+from pipeline.process.main import run_main
 from pipeline.smoke_test import sine
 from transforms.audioset.example import encode_example
 from transforms.audioset.names import stem
@@ -63,4 +67,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("embed_file", lambda: main(sys.argv[1:])))
+    sys.exit(run_main("embed_file", lambda: main(sys.argv[1:])))

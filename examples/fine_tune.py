@@ -25,10 +25,10 @@ from helpers import check_new_model, is_held_out, put
 from numpy.typing import NDArray
 
 from pipeline.assets.resolve import find_weights
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser
 from pipeline.cli.option_groups import add_weights_options
 from pipeline.embed import read_waveform
+from pipeline.process.main import run_main
 from transforms.audio.dsp.log_mel import log_mel_examples
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.errors import ClipError, SettingError
@@ -277,4 +277,4 @@ def check_begun(folder: Path, settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("fine_tune", lambda: main(sys.argv[1:])))
+    sys.exit(run_main("fine_tune", lambda: main(sys.argv[1:])))

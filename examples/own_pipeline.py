@@ -3,6 +3,10 @@
 python examples/own_pipeline.py 'clips/**' means --weights=random:0
 """
 
+import pipeline
+
+# isort: split
+
 import json
 import sys
 

@@ -18,10 +18,10 @@ from classifier import read_classifier
 from numpy.typing import NDArray
 
 from pipeline.assets.resolve import find_pca_params, find_weights
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser
 from pipeline.cli.option_groups import add_asset_options
 from pipeline.embed import read_waveform
+from pipeline.process.main import run_main
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audioset.reading import NUM_FRAMES, VALUES
 from transforms.errors import ClipError, SettingError
@@ -69,4 +69,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("tag_file", lambda: main(sys.argv[1:])))
+    sys.exit(run_main("tag_file", lambda: main(sys.argv[1:])))

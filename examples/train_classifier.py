@@ -28,8 +28,8 @@ from helpers import check_new_model, is_held_out, put
 from scores import Scores, plot_curves, score_classes, write_by_class
 
 from pipeline.assets.released import CLASS_LABELS, find_asset
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser
+from pipeline.process.main import run_main
 from transforms.audioset.labels import read_display_names
 from transforms.errors import SettingError
 from transforms.printable import say
@@ -142,4 +142,4 @@ def _parse_options(argv: Sequence[str]) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("train_classifier", lambda: main(sys.argv[1:])))
+    sys.exit(run_main("train_classifier", lambda: main(sys.argv[1:])))

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 
 from pipeline.assets.resolve import find_class_labels, find_segments
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser, check_flags
 from pipeline.job.path_checks import check_input, check_output_file
 from pipeline.job.runner import make_pipeline
+from pipeline.process.main import run_main
 from pipeline.statistics.passes import AnalysisFactory, FrameFolder, check_analysis_installed, run_analyses
 from pipeline.statistics.tables import AUDIO, SideBySide, Statistics
 from transforms.audioset.layout import check_split
@@ -218,4 +218,4 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("pipeline.analyze", lambda: run(sys.argv[1:])))
+    sys.exit(run_main("pipeline.analyze", lambda: run(sys.argv[1:])))

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser, check_flags
 from pipeline.job.path_checks import check_output_file
 from pipeline.job.runner import make_pipeline
+from pipeline.process.main import run_main
 from pipeline.statistics.passes import FrameFolder, check_analysis_installed, run_analyses
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
@@ -141,4 +141,4 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("pipeline.fit_pca", lambda: run(sys.argv[1:])))
+    sys.exit(run_main("pipeline.fit_pca", lambda: run(sys.argv[1:])))

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions, TestOptions
 
-from pipeline.cli.console import run_command, unwrap_worker_errors
+from pipeline.cli.console import unwrap_worker_errors
 from pipeline.cli.options import Options, early_output, parse_options
 from pipeline.cli.progress_display import Sample, show_progress
 from pipeline.cli.text import print_result
@@ -40,6 +40,7 @@ from pipeline.output.run_files import (
     run_path,
 )
 from pipeline.output.shard_list import update_shard_list
+from pipeline.process.main import run_main
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import OutputError, SettingError
@@ -88,7 +89,7 @@ def run(argv: Sequence[str]) -> int:
         plan = make_plan(config)
         print_result(plan.lines(), plan.to_json(), options.json)
         return 0 if plan.clips or plan.is_estimate else MANY_REJECTED
-    with lock_folder(options.output) as lock:
+    with lock_folder(options.output, "the same command goes on where it stopped") as lock:
         folder = FeatureFolder.at(options.output)
         _check_folder(folder, config)
         if options.overwrite:
@@ -239,7 +240,7 @@ def _now() -> str:
 
 def main() -> int:
     """The command audioset-beam."""
-    return run_command("pipeline.run", lambda: run(sys.argv[1:]))
+    return run_main("pipeline.run", lambda: run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

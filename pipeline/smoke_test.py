@@ -13,10 +13,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
 
 from pipeline.assets.resolve import find_pca_params, find_weights
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser
 from pipeline.cli.option_groups import add_asset_options
 from pipeline.graph import EmbeddingJob, build_graph
+from pipeline.process.main import run_main
 from transforms.audio.dsp.log_mel import log_mel_examples
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import shard_path
@@ -126,4 +126,4 @@ def _codes_by_pipeline(weights: str, pca: PcaParams | None) -> NDArray:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("pipeline.smoke_test", lambda: run(sys.argv[1:])))
+    sys.exit(run_main("pipeline.smoke_test", lambda: run(sys.argv[1:])))

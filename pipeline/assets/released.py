@@ -1,11 +1,9 @@
 """The released files that a run needs: found where the user says, in the cache, or downloaded."""
 
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
 import requests
 
 from transforms.errors import SettingError
@@ -18,6 +16,7 @@ from transforms.storage.shared_files import (
     fetch,
     first_line,
     one_process_at,
+    sha256_of,
 )
 from transforms.vggish.checkpoint import V2_INDEX_SUFFIX
 
@@ -120,12 +119,17 @@ def _given_file(asset: Asset, given: str) -> str:
 
 def _download(asset: Asset) -> str:
     """Downloads a released file into the cache, checked, whole or not at all; or waits for who does."""
-    pooch.get_logger().setLevel(logging.WARNING)
-    with one_process_at(cache_folder() / asset.file_name):
-        return pooch.retrieve(
-            asset.url,
-            known_hash=f"sha256:{asset.sha256}",
-            fname=asset.file_name,
-            path=cache_folder(),
-            downloader=download,
-        )
+    path = cache_folder() / asset.file_name
+    # The one who has the path to himself writes over what a killed process left.
+    temporary = path.with_name(f".{path.name}.tmp")
+    with one_process_at(path):
+        if path.is_file():
+            return str(path)
+        try:
+            download(asset.url, str(temporary), None)
+            if sha256_of(str(temporary)) != asset.sha256:
+                raise ValueError(f"not the released file: its SHA-256 is not {asset.sha256[:8]}…")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return str(path)

@@ -77,6 +77,11 @@ class ShardPlan:
         return f"audio-{self.index:0{width}d}-of-{self.count:0{width}d}.{kind}"
 
 
+def is_shard_name(name: str) -> bool:
+    """Whether a name is one of `ShardPlan.file_name`'s."""
+    return bool(re.fullmatch(rf"audio-\d{{5,}}-of-\d{{5,}}\.({'|'.join(WRITERS)})", name, re.ASCII))
+
+
 def plan_shards(files: Iterable[tuple[str, int]], shard_bytes: int) -> list[ShardPlan]:
     """Divide files into shards: sorted by path, as many in each shard as fit.
 
