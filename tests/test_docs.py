@@ -100,7 +100,7 @@ def test_the_figures_of_the_faq_are_those_of_the_code():
     text = "\n".join(_faq().values())
     least_s = Framing().hop_s + 0.015  # 95 hops of 10 ms and one window of 25 ms
     assert EXAMPLE_FRAMES == 96 and f"{least_s:g} s" in text and f"{Framing().hop_s:g} s" in text
-    named = set(re.findall(r"rejected\s+as\s+`(\w+)`", text))
+    named = set(re.findall(r"\bas\s+`(\w+)`", text))
     assert named and named <= {reason.value for reason in Reason}
 
 
