@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.assets import released
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # mypy brings it
@@ -57,3 +59,14 @@ def test_the_changelog_has_the_version_and_its_date():
     assert released[0] == PROJECT["project"]["version"]
     sections = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
     assert sections <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_the_docker_image_downloads_the_assets(monkeypatch):
+    text = (ROOT / "docker" / "Dockerfile").read_text()
+    (code,) = re.findall(r'python -c "(.*?)" \$\{ASSETS\}', text)
+    (names,) = re.findall(r'^ARG ASSETS="(.*)"$', text, re.MULTILINE)
+    found = []
+    monkeypatch.setattr(released, "find_asset", lambda asset, given, folder: found.append(asset))
+    monkeypatch.setattr(sys, "argv", ["-c", *names.split()])
+    exec(code, {})
+    assert found == [released.WEIGHTS, released.PCA_PARAMS, released.CLASS_LABELS]
