@@ -86,8 +86,8 @@ def folder_examples(folder: Path) -> tuple[Examples, Examples, list[str]]:
     A fifth of the files is held out, chosen by a hash of their names.
 
     Raises:
-      SettingError: There are fewer than two classes, a file cannot be read, all files of a class are held out,
-        or no file is.
+      SettingError: There are fewer than two classes, a file cannot be read, all files of a class are held
+        out, or no file is.
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     if len(names) < 2:

@@ -27,6 +27,7 @@ _OTHERS = re.compile(
 )
 # A whole name, not the beginning that several options share (`--s3_...`).
 _FLAG = re.compile(r"(?<![\w-])--([a-z]\w*[a-z0-9])(?![\w-])")
+_PATH = re.compile(r"`((?:pipeline|transforms|examples|benchmarks|tests|docs|configs|docker)/[\w./]+)`")
 _MARKER = re.compile(r"-+ *8 *<")
 _LINK = re.compile(r"\]\((?!http)([^)#\s]*)#([^)\s]+)\)")
 
@@ -80,6 +81,13 @@ def test_links_to_sections_lead_to_headings():
         for name, anchor in _LINK.findall(path.read_text()):
             target = (path.parent / name) if name else path
             assert anchor in _anchors(target.read_text()), (path.name, name, anchor)
+
+
+def test_files_that_the_docs_name_exist():
+    """So that the docs follow when a module moves."""
+    for path in [*PAGES, *ROOT.glob("*.md")]:
+        names = _PATH.findall(path.read_text())
+        assert all((ROOT / name).exists() for name in names), (path.name, names)
 
 
 def _faq() -> dict[str, str]:
