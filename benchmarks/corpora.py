@@ -122,11 +122,11 @@ def main() -> None:
         for precision in (FLOAT32, BFLOAT16)
     }
     models = ", ".join(f"model in {name} {1e3 * seconds:.0f}" for name, seconds in model_s.items())
-    print(f"GFLOP an example: {example_flop() / 1e9:.3f}")
-    print(f"ms of a core a clip: pipeline {1e3 * pipeline_s:.1f}, {models}\n")
+    print(f"GFLOP per example: {example_flop() / 1e9:.3f}")
+    print(f"ms of a core per clip: pipeline {1e3 * pipeline_s:.1f}, {models}\n")
     print(
         table(
-            ["shuffle", "bytes a clip", *(f"{name}, GB" for name in CORPORA)],
+            ["shuffle", "bytes per clip", *(f"{name}, GB" for name in CORPORA)],
             (
                 [step, size, *(f"{size * clips / 1e9:,.1f}" for clips in CORPORA.values())]
                 for step, size in shuffled_bytes().items()
@@ -136,7 +136,7 @@ def main() -> None:
     print()
     print(
         table(
-            ["card", "float32, TFLOPS", "16 bits, TFLOPS", "float32, clips/s", "16 bits, clips/s"],
+            ["GPU", "float32, TFLOPS", "16 bits, TFLOPS", "float32, clips/s", "16 bits, clips/s"],
             (
                 [m.card, *m.peak_tflops.values(), *(f"{1 / m.card_s(p):,.0f}" for p in m.peak_tflops)]
                 for m in CARDS
@@ -146,7 +146,7 @@ def main() -> None:
     print()
     print(
         table(
-            ["codec", "front end", "ms a clip", *(f"{m.card}: float32, 16 bits" for m in CARDS)],
+            ["codec", "front end", "ms per clip", *(f"{m.card}: float32, 16 bits" for m in CARDS)],
             (
                 [codec, name, f"{1e3 * seconds[codec]:.1f}"]
                 + [", ".join(f"{seconds[codec] / m.card_s(p):,.0f}" for p in m.peak_tflops) for m in CARDS]
@@ -169,7 +169,7 @@ def main() -> None:
                 row += [f"{hours:,.1f}", f"{hours * machine.price_usd:,.0f}"]
             rows.append([*row, f"{100 * card_s / clip_s:.0f} %" if machine.card else "-"])
     columns = [f"{name}: {unit}" for name in CORPORA for unit in ("hours", "USD")]
-    print(table(["card", "machine, vCPUs", "precision", "clips/s", *columns, "card at work"], rows))
+    print(table(["GPU", "machine, vCPUs", "precision", "clips/s", *columns, "GPU at work"], rows))
 
 
 if __name__ == "__main__":

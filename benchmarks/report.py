@@ -29,13 +29,13 @@ def where(report: Mapping[str, Any]) -> str:
 
 
 def end_to_end(report: Mapping[str, Any]) -> str:
-    """Clips a second of the recipe, the pipeline and its floors, and their ratios."""
+    """Return clips per second of the recipe and the pipeline, and their ratios to its lower bound."""
     sections = [
-        f"Clips of 10 s a second ({report['clips']} clips, start-up left out; medians, of several "
-        "processes one run). The recipe is one "
-        "file after the other: resampy, float64 log-mel in NumPy, TensorFlow with a batch a file, its model "
-        "loaded once. The floors are decoding on all cores and the bare model at its best batch size, one "
-        "after the other. Ratios are of one round each, whose parts follow each other; medians of them.",
+        f"Clips of 10 s per second ({report['clips']} clips, without start-up; medians, except one run each "
+        "with 2 and 4 processes). The recipe processes one file after the other: resampy, float64 log-mel in "
+        "NumPy, TensorFlow with one batch per file, its model loaded once. The lower bound of the time is "
+        "decoding on all cores and then the bare model at its best batch size. Ratios are medians over "
+        "rounds; the parts of a round run one after the other.",
     ]
     columns = {
         "recipe": "recipe",
@@ -57,9 +57,9 @@ def end_to_end(report: Mapping[str, Any]) -> str:
     rows = []
     for precision in ("float32", "bfloat16"):
         for key, name in {
-            "over_recipe": "times the recipe's speed",
-            "over_bare_model": "of the bare model's speed",
-            "time_over_floors": "times the time of its floors",
+            "over_recipe": "speed relative to the recipe",
+            "over_bare_model": "speed relative to the bare model",
+            "time_over_floors": "time relative to its lower bound",
         }.items():
             values = (result["ratios"][f"{precision}_{key}"] for result in report["forms"].values())
             rows.append([f"{precision}: {name}", *values])
@@ -85,10 +85,10 @@ def front_end(report: Mapping[str, Any]) -> str:
     ratios = report["log_mel"]["reference_over_ours"]
     return "\n\n".join(
         [
-            "On one core; the difference is to `resampy.resample` in float64, of full-scale noise.",
+            "On one core. The difference is to `resampy.resample` in float64, for full-scale noise.",
             table([*header, "difference"], rows),
             table(
-                ["10 s, against the reference's float64 in NumPy", "times as fast"],
+                ["10 s, relative to the reference's float64 in NumPy", "times as fast"],
                 ([name.replace("_", " "), value] for name, value in ratios.items()),
             ),
         ]
@@ -128,7 +128,7 @@ def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         left.bar_label(left.barh(places, rates, 0.25, label=name), fmt="%.0f", padding=2)
     left.set_yticks(range(len(forms)), [FORMS[form] for form in forms])
     left.invert_yaxis()
-    left.set_xlabel("clips of 10 s a second")
+    left.set_xlabel("clips of 10 s per second")
     left.legend(frameon=False)
     resampling = results["front_end"]["resampling"]
     speeds = [row["resampy_over_ours"] for row in resampling.values()]
@@ -147,11 +147,11 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The page in Markdown."""
     parts = [
         "# Benchmarks",
-        "Made by `python -m benchmarks`, which runs all of them and writes this page; `python -m benchmarks "
-        "NAME ...` runs some. Machines are shared and noisy: look at ratios, which are taken side by side. "
-        "[performance.md](performance.md) has what was tried on the model, [scale.md](scale.md) what follows "
-        "for large corpora, and the folder `benchmarks/results` every number.",
-        "![Clips a second, and resampling against resampy](benchmarks.svg)",
+        "`python -m benchmarks` runs all of them and writes this page; `python -m benchmarks NAME ...` runs "
+        "some. The machines are shared and noisy, so compare ratios, whose parts are measured side by side. "
+        "[Performance](performance.md) explains the settings, [Scale](scale.md) computes hours and prices of "
+        "large corpora, and the folder `benchmarks/results` has every number.",
+        "![Clips per second, and the speed of resampling relative to resampy](benchmarks.svg)",
     ]
     for name, title, section in (
         ("end_to_end", "End to end", end_to_end),

@@ -1,7 +1,7 @@
-"""The main job on a small corpus made on the spot; what ./run_local.sh runs.
+"""Runs the pipeline on a small generated corpus; ./run_local.sh runs this.
 
-All options go to `pipeline.run`. Without --input and --config the corpus is demo/audio, and where the
-released weights cannot be had, this goes on with random ones and says so.
+All options go to `pipeline.run`. Without --input and --config the corpus is demo/audio. If the released
+weights cannot be downloaded, the demo says so and uses random weights.
 """
 
 import pipeline  # noqa: F401, first, so that Ctrl-C ends the other imports with one line too
@@ -41,10 +41,10 @@ def main(argv: Sequence[str]) -> int:
     flags = []
     audio, features = DEMO / "audio", DEMO / "features"
     make_demo_corpus(audio)
-    say(f"demo corpus: {audio}, {len(list(audio.iterdir()))} files, two of them bad on purpose")
+    say(f"demo corpus: {audio}, {len(list(audio.iterdir()))} files, two of them intentionally bad")
     flags.append(f"--input={audio}/*")
     if "--output" not in given:
-        shutil.rmtree(features, ignore_errors=True)  # the last demo's
+        shutil.rmtree(features, ignore_errors=True)  # of the last demo
         flags.append(f"--output={features}")
     flags += ["--max_reject_fraction=0.5", *_stand_ins(argv, given)]
 
@@ -55,13 +55,13 @@ def main(argv: Sequence[str]) -> int:
     status = verify.run([str(features), "--strict"])
     reader = READER.format(folder=printable(str(features)))
     say("", "read them with:", "", *reader.split("\n"))
-    say(f"look at them: open {run_path(str(features), REPORT_FILE)} in a browser")
-    say("then your own: ./run_local.sh --input='/data/clips/**' --output=/data/features --plan")
+    say(f"look at the report: open {run_path(str(features), REPORT_FILE)} in a browser")
+    say("then run your own audio: ./run_local.sh --input='/data/clips/**' --output=/data/features --plan")
     return status
 
 
 def _stand_ins(argv: Sequence[str], given: set[str]) -> list[str]:
-    """Flags in place of assets that neither the command line gives nor this machine can have."""
+    """Return options that replace released files which are neither given nor available on this machine."""
     folders = [flag.partition("=")[2] for flag in argv if flag.startswith("--assets_dir=")]
     assets_dir = folders[-1] if folders else None
     flags = []
@@ -74,8 +74,8 @@ def _stand_ins(argv: Sequence[str], given: set[str]) -> list[str]:
             say(error, "")
             flags.append(stand_in)
     if "--weights=random:0" in flags:
-        say("The released weights cannot be had here, so this demo goes on with RANDOM WEIGHTS:")
-        say("its files are laid out as they should be, and its embeddings mean nothing.", "")
+        say("The released weights are not available here, so this demo uses RANDOM WEIGHTS:")
+        say("the layout of its files is right, but the embeddings are meaningless.", "")
     return flags
 
 

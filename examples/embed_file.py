@@ -2,10 +2,10 @@
 
     python examples/embed_file.py clip.wav clip.tfrecord
     python examples/embed_file.py clip.mp3 clip.npy --postprocess=raw
-    python examples/embed_file.py                            # a tone, shown on the screen
+    python examples/embed_file.py                            # a tone, printed
 
-Prints the frames, and with an output file writes them: `.tfrecord` as one record of the AudioSet
-release, `.npy` as an array, uint8[n, 128] quantized or float32[n, 128] raw.
+Prints the frames. With an output file it also writes them: `.tfrecord` as one record like those of the
+AudioSet release, `.npy` as an array, uint8[n, 128] quantized or float32[n, 128] raw.
 """
 
 import pipeline  # noqa: F401, first, so that Ctrl-C ends the other imports with one line too
@@ -36,13 +36,13 @@ SUFFIXES = (".tfrecord", ".npy")
 
 def main(argv: Sequence[str]) -> int:
     parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("audio", nargs="?", help="the file (default: a tone)")
+    parser.add_argument("audio", nargs="?", help="the audio file (default: a tone)")
     parser.add_argument("output", nargs="?", help="OUT.tfrecord or OUT.npy (default: none)")
     add_asset_options(parser)
     add_postprocess_option(parser)
     options = parser.parse_args(argv)
     if options.output and not options.output.endswith(SUFFIXES):
-        raise SettingError(f"output {options.output}: ends with neither {' nor '.join(SUFFIXES)}")
+        raise SettingError(f"output {options.output}: must end with {' or '.join(SUFFIXES)}")
 
     if options.audio:
         waveform, rate_hz = read_waveform(options.audio)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         waveform, rate_hz = sine(duration_s=5.0, frequency_hz=440.0), SAMPLE_RATE_HZ
     given = {name: getattr(options, name) for name in ("postprocess", "weights", "pca_params", "assets_dir")}
     frames = embed(waveform, rate_hz, **given)
-    say(f"{frames.dtype}{list(frames.shape)}, a row each 0.96 s")
+    say(f"{frames.dtype}{list(frames.shape)}, one row per 0.96 s")
     with np.printoptions(threshold=0):
         say(*str(frames).split("\n"))
 

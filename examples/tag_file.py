@@ -1,11 +1,11 @@
-"""Says what is heard in an audio file, with a classifier that train_classifier.py saved.
+"""Prints the classes heard in an audio file, by a classifier that train_classifier.py saved.
 
     python examples/tag_file.py MODEL_DIR clip.wav
 
-Prints, for each ten frames (9.6 s), the classes with the highest scores.
+For every ten frames (9.6 s), prints the classes with the highest scores.
 """
 
-import pipeline  # noqa: F401, before Keras: it imports TensorFlow without its notes
+import pipeline  # noqa: F401, before Keras: it imports TensorFlow without its start-up messages
 
 # isort: split
 
@@ -32,15 +32,15 @@ from transforms.vggish.params import Framing
 from transforms.vggish.postprocess import postprocess
 
 
-def stretches(codes: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    """uint8[n, 128] -> float32[m, 128] of each ten frames and of what is left, m from 1 to 10."""
+def split_frames(codes: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """Split uint8[n, 128] into dequantized float32[m, 128] of ten frames each; the last has 1 to 10."""
     return [VALUES[codes[start : start + NUM_FRAMES]] for start in range(0, len(codes), NUM_FRAMES)]
 
 
 def main(argv: Sequence[str]) -> int:
     parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("model", metavar="MODEL_DIR", help="folder that train_classifier.py wrote")
-    parser.add_argument("audio", metavar="AUDIO", help="the file")
+    parser.add_argument("audio", metavar="AUDIO", help="the audio file")
     parser.add_argument("--top", type=int, default=5, help="classes to print (default: %(default)s)")
     add_asset_options(parser)
     options = parser.parse_args(argv)
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     codes = postprocess(Embedder(read_weights(weights.path)).embed(examples), pca)
 
     start_s = 0.0
-    for embeddings in stretches(codes):
+    for embeddings in split_frames(codes):
         (scores,) = model.predict(embeddings[np.newaxis], verbose=0)
         best = np.argsort(-scores, kind="stable")[: options.top]
         end_s = start_s + len(embeddings) * Framing().hop_s

@@ -75,7 +75,7 @@ def test_a_classifier_learns_reports_and_tags(model, flags, features, labels_csv
     lines = out.splitlines()[2:]
     assert [line.split(": ")[0] for line in lines] == ["0.00 to 9.60 s", "9.60 to 11.52 s"]
     assert all(sum(line.count(name) for name in CLASSES) == 3 for line in lines)
-    assert "holds a model.keras already" in example(*command, status=2)
+    assert "already contains model.keras" in example(*command, status=2)
 
 
 def test_the_same_seed_gives_the_same_model(features, labels_csv, tmp_path, example):
