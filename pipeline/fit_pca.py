@@ -64,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
     print(f"bytes stand for {low:.4g} to {high:.4g}" + (", as in the release" if number is None else ""))
     data = encode_pca_params(params)
     write_output(options.output, data)
-    print(f"written to {options.output}, for pipeline.run --pca_params (sha256 {sha256_of(data)[:8]}…)")
+    print(f"written to {options.output}, for pipeline.run --pca_params (sha256 {sha256_of(data)[:8]}...)")
     return 0
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from tensorflow.core.example.example_pb2 import Example
-
 from transforms.audio_shards.items import (
     MAX_AUDIO_BYTES,
     MAX_LABELS,
@@ -15,6 +13,7 @@ from transforms.audio_shards.items import (
 )
 from transforms.audio_shards.stream import ByteStream
 from transforms.errors import Reason
+from transforms.frameworks import Example
 from transforms.storage.tfrecord import HEADER_BYTES, is_record_header, masked_crc
 
 

@@ -15,11 +15,11 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tensorflow.core.example.example_pb2 import Example
 
 from transforms.audio_shards.items import MAX_AUDIO_BYTES, ShardClip, shortest_float32
 from transforms.audio_shards.marks import AUDIO_EXTENSIONS
 from transforms.errors import ClipError, Reason
+from transforms.frameworks import Example
 from transforms.storage.tfrecord import frame_record
 
 # Room for the other fields: no form can hold 2 GiB in one record, page or buffer, nor is it read.

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import tensorflow as tf
-
 from transforms.audioset.example import LABELS
 from transforms.audioset.reading import (
     NUM_CLASSES,
@@ -17,6 +15,7 @@ from transforms.audioset.reading import (
     beyond_list,
 )
 from transforms.errors import SettingError
+from transforms.frameworks import tf
 from transforms.vggish.params import EMBEDDING_SIZE
 
 # Shards read at a time, and records that each gives before the next one's turn.

@@ -26,6 +26,8 @@ _Identity: TypeAlias = tuple[int, int]  # device and inode
 # Those of a folder and of all that it is in, which a circle of links leads back to.
 _Trail: TypeAlias = tuple[_Identity, "_Trail"] | None
 
+NOT_UTF8 = "its path is not UTF-8; rename it"
+
 
 @dataclass
 class Listing:
@@ -34,7 +36,8 @@ class Listing:
     Attributes:
       files: (path, size in bytes) of each, in any order; sockets, links that lead nowhere and the like are
         among them, with size 0: whoever opens them says what they are.
-      faults: (path, cause) of folders that cannot be listed, whose files are therefore not known.
+      faults: (path, cause) of folders that cannot be listed, whose files are therefore not known; and of
+        files whose path is not UTF-8, with the cause NOT_UTF8 and the path in escaped form.
       hidden: files and folders left out because their names begin with a dot; all in such a folder are one.
     """
 
@@ -68,8 +71,8 @@ _ListFolder: TypeAlias = Callable[[str, list[str] | None], Iterable[_Entry]]
 def list_files(pattern: str, hidden: bool = False) -> Listing:
     """Lists the files (not folders) that a glob matches; `transforms.storage.globs` says how it is read.
 
-    A path that exists is itself, whatever its characters. Links are followed, but not in circles. A name that
-    is not UTF-8 comes with escapes: it can travel and be reported, and not be opened.
+    A path that exists is itself, whatever its characters. Links are followed, but not in circles. A file
+    whose path is not UTF-8 is a fault, with an escaped path: a record's id and the lists of a run are UTF-8.
 
     Args:
       pattern: a glob or path.
@@ -88,9 +91,20 @@ def list_files(pattern: str, hidden: bool = False) -> Listing:
         _list_hdfs(filesystem, pattern, listing, hidden)
     else:
         _list_objects(filesystem, pattern, listing, hidden)
-    listing.files = [(_as_text(path), size) for path, size in listing.files]
+    # The escaped form could be another file's path, so that nobody may open it.
+    unnamed = [path for path, _ in listing.files if not _is_utf8(path)]
+    listing.files = [(path, size) for path, size in listing.files if _is_utf8(path)]
     listing.faults = [(_as_text(path), _as_text(cause)) for path, cause in listing.faults]
+    listing.faults += [(_as_text(path), NOT_UTF8) for path in unnamed]
     return listing
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _as_text(path: str) -> str:

@@ -17,6 +17,7 @@ import pooch
 import requests
 
 from transforms.errors import SettingError
+from transforms.homes import READ_ONLY_CACHE_VARIABLE
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.checkpoint import V2_INDEX_SUFFIX
@@ -28,6 +29,7 @@ TIMEOUT_S = (10, 60)
 
 _V2_DATA_SUFFIX = ".data-00000-of-00001"
 _BLOCK_BYTES = 1 << 20
+_CACHE = "audioset-beam"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class SharedFile:
           SettingError: this machine has no file with these bytes, and cannot fetch it.
         """
         name = Path(self.path).name
-        folders = [Path(folder) for folder in (os.environ.get(ASSETS_DIR_VARIABLE), cache_folder()) if folder]
+        assets = os.environ.get(ASSETS_DIR_VARIABLE)
+        folders = [*([Path(assets)] if assets else []), *cache_folders()]
         for path in (self.path, *(str(folder / name) for folder in folders)):
             if self._is_at(path):
                 return path
@@ -74,7 +77,7 @@ class SharedFile:
                 if not self._is_at(str(cached)):
                     raise SettingError(
                         f"{self.address}: is not the file that it was when the run began (sha256 "
-                        f"{self.sha256[:8]}…); start it again"
+                        f"{self.sha256[:8]}...); start it again"
                     )
         return str(cached)
 
@@ -103,8 +106,14 @@ def fetch(address: str) -> str:
 
 
 def cache_folder() -> Path:
-    """The user's cache of fetched files."""
-    return Path(platformdirs.user_cache_dir("audioset-beam"))
+    """The cache of fetched files: the user's, or a private one if that cannot be written."""
+    return Path(platformdirs.user_cache_dir(_CACHE))
+
+
+def cache_folders() -> list[Path]:
+    """Where fetched files may be: `cache_folder`, and the user's own cache if that can only be read."""
+    read_only = os.environ.get(READ_ONLY_CACHE_VARIABLE)
+    return [cache_folder(), *([Path(read_only, _CACHE)] if read_only else [])]
 
 
 @contextmanager

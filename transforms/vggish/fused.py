@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
+from transforms.frameworks import keras
 from transforms.vggish.batches import FixedBatches, Predict
 from transforms.vggish.checkpoint import Weights
 from transforms.vggish.log_mel_layer import FrontEnd, LogMel, add_constant
@@ -15,6 +14,8 @@ from transforms.vggish.model import build_vggish
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import PcaParams
 from transforms.vggish.precision import FLOAT32, exact_products
+
+ops = keras.ops
 
 # Of a batch, copied to the device at a time: as many as made full use of the bus.
 _PARTS = 8

@@ -42,7 +42,7 @@ def exact_products(precision: str = FLOAT32) -> contextlib.AbstractContextManage
     With another precision it does nothing. For what is traced, or in PyTorch run, inside; in TensorFlow and
     PyTorch the setting is the process's.
     """
-    import keras  # seconds, where a network is only
+    from transforms.frameworks import keras  # seconds, where a network is only
 
     backend = keras.backend.backend()
     if precision != FLOAT32:
