@@ -27,7 +27,16 @@ COMMANDS = (verify, analyze, fit_pca, make_shards, export_model, smoke_test)
 _GROUPS = {
     "pipeline.graph": {"graph"},
     "transforms.values": {"clip_chunks", "clips", "pcm"},
-    "transforms.ground": {"errors", "launcher", "prefetch", "printable", "progress", "redact"},
+    "transforms.ground": {
+        "errors",
+        "frameworks",
+        "homes",
+        "launcher",
+        "prefetch",
+        "printable",
+        "progress",
+        "redact",
+    },
 }
 _TITLES = {
     "pipeline": "pipeline: commands",

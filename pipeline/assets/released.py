@@ -12,6 +12,7 @@ from transforms.storage.shared_files import (
     ASSETS_DIR_VARIABLE,
     FETCH_ERRORS,
     cache_folder,
+    cache_folders,
     download,
     fetch,
     first_line,
@@ -61,7 +62,7 @@ CLASS_LABELS = Asset(
     "class labels",
     "--class_labels",
     "class_labels_indices.csv",
-    "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/class_labels_indices.csv",
+    "https://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/class_labels_indices.csv",
     "cdd1049833c4b86127c2773ac0d14a2754b6a6d0d1798002ed5c66e699708429",
     "no --segments for features without labels",
 )
@@ -84,15 +85,11 @@ def find_asset(asset: Asset, given: str | None, assets_dir: str | None) -> str:
         return _given_file(asset, given)
     tried = []
     folder = assets_dir or os.environ.get(ASSETS_DIR_VARIABLE)
-    if folder:
-        path = Path(folder, asset.file_name)
-        if path.is_file():
-            return str(path)
-        tried.append(str(path))
-    path = cache_folder() / asset.file_name
-    if path.is_file():
-        return str(path)
-    tried.append(str(path))
+    for place in ([Path(folder)] if folder else []) + cache_folders():
+        path = str(place / asset.file_name)
+        if os.path.isfile(path):  # Path.is_file raises an error where a folder cannot be entered
+            return path
+        tried.append(path)
     try:
         return _download(asset)
     except (requests.RequestException, ValueError, OSError) as error:

@@ -46,6 +46,10 @@ def run_command(name: str, command: Callable[[], int]) -> int:
       name: the command's, as `pipeline.run`.
       command: what to run; returns the exit status.
     """
+    # A terminal may take ASCII only.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     remember_environment(os.environ)
     make_streams_printable()
     gc.freeze()  # what is imported stays: to look through it for garbage takes a second at the end
@@ -106,12 +110,11 @@ def import_tensorflow_quietly() -> None:
         os.dup2(chatter.fileno(), 2)
         try:
             with _lean_import():
-                import tensorflow as tf
+                from transforms import frameworks
 
-            tf.config.list_physical_devices()  # looks for GPUs, and says so where there is none
-            tf.get_logger().setLevel(logging.ERROR)
-        except ModuleNotFoundError:
-            pass
+            if hasattr(frameworks, "tf"):
+                frameworks.tf.config.list_physical_devices()  # looks for GPUs, and says so if there is none
+                frameworks.tf.get_logger().setLevel(logging.ERROR)
         except BaseException:
             chatter.seek(0)
             os.write(kept, chatter.read())

@@ -29,7 +29,7 @@ class Inputs:
     Attributes:
       paths: of the files, sorted.
       sizes: of each, in bytes; empty where nobody has asked.
-      faults: (path, cause) of folders that cannot be listed, sorted.
+      faults: (path, cause), as of `Listing`, sorted.
       hidden: files and folders left out since their names begin with a dot.
     """
 

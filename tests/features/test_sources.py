@@ -16,7 +16,8 @@ from pipeline.cli.console import run_command
 from pipeline.make_shards import run as make_shards
 from transforms.audioset.segments import Segment
 from transforms.clips import Claim, ClipChunk, RejectedClip
-from transforms.errors import Reason
+from transforms.errors import OutputError, Reason
+from transforms.features import sources as sources_module
 from transforms.features.assemble_clips import AssembledClip, decide
 from transforms.features.sources import Source, put_sources, read_sources
 
@@ -173,6 +174,27 @@ def test_damaged_sources_are_one_line_that_says_what_to_do(corpus, tmp_path, cap
     assert "Traceback" not in error
     path.unlink()
     assert run.run(flags) == 0 and totals(out) == (1, 0, 0, 1)
+
+
+@pytest.mark.parametrize("kind", ["one line", "many lines", "bad deflate"])
+def test_sources_that_unpack_to_any_size_are_read_in_bounds(kind, tmp_path, monkeypatch):
+    """Hundreds of megabytes in a file of one; and a byte that is no deflate code."""
+    limit = 1 << 28
+    if kind == "many lines":  # as many would take ten seconds
+        monkeypatch.setattr(sources_module, "_MAX_BYTES", limit := 1 << 20)
+    path = tmp_path / "sources.gz"
+    line = b'["0123456789abcdef", "x.wav", null]\n'
+    if kind == "bad deflate":
+        path.write_bytes(gzip.compress(line)[:10] + b"\xff" * 20)
+    else:
+        block = bytes(1 << 20) if kind == "one line" else line * 2_000
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            for _ in range(limit // len(block) + 1):
+                file.write(block)
+        assert path.stat().st_size < 4e6
+    expected = "invalid" if kind == "bad deflate" else f"more than {limit >> 20} MiB"
+    with pytest.raises(OutputError, match=f"{expected}.*delete it"):
+        read_sources(str(path))
 
 
 def test_sources_read_back_and_their_bytes_depend_on_nothing_else(tmp_path, monkeypatch):

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from google.protobuf.message import DecodeError
-from tensorflow.core.example.example_pb2 import Example
 
 from transforms.audio_shards.items import MAX_LABELS, ShardClip, ShardFault, make_item, shortest_float32
 from transforms.audio_shards.stream import ByteStream
 from transforms.errors import Reason
+from transforms.frameworks import Example
 from transforms.storage.tfrecord import FramingError, is_record_header, scan_records
 
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from tensorflow.core.example.example_pb2 import SequenceExample
-from tensorflow.core.example.feature_pb2 import Feature
 
 from transforms.audioset.example import AUDIOSET_SCHEMA, END_TIME, LABELS, START_TIME, Schema
+from transforms.frameworks import Feature, SequenceExample
 
 _KINDS = {START_TIME: "float", END_TIME: "float", LABELS: "int64"}
 # Bytes of a quantized frame, and values of a raw one: VGGish's embedding size.

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import tensorflow as tf
-
 from transforms.audioset.example import LABELS
 from transforms.audioset.reading import (
     NUM_CLASSES,
@@ -18,6 +16,7 @@ from transforms.audioset.reading import (
     beyond_list,
 )
 from transforms.errors import SettingError
+from transforms.frameworks import tf
 from transforms.vggish.params import EMBEDDING_SIZE
 
 # Shards that are read concurrently, and consecutive records taken from each.

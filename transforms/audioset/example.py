@@ -6,9 +6,9 @@ from typing import NoReturn
 import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from tensorflow.core.example.example_pb2 import SequenceExample
 
 from transforms.audioset.segments import Segment
+from transforms.frameworks import SequenceExample
 
 START_TIME = "start_time_seconds"
 END_TIME = "end_time_seconds"

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.example.example_pb2 import SequenceExample
 
 from transforms.audioset.example import Schema, decode_example, schema_of
 from transforms.audioset.labels import NUM_CLASSES
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.audioset.own_shards import RUN_FOLDER, own_shards
 from transforms.errors import SettingError
+from transforms.frameworks import SequenceExample, tf
 from transforms.storage.tfrecord import read_records
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import dequantize

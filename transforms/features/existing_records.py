@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from numpy.typing import NDArray
-from tensorflow.core.example.example_pb2 import SequenceExample
 
 from transforms.audioset.example import END_TIME, LABELS, START_TIME, schema_of
 from transforms.audioset.layout import Sharding, shard_path
@@ -17,6 +16,7 @@ from transforms.clips import Clip
 from transforms.errors import OutputError
 from transforms.features.own_shards import ShardNotes
 from transforms.features.sources import UNKNOWN, Source, Sources, read_sources, record_hash, sources_path
+from transforms.frameworks import SequenceExample
 from transforms.storage.files import exists, open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.tfrecord import read_records

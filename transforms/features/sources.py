@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -26,6 +27,9 @@ from transforms.storage.filesystems import FILE_ERRORS
 SOURCES_FOLDER = "sources"
 # Hash of no source.
 UNKNOWN = 0
+
+# Of a file that is unpacked. A line takes 30 bytes and a path; a shard with so many records takes gigabytes.
+_MAX_BYTES = 1 << 28
 
 
 class Source(NamedTuple):
@@ -90,15 +94,18 @@ def read_sources(path: str) -> dict[str, Source]:
     try:
         if not exists(path):
             return {}
-        with open_file(path) as file:
-            text = gzip.decompress(file.read())
         sources: dict[str, Source] = {}
-        for line in text.split(b"\n"):
-            if line:
-                digest, source = _parse(json.loads(line))
-                sources[digest] = min(source, sources.get(digest, source))
+        with open_file(path) as packed, gzip.GzipFile(fileobj=packed) as file:
+            num_bytes = 0
+            while line := file.readline(_MAX_BYTES + 1 - num_bytes):
+                num_bytes += len(line)
+                if num_bytes > _MAX_BYTES:
+                    raise ValueError(f"it unpacks to more than {_MAX_BYTES >> 20} MiB")
+                if line := line.rstrip(b"\n"):
+                    digest, source = _parse(json.loads(line))
+                    sources[digest] = min(source, sources.get(digest, source))
         return sources
-    except (*FILE_ERRORS, EOFError, ValueError, TypeError, RecursionError) as error:
+    except (*FILE_ERRORS, EOFError, ValueError, TypeError, RecursionError, zlib.error) as error:
         raise OutputError(
             f"{path}: is damaged or cannot be read ({error}); delete it and run the same command again: the "
             "sources of its shard's clips are then unknown"

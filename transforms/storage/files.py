@@ -25,7 +25,7 @@ from transforms.storage.filesystems import (
     upload,
 )
 from transforms.storage.globs import escape
-from transforms.storage.listing import list_files
+from transforms.storage.listing import NOT_UTF8, list_files
 
 __all__ = ["FILE_ERRORS", "check_reachable"]
 
@@ -163,7 +163,9 @@ def match_files(pattern: str) -> list[str]:
     """
     listing = list_files(pattern, hidden=True)
     for path, cause in listing.faults:
-        # Ignore broken links: they contain no files of a run, and may be in any user's folder.
+        if cause == NOT_UTF8:  # no run gives a file such a name
+            continue
+        # A link that leads nowhere holds no file of a run, and may stand in any user's folder.
         if not (is_local(path) and os.path.islink(path) and not os.path.exists(path)):
             raise OSError(f"{path}: {cause}")
     return sorted(path for path, _ in listing.files)

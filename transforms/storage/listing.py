@@ -27,6 +27,8 @@ _Identity: TypeAlias = tuple[int, int]  # device and inode
 # The identities of a folder and of its parents, as a linked list; a cycle of links leads back to one of them.
 _Trail: TypeAlias = tuple[_Identity, "_Trail"] | None
 
+NOT_UTF8 = "its path is not UTF-8; rename it"
+
 
 @dataclass
 class Listing:
@@ -35,7 +37,8 @@ class Listing:
     Attributes:
       files: (path, size in bytes) of each match, in any order. It includes sockets, broken links and the like
         with size 0; opening them reports the problem.
-      faults: (path, cause) of folders that cannot be listed, whose files are therefore unknown.
+      faults: (path, cause) of folders that cannot be listed, whose files are therefore unknown; and of files
+        whose path is not UTF-8, with the cause NOT_UTF8 and the path in escaped form.
       hidden: number of files and folders skipped because their names begin with a dot. A hidden folder counts
         once.
     """
@@ -71,8 +74,7 @@ def list_files(pattern: str, hidden: bool = False) -> Listing:
     """List the files (not folders) that a glob matches; `transforms.storage.globs` has the rules of globs.
 
     An existing path is taken literally, even if it has wildcard characters. Links are followed, cycles are
-    not. A name that is not UTF-8 is returned with escapes: it can be sent to workers and reported, but not
-    opened.
+    not. A file whose path is not UTF-8 is a fault, with an escaped path, because ids and lists are UTF-8.
 
     Args:
       pattern: a glob or path.
@@ -91,9 +93,20 @@ def list_files(pattern: str, hidden: bool = False) -> Listing:
         _list_hdfs(filesystem, pattern, listing, hidden)
     else:
         _list_objects(filesystem, pattern, listing, hidden)
-    listing.files = [(_as_text(path), size) for path, size in listing.files]
+    # The escaped form could be another file's path, so that nobody may open it.
+    unnamed = [path for path, _ in listing.files if not _is_utf8(path)]
+    listing.files = [(path, size) for path, size in listing.files if _is_utf8(path)]
     listing.faults = [(_as_text(path), _as_text(cause)) for path, cause in listing.faults]
+    listing.faults += [(_as_text(path), NOT_UTF8) for path in unnamed]
     return listing
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _as_text(path: str) -> str:

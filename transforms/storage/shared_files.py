@@ -19,6 +19,7 @@ import requests
 from tqdm import tqdm
 
 from transforms.errors import SettingError
+from transforms.homes import READ_ONLY_CACHE_VARIABLE
 from transforms.printable import raw_stream
 from transforms.redact import remember_address, shown_address, shown_text
 from transforms.storage.files import open_file
@@ -32,6 +33,7 @@ TIMEOUT_S = (10, 60)
 
 _V2_DATA_SUFFIX = ".data-00000-of-00001"
 _BLOCK_BYTES = 1 << 20
+_CACHE = "audioset-beam"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class SharedFile:
           SettingError: this machine does not have the file and cannot download it.
         """
         name = Path(self.path).name
-        folders = [Path(folder) for folder in (os.environ.get(ASSETS_DIR_VARIABLE), cache_folder()) if folder]
+        assets = os.environ.get(ASSETS_DIR_VARIABLE)
+        folders = [*([Path(assets)] if assets else []), *cache_folders()]
         for path in (self.path, *(str(folder / name) for folder in folders)):
             if self._is_at(path):
                 return path
@@ -109,8 +112,14 @@ def fetch(address: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the user's cache of downloaded files."""
-    return Path(platformdirs.user_cache_dir("audioset-beam"))
+    """Return the cache of downloaded files: the user's, or a private one if that cannot be written."""
+    return Path(platformdirs.user_cache_dir(_CACHE))
+
+
+def cache_folders() -> list[Path]:
+    """Return where downloaded files may be: `cache_folder`, and the user's own cache if it is read-only."""
+    read_only = os.environ.get(READ_ONLY_CACHE_VARIABLE)
+    return [cache_folder(), *([Path(read_only, _CACHE)] if read_only else [])]
 
 
 @contextmanager

@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.errors import OutOfMemoryError
+from transforms.frameworks import keras
 
 _LOG = logging.getLogger(__name__)
 # Parts of the names and messages of out-of-memory errors: TensorFlow's ResourceExhaustedError ("OOM when

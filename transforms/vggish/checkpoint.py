@@ -139,7 +139,7 @@ _Opened = tuple[dict[str, tuple[int, ...]], Callable[[str], NDArray]]
 
 
 def _open_tensorflow(path: str) -> _Opened:
-    import tensorflow as tf  # needed only for TensorFlow's format, not for Keras weights
+    from transforms.frameworks import tf  # needed only for TensorFlow's format, not for Keras weights
 
     reader = tf.train.load_checkpoint(path.removesuffix(V2_INDEX_SUFFIX))
     shapes = reader.get_variable_to_shape_map()

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
+from transforms.frameworks import keras
 from transforms.vggish.batches import FixedBatches, Predict
 from transforms.vggish.checkpoint import Weights
 from transforms.vggish.log_mel_layer import FrontEnd, LogMel, add_constant
@@ -18,6 +17,8 @@ from transforms.vggish.precision import FLOAT32, exact_products
 
 # Parts of a batch that are copied to the device concurrently: enough to use the full bandwidth of the bus.
 _NUM_PARTS = 8
+
+ops = keras.ops
 
 
 class Windows(Protocol):

@@ -7,11 +7,10 @@ It computes in float32. A quiet band next to a loud tone has an error of up to 8
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
+from transforms.frameworks import keras
 from transforms.vggish.params import (
     EXAMPLE_FRAMES,
     FFT_SAMPLES,
@@ -22,6 +21,8 @@ from transforms.vggish.params import (
     Framing,
 )
 from transforms.vggish.precision import exact_products
+
+ops = keras.ops
 
 _EXAMPLE_SAMPLES = Framing().min_samples
 

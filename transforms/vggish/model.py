@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.frameworks import keras
 from transforms.vggish.batches import FixedBatches
 from transforms.vggish.checkpoint import Weights
 from transforms.vggish.params import EMBEDDING_SIZE, EXAMPLE_FRAMES, MEL_BANDS

@@ -42,7 +42,7 @@ def exact_products(precision: str = FLOAT32) -> contextlib.AbstractContextManage
     It applies to what is traced (with PyTorch: run) inside the context. In TensorFlow and PyTorch it changes
     the setting of the whole process. With another precision it does nothing.
     """
-    import keras  # takes seconds, so only processes with a network import it
+    from transforms.frameworks import keras  # takes seconds, so only processes with a network import it
 
     backend = keras.backend.backend()
     if precision != FLOAT32:
