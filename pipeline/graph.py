@@ -24,9 +24,12 @@ from transforms.errors import Reason
 from transforms.extract_examples import ExtractedExamples, ExtractExamples
 from transforms.progress import CLIPS, CLIPS_DONE, FRAMES, REJECTED, SHARDS, CountProgress, ProgressFolder
 from transforms.read_clips import ClipInputs, ReadClips
-from transforms.rejects import KeepRejected
+from transforms.rejects import READ, TRIED, KeepRejected
 from transforms.vggish.postprocess import PcaParams, postprocess
 from transforms.write_features import CLAIMS, EARLIER, FEATURES, WriteFeatures, WrittenFeatures
+
+# Duplicates that a killed run did not come to list; the next run that comes to its end lists them.
+DISPLACED_FILE = "displaced.jsonl"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,10 @@ def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
     if job.quantize:
         frames |= "Quantize" >> beam.MapTuple(lambda chunk, e: (chunk, postprocess(e, job.pca)))
         # (ClipChunk, uint8[n, 128])
-    earlier = inputs.files | "KeepRejected" >> job.keep
+    found = {READ: inputs.files}
+    if job.keep.tried is not None:
+        found[TRIED] = (inputs.clips, inputs.rejected) | "Tried" >> beam.Flatten()
+    earlier = found | "KeepRejected" >> job.keep
     # RejectedClip
     earlier_duplicates = earlier | "EarlierDuplicates" >> beam.Filter(_is_duplicate)
     earlier_others = earlier | "EarlierOthers" >> beam.Filter(lambda clip: not _is_duplicate(clip))

@@ -191,7 +191,7 @@ def make_job(
         quantize=quantize and not accelerated,
         pca=config.pca,
         write=WriteFeatures(options.output, config.sharding, notes, SCHEMAS[options.output_schema]),
-        keep=KeepRejected(earlier_rejects, clips.rejects, options.input),
+        keep=KeepRejected(earlier_rejects, clips.rejects, options.input, options.split),
         progress=progress,
     )
 

@@ -87,17 +87,32 @@ def read_sources(path: str) -> dict[str, Source]:
     Raises:
       OutputError: it is damaged, or cannot be read.
     """
+    return least_sources(read_source_rows(path))
+
+
+def least_sources(rows: Iterable[tuple[str, Source]]) -> dict[str, Source]:
+    """Hash of a record -> the least of its sources."""
+    sources: dict[str, Source] = {}
+    for digest, source in rows:
+        sources[digest] = min(source, sources.get(digest, source))
+    return sources
+
+
+def read_source_rows(path: str) -> list[tuple[str, Source]]:
+    """As `read_sources`, all of it: (hash of a record, source), several of identical records too.
+
+    Raises:
+      OutputError: as `read_sources`.
+    """
     try:
         if not exists(path):
-            return {}
+            return []
         with open_file(path) as file:
-            text = gzip.decompress(file.read())
-        sources: dict[str, Source] = {}
-        for line in text.split(b"\n"):
-            if line:
-                digest, source = _parse(json.loads(line))
-                sources[digest] = min(source, sources.get(digest, source))
-        return sources
+            data = file.read()
+        if not data:  # which gzip takes for nothing, packed
+            raise ValueError("it is empty")
+        text = gzip.decompress(data)
+        return [_parse(json.loads(line)) for line in text.split(b"\n") if line]
     except (*FILE_ERRORS, EOFError, ValueError, TypeError, RecursionError) as error:
         raise OutputError(
             f"{path}: is damaged or cannot be read ({error}); delete it and run the same command again: the "
