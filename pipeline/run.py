@@ -175,9 +175,8 @@ def _run_locked(
     hop_s, is_quiet = options.example_hop_seconds, options.quiet or not is_here
     progress = show_progress(config.inputs.count, hop_s, is_quiet)
     with progress as shown, unwrap_worker_errors(), pipeline:
-        rejected = folder.lists(REJECTED_LIST)
         progress_folder = shown.folder if is_here else None
-        job = build_job(config, bool(folder.shards), rejected, progress_folder, listed, lock)
+        job = build_job(config, bool(folder.shards), folder.earlier_rejects, progress_folder, listed, lock)
         build_graph(pipeline, job)
     if waiting.no_wait_until_finish:
         return None
