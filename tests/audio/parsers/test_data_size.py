@@ -139,6 +139,15 @@ def test_a_recording_over_4_gib_from_a_pipe_is_read_to_its_end(tmp_path, form):
             assert stream.num_frames == 5 << 29
 
 
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "CAF", "W64", "RF64", "SVX", "AU"])
+def test_a_file_that_ends_inside_its_header_is_rejected(form):
+    whole = encoded(SAMPLES[:100], 8_000, form, "PCM_16")
+    for size in range(4, len(whole) - SAMPLES[:100].nbytes):
+        with pytest.raises(ClipError) as caught:
+            samples_of(whole[:size])
+        assert caught.value.reason in (Reason.CORRUPT, Reason.NOT_AUDIO), size
+
+
 @pytest.mark.parametrize(
     ("form", "subtype"),
     [

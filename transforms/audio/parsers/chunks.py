@@ -4,6 +4,8 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from transforms.errors import ClipError, Reason
+
 # An intact header has a few chunks; a damaged one may have any number of empty ones.
 MAX_CHUNKS = 1_000
 
@@ -16,18 +18,34 @@ def walk_chunks(file: BinaryIO, offset: int, header: str, size: int) -> Iterator
       offset: offset of the first chunk.
       header: struct format of name and size. Chunks with sizes of 32 bits begin at even offsets.
       size: size of the file in bytes.
+
+    Raises:
+      ClipError: CORRUPT where the file ends inside a chunk's header.
     """
     is_even = header.endswith("I")
     for _ in range(MAX_CHUNKS):
         file.seek(offset)
         head = file.read(struct.calcsize(header))
-        if len(head) < struct.calcsize(header):
+        check_header(head, struct.calcsize(header))
+        if not head:
             return
         name, num_bytes = struct.unpack(header, head)
         yield name, offset, num_bytes
         offset += len(head) + max(num_bytes, 0) + (num_bytes % 2 if is_even else 0)
         if offset > size:  # it may even exceed the largest possible offset
             return
+
+
+def check_header(head: bytes, num_bytes: int) -> None:
+    """Check that a chunk's header is complete or absent; libsndfile decodes such a file as no samples.
+
+    Raises:
+      ClipError: CORRUPT where it has some of its bytes.
+    """
+    if 0 < len(head) < num_bytes:
+        raise ClipError(
+            Reason.CORRUPT, f"ends after {len(head)} of the {num_bytes} bytes of a chunk's header"
+        )
 
 
 def chunk_identifier(

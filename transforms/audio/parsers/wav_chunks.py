@@ -5,7 +5,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from transforms.audio.parsers.chunks import MAX_CHUNKS, chunk_identifier, walk_chunks
+from transforms.audio.parsers.chunks import MAX_CHUNKS, check_header, chunk_identifier, walk_chunks
 from transforms.audio.parsers.data_size import DataChunk, actual_bytes
 from transforms.audio.parsers.links import Link
 from transforms.audio.parsers.mpeg_frames import mpeg_links
@@ -142,7 +142,8 @@ def w64_link(file: BinaryIO) -> Link:
     for _ in range(MAX_CHUNKS):
         file.seek(offset)
         head = file.read(24)
-        if len(head) < 24:
+        check_header(head, 24)
+        if not head:
             break
         guid, num_bytes = struct.unpack("<16sQ", head)
         if guid == _W64_FORMAT:
