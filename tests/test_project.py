@@ -32,15 +32,26 @@ def test_packages_have_type_markers():
 
 
 @pytest.mark.parametrize(
-    "path", [".github/workflows/ci.yml", ".pre-commit-config.yaml", *(ROOT / ".github").glob("*/*.yml")]
+    "path", [".pre-commit-config.yaml", *(ROOT / ".github").rglob("*.yml")]
 )
 def test_files_of_other_tools_parse(path):
     assert isinstance(yaml.safe_load((ROOT / path).read_text()), dict)
 
 
-def test_github_actions_run_the_script_of_ci():
-    steps = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["all"]["steps"]
-    assert steps[-1]["run"] == ".ci/run"
+def test_github_actions_run_each_part_of_the_script_of_ci():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    parts = re.findall(r"^  (\w+)\) ", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert sorted(jobs) == sorted(set(parts) - {"all"})
+    for name, job in jobs.items():
+        assert job["steps"][-1]["run"] == f".ci/run {name}"
+    assert all(job["needs"] for name, job in jobs.items() if name != "style")
+
+
+def test_every_supported_python_has_its_unit_tests():
+    matrix = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["unit"]["strategy"]
+    tested = [row["python"] for row in matrix["matrix"]["include"]]
+    low, high = re.findall(r"3\.(\d+)", PROJECT["project"]["requires-python"])
+    assert tested == [f"3.{minor}" for minor in range(int(low), int(high))]
 
 
 def test_every_dependency_has_its_reason():
