@@ -3,12 +3,13 @@
 python examples/own_pipeline.py 'clips/**' means --weights=random:0
 """
 
-import pipeline
+from pipeline.process.main import run_main  # first, so that Ctrl-C ends the other imports with one line too
 
 # isort: split
 
 import json
 import sys
+from collections.abc import Sequence
 
 import apache_beam as beam
 
@@ -43,9 +44,14 @@ def mean_embeddings(pipeline: beam.Pipeline, pattern: str, output: str, weights:
     lines | beam.io.WriteToText(output, file_name_suffix=".jsonl")
 
 
-if __name__ == "__main__":
-    pattern, output, *flags = sys.argv[1:]
+def main(arguments: Sequence[str]) -> int:
+    pattern, output, *flags = arguments
     given = [flag.removeprefix("--weights=") for flag in flags if flag.startswith("--weights=")]
     with beam.Pipeline(argv=[flag for flag in flags if not flag.startswith("--weights=")]) as pipeline:
         weights = given[-1] if given else find_asset(WEIGHTS, None, None)
         mean_embeddings(pipeline, pattern, output, weights)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("own_pipeline", lambda: main(sys.argv[1:])))

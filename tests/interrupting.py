@@ -143,6 +143,7 @@ def interrupt(
             took_s = time.monotonic() - begun - waiting.stop()
         except BaseException:
             kill_session(pid)
+            launcher.wait()
             raise
         left = processes_left(pid)
         time.sleep(0.05)  # for what is read from the terminal
@@ -205,7 +206,7 @@ def kill_session(number: int) -> None:
             process.kill()
 
 
-def wait_for(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], limit_s: float = 300.0) -> None:
     ends = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < ends

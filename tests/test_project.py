@@ -31,9 +31,7 @@ def test_packages_have_type_markers():
         assert "py.typed" in data[package] and (ROOT / package / "py.typed").is_file()
 
 
-@pytest.mark.parametrize(
-    "path", [".pre-commit-config.yaml", *(ROOT / ".github").rglob("*.yml")]
-)
+@pytest.mark.parametrize("path", [".pre-commit-config.yaml", *(ROOT / ".github").rglob("*.yml")])
 def test_files_of_other_tools_parse(path):
     assert isinstance(yaml.safe_load((ROOT / path).read_text()), dict)
 
