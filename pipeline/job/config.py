@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.resources import parse_resource_hints
 
 from pipeline.assets.released import CLASS_LABELS, WEIGHTS
@@ -29,6 +30,7 @@ from transforms.audio_shards.sniff import shard_format
 from transforms.audioset.example import SCHEMAS, YOUTUBE8M_SCHEMA
 from transforms.audioset.layout import Sharding, check_split, colliding_ids, parse_sharding
 from transforms.audioset.names import compile_id_pattern, video_id_of
+from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler
 from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
@@ -129,7 +131,9 @@ def check(options: Options) -> Config:
         check_output(options.output)
     segments, class_labels = find_segments(options)
     class_labels = class_labels or _labels_of_shards(options, inputs)
-    if drawn.sharding == Sharding() and not options.plan and folds_case(options.output):
+    # In the run's own folder, where the next run deletes what is left of the probe if this one is killed.
+    own = FileSystems.join(options.output, RUN_FOLDER)
+    if drawn.sharding == Sharding() and not options.plan and folds_case(own):
         _check_prefixes(options, inputs, segments, drawn.clips.id_pattern)
     pca, pca_params = None, None
     if options.postprocess == QUANTIZED:

@@ -151,7 +151,10 @@ def check_output_file(output: str) -> None:
 def _check_writable(output: str, probe: str) -> None:
     try:
         check_reachable(output)
-        write_atomic(probe, b"can be written\n")
+        try:
+            write_atomic(probe, b"can be written\n")
+        except FileNotFoundError:  # a run that begins there now took the temporary file for a killed run's
+            write_atomic(probe, b"can be written\n")
         delete_files([probe])
     except (*FILE_ERRORS, ValueError) as error:
         raise SettingError(f"--output={output}: cannot be written ({error}); give another place") from error
