@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from apache_beam.io.filesystems import FileSystems
+
 from pipeline.assets.released import CLASS_LABELS, WEIGHTS
 from pipeline.assets.resolve import (
     ResolvedAsset,
@@ -19,6 +21,7 @@ from pipeline.job.worker_paths import check_seen
 from transforms.audio_shards.sniff import shard_format
 from transforms.audioset.layout import Sharding, colliding_ids
 from transforms.audioset.names import video_id_of
+from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import SettingError
 from transforms.inputs.read_segments import ClassLabelFile, SegmentFiles
 from transforms.read_clips import AUDIO, AUTO, ClipSettings
@@ -109,7 +112,9 @@ def _resolve_assets(valid: ValidOptions, inputs: Inputs) -> RunAssets:
     if class_labels is None and (options.class_labels is not None or _has_shards(options, inputs)):
         # Shards may name labels; without class labels only clips with such labels are rejected.
         class_labels = find_class_labels(options.class_labels, options.assets_dir)
-    if valid.sharding == Sharding() and not options.plan and folds_case(options.output):
+    # In the run's own folder, where the next run deletes what is left of the probe if this one is killed.
+    own = FileSystems.join(options.output, RUN_FOLDER)
+    if valid.sharding == Sharding() and not options.plan and folds_case(own):
         _check_prefixes(valid, inputs, segments)
     pca, pca_params = None, None
     if options.postprocess == QUANTIZED:

@@ -155,7 +155,10 @@ def _check_writable(output: str, probe: str) -> None:
         raise SettingError(f"--output={output}: its name is not UTF-8; give another place") from error
     try:
         check_reachable(output)
-        write_atomic(probe, b"can be written\n")
+        try:
+            write_atomic(probe, b"can be written\n")
+        except FileNotFoundError:  # a run that begins there now took the temporary file for a killed run's
+            write_atomic(probe, b"can be written\n")
         delete_files([probe])
     except (*FILE_ERRORS, ValueError) as error:
         raise SettingError(f"--output={output}: cannot be written ({error}); give another place") from error

@@ -6,6 +6,7 @@ are printed, with a line of hypothesis that repeats them; the shortest sequence 
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -22,15 +23,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--sequences", type=int, default=100, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of what is drawn (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    if options.jobs == 1:
+    if options.child:
         return attack(options.sequences, options.seed)
     begun = time.monotonic()
     share = -(-options.sequences // options.jobs)
     # A seed each, and none that another seed of the user's has.
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.adversary", "--jobs=1", f"--sequences={share}", f"--seed={seed}"],
+            [sys.executable, "-m", "tests.adversary", "--child", f"--sequences={share}", f"--seed={seed}"],
             cwd=FOLDER.parents[1],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -47,7 +49,11 @@ def main(argv: list[str]) -> int:
             number, _, name = part.partition(" ")
             counts[name] += int(number)
     _tell(counts)
-    print(f"seed {options.seed}, {time.monotonic() - begun:.0f} s with {options.jobs} processes")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(
+        f"seed {options.seed}: {time.monotonic() - begun:.0f} s with {options.jobs} processes, "
+        f"{used.ru_utime + used.ru_stime:.0f} s of a core"
+    )
     return int(any(child.returncode for child in children))
 
 

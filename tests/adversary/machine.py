@@ -565,9 +565,10 @@ class Adversary(RuleBasedStateMachine):
         for split, mode in list(self.last.items()):
             if self.is_settled(split) and self.read[split].keys() == self.files_of(self.present):
                 continue
-            self.embed(mode, self.present)
-            while self.cut:  # a shard that was cut is removed, as the run asked
+            for _ in range(1 + len(self.cut)):  # a run names one shard that was cut, which is then removed
                 self.embed(mode, self.present)
+                if self.is_settled(split):
+                    break
             assert self.is_settled(split), self.unsettled[split]
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import shutil
 
 import pytest
@@ -12,6 +13,7 @@ from test_run import TRIAL, json_lines, refusal
 
 from pipeline import run
 from pipeline.cli.console import run_command
+from pipeline.job import path_checks
 from pipeline.make_shards import run as make_shards
 from pipeline.output import feature_folder
 from pipeline.statistics.passes import FrameFolder
@@ -248,6 +250,42 @@ def test_without_its_list_of_shards_a_folder_is_refused(corpus, tmp_path):
     listed.write_bytes(data)
     assert run.run([*flags, "--split=other"]) == 0
     assert len(json_lines(listed)) == 2
+
+
+def test_a_probe_that_another_run_sweeps_is_written_again(corpus, tmp_path, monkeypatch):
+    put = path_checks.write_atomic
+    calls = []
+
+    def swept_once(path, data):
+        calls.append(path)
+        if len(calls) == 1:
+            raise FileNotFoundError(path)
+        put(path, data)
+
+    monkeypatch.setattr(path_checks, "write_atomic", swept_once)
+    path_checks.check_output(str(tmp_path / "out"))
+    assert len(calls) == 2 and not list((tmp_path / "out" / "_run").iterdir())
+
+
+def test_a_run_killed_at_its_first_looks_leaves_nothing_that_stays(corpus, tmp_path, monkeypatch):
+    """At the probes: whether the output can be written, and whether its disk folds case."""
+    out = tmp_path / "out"
+    flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]
+    for at in ("probe", "case"):
+
+        def killed(path, *mode, at=at, unlink=os.unlink):
+            if at in os.path.basename(path):
+                raise KeyboardInterrupt
+            unlink(path, *mode)
+
+        monkeypatch.setattr(os, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run.run(flags)
+        monkeypatch.undo()
+        assert any(at in path.name for path in (out / "_run").iterdir())
+    assert run.run(flags) == 0
+    names = {path.name for path in out.rglob("*") if path.is_file()}
+    assert not any("case" in name or "probe" in name for name in names), names
 
 
 def test_an_overwrite_killed_at_any_file_can_be_repeated(corpus, tmp_path, monkeypatch):

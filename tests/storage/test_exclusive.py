@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 
 from transforms.storage import exclusive
 from transforms.storage.exclusive import Version
@@ -19,6 +20,23 @@ def test_a_file_is_made_once_and_replaced_as_it_was(tmp_path):
     assert exclusive.read(path) is None and exclusive.replace(path, b"3", second) is None
     exclusive.remove(path, second)
     assert not list((tmp_path / "folder").iterdir())
+
+
+def test_a_temporary_file_that_another_run_sweeps_is_written_again(tmp_path, monkeypatch):
+    path, put = str(tmp_path / "lock"), exclusive.write_atomic
+    swept = []
+
+    def put_and_sweep(temporary, data):
+        put(temporary, data)
+        if len(swept) % 2 == 0:
+            os.unlink(temporary)
+        swept.append(temporary)
+
+    monkeypatch.setattr(exclusive, "write_atomic", put_and_sweep)
+    first = exclusive.create(path, b"1")
+    assert first == exclusive.read(path)
+    assert exclusive.replace(path, b"2", first) == exclusive.read(path) == Version(b"2")
+    assert len(set(swept)) == 4
 
 
 def count(path: str, times: int) -> None:

@@ -45,6 +45,8 @@ _TAKEN, _UNKNOWN = (
     ("NotImplemented", "501"),
 )
 _ABSENT = ("NoSuchKey", "404")
+# To write a local file whose temporary file is gone before it is in place.
+_TRIES = 5
 
 
 class Version(NamedTuple):
@@ -137,6 +139,15 @@ def _write(path: str, data: bytes, before: Version | None) -> Version | None:
 
 
 def _write_local(path: str, data: bytes, before: Version | None) -> Version | None:
+    for _ in range(_TRIES - 1):
+        # The run that has the folder deletes the temporary files of killed runs when it begins, and with them
+        # that of a run which asks for the lock at that moment.
+        with suppress(FileNotFoundError):
+            return _write_local_once(path, data, before)
+    return _write_local_once(path, data, before)
+
+
+def _write_local_once(path: str, data: bytes, before: Version | None) -> Version | None:
     folder = os.path.dirname(path) or "."
     temporary = os.path.join(folder, temporary_name(os.path.basename(path)))
     write_atomic(temporary, data)

@@ -4,9 +4,8 @@ import hashlib
 import os
 import stat
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, BinaryIO
 
 from apache_beam.io.filesystems import FileSystems
@@ -175,9 +174,12 @@ def folds_case(folder: str) -> bool:
     """Return whether `a` and `A` are the same file in a writable folder, as usual on macOS and Windows."""
     if not is_local(folder):
         return False
-    probe = os.path.join(folder, f".case-{uuid.uuid4().hex}")
-    write_atomic(probe, b"")
+    # Of a killed process it is deleted as other temporary files are; a run that begins does so at any time.
+    probe = os.path.join(folder, temporary_name("case"))
+    with open(probe, "xb"):
+        pass
     try:
         return os.path.exists(os.path.join(folder, os.path.basename(probe).upper()))
     finally:
-        os.unlink(probe)
+        with suppress(FileNotFoundError):
+            os.unlink(probe)
