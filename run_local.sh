@@ -25,7 +25,7 @@ find_python() {
 install() {
   local lock="$here/$1" stamp="$venv/.installed-$1"
   local state
-  state="$(cat "$lock" "$here/pyproject.toml" "$here/setup.py" | cksum) $here"
+  state="$(cat "$lock" "$here/requirements-build.lock" "$here/pyproject.toml" "$here/setup.py" | cksum) $here"
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$state" ]; then
     return
   fi
@@ -40,8 +40,11 @@ install() {
     fi
   fi
   echo "Installing $1 (first time only: some minutes and 3 GB of disk)"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$lock"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --editable "$here"
+  local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+  # First what builds the few packages that have no wheel: with build isolation pip would fetch it without a hash.
+  "${pip[@]}" --require-hashes --requirement "$here/requirements-build.lock"
+  "${pip[@]}" --require-hashes --no-build-isolation --requirement "$lock"
+  "${pip[@]}" --no-build-isolation --no-deps --editable "$here"
   echo "$state" > "$stamp"
 }
 
@@ -52,4 +55,5 @@ if [ "${1:-}" = test ]; then
   exec "$venv/bin/python" -m pytest "$@"
 fi
 install requirements.lock
+export PYTHONUTF8=1 # names of files are UTF-8 in every locale
 exec "$venv/bin/python" "$here/examples/demo.py" "$@"

@@ -45,9 +45,9 @@ from benchmarks.harness import (
 )
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.extraction import Extraction
-from transforms.pcm import device_front_end, joined, pcm_windows
+from transforms.pcm import device_front_end, pcm_windows
 from transforms.vggish.checkpoint import read_weights
-from transforms.vggish.fused import FusedEmbedder, compiled
+from transforms.vggish.fused import FusedEmbedder, compile_forward
 from transforms.vggish.model import build_vggish
 from transforms.vggish.postprocess import PcaParams, postprocess
 from transforms.vggish.precision import BFLOAT16, FLOAT16, FLOAT32, PRECISIONS
@@ -174,7 +174,7 @@ def measure(
     """
     num_examples = _CALL_BATCHES * batch_size
     weights = read_weights(options.weights)
-    network = compiled(build_vggish(weights, precision), precision)
+    network = compile_forward(build_vggish(weights, precision), precision)
     batch = on_device(np.random.default_rng(0).uniform(-4, 4, (batch_size, 96, 64)).astype(np.float32))
 
     def run_network() -> int:
@@ -193,12 +193,12 @@ def measure(
     embedder = FusedEmbedder(weights, device_front_end, True, seeded_pca(), batch_size, precision)
     for rate_hz, channels in dict.fromkeys([(RATES_HZ[0], 1), (RATES_HZ[-1], 2)]):
         sound = mono(glides_and_bursts(0, rate_hz, channels))
-        windows = joined(list(pcm_windows([sound], rate_hz))).samples
+        windows = pcm_windows([sound], rate_hz).samples
         windows = np.concatenate([windows] * -(-num_examples // len(windows)))[:num_examples]
         embed = functools.partial(embedder.embed, windows, rate_hz)
         yield speed(f"fused_{rate_hz}_hz_{windows.dtype}", lambda embed=embed: len(embed()[0]))
     if batch_size == options.batch_sizes[0]:
-        compared = embedder.embed_clips([joined(list(pcm_windows([clip], hz))) for clip, hz in clips])
+        compared = embedder.embed_clips([pcm_windows([clip], hz) for clip, hz in clips])
         yield "agreement_with_cpu", agreement(np.concatenate(compared), expected())
         with FileExtractor(Extraction(windows=True), options.threads) as extractor:
             for suffix, paths in files.items():

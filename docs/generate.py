@@ -1,7 +1,8 @@
-"""python docs/generate.py: writes what of the docs follows from the code; a test holds it up to date.
+"""python docs/generate.py: writes the parts of the docs that follow from the code; a test checks them.
 
-- options.md from the commands' parsers,
-- the diagram in architecture.md from the imports.
+- options.md, from the parsers of the commands
+- the diagram in architecture.md, from the imports
+- the example in python.md, from examples/own_pipeline.py, so that GitHub shows it as well as the site
 """
 
 import contextlib
@@ -19,13 +20,23 @@ from pipeline.cli.options import make_parser
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-# Commands beside pipeline.run.
+EXAMPLE = "examples/own_pipeline.py"
+# Commands besides pipeline.run.
 COMMANDS = (verify, analyze, fit_pca, make_shards, export_model, smoke_test)
-# Modules of one folder that stand in the chart by themselves: their imports lie below those of the others.
+# Modules with a box of their own in the diagram, because they are below the other modules of their folder.
 _GROUPS = {
     "pipeline.graph": {"graph"},
     "transforms.values": {"clip_chunks", "clips", "pcm"},
-    "transforms.ground": {"errors", "prefetch", "progress"},
+    "transforms.ground": {
+        "errors",
+        "frameworks",
+        "homes",
+        "launcher",
+        "prefetch",
+        "printable",
+        "progress",
+        "redact",
+    },
 }
 _TITLES = {
     "pipeline": "pipeline: commands",
@@ -37,11 +48,12 @@ _TITLES = {
 
 
 def options_page() -> str:
-    """docs/options.md."""
+    """Return docs/options.md."""
     parts = [
         "# Options\n",
-        "Of `python -m pipeline.run`, or `audioset-beam` where pip installed it, beside all of Beam's. A "
-        "`--config` file may have any of them; `--print_config` shows what a command resolves to.\n",
+        "The options of `python -m pipeline.run`, which pip installs as `audioset-beam`. It also accepts all "
+        "options of Beam. A `--config` file may contain any of them. `--print_config` shows the values that "
+        "a command resolves to.\n",
     ]
     for group in make_parser()._action_groups:
         rows = [action for action in group._group_actions if action.option_strings[-1:] != ["--help"]]
@@ -75,9 +87,9 @@ def _help(run: Callable[[Sequence[str]], int]) -> str:
 
 
 def diagram() -> str:
-    """The architecture as a Mermaid chart: which package imports which.
+    """Return a Mermaid diagram of which package imports which.
 
-    An arrow is left out where a way over other arrows leads to the same place.
+    It has no arrow from one package to another where a path of other arrows connects them.
     """
     graph = grimp.build_graph("pipeline", "transforms")
     members = defaultdict(set)
@@ -85,7 +97,7 @@ def diagram() -> str:
     for module in sorted(graph.modules):
         package = _package(module)
         depth = 1 if package in _GROUPS else package.count(".") + 1
-        members[package].update(module.split(".")[depth : depth + 1])  # of a package's own __init__ nothing
+        members[package].update(module.split(".")[depth : depth + 1])  # nothing for the package's __init__
         for imported in graph.find_modules_directly_imported_by(module):
             if imported.count(".") and _package(imported) != package:
                 imports[package].add(_package(imported))
@@ -106,7 +118,7 @@ def _id(package: str) -> str:
 
 
 def _package(module: str) -> str:
-    """The box of the chart that a module is in."""
+    """Return the box of the diagram that contains a module."""
     top, *names = module.split(".")
     if len(names) > 1 or (names and (ROOT / top / names[0]).is_dir()):
         return f"{top}.{names[0]}"
@@ -114,21 +126,32 @@ def _package(module: str) -> str:
 
 
 def _reached(package: str, imports: Mapping[str, set[str]]) -> set[str]:
-    """All packages that one imports, directly or not."""
+    """Return all packages that a package imports, directly or indirectly."""
     direct = imports.get(package, set())
     return direct.union(*(_reached(other, imports) for other in direct))
 
 
 def architecture_page(page: str) -> str:
-    """docs/architecture.md with the diagram as it is now."""
-    head, _, rest = page.partition("```mermaid\n")
-    return f"{head}```mermaid\n{diagram()}\n```{rest.partition('```')[2]}"
+    """Return docs/architecture.md with the current diagram."""
+    return _with_block(page, "```mermaid\n", f"{diagram()}\n")
+
+
+def python_page(page: str) -> str:
+    """Return docs/python.md with the current example."""
+    return _with_block(page, f"<!-- {EXAMPLE} -->\n```python\n", (ROOT / EXAMPLE).read_text())
+
+
+def _with_block(page: str, opening: str, block: str) -> str:
+    """Return a page with new text in the code block that follows `opening`."""
+    head, _, rest = page.partition(opening)
+    return f"{head}{opening}{block}```{rest.partition('```')[2]}"
 
 
 def main() -> None:
     (DOCS / "options.md").write_text(options_page())
-    architecture = DOCS / "architecture.md"
-    architecture.write_text(architecture_page(architecture.read_text()))
+    for name, updated in (("architecture.md", architecture_page), ("python.md", python_page)):
+        path = DOCS / name
+        path.write_text(updated(path.read_text()))
 
 
 if __name__ == "__main__":

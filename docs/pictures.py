@@ -1,6 +1,6 @@
-"""python docs/pictures.py: takes the README's pictures of a run and of its report, on the demo corpus.
+"""python docs/pictures.py: makes the README's pictures of a run and of its report, from the demo corpus.
 
-Needs Chromium (.ci/install_chromium). The weights are random, as the pictures say.
+Needs Chromium (.ci/install_chromium). The pictures show that the weights are random.
 """
 
 import fcntl
@@ -25,19 +25,19 @@ sys.path.insert(0, str(DOCS.parent / "examples"))
 COLUMNS, SHOWN_PX = 118, (1280, 1330)
 
 
-def run_on_a_terminal(arguments: list[str], folder: str) -> list[str]:
-    """What a command leaves on a terminal, with the last state of its live line."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, COLUMNS, 0, 0))
+def run_on_terminal(arguments: list[str], folder: str) -> list[str]:
+    """Run a command in a pseudo-terminal; return its lines, with the last state of the progress line."""
+    parent_end, child_end = pty.openpty()
+    fcntl.ioctl(child_end, termios.TIOCSWINSZ, struct.pack("4H", 40, COLUMNS, 0, 0))
     environment = {**os.environ, "PYTHONPATH": str(DOCS.parent)}
     command = [sys.executable, "-m", "pipeline.run", *arguments]
-    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=folder, env=environment)
-    os.close(theirs)
+    process = subprocess.Popen(command, stdout=child_end, stderr=child_end, cwd=folder, env=environment)
+    os.close(child_end)
     screen = b""
     try:
-        while data := os.read(ours, 1 << 16):
+        while data := os.read(parent_end, 1 << 16):
             screen += data
-    except OSError:  # the terminal's other end is closed
+    except OSError:  # the command has closed its end
         pass
     if process.wait():
         raise RuntimeError(screen.decode())
@@ -50,7 +50,7 @@ def run_on_a_terminal(arguments: list[str], folder: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def picture_of_run(command: str, lines: list[str]) -> str:
+def draw_run(command: str, lines: list[str]) -> str:
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text(f"$ {command}", style="bold"))
     for line in lines:
@@ -58,7 +58,7 @@ def picture_of_run(command: str, lines: list[str]) -> str:
     return console.export_svg(title="audioset-beam")
 
 
-def picture_of_report(path: Path) -> bytes:
+def draw_report(path: Path) -> bytes:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for flag in ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--disable-gpu"):
@@ -80,11 +80,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_demo_corpus(Path(folder, "clips"))
         arguments = ["--input=clips/*", "--output=features", "--weights=random:0", "--pca_params=none"]
-        lines = run_on_a_terminal([*arguments, "--max_reject_fraction=0.5"], folder)
+        lines = run_on_terminal([*arguments, "--max_reject_fraction=0.5"], folder)
         shown = " ".join(["audioset-beam", "--input='clips/*'", *arguments[1:]])
-        (DOCS / "run.svg").write_text(picture_of_run(shown, lines))
+        (DOCS / "run.svg").write_text(draw_run(shown, lines))
         report = Path(folder, "features", "_run", "report.html")
-        (DOCS / "report.png").write_bytes(picture_of_report(report))
+        (DOCS / "report.png").write_bytes(draw_report(report))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The classifier of train_classifier.py and tag_file.py: its clips, its models and their training."""
+"""The classifier of train_classifier.py and tag_file.py: loading clips, models and training."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Clips(NamedTuple):
 
     Attributes:
       video_ids: bytes, [n].
-      codes: uint8[n, 10, 128]; what has fewer frames is repeated, so that no model needs a mask.
+      codes: uint8[n, 10, 128]; clips with fewer frames are repeated, so that no model needs a mask.
       labels: bool[n, classes].
     """
 
@@ -40,10 +40,10 @@ class Clips(NamedTuple):
 
 
 def load_clips(folder: str, num_classes: int) -> Clips:
-    """All clips of a feature folder or of one of its splits.
+    """Return all clips of a feature folder, or of one of its splits.
 
     Raises:
-      SettingError: it has no features, raw ones, or a record with a label beyond the classes.
+      SettingError: The folder has no features, raw features, or a record with a label beyond the classes.
     """
     with reading(folder):
         dataset = load_dataset(folder, num_classes, dequantized=False)
@@ -58,16 +58,19 @@ def load_clips(folder: str, num_classes: int) -> Clips:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is built and trained; docs/classifier.md says what else was tried.
+    """How to build and train a classifier; docs/classifier.md has the results of other settings.
 
     Attributes:
-      epochs, batch_size, learning_rate: the rate rises for a tenth of the steps, and falls to 0 by a cosine.
-      mixup: both parameters of the beta distribution that says how much of a clip is another one; 0: none.
-      members: networks that learn at once, and whose scores are averaged.
-      widths: units of each layer that works on frames; none for logistic regression on their mean.
-      heads: of attention pooling; 0: the mean.
-      clip_width: units of the layer on what is pooled; 0: none. Its units have GELU, as those on frames.
-      frame_dropout, clip_dropout: of each layer on frames, and of what is pooled.
+      epochs: Number of epochs.
+      batch_size: Clips per batch.
+      learning_rate: The rate after it rose for a tenth of the steps; from there it falls to 0 by a cosine.
+      mixup: Both parameters of the beta distribution of the share of one clip in a mixed one. 0: no mixing.
+      members: Networks that learn at the same time, and whose scores are averaged.
+      widths: Units of each layer on frames, with GELU; empty for logistic regression on the frames' mean.
+      heads: Heads of attention pooling. 0: the mean of the frames.
+      clip_width: Units of the layer after pooling, with GELU. 0: no layer.
+      frame_dropout: Dropout after each layer on frames.
+      clip_dropout: Dropout after pooling, and after the layer that follows it.
     """
 
     epochs: int
@@ -99,7 +102,7 @@ RECIPES = {
 
 @keras.saving.register_keras_serializable("audioset_beam")
 class AttentionPooling(layers.Layer):
-    """[n, frames, d] -> [n, heads * d]: means over the frames, each weighted by what its head attends to."""
+    """[n, frames, d] -> [n, heads * d]: one mean of the frames per head, weighted by its attention."""
 
     def __init__(self, heads: int, **options: Any):
         super().__init__(**options)
@@ -119,16 +122,16 @@ class AttentionPooling(layers.Layer):
 
 
 def build_classifier(recipe: Recipe, num_classes: int, frequency: float) -> tuple[keras.Model, keras.Model]:
-    """A model to train and the one that it becomes, which share their weights.
+    """Return a model to train and the model to use afterwards, which share their weights.
 
     Args:
-      recipe: how many networks of what layers.
-      num_classes: classes.
-      frequency: share of clips that have a class, of all classes; outputs begin there.
+      recipe: The number of networks and their layers.
+      num_classes: Number of classes.
+      frequency: Share of the clips that have a class, averaged over the classes; the initial output.
 
     Returns:
-      From float32[n, frames, 128], dequantized, any number of frames, to logits float32[n, members, classes];
-      and to scores float32[n, classes], from 0 to 1.
+      Two models whose input is float32[n, frames, 128], dequantized, with any number of frames. The first
+      returns logits float32[n, members, classes], the second scores float32[n, classes], from 0 to 1.
     """
     bias = keras.initializers.Constant(math.log(frequency / (1 - frequency)))
     frames = keras.Input((None, EMBEDDING_SIZE), name="embeddings")
@@ -155,16 +158,16 @@ def build_classifier(recipe: Recipe, num_classes: int, frequency: float) -> tupl
 def train(
     recipe: Recipe, clips: Clips, seed: int, end_epoch: Callable[[int, float, keras.Model], None]
 ) -> keras.Model:
-    """Trains a classifier.
+    """Train a classifier.
 
     Args:
-      recipe: how.
-      clips: to train on.
-      seed: of all that is random.
-      end_epoch: called with the number of epochs done, the loss of the last one, and the model as it is.
+      recipe: Networks and training.
+      clips: Clips to train on.
+      seed: Seed of all random numbers.
+      end_epoch: Called after each epoch with the number of epochs done, its loss, and the current model.
 
     Returns:
-      float32[n, frames, 128], dequantized -> scores float32[n, classes], from 0 to 1.
+      A model from float32[n, frames, 128], dequantized, to scores float32[n, classes], from 0 to 1.
     """
     keras.utils.set_random_seed(seed)
     batches = _Mixed(clips, recipe.batch_size, recipe.mixup, seed)
@@ -187,7 +190,7 @@ def train(
 
 
 def predict(classifier: keras.Model, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Scores float32[n, classes] of uint8[n, frames, 128]."""
+    """Return scores float32[n, classes] of codes uint8[n, frames, 128]."""
     starts = range(0, len(codes), _PREDICT_BATCH)
     return np.concatenate(
         [classifier.predict_on_batch(VALUES[codes[s : s + _PREDICT_BATCH]]) for s in starts]
@@ -195,10 +198,10 @@ def predict(classifier: keras.Model, codes: NDArray[np.uint8]) -> NDArray[np.flo
 
 
 def read_classifier(folder: Path) -> tuple[keras.Model, list[str]]:
-    """A model that train_classifier.py saved, and the display names of its classes.
+    """Return a model that train_classifier.py saved, and the display names of its classes.
 
     Raises:
-      SettingError: there is none.
+      SettingError: The folder has no model, or the model cannot be read.
     """
     for name in (MODEL_FILE, LABELS_FILE):
         if not (folder / name).is_file():
@@ -213,13 +216,13 @@ def read_classifier(folder: Path) -> tuple[keras.Model, list[str]]:
 
 
 def _cross_entropy(labels: Any, logits: Any) -> Any:
-    """Sum over the classes, mean over the members: each learns as if it were alone."""
+    """Sum over the classes and take the mean over the members, so that each learns independently."""
     labels = ops.broadcast_to(labels[:, None], ops.shape(logits))
     return ops.mean(ops.sum(ops.binary_crossentropy(labels, logits, from_logits=True), axis=-1), axis=-1)
 
 
 class _Mixed(keras.utils.PyDataset):
-    """Batches in an order that changes each epoch, of clips that are each mixed with another one.
+    """Batches of clips, each mixed with another clip, in a different order in each epoch.
 
     Mixing: H. Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
     """

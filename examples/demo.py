@@ -1,8 +1,12 @@
-"""The main job on a small corpus made on the spot; what ./run_local.sh runs.
+"""Runs the pipeline on a small generated corpus; ./run_local.sh runs this.
 
-All options go to `pipeline.run`. Without --input and --config the corpus is demo/audio, and where the
-released weights cannot be had, this goes on with random ones and says so.
+All options go to `pipeline.run`. Without --input and --config the corpus is demo/audio. If the released
+weights cannot be downloaded, the demo says so and uses random weights.
 """
+
+import pipeline  # noqa: F401, first, so that Ctrl-C ends the other imports with one line too
+
+# isort: split
 
 import shutil
 import sys
@@ -13,9 +17,10 @@ from demo_corpus import make_demo_corpus
 
 from pipeline import run, verify
 from pipeline.assets.released import PCA_PARAMS, WEIGHTS, find_asset
-from pipeline.cli.console import run_command
 from pipeline.output.run_files import REPORT_FILE, run_path
+from pipeline.process.main import run_main
 from transforms.errors import SettingError
+from transforms.printable import printable, say
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 
@@ -36,26 +41,27 @@ def main(argv: Sequence[str]) -> int:
     flags = []
     audio, features = DEMO / "audio", DEMO / "features"
     make_demo_corpus(audio)
-    print(f"demo corpus: {audio}, {len(list(audio.iterdir()))} files, two of them bad on purpose")
+    say(f"demo corpus: {audio}, {len(list(audio.iterdir()))} files, two of them intentionally bad")
     flags.append(f"--input={audio}/*")
     if "--output" not in given:
-        shutil.rmtree(features, ignore_errors=True)  # the last demo's
+        shutil.rmtree(features, ignore_errors=True)  # of the last demo
         flags.append(f"--output={features}")
     flags += ["--max_reject_fraction=0.5", *_stand_ins(argv, given)]
 
     status = run.run([*flags, *argv])
     if status or "--output" in given:
         return status
-    print(f"\nmade: {', '.join(str(p.relative_to(features)) for p in sorted(features.glob('*/*')))}")
+    say("", f"made: {', '.join(str(p.relative_to(features)) for p in sorted(features.glob('*/*')))}")
     status = verify.run([str(features), "--strict"])
-    print(f"\nread them with:\n\n{READER.format(folder=features)}")
-    print(f"look at them: open {run_path(str(features), REPORT_FILE)} in a browser")
-    print("then your own: ./run_local.sh --input='/data/clips/**' --output=/data/features --plan")
+    reader = READER.format(folder=printable(str(features)))
+    say("", "read them with:", "", *reader.split("\n"))
+    say(f"look at the report: open {run_path(str(features), REPORT_FILE)} in a browser")
+    say("then run your own audio: ./run_local.sh --input='/data/clips/**' --output=/data/features --plan")
     return status
 
 
 def _stand_ins(argv: Sequence[str], given: set[str]) -> list[str]:
-    """Flags in place of assets that neither the command line gives nor this machine can have."""
+    """Return options that replace released files which are neither given nor available on this machine."""
     folders = [flag.partition("=")[2] for flag in argv if flag.startswith("--assets_dir=")]
     assets_dir = folders[-1] if folders else None
     flags = []
@@ -65,13 +71,13 @@ def _stand_ins(argv: Sequence[str], given: set[str]) -> list[str]:
         try:
             find_asset(asset, None, assets_dir)
         except SettingError as error:
-            print(f"{error}\n")
+            say(error, "")
             flags.append(stand_in)
     if "--weights=random:0" in flags:
-        print("The released weights cannot be had here, so this demo goes on with RANDOM WEIGHTS:")
-        print("its files are laid out as they should be, and its embeddings mean nothing.\n")
+        say("The released weights are not available here, so this demo uses RANDOM WEIGHTS:")
+        say("the layout of its files is right, but the embeddings are meaningless.", "")
     return flags
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("run_local.sh", lambda: main(sys.argv[1:])))
+    sys.exit(run_main("run_local.sh", lambda: main(sys.argv[1:])))

@@ -1,4 +1,4 @@
-"""Makes a small corpus of sounds: several formats, rates and channels, one broken file, one too short."""
+"""Generates a small corpus of sounds: several formats, rates and channels, one broken file, one too short."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def _chord(times_s: NDArray) -> NDArray:
 
 
 def _drum(times_s: NDArray) -> NDArray:
-    """Two hits of noise a second."""
+    """Two hits of noise per second."""
     noise = np.random.default_rng(1).standard_normal(len(times_s))
     return np.clip(noise * np.exp(-12 * (times_s % 0.5)) / 3, -1, 1)
 
@@ -58,12 +58,12 @@ BROKEN = "broken.wav"
 
 
 def make_demo_corpus(folder: Path) -> None:
-    """Writes the corpus into a folder, the same sounds each time; 7 good clips and 2 bad ones."""
+    """Write the corpus into a folder, always with the same sounds: 7 good clips and 2 bad ones."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, sound, duration_s, rate_hz, channels, file_format, subtype in _CLIPS:
         times_s = np.arange(round(duration_s * rate_hz)) / rate_hz
-        # Every channel a bit softer than the one before, so that the mean is not one of them.
+        # Each channel is softer than the one before, so that the mean differs from every channel.
         gains = 0.8 * 0.9 ** np.arange(channels)
         samples = sound(times_s)[:, np.newaxis] * gains
         soundfile.write(folder / name, samples, rate_hz, format=file_format, subtype=subtype)
-    (folder / BROKEN).write_text("This is no audio, whatever its name says.\n")
+    (folder / BROKEN).write_text("This is not audio, despite its name.\n")

@@ -2,11 +2,15 @@
 
     python examples/embed_file.py clip.wav clip.tfrecord
     python examples/embed_file.py clip.mp3 clip.npy --postprocess=raw
-    python examples/embed_file.py                            # a tone, shown on the screen
+    python examples/embed_file.py                            # a tone, printed
 
-Prints the frames, and with an output file writes them: `.tfrecord` as one record of the AudioSet
-release, `.npy` as an array, uint8[n, 128] quantized or float32[n, 128] raw.
+Prints the frames. With an output file it also writes them: `.tfrecord` as one record like those of the
+AudioSet release, `.npy` as an array, uint8[n, 128] quantized or float32[n, 128] raw.
 """
+
+import pipeline  # noqa: F401, first, so that Ctrl-C ends the other imports with one line too
+
+# isort: split
 
 import sys
 from collections.abc import Sequence
@@ -14,15 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser
 from pipeline.cli.option_groups import add_asset_options, add_postprocess_option
 from pipeline.embed import embed, read_waveform
+from pipeline.process.main import run_main
 from pipeline.smoke_test import sine
 from transforms.audioset.example import encode_example
 from transforms.audioset.names import stem
 from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
+from transforms.printable import say
 from transforms.storage.tfrecord import frame_records
 from transforms.vggish.params import SAMPLE_RATE_HZ
 
@@ -31,13 +36,13 @@ SUFFIXES = (".tfrecord", ".npy")
 
 def main(argv: Sequence[str]) -> int:
     parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("audio", nargs="?", help="the file (default: a tone)")
+    parser.add_argument("audio", nargs="?", help="the audio file (default: a tone)")
     parser.add_argument("output", nargs="?", help="OUT.tfrecord or OUT.npy (default: none)")
     add_asset_options(parser)
     add_postprocess_option(parser)
     options = parser.parse_args(argv)
     if options.output and not options.output.endswith(SUFFIXES):
-        raise SettingError(f"output {options.output}: ends with neither {' nor '.join(SUFFIXES)}")
+        raise SettingError(f"output {options.output}: must end with {' or '.join(SUFFIXES)}")
 
     if options.audio:
         waveform, rate_hz = read_waveform(options.audio)
@@ -45,9 +50,9 @@ def main(argv: Sequence[str]) -> int:
         waveform, rate_hz = sine(duration_s=5.0, frequency_hz=440.0), SAMPLE_RATE_HZ
     given = {name: getattr(options, name) for name in ("postprocess", "weights", "pca_params", "assets_dir")}
     frames = embed(waveform, rate_hz, **given)
-    print(f"{frames.dtype}{list(frames.shape)}, a row each 0.96 s")
+    say(f"{frames.dtype}{list(frames.shape)}, one row per 0.96 s")
     with np.printoptions(threshold=0):
-        print(frames)
+        say(*str(frames).split("\n"))
 
     if options.output is None:
         return 0
@@ -57,9 +62,9 @@ def main(argv: Sequence[str]) -> int:
         video_id = stem(options.audio) if options.audio else "tone"
         segment = Segment("", video_id, 0.0, len(waveform) / rate_hz)
         Path(options.output).write_bytes(frame_records([encode_example(segment, frames)]))
-    print(f"written to {options.output}")
+    say(f"written to {options.output}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("embed_file", lambda: main(sys.argv[1:])))
+    sys.exit(run_main("embed_file", lambda: main(sys.argv[1:])))

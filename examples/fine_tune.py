@@ -1,15 +1,15 @@
 """Trains VGGish as the lower part of a larger model, whole or frozen.
 
-    python examples/fine_tune.py --output=DIR                   # sines, constants and noise, made here
-    python examples/fine_tune.py --output=DIR --audio=FOLDER    # FOLDER/CLASS/*.wav, a folder a class
-    python examples/fine_tune.py --output=DIR --frozen          # only what is above VGGish learns
+    python examples/fine_tune.py --output=DIR                   # on synthetic sines, constants and noise
+    python examples/fine_tune.py --output=DIR --audio=FOLDER    # FOLDER/CLASS/*.wav, one folder per class
+    python examples/fine_tune.py --output=DIR --frozen          # trains only the layers above VGGish
 
-After each epoch there is a checkpoint, and the same command again goes on from there. At the end DIR has
-`model.keras` (log-mel example to the probability of each class), `classes.json`, and `vggish.weights.h5`,
-which `--weights` of this and of all other commands takes.
+Writes a checkpoint after each epoch, and the same command resumes from it. At the end DIR contains
+`model.keras` (from log-mel examples to class probabilities), `classes.json`, and `vggish.weights.h5`,
+which this and all other commands accept as `--weights`.
 """
 
-import pipeline  # noqa: F401, before Keras: it imports TensorFlow without its notes
+import pipeline  # noqa: F401, before Keras: it imports TensorFlow without its start-up messages
 
 # isort: split
 
@@ -21,17 +21,18 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from helpers import check_new_model, is_held_out, put
+from helpers import check_new_model, is_held_out, write_atomic
 from numpy.typing import NDArray
 
 from pipeline.assets.resolve import find_weights
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser
 from pipeline.cli.option_groups import add_weights_options
 from pipeline.embed import read_waveform
+from pipeline.process.main import run_main
 from transforms.audio.dsp.log_mel import log_mel_examples
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.errors import ClipError, SettingError
+from transforms.printable import say
 from transforms.vggish.checkpoint import KERAS_SUFFIX, read_weights
 from transforms.vggish.model import build_vggish
 from transforms.vggish.params import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE_HZ
@@ -41,7 +42,7 @@ SETTINGS_FILE, CHECKPOINT_FOLDER = "settings.json", "checkpoint"
 SYNTHETIC = ("sine", "constant", "noise")
 
 # Units above VGGish, learning rate of the whole, Adam's epsilon: tensorflow/models, research/audioset/vggish,
-# vggish_train_demo.py and vggish_params.py. What is above VGGish learns faster alone.
+# vggish_train_demo.py and vggish_params.py. The layers above VGGish alone can learn faster.
 _HIDDEN_UNITS, _LEARNING_RATE, _ADAM_EPSILON = 100, 1e-4, 1e-8
 _FROZEN_LEARNING_RATE = 1e-3
 _CLIP_S = 4.0
@@ -56,7 +57,7 @@ class Examples(NamedTuple):
 
 
 def synthetic_examples(clips: int, seed: int) -> Examples:
-    """Examples of so many clips of each class: sines, constants and white noise, of any pitch and level."""
+    """Return examples of sines, constants and white noise of random pitch and level, `clips` per class."""
     rng = np.random.default_rng(seed)
     times_s = np.arange(round(_CLIP_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
 
@@ -81,17 +82,17 @@ def synthetic_examples(clips: int, seed: int) -> Examples:
 
 
 def folder_examples(folder: Path) -> tuple[Examples, Examples, list[str]]:
-    """Examples of the audio files in a folder for each class: to train on, and held out; and the classes.
+    """Return training examples, held-out examples and class names of one folder of audio per class.
 
-    Which files are held out, a fifth, is decided by a hash of their names.
+    A fifth of the files is held out, chosen by a hash of their names.
 
     Raises:
-      SettingError: there are not two classes, a file cannot be read, or all of a class's files, or none of
-        any, are held out.
+      SettingError: There are fewer than two classes, a file cannot be read, all files of a class are held
+        out, or no file is.
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     if len(names) < 2:
-        raise SettingError(f"--audio={folder}: give a folder with a folder of audio files for each class")
+        raise SettingError(f"--audio={folder}: give a folder with one folder of audio files per class")
     train, held_out = [], []
     for number, name in enumerate(names):
         files = sorted(path for path in (folder / name).iterdir() if path.is_file())
@@ -121,7 +122,7 @@ def _joined(made: list[tuple[NDArray[np.float32], int]]) -> Examples:
 
 
 def build_model(vggish: keras.Model, num_classes: int) -> keras.Model:
-    """float32[n, 96, 64] -> float32[n, num_classes], probabilities that sum to 1."""
+    """Return a model from float32[n, 96, 64] to probabilities float32[n, num_classes] that sum to 1."""
     log_mel = keras.Input((EXAMPLE_FRAMES, MEL_BANDS), name="log_mel")
     features = keras.layers.ReLU(name="features")(vggish(log_mel))
     hidden = keras.layers.Dense(_HIDDEN_UNITS, "relu", name="hidden")(features)
@@ -129,7 +130,7 @@ def build_model(vggish: keras.Model, num_classes: int) -> keras.Model:
 
 
 class _Shuffled(keras.utils.PyDataset):
-    """Batches in an order that the epoch decides, so that a training that goes on sees the same ones."""
+    """Batches in an order that depends only on the epoch, so that a resumed training sees the same ones."""
 
     def __init__(self, examples: Examples, batch_size: int, seed: int):
         super().__init__()
@@ -157,7 +158,7 @@ def train(
     seed: int,
     folder: Path,
 ) -> float:
-    """Trains a model, from its last checkpoint where there is one; returns its accuracy on held-out ones."""
+    """Train a model, from its last checkpoint if there is one; return its accuracy on held-out examples."""
     model.compile(
         keras.optimizers.Adam(learning_rate, epsilon=_ADAM_EPSILON),
         "sparse_categorical_crossentropy",
@@ -166,7 +167,7 @@ def train(
     batches = _Shuffled(examples, batch_size, seed)
 
     def report(epoch: int, logs: dict[str, float]) -> None:
-        print(
+        say(
             f"epoch {epoch + 1}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.1%}, "
             f"held out {logs['val_accuracy']:.1%}",
             flush=True,
@@ -177,10 +178,10 @@ def train(
         validation_data=tuple(held_out),
         validation_batch_size=64,
         epochs=epochs,
-        shuffle=False,  # the order of the batches too: a training that goes on would draw another one
+        shuffle=False,  # Keras would shuffle the batches too, and a resumed training would see another order
         verbose=0,
         callbacks=[
-            # A checkpoint that a kill broke off is replaced by the one before.
+            # If a kill leaves an incomplete checkpoint, the one before it is used.
             keras.callbacks.BackupAndRestore(folder, double_checkpoint=True),
             keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin_epoch, on_epoch_end=report),
         ],
@@ -194,22 +195,22 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--audio",
         metavar="FOLDER",
-        help="has a folder of audio files for each class (default: synthetic sounds)",
+        help="folder with one folder of audio files per class (default: synthetic sounds)",
     )
+    parser.add_argument("--frozen", action="store_true", help="train only the layers above VGGish")
+    parser.add_argument("--epochs", type=int, default=4, help="number of epochs (default: %(default)s)")
     parser.add_argument(
-        "--frozen", action="store_true", help="leave VGGish as it is and train what is above it"
+        "--batch_size", type=int, default=32, help="examples per batch (default: %(default)s)"
     )
-    parser.add_argument("--epochs", type=int, default=4, help="(default: %(default)s)")
-    parser.add_argument("--batch_size", type=int, default=32, help="examples (default: %(default)s)")
     parser.add_argument(
         "--learning_rate",
         type=float,
-        help=f"(default: {_LEARNING_RATE}, and with --frozen {_FROZEN_LEARNING_RATE})",
+        help=f"learning rate (default: {_LEARNING_RATE}, or {_FROZEN_LEARNING_RATE} with --frozen)",
     )
     parser.add_argument(
-        "--clips", type=int, default=40, help="synthetic clips a class, of 4 examples (default: %(default)s)"
+        "--clips", type=int, default=40, help="synthetic clips per class, of 4 s each (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random numbers (default: %(default)s)")
     add_weights_options(parser)
     options = parser.parse_args(argv)
     if options.learning_rate is None:
@@ -220,17 +221,17 @@ def main(argv: Sequence[str]) -> int:
         if getattr(options, name) < 1:
             raise SettingError(f"--{name}={getattr(options, name)}: give 1 or more")
     weights = find_weights(options.weights, options.assets_dir)
-    print(f"weights: {weights}")
+    say(f"weights: {weights}")
     folder = Path(options.output)
     check_new_model(folder, MODEL_FILE)
-    check_begun(folder, {**vars(options), "output": None, "weights": weights.sha256 or weights.path})
+    check_settings(folder, {**vars(options), "output": None, "weights": weights.sha256 or weights.path})
     if options.audio is None:
         examples = synthetic_examples(options.clips, options.seed)
         held_out = synthetic_examples(max(1, options.clips // 4), options.seed + 1)
         classes = list(SYNTHETIC)
     else:
         examples, held_out, classes = folder_examples(Path(options.audio))
-    print(
+    say(
         f"{len(classes)} classes ({', '.join(classes)}), {len(examples.classes):,} examples to train on, "
         f"{len(held_out.classes):,} held out"
     )
@@ -249,31 +250,31 @@ def main(argv: Sequence[str]) -> int:
         options.seed,
         folder / CHECKPOINT_FOLDER,
     )
-    print(f"accuracy on held-out examples: {accuracy:.1%}")
-    put(folder / CLASSES_FILE, lambda path: path.write_text(json.dumps(classes)))
-    put(folder / VGGISH_FILE, vggish.save_weights)
-    put(folder / MODEL_FILE, model.save)
-    print(f"written to {folder}; embed with it: --weights={folder / VGGISH_FILE}")
+    say(f"accuracy on held-out examples: {accuracy:.1%}")
+    write_atomic(folder / CLASSES_FILE, lambda path: path.write_text(json.dumps(classes)))
+    write_atomic(folder / VGGISH_FILE, vggish.save_weights)
+    write_atomic(folder / MODEL_FILE, model.save)
+    say(f"written to {folder}; to embed with it: --weights={folder / VGGISH_FILE}")
     return 0
 
 
-def check_begun(folder: Path, settings: dict[str, Any]) -> None:
-    """Remembers the settings of a training, or compares them with those of one that was broken off.
+def check_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Save the settings of a training, or compare them with those of the interrupted training in the folder.
 
     Raises:
-      SettingError: they are others.
+      SettingError: The settings differ.
     """
     path = folder / SETTINGS_FILE
     if not path.exists():
-        put(path, lambda path: path.write_text(json.dumps(settings)))
+        write_atomic(path, lambda path: path.write_text(json.dumps(settings)))
     before = json.loads(path.read_text())
     for name, value in settings.items():
         if before.get(name) != value:
             raise SettingError(
-                f"--output={folder}: holds a training begun with {name} {before.get(name)}, and this command "
-                f"has {value}; give another folder"
+                f"--output={folder}: contains a training started with {name} {before.get(name)}, but this "
+                f"command has {value}; give another folder"
             )
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("fine_tune", lambda: main(sys.argv[1:])))
+    sys.exit(run_main("fine_tune", lambda: main(sys.argv[1:])))

@@ -1,4 +1,4 @@
-"""What the trainers share: which names are held out, and files that appear whole."""
+"""Functions that the trainers share: choosing held-out names, and writing files atomically."""
 
 import hashlib
 import tempfile
@@ -10,19 +10,19 @@ from transforms.errors import SettingError
 
 
 def is_held_out(name: str | bytes, fraction: float) -> bool:
-    """Whether a clip, or a file, is among those that nothing is trained on: by a hash of its name."""
+    """Return whether a clip or file is held out from training; a hash of its name decides."""
     digest = hashlib.sha256(name.encode() if isinstance(name, str) else name).digest()
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
 
 
 def check_new_model(folder: Path, name: str) -> None:
-    """Makes a folder for a model.
+    """Create a folder for a model.
 
     Raises:
-      SettingError: it cannot be made and written, or holds a model already.
+      SettingError: The folder cannot be created or written, or already contains a model.
     """
     if (folder / name).exists():
-        raise SettingError(f"--output={folder}: holds a {name} already; give another folder, or remove it")
+        raise SettingError(f"--output={folder}: already contains {name}; give another folder, or remove it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder):
@@ -31,8 +31,8 @@ def check_new_model(folder: Path, name: str) -> None:
         raise SettingError(f"--output={folder}: cannot be written ({error}); give another folder") from error
 
 
-def put(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file that appears whole or not at all; `write` takes a path with the same name."""
+def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file that appears whole or not at all; `write` gets a path with the same file name."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         temporary = Path(folder, path.name)
         write(temporary)

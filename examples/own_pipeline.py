@@ -1,7 +1,11 @@
-"""A pipeline of one's own from this project's stages: the mean embedding of each clip, as JSON lines.
+"""A custom pipeline made of this project's stages: writes the mean embedding of each clip as JSON lines.
 
 python examples/own_pipeline.py 'clips/**' means --weights=random:0
 """
+
+import pipeline
+
+# isort: split
 
 import json
 import sys
@@ -15,7 +19,7 @@ from transforms.read_clips import ClipSettings, ReadClips
 
 
 def mean_embeddings(pipeline: beam.Pipeline, pattern: str, output: str, weights: str) -> None:
-    """Audio files to `OUTPUT-*.jsonl`: a line a clip, with its id and the mean of its raw embeddings."""
+    """Write `OUTPUT-*.jsonl`: one line per clip, with its id and the mean of its raw embeddings."""
     inputs = pipeline | ReadClips([pattern], ClipSettings(split="train"))
     # inputs.clips: Clip
     extracted = inputs.clips | ExtractExamples()
@@ -30,7 +34,7 @@ def mean_embeddings(pipeline: beam.Pipeline, pattern: str, output: str, weights:
         # (id, 128 floats)
     )
     rejected = (inputs.rejected, extracted.rejected, embedded.rejected) | beam.Flatten()
-    # RejectedClip: nothing is lost in silence
+    # RejectedClip: every clip without an embedding, with the reason
     lines = (
         means
         | "MeanToJson" >> beam.MapTuple(lambda video_id, mean: json.dumps({"id": video_id, "mean": mean})),

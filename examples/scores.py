@@ -1,4 +1,4 @@
-"""How good scores of classes are: average precision, AUC and d-prime, and the curve of a training."""
+"""Metrics of class scores (average precision, AUC, d-prime), and plots of learning curves."""
 
 import csv
 import math
@@ -16,13 +16,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class over some clips.
+    """The metrics of one class.
 
     Attributes:
-      name: of the class.
-      positives: clips that have it.
-      average_precision, auc: areas under its precision-recall and its ROC curve.
-      d_prime: standard deviations between two normal distributions with this AUC, sqrt(2) Z(AUC).
+      name: Name of the class.
+      positives: Number of clips that have the class.
+      average_precision: Area under the precision-recall curve.
+      auc: Area under the ROC curve.
+      d_prime: Standard deviations between two normal distributions with this AUC, sqrt(2) Z(AUC).
     """
 
     name: str
@@ -34,12 +35,12 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Scores:
-    """All classes over some clips.
+    """The metrics of all classes.
 
     Attributes:
-      clips: their number.
-      classes: those with a clip that has them and one that has not; of others there is no curve.
-      left_out: names of the others.
+      clips: Number of clips.
+      classes: Classes for which some clips have the label and some do not; others have no curve.
+      left_out: Names of the other classes.
     """
 
     clips: int
@@ -52,12 +53,12 @@ class Scores:
 
     @property
     def auc(self) -> float:
-        """Mean of the classes."""
+        """Mean over the classes."""
         return fmean(score.auc for score in self.classes)
 
     @property
     def d_prime(self) -> float:
-        """Of the mean AUC, as papers on AudioSet give it."""
+        """d-prime of the mean AUC, as in papers on AudioSet."""
         return _d_prime(self.auc, 0.5 / self.clips**2)
 
     def __str__(self) -> str:
@@ -78,12 +79,12 @@ class Scores:
 
 
 def score_classes(labels: NDArray, scores: NDArray, names: Sequence[str]) -> Scores:
-    """Scores of clips against their labels.
+    """Return the metrics of scores against labels.
 
     Args:
       labels: bool[n, classes].
-      scores: float[n, classes], larger where a class is more likely.
-      names: of the classes.
+      scores: float[n, classes], larger if a class is more likely.
+      names: Names of the classes.
     """
     found, left_out = [], []
     for place, name in enumerate(names):
@@ -100,12 +101,12 @@ def score_classes(labels: NDArray, scores: NDArray, names: Sequence[str]) -> Sco
 
 
 def _d_prime(auc: float, half_step: float) -> float:
-    """Of an AUC of 0 or 1, which has no finite one, that of half a step of what clips can tell apart."""
+    """Return d-prime of an AUC; an AUC of 0 or 1 is moved by half a step, since its d-prime is infinite."""
     return math.sqrt(2) * NormalDist().inv_cdf(min(max(auc, half_step), 1 - half_step))
 
 
 def write_by_class(scores: Scores, path: Path) -> None:
-    """Writes a CSV of the classes, the one with the highest average precision first."""
+    """Write a CSV of the classes, sorted from the highest average precision."""
     rows = [asdict(score) for score in sorted(scores.classes, key=lambda s: (-s.average_precision, s.name))]
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
@@ -114,11 +115,11 @@ def write_by_class(scores: Scores, path: Path) -> None:
 
 
 def plot_curves(curves: dict[str, list[float]], path: Path) -> None:
-    """Draws a picture of a training.
+    """Plot learning curves.
 
     Args:
-      curves: name -> value after each epoch; `loss` on the left, all others on the right.
-      path: of the picture.
+      curves: Name -> value after each epoch; `loss` on the left, all others on the right.
+      path: Path of the picture.
     """
     figure = Figure(figsize=(7, 3), layout="constrained")
     left, right = figure.subplots(1, 2)

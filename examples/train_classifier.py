@@ -1,14 +1,14 @@
-"""Trains a classifier of all AudioSet classes on a feature folder, and says how good it is.
+"""Trains a classifier of all AudioSet classes on a feature folder, and reports its metrics.
 
     python examples/train_classifier.py features/bal_train --output=DIR
     python examples/train_classifier.py features/bal_train --output=DIR --evaluate=features/eval
 
-A tenth of the clips, by a hash of their ids, is held out and measures it. Writes the Keras model and its list
-of classes, which tag_file.py reads, figures of each class, a report, and learning curves as a picture.
-docs/classifier.md has the figures of the released balanced split.
+A tenth of the clips, chosen by a hash of their ids, is held out for the metrics. Writes the Keras model and
+its list of classes, which tag_file.py reads, the metrics of each class, a report, and a plot of the learning
+curves. docs/classifier.md has the figures of the released balanced split.
 """
 
-import pipeline  # noqa: F401, before Keras: it imports TensorFlow without its notes
+import pipeline  # noqa: F401, before Keras: it imports TensorFlow without its start-up messages
 
 # isort: split
 
@@ -24,14 +24,15 @@ from typing import Any
 import keras
 import numpy as np
 from classifier import LABELS_FILE, MODEL_FILE, RECIPES, Clips, load_clips, predict, train
-from helpers import check_new_model, is_held_out, put
+from helpers import check_new_model, is_held_out, write_atomic
 from scores import Scores, plot_curves, score_classes, write_by_class
 
 from pipeline.assets.released import CLASS_LABELS, find_asset
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser
+from pipeline.process.main import run_main
 from transforms.audioset.labels import read_display_names
 from transforms.errors import SettingError
+from transforms.printable import say
 
 REPORT_FILE, BY_CLASS_FILE, CURVES_FILE = "report.json", "by_class.csv", "learning_curves.png"
 
@@ -57,11 +58,9 @@ def main(argv: Sequence[str]) -> int:
     if not training.labels.any() or (options.held_out and not held_out.labels.any()):
         raise SettingError(
             f"{options.features}: {len(training.codes)} clips to train on, {len(held_out.codes)} held out, "
-            "and no labels in one of them; give a folder of more clips with labels"
+            "and one of them has no labels; give a folder of more clips with labels"
         )
-    print(
-        f"{len(training.codes):,} clips to train on, {len(held_out.codes):,} held out, {len(names)} classes"
-    )
+    say(f"{len(training.codes):,} clips to train on, {len(held_out.codes):,} held out, {len(names)} classes")
 
     curves: dict[str, list[float]] = {"loss": [], "mAP": []}
     started = time.perf_counter(), time.process_time()
@@ -72,11 +71,11 @@ def main(argv: Sequence[str]) -> int:
         if len(held_out.codes):
             curves["mAP"].append(_score(model, held_out, names).mean_average_precision)
             line += f", held-out mAP {curves['mAP'][-1]:.4f}"
-        print(line, flush=True)
+        say(line, flush=True)
 
     model = train(recipe, training, options.seed, end_epoch)
     seconds, cpu_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
-    print(f"trained in {seconds:.0f} s, with {cpu_seconds:.0f} s of CPU time")
+    say(f"trained in {seconds:.0f} s, with {cpu_seconds:.0f} s of CPU time")
     report: dict[str, Any] = {
         "features": options.features,
         "model": options.model,
@@ -87,17 +86,17 @@ def main(argv: Sequence[str]) -> int:
         "cpu_seconds": cpu_seconds,
         "curves": curves,
     }
-    put(output / CURVES_FILE, lambda path: plot_curves(curves, path))
-    put(output / LABELS_FILE, lambda path: path.write_text(labels_csv))
+    write_atomic(output / LABELS_FILE, lambda path: path.write_text(labels_csv))
+    write_atomic(output / MODEL_FILE, model.save)  # before the files that describe it
+    write_atomic(output / CURVES_FILE, lambda path: plot_curves(curves, path))
     for part, scored in (("held_out", held_out), ("evaluate", evaluated)):
         if scored is not None and len(scored.codes):
             scores = _score(model, scored, names)
-            print(f"{part}: {scores}")
+            say(f"{part}: {scores}")
             report[part] = scores.to_json()
-            put(output / f"{part}_{BY_CLASS_FILE}", functools.partial(write_by_class, scores))
-    put(output / REPORT_FILE, lambda path: path.write_text(json.dumps(report, indent=2) + "\n"))
-    put(output / MODEL_FILE, model.save)
-    print(f"written to {output}; tag a file with it: python examples/tag_file.py {output} FILE")
+            write_atomic(output / f"{part}_{BY_CLASS_FILE}", functools.partial(write_by_class, scores))
+    write_atomic(output / REPORT_FILE, lambda path: path.write_text(json.dumps(report, indent=2) + "\n"))
+    say(f"written to {output}; tag a file with: python examples/tag_file.py {output} FILE")
     return 0
 
 
@@ -115,23 +114,31 @@ def _parse_options(argv: Sequence[str]) -> Any:
         "--model",
         choices=tuple(RECIPES),
         default="attention",
-        help="attention: networks with attention pooling over frames; logistic: logistic regression on their "
-        "mean (default: %(default)s)",
+        help="attention: networks with attention pooling over frames; logistic: logistic regression on the "
+        "mean of the frames (default: %(default)s)",
     )
     parser.add_argument(
-        "--evaluate", metavar="FEATURES", help="another folder to measure the model on, as the split eval"
+        "--evaluate",
+        metavar="FEATURES",
+        help="another folder to measure the model on, such as the split eval",
     )
     parser.add_argument(
-        "--held_out", metavar="X", type=float, default=0.1, help="share held out (default: %(default)s)"
+        "--held_out",
+        metavar="X",
+        type=float,
+        default=0.1,
+        help="share of clips to hold out (default: %(default)s)",
     )
-    parser.add_argument("--epochs", metavar="N", type=int, help="(default: the model's)")
-    parser.add_argument("--members", metavar="N", type=int, help="networks averaged (default: the model's)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    parser.add_argument("--epochs", metavar="N", type=int, help="number of epochs (default: the model's)")
+    parser.add_argument("--members", metavar="N", type=int, help="networks to average (default: the model's)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)"
+    )
     parser.add_argument(
         "--class_labels", metavar="CSV", help="class_labels_indices.csv (default: the released one)"
     )
     parser.add_argument(
-        "--assets_dir", metavar="DIR", help="folder looked in first for the released class labels"
+        "--assets_dir", metavar="DIR", help="folder to search first for the released class labels"
     )
     options = parser.parse_args(argv)
     if not 0 <= options.held_out < 1:
@@ -143,4 +150,4 @@ def _parse_options(argv: Sequence[str]) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("train_classifier", lambda: main(sys.argv[1:])))
+    sys.exit(run_main("train_classifier", lambda: main(sys.argv[1:])))

@@ -1,5 +1,17 @@
-"""What a person runs. Assembles the transforms, computes nothing itself."""
+"""The commands. This package assembles the transforms; it computes no features itself."""
 
-from pipeline.cli.console import import_tensorflow_quietly
+from pipeline.process.own_command import hold_signals
+from pipeline.process.utf8 import check_temporary_folder, read_names_as_utf8
+
+read_names_as_utf8()
+_command = hold_signals()
+check_temporary_folder()
+
+from pipeline.process.ending import catch_signals  # noqa: E402, imports that a signal may not end with a traceback
+
+if _command:
+    catch_signals(_command)
+
+from pipeline.cli.console import import_tensorflow_quietly  # noqa: E402
 
 import_tensorflow_quietly()

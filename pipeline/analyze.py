@@ -9,7 +9,6 @@ same counts, and mean and variance of each log-mel band. docs/statistics.md says
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 
 from pipeline.assets.resolve import find_class_labels, find_segments
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser, check_flags
 from pipeline.job.path_checks import check_input, check_output_file
 from pipeline.job.runner import make_pipeline
+from pipeline.process.main import run_main
 from pipeline.statistics.passes import AnalysisFactory, FrameFolder, check_analysis_installed, run_analyses
 from pipeline.statistics.tables import AUDIO, SideBySide, Statistics
 from transforms.audioset.layout import check_split
@@ -28,8 +27,10 @@ from transforms.audioset.names import compile_id_pattern
 from transforms.errors import OutputError, SettingError
 from transforms.extract_examples import ExtractExamples
 from transforms.inputs.read_segments import ClassLabelFile
+from transforms.printable import json_text, say
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.read_features import QUANTIZED
+from transforms.redact import shown, shown_text
 from transforms.storage.files import write_output
 from transforms.storage.globs import plain_path
 from transforms.storage.shared_files import ASSETS_DIR_VARIABLE
@@ -58,13 +59,14 @@ def run(argv: Sequence[str]) -> int:
         report: Statistics | SideBySide = _analyze_audio(pipeline, options)
     else:
         report = _analyze_features(pipeline, options)
+    try:
+        if options.output:
+            write_output(f"{options.output}.json", f"{json_text(shown(report.to_json()), 1)}\n".encode())
+            write_output(f"{options.output}.md", _markdown(report).encode())
+    finally:  # a disk that is full costs no more than the files
+        say(*_markdown(report, _ROWS_SHOWN).removesuffix("\n").split("\n"))
     if options.output:
-        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
-        write_output(f"{options.output}.json", text.encode())
-        write_output(f"{options.output}.md", _markdown(report).encode())
-    print(_markdown(report, _ROWS_SHOWN), end="")
-    if options.output:
-        print(f"written to {options.output}.json and {options.output}.md")
+        say(f"written to {options.output}.json and {options.output}.md")
     return 0
 
 
@@ -129,7 +131,7 @@ def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Stat
 
 def _markdown(report: Statistics | SideBySide, max_rows: int | None = None) -> str:
     tables = [line for table in report.tables() for line in table.lines(max_rows)]
-    return "\n".join(["# Statistics", "", *report.summary(), "", *tables])
+    return shown_text("\n".join(["# Statistics", "", *report.summary(), "", *tables]))
 
 
 def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -216,4 +218,4 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("pipeline.analyze", lambda: run(sys.argv[1:])))
+    sys.exit(run_main("pipeline.analyze", lambda: run(sys.argv[1:])))

@@ -16,7 +16,6 @@ import keras
 import tensorflow as tf
 
 from pipeline.assets.resolve import find_pca_params, find_weights
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser
 from pipeline.cli.option_groups import (
     QUANTIZED,
@@ -24,8 +23,10 @@ from pipeline.cli.option_groups import (
     add_postprocess_option,
     add_precision_option,
 )
+from pipeline.process.main import run_main
 from transforms.errors import SettingError
 from transforms.pcm import device_front_end
+from transforms.printable import say
 from transforms.storage.globs import plain_path
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.fused import Quantize, build_fused
@@ -34,6 +35,9 @@ from transforms.vggish.params import EMBEDDING_SIZE, INT16_SCALE, SAMPLE_RATE_HZ
 
 # Examples that are embedded together, so that a long waveform takes no more memory.
 _BATCH = 32
+# In a folder without the mark nothing is deleted; with it, what TensorFlow saves.
+_MARK = ".incomplete"
+_SAVED = ("assets", "variables", "fingerprint.pb", "saved_model.pb")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -58,28 +62,41 @@ def run(argv: Sequence[str]) -> int:
         raise SettingError(
             f"KERAS_BACKEND={keras.backend.backend()}: a SavedModel is TensorFlow's; set it to tensorflow"
         )
-    _check_output(options.output)
+    mark = _begin_output(options.output)
     quantize = None
     if options.postprocess == QUANTIZED:
         pca, _ = find_pca_params(options.pca_params, options.assets_dir)
         quantize = Quantize(pca, name="quantize")
     weights = find_weights(options.weights, options.assets_dir)
-    print(f"weights: {weights}")
+    say(f"weights: {weights}")
     vggish = build_vggish(read_weights(weights.path), options.precision)
     model = build_fused(device_front_end(SAMPLE_RATE_HZ), vggish, quantize, "float32")
     save(model, options.output)
-    print(f"written to {options.output}")
+    tf.io.gfile.remove(mark)
+    say(f"written to {options.output}")
     return 0
 
 
-def _check_output(path: str) -> None:
+def _begin_output(path: str) -> str:
+    """Clears what a killed command left in the folder, and marks it as not done; returns the mark's path."""
+    mark = f"{path.rstrip('/')}/{_MARK}"
     try:
         tf.io.gfile.makedirs(path)
+        if tf.io.gfile.exists(mark):
+            for name in _SAVED:
+                there = f"{path}/{name}"
+                if tf.io.gfile.exists(there):
+                    (tf.io.gfile.rmtree if tf.io.gfile.isdir(there) else tf.io.gfile.remove)(there)
+            tf.io.gfile.remove(mark)
         there = tf.io.gfile.listdir(path)
+        if not there:
+            with tf.io.gfile.GFile(mark, "w") as file:
+                file.write("the model is being written\n")
     except (tf.errors.OpError, OSError) as error:
         raise SettingError(f"--output={path}: cannot be written ({error}); give another folder") from error
     if there:
         raise SettingError(f"--output={path}: is not empty, as {there[0]}; give another folder or remove it")
+    return mark
 
 
 def save(model: keras.Model, path: str) -> None:
@@ -104,4 +121,4 @@ def save(model: keras.Model, path: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("pipeline.export_model", lambda: run(sys.argv[1:])))
+    sys.exit(run_main("pipeline.export_model", lambda: run(sys.argv[1:])))

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser, check_flags
 from pipeline.job.path_checks import check_output_file
 from pipeline.job.runner import make_pipeline
+from pipeline.process.main import run_main
 from pipeline.statistics.passes import FrameFolder, check_analysis_installed, run_analyses
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
+from transforms.printable import say
 from transforms.read_features import RAW, ReadFeatures
 from transforms.statistics.moments import Moments
 from transforms.storage.files import write_output
@@ -57,14 +58,14 @@ def run(argv: Sequence[str]) -> int:
         params = fit_pca(moments.mean, moments.covariance, moments.count)
     except SettingError as error:
         raise SettingError(f"--features={features.path}: {error}") from error
-    print(f"fitted to {moments.count:,} frames of {features.path}")
+    say(f"fitted to {moments.count:,} frames of {features.path}")
     if number is not None:
         params = dataclasses.replace(params, quantization=_fit_range(read, params, number, beam_flags))
     low, high = params.quantization.low, params.quantization.high
-    print(f"bytes stand for {low:.4g} to {high:.4g}" + (", as in the release" if number is None else ""))
+    say(f"bytes stand for {low:.4g} to {high:.4g}" + (", as in the release" if number is None else ""))
     data = encode_pca_params(params)
     write_output(options.output, data)
-    print(f"written to {options.output}, for pipeline.run --pca_params (sha256 {sha256_of(data)[:8]}…)")
+    say(f"written to {options.output}, for pipeline.run --pca_params (sha256 {sha256_of(data)[:8]}…)")
     return 0
 
 
@@ -140,4 +141,4 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("pipeline.fit_pca", lambda: run(sys.argv[1:])))
+    sys.exit(run_main("pipeline.fit_pca", lambda: run(sys.argv[1:])))

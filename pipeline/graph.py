@@ -6,7 +6,13 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import AsList
 
-from pipeline.output.run_files import ACCOUNT_FILE, REJECTED_LIST, UNMATCHED_LIST, WRITTEN_LIST, run_path
+from pipeline.output.run_files import (
+    ACCOUNT_FILE,
+    REJECTED_LIST,
+    UNMATCHED_LIST,
+    WRITTEN_LIST,
+    run_path,
+)
 from transforms.account import (
     MeasureAudio,
     WriteAccount,
@@ -24,7 +30,7 @@ from transforms.errors import Reason
 from transforms.extract_examples import ExtractedExamples, ExtractExamples
 from transforms.progress import CLIPS, CLIPS_DONE, FRAMES, REJECTED, SHARDS, CountProgress, ProgressFolder
 from transforms.read_clips import ClipInputs, ReadClips
-from transforms.rejects import KeepRejected
+from transforms.rejects import READ, TRIED, KeepRejected
 from transforms.vggish.postprocess import PcaParams, postprocess
 from transforms.write_features import CLAIMS, EARLIER, FEATURES, WriteFeatures, WrittenFeatures
 
@@ -64,7 +70,10 @@ def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
     if job.quantize:
         frames |= "Quantize" >> beam.MapTuple(lambda chunk, e: (chunk, postprocess(e, job.pca)))
         # (ClipChunk, uint8[n, 128])
-    earlier = inputs.files | "KeepRejected" >> job.keep
+    found = {READ: inputs.files}
+    if job.keep.tried is not None:
+        found[TRIED] = (inputs.clips, inputs.rejected) | "Tried" >> beam.Flatten()
+    earlier = found | "KeepRejected" >> job.keep
     # RejectedClip
     earlier_duplicates = earlier | "EarlierDuplicates" >> beam.Filter(_is_duplicate)
     earlier_others = earlier | "EarlierOthers" >> beam.Filter(lambda clip: not _is_duplicate(clip))

@@ -27,13 +27,14 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.assets.resolve import find_segments
-from pipeline.cli.console import run_command, unwrap_worker_errors
-from pipeline.cli.flags import OneLineParser, check_flags, without_secrets
-from pipeline.job.manifest import package_versions
+from pipeline.cli.console import unwrap_worker_errors
+from pipeline.cli.flags import OneLineParser, check_flags
+from pipeline.job.manifest import package_versions, shown_options
 from pipeline.job.no_features import why_no_features
 from pipeline.job.path_checks import Inputs, check_input, check_output, delete_input_list
 from pipeline.job.runner import make_pipeline
 from pipeline.output.account import Account
+from pipeline.output.lock import lock_folder
 from pipeline.output.run_files import (
     ACCOUNT_FILE,
     INPUT_LIST,
@@ -42,6 +43,7 @@ from pipeline.output.run_files import (
     UNMATCHED_LIST,
     run_path,
 )
+from pipeline.process.main import run_main
 from transforms.account import (
     EXPECTED,
     FILE_WITHOUT_SEGMENT,
@@ -54,14 +56,24 @@ from transforms.account import (
     unmatched,
     written,
 )
-from transforms.audio_shards.write import WRITERS
+from transforms.audio_shards.write import WRITERS, is_shard_name
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.clips import Key
 from transforms.errors import SettingError
-from transforms.storage.files import delete_files, open_file, write_output
-from transforms.storage.globs import plain_path
+from transforms.printable import json_text, say
+from transforms.storage.files import (
+    delete_files,
+    delete_found,
+    exists,
+    final_path,
+    match_files,
+    open_file,
+    write_output,
+)
+from transforms.storage.filesystems import is_temporary
+from transforms.storage.globs import escape, plain_path
 from transforms.storage.shared_files import ASSETS_DIR_VARIABLE
 from transforms.write_shards import Packed, PackSettings, WriteShards
 
@@ -74,6 +86,9 @@ _FILES: Key = ("", "", 0)
 # Outcomes beside those of an account of clips.
 _SHARDS = "shards"
 _JOINED_AGAIN = "joined_again"
+
+# In `_run` while shards are written.
+_MARK = "packing"
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -105,21 +120,44 @@ def run(argv: Sequence[str]) -> int:
     options, beam_flags = _parse_options(argv)
     pipeline = make_pipeline(beam_flags)
     job, inputs = _check(options)
-    delete_input_list(job.output)
-    listed = inputs.write(run_path(job.output, INPUT_LIST))
-    with unwrap_worker_errors(), pipeline:
-        _build_graph(pipeline, replace(job, inputs=listed))
-    delete_input_list(job.output)
+    with lock_folder(job.output):
+        mark = _begin(job.output)
+        listed = inputs.write(run_path(job.output, INPUT_LIST))
+        with unwrap_worker_errors(), pipeline:
+            _build_graph(pipeline, replace(job, inputs=listed))
+        delete_input_list(job.output)
 
-    account_path = run_path(job.output, ACCOUNT_FILE)
-    with open_file(account_path) as file:
-        account = Account.from_json(json.load(file))
-    write_output(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
-    delete_files([account_path])
-    print("\n".join(_lines(job, account, inputs.skipped)))
+        account_path = run_path(job.output, ACCOUNT_FILE)
+        with open_file(account_path) as file:
+            account = Account.from_json(json.load(file))
+        write_output(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
+        delete_files([account_path, mark])
+    say(*_lines(job, account, inputs.skipped))
     if not account.is_balanced:
         return LOST_FILES
     return 0 if account.total(WRITTEN) else NOTHING_PACKED
+
+
+def _begin(output: str) -> str:
+    """Marks a folder as one whose shards are being written, and returns the mark's path.
+
+    Where there is one, of a run that was killed, that run's shards are deleted first.
+
+    Raises:
+      SettingError: there are other shards.
+    """
+    mark = run_path(output, _MARK)
+    if exists(mark):
+        found = match_files(FileSystems.join(escape(output), "*"))
+        delete_found(path for path in found if _is_own(path.rsplit("/", 1)[-1]))
+    delete_input_list(output)
+    check_output(output, *(f"*.{kind}" for kind in WRITERS))
+    write_output(mark, b"shards are being written\n")
+    return mark
+
+
+def _is_own(name: str) -> bool:
+    return is_shard_name(name) or (is_temporary(name) and is_shard_name(final_path(f"/{name}")[1:]))
 
 
 def _build_graph(pipeline: beam.Pipeline, job: WriteShards) -> None:
@@ -172,7 +210,7 @@ def _lines(job: WriteShards, account: Account, skipped: str) -> list[str]:
 
 def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: Account) -> str:
     manifest = {
-        "options": {**vars(options), "beam_flags": without_secrets(beam_flags)},
+        "options": shown_options({**vars(options), "beam_flags": beam_flags}),
         "versions": package_versions(),
         "account": {
             "read": account.total(EXPECTED),
@@ -185,7 +223,7 @@ def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: A
             "balanced": account.is_balanced,
         },
     }
-    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    return json_text(manifest, 2) + "\n"
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -268,11 +306,11 @@ def _check(options: Any) -> tuple[WriteShards, Inputs]:
     split = check_split(options.split) if options.split is not None else None
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
     inputs = check_input(options.input, output=options.output)
-    check_output(options.output, *(f"*.{kind}" for kind in WRITERS))
+    check_output(options.output)
     segments, _ = find_segments(options)
     settings = PackSettings(split, segments, id_pattern)
     return WriteShards(options.input, options.output, options.format, shard_bytes, settings), inputs
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("pipeline.make_shards", lambda: run(sys.argv[1:])))
+    sys.exit(run_main("pipeline.make_shards", lambda: run(sys.argv[1:])))

@@ -1,19 +1,21 @@
 """python -m pipeline.run: audio files in, features laid out as the AudioSet release out."""
 
 import json
+import logging
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions, TestOptions
 
-from pipeline.cli.console import run_command, unwrap_worker_errors
+from pipeline.cli.console import unwrap_worker_errors
 from pipeline.cli.options import Options, early_output, parse_options
-from pipeline.cli.progress_display import show_progress
+from pipeline.cli.progress_display import Sample, show_progress
 from pipeline.cli.text import print_result
 from pipeline.graph import build_graph
 from pipeline.job.build_job import build_job
@@ -38,15 +40,22 @@ from pipeline.output.run_files import (
     run_path,
 )
 from pipeline.output.shard_list import update_shard_list
+from pipeline.process.main import run_main
 from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.errors import OutputError, SettingError
 from transforms.features.open_shard import ShardFile
-from transforms.storage.files import open_file, write_output
+from transforms.printable import say
+from transforms.storage.files import delete_files, open_file, write_output
+from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.precision import CHANGED_BYTES
 
 # Exit statuses beside 0: 1 is a run that could not go on, 2 a mistake in the command.
 LOST_CLIPS = 3
 MANY_REJECTED = 4  # or no clip has features
+
+_LOG = logging.getLogger(__name__)
+_CAUSE_SHOWN = 300
 
 
 def run(argv: Sequence[str]) -> int:
@@ -62,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
     begun = time.monotonic()
     text = early_output(argv)
     if text is not None:
-        print(text)
+        say(*text.split("\n"))
         return 0
     options = parse_options(argv)
     pipeline = make_pipeline(options.beam_flags)
@@ -72,7 +81,7 @@ def run(argv: Sequence[str]) -> int:
             job_lines,
         )
 
-        print("\n".join(job_lines(build_offline(pipeline, options))))
+        say(*job_lines(build_offline(pipeline, options)))
         return 0
     config = prepare(validate(options))
     if options.plan:
@@ -80,7 +89,7 @@ def run(argv: Sequence[str]) -> int:
         plan = make_plan(config)
         print_result(plan.lines(), plan.to_json(), options.json)
         return 0 if plan.clips or plan.is_estimate else MANY_REJECTED
-    with lock_folder(options.output) as lock:
+    with lock_folder(options.output, "the same command goes on where it stopped") as lock:
         folder = FeatureFolder.at(options.output)
         _check_folder(folder, config)
         if options.overwrite:
@@ -91,14 +100,14 @@ def run(argv: Sequence[str]) -> int:
     if done is None:
         _say(options, "the job is handed over; when it has ended, the same command closes its account")
         return 0
-    account, shards = done
+    account, shards, fault = done
     summary = RunSummary(
         account,
         options.output,
         len(shards),
         sum(shard.size_bytes for shard in shards),
         time.monotonic() - begun,
-        run_path(options.output, REPORT_FILE),
+        "" if fault else run_path(options.output, REPORT_FILE),
         config.inputs.skipped,
     )
     status = _status(account, options)
@@ -111,6 +120,8 @@ def run(argv: Sequence[str]) -> int:
             f"rejected {account.reject_fraction:.1%} of the clips, more than "
             f"--max_reject_fraction={options.max_reject_fraction}; see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl",
         )
+    if fault:
+        say(f"pipeline.run: warning: {fault}", file=sys.stderr)
     return status
 
 
@@ -133,13 +144,17 @@ def _status(account: Account, options: Options) -> int:
 
 
 def _say(options: Options, line: str) -> None:
-    print(line, file=sys.stderr if options.json else sys.stdout)
+    say(line, file=sys.stderr if options.json else sys.stdout)
 
 
 def _run_locked(
     pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, lock: str, begun: float
-) -> tuple[Account, list[ShardFile]] | None:
-    """Runs the pipeline to its end; None if it is a service's job that nobody here waits for."""
+) -> tuple[Account, list[ShardFile], str] | None:
+    """Runs the pipeline to its end; None if it is a service's job that nobody here waits for.
+
+    Returns:
+      The account, the folder's shards, and why there is no report (empty if there is one).
+    """
     options = config.options
     _say(options, f"weights: {config.assets.weights}")
     if config.assets.pca_params:
@@ -160,9 +175,8 @@ def _run_locked(
     hop_s, is_quiet = options.example_hop_seconds, options.quiet or not is_here
     progress = show_progress(config.inputs.count, hop_s, is_quiet)
     with progress as shown, unwrap_worker_errors(), pipeline:
-        rejected = folder.lists(REJECTED_LIST)
         progress_folder = shown.folder if is_here else None
-        job = build_job(config, bool(folder.shards), rejected, progress_folder, listed, lock)
+        job = build_job(config, bool(folder.shards), folder.earlier_rejects, progress_folder, listed, lock)
         build_graph(pipeline, job)
     if waiting.no_wait_until_finish:
         return None
@@ -180,13 +194,43 @@ def _run_locked(
         clips[shard.path.split("/")[0]] += shard.records
     manifest = make_manifest(config, folder, started, _now(), account, clips)
     write_output(manifest_path, manifest.encode())
-    wall_s = time.monotonic() - begun
-    from pipeline.report import write_report  # it needs matplotlib, for which no mistake has to wait
-
-    write_report(config, json.loads(manifest), account, shards, shown.samples if is_here else (), wall_s)
+    samples = shown.samples if is_here else ()
+    fault = _report(config, manifest, account, shards, samples, time.monotonic() - begun)
     delete_input_list(output)
     folder.end()
-    return account, shards
+    return account, shards, fault
+
+
+def _report(
+    config: Config,
+    manifest: str,
+    account: Account,
+    shards: Sequence[ShardFile],
+    samples: Sequence[Sample],
+    wall_s: float,
+) -> str:
+    """Writes the report; returns why it could not, and what to do, or nothing.
+
+    The features and lists are complete by then, so that nothing about a picture may look like a failed run.
+    """
+    output = config.options.output
+    try:
+        from pipeline.report import write_report  # it needs matplotlib, for which no mistake has to wait
+
+        write_report(config, json.loads(manifest), account, shards, samples, wall_s)
+        return ""
+    except Exception as error:
+        _LOG.info("the report failed", exc_info=True)
+        path, kind = run_path(output, REPORT_FILE), type(error).__name__
+        with suppress(*FILE_ERRORS):  # an earlier run's would be taken for this one's
+            delete_files([path])
+        cause = str(error) if isinstance(error, (SettingError, OutputError)) else f"{kind}: {error}"
+        cause = " ".join(cause.split())[:_CAUSE_SHOWN]
+        again = " without --overwrite" if config.options.overwrite else ""
+        return (
+            f"{path}: the report could not be written ({cause}); features and lists are complete, and the "
+            f"same command{again} makes the report again"
+        )
 
 
 def _now() -> str:
@@ -195,7 +239,7 @@ def _now() -> str:
 
 def main() -> int:
     """The command audioset-beam."""
-    return run_command("pipeline.run", lambda: run(sys.argv[1:]))
+    return run_main("pipeline.run", lambda: run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -13,15 +13,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
 
 from pipeline.assets.resolve import find_pca_params, find_weights
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser
 from pipeline.cli.option_groups import add_asset_options
 from pipeline.graph import EmbeddingJob, build_graph
+from pipeline.process.main import run_main
 from transforms.audio.dsp.log_mel import log_mel_examples
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import shard_path
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.extract_examples import ExtractExamples
+from transforms.printable import say
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.rejects import KeepRejected
 from transforms.vggish.checkpoint import read_weights
@@ -65,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     weights = find_weights(options.weights, options.assets_dir)
     pca, pca_file = find_pca_params(options.pca_params, options.assets_dir)
-    print(f"weights: {weights}\nPCA parameters: {pca_file or 'none'}")
+    say(f"weights: {weights}", f"PCA parameters: {pca_file or 'none'}")
     try:
         examples = log_mel_examples(sine())
         _check_array("examples", examples, (_NUM_EXAMPLES, 96, 64))
@@ -75,32 +76,32 @@ def run(argv: Sequence[str]) -> int:
         if weights.released:
             _check_statistics("embeddings", embeddings, EMBEDDING_MEAN, EMBEDDING_STD)
         else:
-            print("embeddings: their statistics are not checked, since these weights are not the released")
+            say("embeddings: their statistics are not checked, since these weights are not the released")
         if weights.released and pca_file and pca_file.released:
             _check_statistics("postprocessed", codes, POSTPROCESSED_MEAN, POSTPROCESSED_STD)
         else:
-            print("postprocessed: not checked, since weights and PCA parameters are not both the released")
+            say("postprocessed: not checked, since weights and PCA parameters are not both the released")
         if not np.array_equal(_codes_by_pipeline(weights.path, pca), codes):
             raise SmokeTestError("the pipeline's record differs from the same steps without it")
-        print("pipeline: its record has the same bytes")
+        say("pipeline: its record has the same bytes")
     except SmokeTestError as error:
-        print(f"pipeline.smoke_test: failed: {error}", file=sys.stderr)
+        say(f"pipeline.smoke_test: failed: {error}", file=sys.stderr)
         return FAILED
-    print("Looks Good To Me")
+    say("Looks Good To Me")
     return 0
 
 
 def _check_array(name: str, array: NDArray, shape: tuple[int, ...]) -> None:
     if array.shape != shape or not np.isfinite(array).all():
         raise SmokeTestError(f"{name}: shape {array.shape}, not {shape}, or not finite")
-    print(f"{name}: {array.dtype}{list(array.shape)}, finite")
+    say(f"{name}: {array.dtype}{list(array.shape)}, finite")
 
 
 def _check_statistics(name: str, array: NDArray, mean: float, std: float) -> None:
     found = f"{name}: mean {array.mean():.6g} (reference {mean}), std {array.std():.4g} (reference {std})"
     if not np.allclose([array.mean(), array.std()], [mean, std], rtol=RELATIVE_TOLERANCE):
         raise SmokeTestError(f"{found}: more than {RELATIVE_TOLERANCE:.0%} off")
-    print(found)
+    say(found)
 
 
 def _codes_by_pipeline(weights: str, pca: PcaParams | None) -> NDArray:
@@ -125,4 +126,4 @@ def _codes_by_pipeline(weights: str, pca: PcaParams | None) -> NDArray:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("pipeline.smoke_test", lambda: run(sys.argv[1:])))
+    sys.exit(run_main("pipeline.smoke_test", lambda: run(sys.argv[1:])))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.assets.resolve import find_segments
-from pipeline.cli.console import run_command
 from pipeline.cli.flags import OneLineParser, check_flags
 from pipeline.cli.text import format_duration, print_result
 from pipeline.output.feature_folder import FeatureFolder
 from pipeline.output.run_files import REJECTED_LIST
+from pipeline.process.main import run_main
 from pipeline.verification.check_folder import Summary, verify_folder
 from pipeline.verification.compare import Comparison, compare_folders
 from pipeline.verification.coverage import Coverage, cover_segments
@@ -205,4 +205,4 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("pipeline.verify", lambda: run(sys.argv[1:])))
+    sys.exit(run_main("pipeline.verify", lambda: run(sys.argv[1:])))

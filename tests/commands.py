@@ -80,7 +80,7 @@ def run_command(*command: str, timeout_s: float = 900, **environment: str) -> su
       timeout_s: after which it is killed, with all that it started.
       environment: variables that it has beside those of the tests.
     """
-    launcher = _launcher()
+    launcher = shared_launcher()
     with tempfile.TemporaryDirectory() as folder:
         streams = Path(folder) / "out", Path(folder) / "err"
         pid = launcher.start(*command, output=streams, **environment)
@@ -93,7 +93,8 @@ def run_command(*command: str, timeout_s: float = 900, **environment: str) -> su
 
 
 @functools.cache
-def _launcher() -> Launcher:
+def shared_launcher() -> Launcher:
+    """The one that `run_command` uses."""
     launcher = Launcher()
     atexit.register(launcher.close)
     return launcher

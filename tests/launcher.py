@@ -47,7 +47,9 @@ def run(command: list[str], environment: dict[str, str], output: list[str]) -> N
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor, path in enumerate(output, 1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), descriptor)
+        # A terminal that is opened for reading too becomes that of the session.
+        access = os.O_RDWR if path.startswith("/dev/") else os.O_WRONLY
+        os.dup2(os.open(path, access | os.O_CREAT | os.O_APPEND, 0o666), descriptor)
     os.environ.update(environment)
     if command[0] == "-m":
         sys.argv = command[1:]

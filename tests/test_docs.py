@@ -1,5 +1,6 @@
-"""The docs say what is true, and the site has no broken link."""
+"""The docs agree with the code, and the site shows their pages without a broken link."""
 
+import html
 import importlib
 import re
 import subprocess
@@ -10,28 +11,44 @@ import pytest
 
 from pipeline.cli.flags import all_options
 from pipeline.cli.options import make_parser
+from transforms.errors import Reason
+from transforms.vggish.params import EXAMPLE_FRAMES, Framing
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 generate = importlib.import_module("generate")
 
-# Lines about commands that are not the project's, or not a user's; feature_names is YouTube-8M's.
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+# Lines about commands of other projects, or for contributors only; feature_names is an option of YouTube-8M.
 _OTHERS = re.compile(
     r"^.*(?:mkdocs|pytest|tests/|benchmarks|docs/|feature_names|pip |apt |gcloud |worker_pool).*$",
     re.MULTILINE,
 )
-# A whole name, not the beginning that a family of options shares (`--s3_...`).
+# A whole name, not the beginning that several options share (`--s3_...`).
 _FLAG = re.compile(r"(?<![\w-])--([a-z]\w*[a-z0-9])(?![\w-])")
+_PATH = re.compile(r"`((?:pipeline|transforms|examples|benchmarks|tests|docs|configs|docker)/[\w./]+)`")
+_MARKER = re.compile(r"-+ *8 *<")
+_LINK = re.compile(r"\]\((?!http)([^)#\s]*)#([^)\s]+)\)")
 
 
-def test_what_follows_from_the_code_is_up_to_date():
-    """Else run python docs/generate.py."""
+def test_generated_parts_are_up_to_date():
+    """If this fails, run python docs/generate.py."""
     assert (ROOT / "docs" / "options.md").read_text() == generate.options_page()
     page = (ROOT / "docs" / "architecture.md").read_text()
     assert page == generate.architecture_page(page)
+    page = (ROOT / "docs" / "python.md").read_text()
+    assert page == generate.python_page(page)
+    assert (ROOT / generate.EXAMPLE).read_text() in page
 
 
-def test_every_option_in_help_is_in_the_docs_and_the_other_way_round():
+def test_no_page_has_a_snippet_marker():
+    """GitHub shows markers such as --8<-- as text, and so does the site after a formatter changed them."""
+    for path in [*PAGES, *ROOT.glob("*.md")]:
+        assert not _MARKER.search(path.read_text()), path.name
+
+
+def test_the_docs_list_exactly_the_options_of_help():
     of_help = set(_FLAG.findall(make_parser().format_help())) - {
         "runner",
         "direct_num_workers",
@@ -53,18 +70,87 @@ def test_pages_name_no_option_that_no_command_has():
         assert not unknown, (path.name, unknown)
 
 
-def test_every_question_of_the_faq_has_an_answer():
+def _anchors(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and MkDocs make them."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page, flags=re.M | re.S), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+def test_links_to_sections_lead_to_headings():
+    for path in [*PAGES, *ROOT.glob("*.md")]:
+        for name, anchor in _LINK.findall(path.read_text()):
+            target = (path.parent / name) if name else path
+            assert anchor in _anchors(target.read_text()), (path.name, name, anchor)
+
+
+def test_files_that_the_docs_name_exist():
+    """So that the docs follow when a module moves."""
+    for path in [*PAGES, *ROOT.glob("*.md")]:
+        names = _PATH.findall(path.read_text())
+        assert all((ROOT / name).exists() for name in names), (path.name, names)
+
+
+def _faq() -> dict[str, str]:
+    """Return the FAQ: question -> answer."""
     parts = re.split(r"^## (.*)$", (ROOT / "docs" / "faq.md").read_text(), flags=re.MULTILINE)[1:]
-    questions, answers = parts[::2], parts[1::2]
-    assert len(questions) >= 13 and all(question.endswith("?") for question in questions)
-    assert all(len(answer.split()) > 15 for answer in answers)
+    return {question: answer.strip() for question, answer in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def test_every_question_of_the_faq_has_an_answer_of_its_own():
+    faq = _faq()
+    assert len(faq) >= 14 and all(question.endswith("?") for question in faq)
+    answers = list(faq.values())
+    assert all(answer.endswith((".", ")")) and not answer.startswith("#") for answer in answers)
+    assert len(set(answers)) == len(answers)
+
+
+def test_the_figures_of_the_faq_are_those_of_the_code():
+    text = "\n".join(_faq().values())
+    least_s = Framing().hop_s + 0.015  # 95 hops of 10 ms and one window of 25 ms
+    assert EXAMPLE_FRAMES == 96 and f"{least_s:g} s" in text and f"{Framing().hop_s:g} s" in text
+    named = set(re.findall(r"\bas\s+`(\w+)`", text))
+    assert named and named <= {reason.value for reason in Reason}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def _text(page: Path) -> str:
+    """Return the text that a reader of a page sees."""
+    return html.unescape(re.sub(r"<[^>]*>", "", page.read_text()))
 
 
 @pytest.mark.integration
-def test_the_site_builds_with_strict_links(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
-    pages = {path.parent.name for path in (tmp_path / "site").glob("*/index.html")}
-    assert {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"} <= pages
-    assert "Embeds clips of any length" in (tmp_path / "site" / "api" / "index.html").read_text()
+def test_the_site_builds_with_strict_links(site):
+    pages = {path.parent.name for path in site.glob("*/index.html")}
+    assert {path.stem for path in PAGES} - {"index"} <= pages
+
+
+@pytest.mark.integration
+def test_the_site_shows_the_code_of_the_example(site):
+    shown = _text(site / "python" / "index.html")
+    assert (ROOT / generate.EXAMPLE).read_text() in shown
+    for path in site.glob("**/index.html"):
+        assert not _MARKER.search(_text(path)), path
+
+
+@pytest.mark.integration
+def test_the_api_page_shows_which_parameters_have_defaults(site):
+    page = site / "api" / "index.html"
+    rows = re.findall(r"<tr class=\"doc-section-item\">(.*?)</tr>", page.read_text(), re.DOTALL)
+    cells = [[_plain(cell) for cell in re.findall(r"<td>(.*?)</td>", row, re.DOTALL)] for row in rows]
+    parameters = {(row[0], row[-1]) for row in cells if len(row) == 4}
+    assert {("audio", "required"), ("rate_hz", "None"), ("pca_params", "None")} <= parameters
+    assert {("resampler", "RESAMPY"), ("quantize", "True")} <= parameters
+    assert not [name for name, _ in parameters if "," in name]  # shown as required, whatever their defaults
+    assert "input_format: str = AUTO" in _text(page)  # a field of a dataclass
+
+
+def _plain(text: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", text)).split())

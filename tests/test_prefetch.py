@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transforms.prefetch import OrderedPrefetcher
 
 
-def ahead(work, num_threads: int = 2, max_items: int = 4, max_bytes: int = 1_000) -> OrderedPrefetcher:
+def prefetcher(work, num_threads: int = 2, max_items: int = 4, max_bytes: int = 1_000) -> OrderedPrefetcher:
     return OrderedPrefetcher(work, range(num_threads), lambda item: 1, lambda result: 1, max_items, max_bytes)
 
 
@@ -27,7 +27,7 @@ def test_results_come_in_the_items_order(counts, num_threads, max_items, max_byt
             time.sleep((number * 7 + place * 3) % 4 * 1e-4)
             yield number, place
 
-    jobs = ahead(work, num_threads, max_items, max_bytes)
+    jobs = prefetcher(work, num_threads, max_items, max_bytes)
     found = []
     for item in enumerate(counts):
         found += jobs.put(item)
@@ -43,14 +43,14 @@ def test_works_on_the_next_items_while_results_are_used():
         both.wait()  # which one thread alone never passes
         yield item, worker
 
-    jobs = ahead(work)
+    jobs = prefetcher(work)
     found = [*jobs.put(0), *jobs.put(1), *jobs.drain()]
     jobs.close()
     assert [item for item, _ in found] == [0, 1]
     assert {worker for _, worker in found} == {0, 1}
 
 
-def test_an_item_of_endless_results_waits_for_those_who_take_them():
+def test_an_item_with_endless_results_waits_until_some_are_taken():
     made = []
 
     def work(item: int, worker: int) -> Iterator[int]:
@@ -58,22 +58,22 @@ def test_an_item_of_endless_results_waits_for_those_who_take_them():
             made.append(number)
             yield number
 
-    jobs = ahead(work, num_threads=1, max_items=0, max_bytes=3)
+    jobs = prefetcher(work, num_threads=1, max_items=0, max_bytes=3)
     results = jobs.put(0)
     assert [next(results) for _ in range(100)] == list(range(100))
     time.sleep(0.05)  # time enough to go on, if it did
     assert len(made) <= 100 + 3 + 1
     jobs.close()
-    assert not any(thread.name.startswith("ahead") and thread.is_alive() for thread in jobs._threads)
+    assert not any(thread.name.startswith("prefetch") and thread.is_alive() for thread in jobs._threads)
 
 
-def test_an_error_comes_in_its_items_turn():
+def test_an_error_is_raised_at_the_turn_of_its_item():
     def work(item: int, worker: int) -> Iterator[int]:
         yield item
         if item == 1:
             raise ValueError("the second")
 
-    jobs = ahead(work)
+    jobs = prefetcher(work)
     found = []
     with pytest.raises(ValueError, match="the second"):
         for item in range(3):
@@ -85,7 +85,7 @@ def test_an_error_comes_in_its_items_turn():
     jobs.close()
 
 
-def test_items_that_hold_much_are_not_taken_ahead():
+def test_large_items_are_not_prefetched():
     may_go_on = threading.Event()
 
     def work(item: int, worker: int) -> Iterator[int]:

@@ -27,13 +27,13 @@ def test_threads_and_processes_lose_no_count(tmp_path):
     assert folder.read() == dict.fromkeys(COUNTERS, 0) | {CLIPS: 6000, FRAMES: 7}
 
 
-def test_a_folder_that_is_not_on_this_machine_costs_nothing(tmp_path):
+def test_nothing_is_counted_without_the_folder(tmp_path):
     folder = ProgressFolder(str(tmp_path / "none"))
     folder.add(CLIPS)
     assert folder.read()[CLIPS] == 0 and not (tmp_path / "none").exists()
 
 
-def test_elements_are_counted_as_they_come_by(tmp_path):
+def test_elements_are_counted_while_they_are_processed(tmp_path):
     folder = ProgressFolder(str(tmp_path))
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         _ = pipeline | beam.Create([1, 2, 3]) | CountProgress(folder, lambda n: [(FRAMES, n), (CLIPS, 1)])

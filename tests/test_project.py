@@ -1,4 +1,4 @@
-"""What those who carry on rely on: one version, a type marker, files that parse."""
+"""The project's metadata: version, type markers, files of other tools, dependencies, changelog."""
 
 import re
 import sys
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from pipeline.assets import released
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,7 +25,7 @@ def test_the_version_is_semantic_and_one():
     assert citation["version"] == version and citation["license"] == PROJECT["project"]["license"]
 
 
-def test_packages_say_that_they_have_types():
+def test_packages_have_type_markers():
     data = PROJECT["tool"]["setuptools"]["package-data"]
     for package in ("pipeline", "transforms"):
         assert "py.typed" in data[package] and (ROOT / package / "py.typed").is_file()
@@ -32,18 +34,39 @@ def test_packages_say_that_they_have_types():
 @pytest.mark.parametrize(
     "path", [".github/workflows/ci.yml", ".pre-commit-config.yaml", *(ROOT / ".github").glob("*/*.yml")]
 )
-def test_files_of_others_tools_parse(path):
+def test_files_of_other_tools_parse(path):
     assert isinstance(yaml.safe_load((ROOT / path).read_text()), dict)
 
 
-def test_actions_run_what_a_desk_runs():
+def test_github_actions_run_the_script_of_ci():
     steps = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["all"]["steps"]
     assert steps[-1]["run"] == ".ci/run"
 
 
 def test_every_dependency_has_its_reason():
-    reasons = (ROOT / "CONTRIBUTING.md").read_text().partition("## Why these dependencies")[2]
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("## Why these dependencies")[2]
+    packages = re.findall(r"^\| ([^|]+) \|", section.partition("\n## ")[0], re.MULTILINE)
+    explained = {name for cell in packages for name in re.findall(r"[\w-]+", cell)}
     extras = PROJECT["project"]["optional-dependencies"].values()
     for requirement in [*PROJECT["project"]["dependencies"], *(r for extra in extras for r in extra)]:
         name = re.match(r"[\w-]+", requirement)[0]
-        assert name in reasons or name.startswith("types-"), name
+        assert name in explained or name.startswith("types-"), name
+
+
+def test_the_changelog_has_the_version_and_its_date():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    released = re.findall(r"^## \[?(\d+\.\d+\.\d+)\]? - \d{4}-\d{2}-\d{2}$", text, re.MULTILINE)
+    assert released[0] == PROJECT["project"]["version"]
+    sections = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
+    assert sections <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_the_docker_image_downloads_the_assets(monkeypatch):
+    text = (ROOT / "docker" / "Dockerfile").read_text()
+    (code,) = re.findall(r'python -c "(.*?)" \$\{ASSETS\}', text)
+    (names,) = re.findall(r'^ARG ASSETS="(.*)"$', text, re.MULTILINE)
+    found = []
+    monkeypatch.setattr(released, "find_asset", lambda asset, given, folder: found.append(asset))
+    monkeypatch.setattr(sys, "argv", ["-c", *names.split()])
+    exec(code, {})
+    assert found == [released.WEIGHTS, released.PCA_PARAMS, released.CLASS_LABELS]

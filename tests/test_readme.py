@@ -1,4 +1,4 @@
-"""The README says what is true."""
+"""The README's code runs, and its links lead to files."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.integration
-def test_the_reader_reads(tmp_path):
+def test_the_code_that_reads_records_runs(tmp_path):
     (snippet,) = re.findall(r"```python\n(import tensorflow.*?)```", README, re.DOTALL)
     assert len(snippet.replace("\n\n", "\n").splitlines()) == 6
     (tmp_path / "features" / "train").mkdir(parents=True)
@@ -30,6 +30,6 @@ def test_the_reader_reads(tmp_path):
     assert "an-id" in result.stdout
 
 
-def test_files_that_the_readme_names_are_there():
+def test_files_that_the_readme_links_to_exist():
     for name in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / name).exists(), name

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from transforms.clips import Clip, RejectedClip
 from transforms.errors import Reason, SettingError
-from transforms.rejects import KeepRejected, RejectFiles, RejectIndex, read_rejected
+from transforms.rejects import (
+    READ,
+    TRIED,
+    KeepRejected,
+    RejectFiles,
+    RejectIndex,
+    TriedClip,
+    _kept,
+    read_rejected,
+)
 
 
 def rejection(name="a", file="a.wav", offset=None, start_s=0.0, reason=Reason.CORRUPT) -> RejectedClip:
@@ -87,7 +96,34 @@ def test_what_a_run_says_nothing_of_is_kept(tmp_path):
         assert_that(kept, equal_to([clips[0], clips[2], clips[3]]))
     tried = RejectFiles.of([write_list(tmp_path / "tried.jsonl", [clips[2]])])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        kept = pipeline | beam.Create(["s.tar"]) | KeepRejected(earlier, tried)
+        found = pipeline | "Found" >> beam.Create([Clip("train", "c", "s.tar", 5)])
+        read = pipeline | beam.Create(["s.tar"])
+        kept = {READ: read, TRIED: found} | KeepRejected(earlier, tried)
         assert_that(kept, equal_to([clips[0], clips[1], clips[3]]))
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         assert_that(pipeline | beam.Create(["a.wav"]) | KeepRejected([]), equal_to([]))
+
+
+def test_a_clip_that_the_run_does_not_find_is_not_tried(tmp_path):
+    """As with another --split: the reader gives no clip of the line, so that the line stays."""
+    part, whole = rejection("a", "a.wav", start_s=20.0), rejection("b", "b.wav")
+    hidden = rejection("", "t.tar", 512)
+    path = write_list(tmp_path / "r.jsonl", [part, whole, hidden])
+    tried = RejectFiles.of([path])
+
+    def kept(*clips: Clip) -> list[RejectedClip]:
+        rows = [tuple(TriedClip.of(clip)) for clip in clips if clip.file == "a.wav"]
+        group = "a.wav", {"earlier": [part], READ: [None], TRIED: rows}
+        return list(_kept(group, tried, (), "train"))
+
+    assert kept(Clip("eval", "a", "a.wav")) == [part] == kept()
+    assert kept(Clip("train", "a", "a.wav", start_s=10.0, end_s=20.0)) == [part]
+    assert kept(Clip("train", "a", "a.wav")) == [] == kept(Clip("train", "a", "a.wav", None, 20.0, 30.0))
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        read = pipeline | beam.Create(["b.wav", "t.tar"])
+        found = pipeline | "Found" >> beam.Create([Clip("eval", "b", "b.wav")])
+        lines = {READ: read, TRIED: found} | KeepRejected([path], tried, split="train")
+        assert_that(lines, equal_to([part, whole]))
+    # From a fault on, the clips of one split were hidden.
+    group = "t.tar", {"earlier": [hidden], READ: [None], TRIED: []}
+    assert list(_kept(group, tried, (), "eval")) == [hidden]

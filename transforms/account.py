@@ -11,6 +11,7 @@ import numpy as np
 
 from transforms.audioset.segments import milliseconds
 from transforms.clips import ClipChunk, Key, RejectedClip, Unmatched
+from transforms.printable import json_text
 from transforms.storage.files import write_output
 
 Event = tuple[Key, str]  # clip, and that it is expected or what became of it
@@ -50,7 +51,7 @@ class WriteJsonLines(beam.PTransform):
         super().__init__()
 
     def expand(self, values: beam.PCollection) -> beam.PCollection:
-        lines = values | "ToJson" >> beam.Map(lambda value: json.dumps(value.to_json(), ensure_ascii=False))
+        lines = values | "ToJson" >> beam.Map(lambda value: json_text(value.to_json()))
         count = lines | "Count" >> beam.combiners.Count.Globally() | "NumFiles" >> beam.Map(num_files)
         # int, exactly one
         files = count | "Files" >> beam.FlatMap(lambda n: [(number, None) for number in range(n)])

@@ -8,6 +8,7 @@ from typing import Any
 
 from transforms.audioset.segments import Segment, milliseconds
 from transforms.errors import ClipError, Reason
+from transforms.redact import shown_text
 from transforms.storage.files import sha256_of_file
 
 Key = tuple[str, str, int]  # split, video id, start in milliseconds
@@ -135,7 +136,7 @@ class RejectedClip:
             "offset": self.offset,
             "stage": self.stage,
             "reason": self.reason.value,
-            "message": self.message,
+            "message": shown_text(self.message),
             "sha256": self.sha256,
         }
 

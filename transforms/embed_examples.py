@@ -89,9 +89,9 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
         self._precision = precision
 
     def load_model(self) -> "Embedder | FusedEmbedder":
-        from transforms.vggish.model import Embedder, take_memory_as_needed  # seconds of Keras
+        from transforms.vggish.model import Embedder, enable_memory_growth  # seconds of Keras
 
-        take_memory_as_needed()
+        enable_memory_growth()
         return Embedder(read_weights(local_path(self._weights)), self._batch_size, self._precision)
 
     def run_inference(
@@ -139,9 +139,9 @@ class FusedModelHandler(VggishModelHandler):
 
     def load_model(self) -> "FusedEmbedder":
         from transforms.vggish.fused import FusedEmbedder
-        from transforms.vggish.model import take_memory_as_needed
+        from transforms.vggish.model import enable_memory_growth
 
-        take_memory_as_needed()
+        enable_memory_growth()
         weights = read_weights(local_path(self._weights))
         return FusedEmbedder(
             weights, device_front_end, self._quantize, self._pca, self._batch_size, self._precision

@@ -229,5 +229,4 @@ def open_clip(clip: Clip) -> BinaryIO:
     try:
         return open_file(clip.file)
     except FILE_ERRORS as error:
-        hint = "" if "\\udc" not in clip.file else "; its name is not UTF-8: rename it"
-        raise ClipError(Reason.UNREADABLE, f"{error}{hint}") from error
+        raise ClipError(Reason.UNREADABLE, str(error)) from error

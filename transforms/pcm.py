@@ -1,17 +1,16 @@
-"""Windows of PCM on their way to a front end on the accelerator."""
+"""Windows of PCM for the front end on the accelerator."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from transforms.audio.dsp.log_mel import hann_window, mel_matrix
 from transforms.audio.dsp.polyphase import row_taps
-from transforms.audio.dsp.resample import RESAMPY, Resampler
 from transforms.audio.dsp.windows import waveform_windows, window_rate_hz, window_samples
 from transforms.audio.extraction import Extraction
-from transforms.vggish.params import SAMPLE_RATE_HZ, Framing
+from transforms.vggish.params import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
     from transforms.vggish.log_mel_layer import FrontEnd
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PcmWindows:
-    """Windows of a waveform, one an example.
+    """Windows of a waveform, one per example.
 
     Attributes:
-      samples: [n, window_samples], int16 or float32, as `waveform_windows` gives.
+      samples: [n, window_samples], int16 or float32, as `waveform_windows` yields.
       rate_hz: their sample rate.
     """
 
@@ -37,35 +36,22 @@ class PcmWindows:
         return self.samples.nbytes
 
 
-def joined(parts: Sequence[Any]) -> Any:
-    """Arrays, or PcmWindows, of a clip in one."""
-    if isinstance(parts[0], PcmWindows):
-        return PcmWindows(np.concatenate([part.samples for part in parts]), parts[0].rate_hz)
-    return np.concatenate(parts)
-
-
-def pcm_windows(
-    blocks: Iterable[np.ndarray],
-    rate_hz: int,
-    framing: Framing = Framing(),
-    resampler: Resampler = RESAMPY,
-) -> Iterator[PcmWindows]:
-    """`waveform_windows` with their rate; takes and raises what it does."""
-    own_hz = window_rate_hz(rate_hz, framing, resampler)
-    for samples in waveform_windows(blocks, rate_hz, framing, resampler):
-        yield PcmWindows(samples, own_hz)
+def pcm_windows(blocks: Iterable[np.ndarray], rate_hz: int) -> PcmWindows:
+    """Return all windows of a waveform in the release's framing; errors as `waveform_windows`."""
+    return PcmWindows(np.concatenate(list(waveform_windows(blocks, rate_hz))), window_rate_hz(rate_hz))
 
 
 def as_examples(array: np.ndarray, rate_hz: int, extraction: Extraction) -> np.ndarray | PcmWindows:
-    """What an extraction made of a waveform at `rate_hz`, as the model takes it."""
+    """Convert the output of an extraction from a waveform at `rate_hz` to the model's input."""
     if not extraction.windows:
         return array
     return PcmWindows(array, window_rate_hz(rate_hz, extraction.framing, extraction.resampler))
 
 
 def device_front_end(rate_hz: int) -> "FrontEnd":
-    """What makes log-mel examples of windows at `rate_hz` on the accelerator."""
-    from transforms.vggish.log_mel_layer import FrontEnd  # seconds of Keras, where a model is only
+    """Return the parameters of the accelerator's front end for windows at `rate_hz`."""
+    # Importing Keras takes seconds, so only processes with a model do it.
+    from transforms.vggish.log_mel_layer import FrontEnd
 
     taps = None if rate_hz == SAMPLE_RATE_HZ else row_taps(rate_hz)
     return FrontEnd(window_samples(rate_hz), taps, hann_window(), mel_matrix())

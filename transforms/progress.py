@@ -1,7 +1,7 @@
-"""How far a run is, told by its worker processes while they work; a picture for a person, and no account.
+"""Counts a run's progress in its worker processes while they work. The counts are for display only.
 
-A runner that repeats a bundle is counted twice here, as in its own metrics. Beam's metrics will not do: local
-runners give them when all is over.
+If a runner repeats a bundle, its elements are counted twice, as in Beam's metrics. Beam's metrics cannot be
+used here, since local runners return them only at the end.
 """
 
 import os
@@ -16,44 +16,45 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-# What is counted, in the order of a process's file.
+# The counters.
 FILES_READ = "files_read"
-CLIPS = "clips"  # given by inputs
-CLIPS_DONE = "clips_done"  # embedded, rejected or already there
+CLIPS = "clips"  # read from the inputs
+CLIPS_DONE = "clips_done"  # embedded, rejected or already in the output
 REJECTED = "rejected"
 FRAMES = "frames"
 SHARDS = "shards"  # written
+# In the order of a process's file.
 COUNTERS = (FILES_READ, CLIPS, CLIPS_DONE, REJECTED, FRAMES, SHARDS)
 
-Counts = dict[str, int]  # of COUNTERS
+Counts = dict[str, int]  # counter -> count, for all of COUNTERS
 _SUFFIX = ".counts"
 
 
 @dataclass(frozen=True)
 class ProgressFolder:
-    """A folder on this machine in which each worker process keeps its counts in a file of its own.
+    """A folder on this machine with one file of counts per worker process.
 
-    The file is mapped into memory, so that counting is an addition and reading never waits.
+    The files are memory-mapped: counting is a single addition, and reading never waits.
 
     Attributes:
-      path: of the folder. Where it does not exist, as on another machine, nothing is counted.
+      path: of the folder. If it does not exist, for example on another machine, nothing is counted.
     """
 
     path: str
 
     def add(self, counter: str, number: int = 1) -> None:
-        """Adds to a counter of this process; from any thread."""
+        """Add to a counter of this process. Can be called from any thread."""
         counts = _counts_of_process(self.path, os.getpid())
         if counts is not None:
             with _LOCK:
                 counts[COUNTERS.index(counter)] += number
 
     def read(self) -> Counts:
-        """The counts of all processes together."""
+        """Return the sums of the counts of all processes."""
         total = np.zeros(len(COUNTERS), np.int64)
         for path in Path(self.path).glob(f"*{_SUFFIX}"):
             counts = np.fromfile(path, np.int64)
-            if len(counts) == len(total):  # else it is being made
+            if len(counts) == len(total):  # otherwise the file is being created
                 total += counts
         return dict(zip(COUNTERS, total.tolist(), strict=True))
 
@@ -63,7 +64,7 @@ _LOCK = threading.Lock()
 
 @cache
 def _counts_of_process(folder: str, pid: int) -> np.ndarray | None:
-    """int64[counters], mapped to a new file; by process, since a fork must not count into its parent's."""
+    """Return int64[counters], mapped to a new file; one per pid, so that a fork gets its own."""
     if not os.path.isdir(folder):
         return None
     path = os.path.join(folder, f"{pid}-{uuid.uuid4().hex}{_SUFFIX}")
@@ -72,10 +73,10 @@ def _counts_of_process(folder: str, pid: int) -> np.ndarray | None:
 
 @dataclass
 class CountProgress(beam.PTransform):
-    """Counts elements as they come by, beside whoever else takes them; gives nothing on.
+    """Counts the elements of a PCollection; outputs nothing.
 
     Attributes:
-      folder: to count in.
+      folder: stores the counts.
       counts: element -> (counter, number) pairs to add.
     """
 

@@ -3,16 +3,46 @@
 import functools
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import apache_beam as beam
+from apache_beam.typehints.decorators import no_annotations
 
-from transforms.clips import Clip, RejectedClip
+from transforms.clips import Clip, Key, RejectedClip
 from transforms.errors import SettingError
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.globs import matches_below, plain_path
+
+# What `KeepRejected` takes, by name: paths of the files that a run reads, and what it finds in them.
+READ, TRIED = "read", "tried"
+
+
+class TriedClip(NamedTuple):
+    """A clip, or a fault, that a run finds in a file.
+
+    Attributes:
+      offset, key: of the clip.
+      is_whole: of a recording whose parts are not known yet.
+    """
+
+    offset: int | None
+    key: Key
+    is_whole: bool
+
+    @classmethod
+    def of(cls, clip: Clip | RejectedClip) -> "TriedClip":
+        return cls(clip.offset, clip.key, isinstance(clip, Clip) and clip.end_s is None)
+
+    def is_of(self, rejected: RejectedClip) -> bool:
+        """Whether a clip that was rejected before is this one, or a part of it."""
+        if self.offset != rejected.offset:
+            return False
+        if self.is_whole:
+            return self.key[:2] == rejected.key[:2] and self.key[2] <= rejected.key[2]
+        return self.key == rejected.key
 
 
 class RejectIndex:
@@ -46,14 +76,8 @@ class RejectIndex:
         hidden_from = self._hidden_from.get(clip.file)
         if clip.offset is not None and hidden_from is not None and clip.offset >= hidden_from:
             return True
-        return any(_is_of(clip, rejected) for rejected in self._by_place.get((clip.file, clip.offset), ()))
-
-
-def _is_of(clip: Clip | RejectedClip, rejected: RejectedClip) -> bool:
-    """Whether two of one place are of one clip."""
-    if isinstance(clip, Clip) and clip.end_s is None:  # a recording: of it, or of a part of it
-        return (clip.split, clip.video_id) == rejected.key[:2] and clip.start_s <= rejected.start_s
-    return clip.key == rejected.key
+        tried = TriedClip.of(clip)
+        return any(tried.is_of(rejected) for rejected in self._by_place.get((clip.file, clip.offset), ()))
 
 
 @dataclass(frozen=True)
@@ -128,21 +152,32 @@ def read_list(path: str) -> bytes:
 class KeepRejected(beam.PTransform):
     """Path of each file that a run reads -> RejectedClip of earlier runs that this one says nothing of.
 
+    Where the run tries only the clips of some lists, it takes READ and TRIED: with another split, or other
+    segments, it may find none of those clips.
+
     Attributes:
       earlier: lists of the runs before.
       tried: where the run tries only the clips of some lists, those.
       patterns: globs of the run's inputs. Where they reach a folder that could not be listed before, this run
         has listed it again.
+      split: of clips to which the run's inputs give none.
     """
 
     earlier: Sequence[str]
     tried: RejectFiles | None = None
     patterns: Sequence[str] = ()
+    split: str = ""
 
     def __post_init__(self) -> None:
         super().__init__()
 
-    def expand(self, files: beam.PCollection[str]) -> beam.PCollection[RejectedClip]:
+    @no_annotations  # Beam knows no hint for inputs by name
+    def expand(
+        self, inputs: beam.PCollection[str] | Mapping[str, beam.PCollection]
+    ) -> beam.PCollection[RejectedClip]:
+        if isinstance(inputs, beam.PCollection):
+            inputs = {READ: inputs}
+        files = inputs[READ]
         if not self.earlier:  # and all paths would be shuffled for nothing
             return files.pipeline | "NoLists" >> beam.Create([], reshuffle=False)
         earlier = (
@@ -151,22 +186,38 @@ class KeepRejected(beam.PTransform):
             | "ReadRejected" >> beam.FlatMap(lambda path: ((clip.file, clip) for clip in read_rejected(path)))
             # (path, RejectedClip)
         )
-        read = files | "KeyByPath" >> beam.Map(lambda path: (path, None))
+        groups = {"earlier": earlier, READ: files | "KeyByPath" >> beam.Map(lambda path: (path, None))}
+        if self.tried is not None and TRIED in inputs:
+            groups[TRIED] = inputs[TRIED] | "KeyByFile" >> beam.Map(
+                lambda clip: (clip.file, tuple(TriedClip.of(clip)))
+            )
         return (
-            {"earlier": earlier, "read": read}
+            groups
             | "JoinByPath" >> beam.CoGroupByKey()
-            # (path, {"earlier": [RejectedClip], "read": [None]})
-            | "Keep" >> beam.FlatMap(_kept, self.tried, self.patterns)
+            # (path, {"earlier": [RejectedClip], READ: [None], TRIED: [tuple of a TriedClip]})
+            | "Keep" >> beam.FlatMap(_kept, self.tried, self.patterns, self.split)
         )
 
 
 def _kept(
-    group: tuple[str, dict[str, Iterable]], tried: RejectFiles | None, patterns: Sequence[str]
+    group: tuple[str, dict[str, Iterable]], tried: RejectFiles | None, patterns: Sequence[str], split: str
 ) -> Iterator[RejectedClip]:
     path, values = group
-    is_read = bool(list(values["read"]))
-    for clip in sorted(set(values["earlier"]), key=repr):
+    is_read = bool(list(values[READ]))
+    found: dict[int | None, list[TriedClip]] = defaultdict(list)
+    for row in values.get(TRIED, ()):
+        found[row[0]].append(TriedClip(*row))
+    # A duplicate may be listed with two inputs that were its record's at their time.
+    earlier = {replace(clip, message=""): clip for clip in sorted(set(values["earlier"]), key=repr)}
+    for clip in earlier.values():
         if clip.is_folder and any(matches_below(plain_path(pattern), path) for pattern in patterns):
             continue
-        if not is_read or (tried is not None and not tried.index().covers(clip)):
+        is_tried = is_read
+        if is_read and tried is not None:
+            is_tried = tried.index().covers(clip)
+            if clip.video_id:
+                is_tried &= any(other.is_of(clip) for other in found[clip.offset])
+            elif not clip.is_folder:  # hidden by a fault: tried with whatever stands there now
+                is_tried &= clip.split == split
+        if not is_tried:
             yield clip

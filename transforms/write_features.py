@@ -129,10 +129,14 @@ class WriteFeatures(beam.PTransform):
                 | "KeyEarlier" >> beam.Map(lambda c: (shard(c.split, c.video_id), (_EARLIER, c.to_json())))
             )
         if sharding.num_shards:
-            # Readers of numbered shards expect all of them, those without a clip too.
+            # Readers of numbered shards expect all of them, those without a clip too. So also where all clips
+            # are there already: a run that was killed may not have come to those.
+            splits = [frames | "Splits" >> beam.Map(lambda e: e[0].split)]
+            if CLAIMS in inputs:
+                splits.append(inputs[CLAIMS] | "SplitsThere" >> beam.Map(lambda claim: claim.split))
             keyed.append(
-                frames
-                | "Splits" >> beam.Map(lambda e: e[0].split)
+                splits
+                | "AllSplits" >> beam.Flatten()
                 | "DistinctSplits" >> beam.Distinct()
                 | "AllShards"
                 >> beam.FlatMap(

@@ -1,4 +1,4 @@
-"""What the Flex Template's launcher starts: `pipeline.run`, whose own folder must not be on the path."""
+"""The entry point of the Flex Template: starts `pipeline.run`, whose own folder must not be on the path."""
 
 import sys
 

@@ -1,11 +1,9 @@
 """The released files that a run needs: found where the user says, in the cache, or downloaded."""
 
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
 import requests
 
 from transforms.errors import SettingError
@@ -14,10 +12,12 @@ from transforms.storage.shared_files import (
     ASSETS_DIR_VARIABLE,
     FETCH_ERRORS,
     cache_folder,
-    downloader,
+    cache_folders,
+    download,
     fetch,
     first_line,
     one_process_at,
+    sha256_of,
 )
 from transforms.vggish.checkpoint import V2_INDEX_SUFFIX
 
@@ -62,7 +62,7 @@ CLASS_LABELS = Asset(
     "class labels",
     "--class_labels",
     "class_labels_indices.csv",
-    "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/class_labels_indices.csv",
+    "https://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/class_labels_indices.csv",
     "cdd1049833c4b86127c2773ac0d14a2754b6a6d0d1798002ed5c66e699708429",
     "no --segments for features without labels",
 )
@@ -85,15 +85,11 @@ def find_asset(asset: Asset, given: str | None, assets_dir: str | None) -> str:
         return _given_file(asset, given)
     tried = []
     folder = assets_dir or os.environ.get(ASSETS_DIR_VARIABLE)
-    if folder:
-        path = Path(folder, asset.file_name)
-        if path.is_file():
-            return str(path)
-        tried.append(str(path))
-    path = cache_folder() / asset.file_name
-    if path.is_file():
-        return str(path)
-    tried.append(str(path))
+    for place in ([Path(folder)] if folder else []) + cache_folders():
+        path = str(place / asset.file_name)
+        if os.path.isfile(path):  # Path.is_file raises an error where a folder cannot be entered
+            return path
+        tried.append(path)
     try:
         return _download(asset)
     except (requests.RequestException, ValueError, OSError) as error:
@@ -120,12 +116,17 @@ def _given_file(asset: Asset, given: str) -> str:
 
 def _download(asset: Asset) -> str:
     """Downloads a released file into the cache, checked, whole or not at all; or waits for who does."""
-    pooch.get_logger().setLevel(logging.WARNING)
-    with one_process_at(cache_folder() / asset.file_name):
-        return pooch.retrieve(
-            asset.url,
-            known_hash=f"sha256:{asset.sha256}",
-            fname=asset.file_name,
-            path=cache_folder(),
-            downloader=downloader(),
-        )
+    path = cache_folder() / asset.file_name
+    # The one who has the path to himself writes over what a killed process left.
+    temporary = path.with_name(f".{path.name}.tmp")
+    with one_process_at(path):
+        if path.is_file():
+            return str(path)
+        try:
+            download(asset.url, str(temporary), None)
+            if sha256_of(str(temporary)) != asset.sha256:
+                raise ValueError(f"not the released file: its SHA-256 is not {asset.sha256[:8]}…")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return str(path)

@@ -45,7 +45,7 @@ class ResolvedAsset:
         if self.sha256 is None:
             return f"{self.path} (noise: its embeddings mean nothing)"
         origin = "the released file" if self.released else "not the released file"
-        return f"{self.path} ({origin}, sha256 {self.sha256[:8]}…)"
+        return f"{self.path} ({origin}, sha256 {self.sha256[:8]}...)"
 
 
 class SegmentOptions(Protocol):

@@ -1,12 +1,15 @@
 """A YAML file's options as flags, and options as a YAML file."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from pipeline.cli.flags import AddOptions, all_options, nearest, without_secrets
+from pipeline.cli.flags import AddOptions, all_options, nearest, parse_given
 from transforms.errors import SettingError
+from transforms.printable import printable
+from transforms.redact import HIDDEN, is_secret_option, shown, shown_option
 from transforms.storage.filesystems import FILE_ERRORS, open_to_read
 
 # Of a file of options: many times what all of them take; and a list is in a mapping.
@@ -27,11 +30,13 @@ def config_flags(path: str | None, argv: Sequence[str], add_own: AddOptions) -> 
     for key, value in _read_yaml(path).items():
         action = parser._option_string_actions.get(f"--{key}")
         if action is None or key == "config":
-            raise SettingError(f"config {path}: unknown option {key!r}{nearest(str(key), parser, '')}")
+            name = key.split("=")[0] if isinstance(key, str) else key
+            raise SettingError(f"config {path}: unknown option {name!r}{nearest(str(name), parser, '')}")
         if key in given or value is None or value is False:
             continue
         if isinstance(value, Mapping) or (isinstance(value, bool) and action.nargs != 0):
-            raise SettingError(f"config {path}: {key} is {value!r}; give a value as on the command line")
+            it = HIDDEN if is_secret_option(key) else repr(value)
+            raise SettingError(f"config {path}: {key} is {it}; give a value as on the command line")
         if action.nargs == 0:
             flags.append(f"--{key}")
         else:
@@ -44,22 +49,45 @@ def config_text(
 ) -> str:
     """All options as a YAML file, with where each comes from.
 
+    An option that holds a secret is a comment without the secret, so that the file is never used with what
+    stands in the secret's place.
+
     Args:
       values: a command's own options.
-      beam_flags: Beam's that were given; secrets are left out.
+      beam_flags: Beam's that were given.
       path: of the YAML file that was read; None if there was none.
       argv: the command line.
     """
     given = {flag.split("=")[0].removeprefix("--") for flag in argv if flag.startswith("--")}
     in_file = set(_read_yaml(path)) if path else set()
-    parsed = vars(all_options(lambda parser: None).parse_known_args(without_secrets(beam_flags))[0])
-    names = [flag.split("=")[0].removeprefix("--") for flag in beam_flags if flag.startswith("--")]
+    parsed = vars(all_options(lambda parser: None).parse_known_args(beam_flags)[0])
+    rows = [(name, value, shown(value)) for name, value in values.items()]
+    beams = {option.name: option for option in parse_given(beam_flags, lambda parser: None)[0]}
+    for name, option in beams.items():
+        value = parsed[option.destination]
+        if option.value is None:
+            value = True
+        elif isinstance(value, Mapping):  # which a file gives as on the command line
+            value = option.value
+        rows.append((name, value, shown_option(option.destination, value)))
     lines = []
-    for name, value in [*values.items(), *((n, parsed[n]) for n in dict.fromkeys(names) if n in parsed)]:
+    for name, value, visible in rows:
         origin = "command line" if name in given else path if name in in_file else "default"
-        text = yaml.safe_dump({name: value}, default_flow_style=True, width=1 << 20).strip("{}\n ")
-        lines.append(f"{text}  # {origin}")
+        text, origin = _yaml_line(name, visible), printable(shown(origin or ""))
+        is_secret = visible != (list(value) if isinstance(value, tuple) else value)
+        lines.append(f"# {text}  # {origin}; a secret, give it again" if is_secret else f"{text}  # {origin}")
     return "\n".join(lines)
+
+
+def _yaml_line(name: str, value: Any) -> str:
+    """An option as YAML that loads as the same value; what is not fit to print is escaped as YAML does."""
+
+    def dump(unicode: bool) -> str:
+        text = yaml.safe_dump({name: value}, default_flow_style=True, width=1 << 20, allow_unicode=unicode)
+        return text.strip("{}\n ")
+
+    text = dump(True)
+    return text if text == printable(text) else dump(False)
 
 
 def _check_size(text: bytes) -> None:
@@ -70,7 +98,9 @@ def _check_size(text: bytes) -> None:
     for event in yaml.parse(text, yaml.SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else line
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"line {line}: aliases, such as *{event.anchor}, are not read")
+            raise ValueError(
+                f"line {line}: aliases are not read; put quotes around a value that begins with *"
+            )
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             raise ValueError(f"line {line}: it is nested more than {_MAX_DEPTH} deep")
@@ -83,10 +113,21 @@ def _read_yaml(path: str) -> dict[str, Any]:
         _check_size(text)
         values = yaml.safe_load(text)
     except (*FILE_ERRORS, yaml.YAMLError, ValueError, RecursionError) as error:
-        cause = " ".join(str(error).split())
+        cause = _yaml_cause(error) if isinstance(error, yaml.YAMLError) else " ".join(str(error).split())
         raise SettingError(f"config {path}: cannot be read ({cause}); check the path and the YAML") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise SettingError(f"config {path}: holds no options; write one a line, as 'batch_size: 64'")
     return values
+
+
+def _yaml_cause(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the line itself and names in it, which may be a secret."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    if not isinstance(problem, str):
+        return f"{where}no YAML"
+    # Of a tag, an alias or an anchor, which a value begins with that has no quotes.
+    quoted = r"'(?!<)[^']{2,}'" if isinstance(error, yaml.scanner.ScannerError) else r"(['\"])(?!<).{2,}\1"
+    return where + re.sub(quoted, "'...'", problem)

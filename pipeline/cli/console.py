@@ -16,6 +16,8 @@ from typing import TextIO
 from tqdm import tqdm
 
 from transforms.errors import OutOfMemoryError, OutputError, SettingError
+from transforms.printable import make_streams_printable, raw_stream, say
+from transforms.redact import remember_environment
 
 # What stops a run in the middle, and how it stands in the traceback that a runner gives.
 _STOPPED: tuple[type[Exception], ...] = (SettingError, OutputError, OutOfMemoryError)
@@ -44,6 +46,12 @@ def run_command(name: str, command: Callable[[], int]) -> int:
       name: the command's, as `pipeline.run`.
       command: what to run; returns the exit status.
     """
+    # A terminal may take ASCII only.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    remember_environment(os.environ)
+    make_streams_printable()
     gc.freeze()  # what is imported stays: to look through it for garbage takes a second at the end
     logging.basicConfig(handlers=[_LineHandler()], level=logging.INFO if is_verbose() else logging.WARNING)
     if not is_verbose():
@@ -54,8 +62,7 @@ def run_command(name: str, command: Callable[[], int]) -> int:
     try:
         return command()
     except (SettingError, OutputError, OutOfMemoryError) as error:
-        line = " ".join(str(error).split())
-        print(f"{name}: error: {line}", file=sys.stderr)
+        say(f"{name}: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingError) else 1
 
 
@@ -103,12 +110,11 @@ def import_tensorflow_quietly() -> None:
         os.dup2(chatter.fileno(), 2)
         try:
             with _lean_import():
-                import tensorflow as tf
+                from transforms import frameworks
 
-            tf.config.list_physical_devices()  # looks for GPUs, and says so where there is none
-            tf.get_logger().setLevel(logging.ERROR)
-        except ModuleNotFoundError:
-            pass
+            if hasattr(frameworks, "tf"):
+                frameworks.tf.config.list_physical_devices()  # looks for GPUs, and says so if there is none
+                frameworks.tf.get_logger().setLevel(logging.ERROR)
         except BaseException:
             chatter.seek(0)
             os.write(kept, chatter.read())
@@ -158,7 +164,7 @@ class _LineHandler(logging.StreamHandler):
     """Writes above the live line of a run, which is drawn again."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with tqdm.external_write_mode(file=self.stream):
+        with tqdm.external_write_mode(file=raw_stream(self.stream)):
             super().emit(record)
 
 
@@ -171,7 +177,7 @@ class _WithoutStops(io.TextIOBase):
     def write(self, text: str) -> int:
         if _tells_of_a_stop(text):
             return len(text)
-        with tqdm.external_write_mode(file=self._stream):
+        with tqdm.external_write_mode(file=raw_stream(self._stream)):
             return self._stream.write(text)
 
     def flush(self) -> None:

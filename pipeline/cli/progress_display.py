@@ -13,6 +13,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from pipeline.cli.text import format_duration
+from transforms.printable import raw_stream, say
 from transforms.progress import (
     CLIPS,
     CLIPS_DONE,
@@ -138,7 +139,7 @@ class Progress:
         self._close: Callable[[], None] = lambda: None
         self._every_s, self._sample_every = _LIVE_S, 1
         if stream is not None and _has_width(stream):
-            bar = tqdm(file=stream, leave=False, dynamic_ncols=True)
+            bar = tqdm(file=raw_stream(stream), leave=False, dynamic_ncols=True)
             self._show, self._close = lambda status: _show_live(bar, status), bar.close
         elif stream is not None:
             plain = _PlainLines(stream)
@@ -213,4 +214,4 @@ class _PlainLines:
     def show(self, status: Status) -> None:
         if time.monotonic() >= self._next_s:
             self._next_s += _PLAIN_S
-            print(f"{status.stage}: {status.text()}", file=self._stream, flush=True)
+            say(f"{status.stage}: {status.text()}", file=self._stream, flush=True)

@@ -1,8 +1,10 @@
 """Text for people: tables, sizes, durations, results."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from transforms.printable import json_text, say
+from transforms.redact import shown
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
@@ -31,4 +33,4 @@ def format_duration(seconds: float) -> str:
 
 def print_result(lines: Sequence[str], values: Mapping[str, Any], as_json: bool) -> None:
     """Prints a command's result on the output stream, as lines or as one JSON object."""
-    print(json.dumps(values, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
+    say(*(json_text(shown(values), 2).split("\n") if as_json else lines))

@@ -61,6 +61,6 @@ def build_job(
         quantize=quantize and not accelerated,
         pca=assets.pca,
         write=WriteFeatures(options.output, config.sharding, notes, SCHEMAS[options.output_schema]),
-        keep=KeepRejected(earlier_rejects, clips.rejects, options.input),
+        keep=KeepRejected(earlier_rejects, clips.rejects, options.input, options.split),
         progress=progress,
     )

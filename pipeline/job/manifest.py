@@ -5,10 +5,11 @@ import importlib.metadata
 import json
 import platform
 from collections import Counter
+from typing import Any
 
 import keras
 
-from pipeline.cli.flags import without_secrets
+from pipeline.cli.flags import shown_flags
 from pipeline.job.config import Config
 from pipeline.output.account import Account
 from pipeline.output.feature_folder import FeatureFolder, Settings
@@ -18,6 +19,8 @@ from transforms.account import (
 )
 from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 from transforms.clips import sha256_of
+from transforms.printable import json_text
+from transforms.redact import shown
 
 DISTRIBUTION = "audioset-beam"
 # Those whose version can change a feature.
@@ -77,12 +80,9 @@ def make_manifest(
         "finished": finished,
         "settings": settings,
         "settings_sha256": sha256_of(json.dumps(settings, sort_keys=True).encode()),
-        "options": {
-            **dataclasses.asdict(config.options),
-            "beam_flags": without_secrets(config.options.beam_flags),
-        },
+        "options": shown_options(dataclasses.asdict(config.options)),
         "assets": {
-            name: dataclasses.asdict(asset) if asset else None
+            name: shown(dataclasses.asdict(asset)) if asset else None
             for name, asset in (
                 ("weights", config.assets.weights),
                 ("pca_params", config.assets.pca_params),
@@ -97,9 +97,30 @@ def make_manifest(
             for split in account.splits
         },
         "clips": clips and dict(sorted(clips.items())),
-        "history": before.history,
+        "history": [_shown_run(run) for run in before.history],
     }
-    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    return json_text(manifest, 2) + "\n"
+
+
+def shown_options(options: dict[str, Any]) -> dict[str, Any]:
+    """A command's options, `beam_flags` among them, as a manifest shows them."""
+    beam_flags = options.get("beam_flags")
+    others = {name: shown(value) for name, value in options.items()}
+    if isinstance(beam_flags, list | tuple) and all(isinstance(flag, str) for flag in beam_flags):
+        others["beam_flags"] = shown_flags(beam_flags)
+    return others
+
+
+def _shown_run(run: dict[str, Any]) -> dict[str, Any]:
+    """A run of the history: what earlier versions showed of it may have secrets in it."""
+    if not isinstance(run, dict):
+        return run
+    options, assets = run.get("options"), run.get("assets")
+    return {
+        **run,
+        **({"options": shown_options(options)} if isinstance(options, dict) else {}),
+        **({"assets": shown(assets)} if isinstance(assets, dict) else {}),
+    }
 
 
 def package_versions() -> dict[str, str]:

@@ -29,7 +29,7 @@ class Inputs:
     Attributes:
       paths: of the files, sorted.
       sizes: of each, in bytes; empty where nobody has asked.
-      faults: (path, cause) of folders that cannot be listed, sorted.
+      faults: (path, cause), as of `Listing`, sorted.
       hidden: files and folders left out since their names begin with a dot.
     """
 
@@ -149,6 +149,10 @@ def check_output_file(output: str) -> None:
 
 
 def _check_writable(output: str, probe: str) -> None:
+    try:
+        output.encode()
+    except UnicodeEncodeError as error:  # Beam carries paths as UTF-8
+        raise SettingError(f"--output={output}: its name is not UTF-8; give another place") from error
     try:
         check_reachable(output)
         write_atomic(probe, b"can be written\n")

@@ -99,7 +99,7 @@ class Plan:
         rows = {
             "inputs": f"{forms}, {format_bytes(self.input_bytes)}",
             "skipped": self.skipped,
-            "unlisted": f"{self.unlisted:,} folders cannot be listed, and are rejects"
+            "unlisted": f"{self.unlisted:,} folders or names cannot be read, and are rejects"
             if self.unlisted
             else "",
             "clips": f"{about}{self.clips:,}" + (f": {self.no_clips}" if self.no_clips else ""),

@@ -22,6 +22,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkRunner
 
 from transforms.errors import SettingError
+from transforms.launcher import name_launcher
 from transforms.prefetch import num_cores
 from transforms.storage.filesystems import NO_CREDENTIALS, has_google_credentials
 
@@ -110,8 +111,10 @@ def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode == "multi_processing":
         share_cores(direct.direct_num_workers or num_cores())
-        # What workers import first: it keeps TensorFlow quiet, which a stage would import as it is.
-        setup.beam_plugins = [*(setup.beam_plugins or ()), "pipeline"]
+        name_launcher()
+        # What workers import first: the one has them end with this process, the other keeps TensorFlow quiet,
+        # which a stage would import as it is.
+        setup.beam_plugins = ["transforms.worker_process", "pipeline", *(setup.beam_plugins or ())]
     try:
         return beam.Pipeline(options=options)
     except ValueError as error:  # Beam's own checks of its options: an unknown runner, no project

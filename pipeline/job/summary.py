@@ -19,7 +19,7 @@ class RunSummary:
       output: the feature folder.
       shards, size_bytes: of the folder after the run.
       wall_s: from the check of the command to the last file.
-      report: path of the report.
+      report: path of the report; empty if it could not be written.
       skipped: inputs that were left out, for a person; empty if none were.
     """
 

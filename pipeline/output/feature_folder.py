@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.cli.option_groups import CPU
 from pipeline.output.run_files import (
     ACCOUNT_FILE,
+    DISPLACED_FILE,
     MANIFEST_FILE,
     REJECTED_LIST,
     REPORT_FILE,
@@ -22,10 +23,11 @@ from transforms.audio.dsp.resample import RESAMPY
 from transforms.audioset.example import AUDIOSET_SCHEMA
 from transforms.audioset.layout import SHARD_SUFFIX, Sharding
 from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
-from transforms.errors import SettingError
-from transforms.features.own_shards import ShardNotes, find_shards, relative_path
+from transforms.errors import OutputError, SettingError
+from transforms.features.displaced import find_displaced
+from transforms.features.own_shards import ShardNotes, announced_shards, find_shards, relative_path
 from transforms.features.sources import SOURCES_FOLDER
-from transforms.rejects import RejectFiles, read_list
+from transforms.rejects import RejectFiles, read_list, read_rejected
 from transforms.storage.files import (
     delete_files,
     delete_found,
@@ -152,8 +154,13 @@ class FeatureFolder:
           sharding: the run's.
 
         Raises:
-          SettingError: one stands there.
+          SettingError: one stands there, or nobody knows which shards are the runs' own.
         """
+        if self.foreign and self.manifest is not None and not self.is_told:
+            raise SettingError(
+                f"{run_path(self.path, SHARDS_FILE)}: is missing, and nothing else tells which shards its "
+                "runs wrote; restore it from a copy, or give another folder"
+            )
         in_the_way = [path for path in self.foreign if _may_be_shard(path, splits, sharding)]
         if in_the_way:
             raise SettingError(
@@ -167,30 +174,58 @@ class FeatureFolder:
 
         Raises:
           SettingError: there are features without a manifest, which may be anybody's.
+          OutputError: something cannot be deleted.
         """
         if self.manifest is None:
             self.check_settings({})
+        try:
+            self._clear()
+        except FILE_ERRORS as error:
+            raise OutputError(
+                f"{self.path}: what runs wrote there cannot be deleted ({error}); mend it and run the same "
+                "command again"
+            ) from error
+
+    def _clear(self) -> None:
         delete_files([*self.shards, *self._all_lists()])
         delete_found(match_files(run_path(escape(self.path), f"{SOURCES_FOLDER}/*")))
-        # Last, since these tell which shards were a run's own if this process is killed.
+        # Last, since these tell which shards were a run's own if this process is killed; and no manifest may
+        # stay without them.
         ShardNotes(self.path).end()
-        names = (REPORT_FILE, SHARDS_FILE, ACCOUNT_FILE, MANIFEST_FILE)
+        names = (REPORT_FILE, ACCOUNT_FILE, DISPLACED_FILE, MANIFEST_FILE, SHARDS_FILE)
         delete_files(run_path(self.path, name) for name in names)
 
     def begin(self) -> None:
         """Lists the shards that a run finds, and deletes what killed runs left.
 
         Raises:
-          OutputError: the list cannot be written.
+          OutputError: a list cannot be written, or what a killed run left cannot be read.
         """
-        own = {relative_path(path) for path in self.shards}
-        ShardNotes(self.path).begin(own)
-        self._delete_traces(own)
+        self._keep_displaced()
+        # Before the notes are gone that tell of a shard which a killed run did not put in place.
+        self._delete_traces(announced_shards(self.path))
+        ShardNotes(self.path).begin(relative_path(path) for path in self.shards)
 
     def end(self) -> None:
         """Deletes what is of use during a run alone."""
         self._delete_traces({relative_path(path) for path in find_shards(self.path).own})
+        delete_files([run_path(self.path, DISPLACED_FILE)])
         ShardNotes(self.path).end()
+
+    @property
+    def earlier_rejects(self) -> list[str]:
+        """Paths of the lists of clips that earlier runs rejected."""
+        displaced = run_path(self.path, DISPLACED_FILE)
+        return [*self.lists(REJECTED_LIST), *([displaced] if exists(displaced) else [])]
+
+    def _keep_displaced(self) -> None:
+        """Lists the duplicates that a killed run found, before its notes of them are deleted."""
+        found = find_displaced(self.path)
+        if found:
+            path = run_path(self.path, DISPLACED_FILE)
+            known = read_rejected(path) if exists(path) else ()
+            lines = {json.dumps(clip.to_json(), ensure_ascii=False) for clip in (*known, *found)}
+            write_output(path, "".join(f"{line}\n" for line in sorted(lines)).encode())
 
     def _delete_traces(self, own: Collection[str]) -> None:
         delete_found(path for path in temporary_files(self.path) if _is_own_file(final_path(path), own))

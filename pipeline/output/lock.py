@@ -1,20 +1,17 @@
 """One run at a time in a folder."""
 
-import os
-import queue
-import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import psutil
-
 from pipeline.output.lock_owner import LockOwner
 from pipeline.output.run_files import run_path
+from pipeline.process.ending import end_process, on_end
 from transforms.errors import SettingError
 from transforms.features.own_shards import LOCK_FILE
+from transforms.printable import say
 from transforms.storage import exclusive
 from transforms.storage.exclusive import Version
 from transforms.storage.filesystems import FILE_ERRORS
@@ -27,18 +24,20 @@ DEAD_S = 60.0
 # the others have written.
 _SETTLE_S = 1.0
 _POLL_S = 1.0
-# Exit statuses: as of a command that the signal ends, and of a run that cannot go on.
-_TERMINATED, _LOST = 128 + signal.SIGTERM, 1
-_STOP = 0
+# Exit status of a run that cannot go on.
+_LOST = 1
 
 
 @contextmanager
-def lock_folder(output: str) -> Iterator[str]:
+def lock_folder(output: str, hint: str = "") -> Iterator[str]:
     """Holds a folder for this process; gives the lock's `run`.
 
-    A run that died does not hold it forever. SIGTERM, in the main thread, gives the lock up and ends the
-    process with status 143. If the lock is lost, because another run took it or it was deleted, the process
-    ends with status 1.
+    A run that died does not hold it forever. A signal that ends the command gives it up. If the lock is lost,
+    because another run took it or it was deleted, the process ends with status 1.
+
+    Args:
+      output: the folder.
+      hint: what the line of such a signal says too.
 
     Raises:
       SettingError: another run has it, or what has it cannot be read.
@@ -49,12 +48,12 @@ def lock_folder(output: str) -> Iterator[str]:
     except FILE_ERRORS as error:
         raise SettingError(f"{path}: cannot be written or read ({error}); check the path") from error
     keeper = _Keeper(path, mine, version)
-    with _termination_to(keeper):
-        keeper.start()
-        try:
+    keeper.start()
+    try:
+        with on_end(keeper.give_up, hint):
             yield mine.run
-        finally:
-            keeper.stop()
+    finally:
+        keeper.stop()
 
 
 def _acquire(output: str, path: str, mine: LockOwner) -> Version:
@@ -81,7 +80,7 @@ def _acquire(output: str, path: str, mine: LockOwner) -> Version:
 
 def _changes(path: str, there: Version, owner: LockOwner) -> bool:
     """Looks at a lock until its owner writes to it or is dead; clocks are not compared."""
-    print(
+    say(
         f"{path}: {owner} may be at work there, which this machine cannot tell; "
         f"waiting for a sign of it for up to {DEAD_S:.0f} s",
         file=sys.stderr,
@@ -111,8 +110,8 @@ class _Keeper:
 
     def __init__(self, path: str, mine: LockOwner, version: Version):
         self._path, self._mine, self._version = path, mine, version
-        # Of a kind that a signal handler may put to.
-        self._events = queue.SimpleQueue[int]()
+        self._at_it = threading.Lock()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -120,67 +119,33 @@ class _Keeper:
 
     def stop(self) -> None:
         """Gives the lock up."""
-        self.tell(_STOP)
+        self._stopped.set()
         self._thread.join()
-        self._give_up()
+        self.give_up()
 
-    def tell(self, event: int) -> None:
-        """Passes on a signal, or _STOP."""
-        self._events.put(event)
-
-    def _run(self) -> None:
-        while True:
-            try:
-                event = self._events.get(timeout=BEAT_S)
-            except queue.Empty:
-                self._beat()
-                continue
-            if event == _STOP:
-                return
-            self._end(_TERMINATED, "was told to end (SIGTERM); the same command goes on where it stopped")
-
-    def _beat(self) -> None:
-        with suppress(*FILE_ERRORS):  # a server may be away for a while
-            self._mine = self._mine.next_beat()
-            version = exclusive.replace(self._path, self._mine.encode(), self._version)
-            if version is None:
-                taken = "another has it" if exclusive.read(self._path) else "it was deleted"
-                self._end(
-                    _LOST,
-                    f"error: {self._path}: this run has lost the lock ({taken}); what stands there is whole: "
-                    "when no other run is at work there, give the same command again",
-                )
-            else:
-                self._version = version
-
-    def _give_up(self) -> None:
-        with suppress(*FILE_ERRORS):
+    def give_up(self) -> None:
+        """Gives the lock up, from any thread, while the run still goes on."""
+        with self._at_it, suppress(*FILE_ERRORS):
+            self._stopped.set()
             exclusive.remove(self._path, self._version)
 
-    def _end(self, status: int, line: str) -> None:
-        try:
-            print(f"\npipeline.run: {line}", file=sys.stderr, flush=True)
-            # What dies now would speak.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            for stream in (1, 2):
-                os.dup2(nowhere, stream)
-            for child in psutil.Process().children(recursive=True):
-                with suppress(psutil.NoSuchProcess):
-                    child.kill()
-            self._give_up()
-        finally:
-            os._exit(status)
+    def _run(self) -> None:
+        while not self._stopped.wait(BEAT_S):
+            taken = None
+            with self._at_it, suppress(*FILE_ERRORS):  # a server may be away for a while
+                taken = None if self._stopped.is_set() else self._beat()
+            if taken:
+                end_process(
+                    _LOST,
+                    f"error: {self._path}: this run has lost the lock ({taken}); what stands "
+                    "there is whole: when no other run is at work there, give the same command again",
+                )
 
-
-@contextmanager
-def _termination_to(keeper: _Keeper) -> Iterator[None]:
-    """Passes SIGTERM on to a keeper, where it would end the process without a word."""
-    is_free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if not is_free or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda number, frame: keeper.tell(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    def _beat(self) -> str | None:
+        """Writes the next number; who has the lock if that is not possible."""
+        self._mine = self._mine.next_beat()
+        version = exclusive.replace(self._path, self._mine.encode(), self._version)
+        if version is None:
+            return "another has it" if exclusive.read(self._path) else "it was deleted"
+        self._version = version
+        return None

@@ -4,14 +4,12 @@ import dataclasses
 import json
 import os
 import socket
-import sys
 import uuid
 from contextlib import suppress
 from datetime import datetime, timezone
 
-import psutil
-
 from transforms.errors import SettingError
+from transforms.launcher import process_started, sees_own_numbers
 
 # A kernel since it was started, and a process's view of the others: what the number of a process is in.
 _BOOT_ID, _PID_NAMESPACE = "/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"
@@ -48,7 +46,7 @@ class LockOwner:
             _boot_id(),
             _pid_namespace(),
             pid,
-            _started(pid) or 0.0,
+            process_started(pid) or 0.0,
             datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
 
@@ -70,9 +68,9 @@ class LockOwner:
             return False
         except PermissionError:
             pass  # of another user
-        if not _sees_own_numbers():
+        if not sees_own_numbers():
             return None
-        return _started(self.pid) == self.process_started
+        return process_started(self.pid) == self.process_started
 
     def encode(self) -> bytes:
         """The bytes of a lock."""
@@ -115,24 +113,3 @@ def _pid_namespace() -> str:
     with suppress(OSError):
         return os.readlink(_PID_NAMESPACE)
     return ""
-
-
-def _sees_own_numbers() -> bool:
-    """Whether /proc counts processes as this one does; that of another namespace may be mounted there."""
-    with suppress(OSError, ValueError):
-        return int(os.readlink("/proc/self")) == os.getpid()
-    return sys.platform != "linux"
-
-
-def _started(pid: int) -> float | None:
-    """When a process started, in a unit of the kernel's; None if it has ended."""
-    try:
-        if sys.platform == "linux":
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                state, *fields = file.read().rpartition(b")")[2].split()
-            # Clock ticks since the machine was started: proc_pid_stat(5), field 22.
-            return None if state in b"ZX" else float(fields[18])
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except (OSError, psutil.Error):
-        return None

@@ -14,6 +14,8 @@ ACCOUNT_FILE = "account.json"
 INPUT_LIST = "inputs"
 # A list as it was before the run, which workers read again where an engine repeats work.
 TRIED_LIST = "tried"
+# Duplicates that a killed run did not come to list; the next run that comes to its end lists them.
+DISPLACED_FILE = "displaced.jsonl"
 MANIFEST_FILE = "manifest.json"
 REPORT_FILE = "report.html"
 

@@ -12,6 +12,7 @@ from transforms.errors import OutputError, SettingError
 from transforms.features.existing_records import read_shard_records
 from transforms.features.open_shard import ShardFile
 from transforms.features.own_shards import relative_path
+from transforms.printable import json_text
 from transforms.storage.files import delete_files, exists, open_file, write_output
 from transforms.storage.filesystems import FILE_ERRORS
 
@@ -76,7 +77,7 @@ def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
             lambda pair: known.get(pair[0]) or _shard_file(*pair), zip(names, now.shards, strict=True)
         )
         shards = list(read)
-    lines = [json.dumps(shard.to_json(), ensure_ascii=False) + "\n" for shard in shards]
+    lines = [json_text(shard.to_json()) + "\n" for shard in shards]
     write_output(path, "".join(lines).encode())
     delete_files(now.lists(WRITTEN_LIST))
     return shards

@@ -2,15 +2,19 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+
+from transforms.printable import printable
 
 # Drawn in these colours, which then become the page's variables; no picture has them otherwise.
 _VARIABLES = {
@@ -30,6 +34,10 @@ _INK, _MUTED, _GRID, *COLOURS = _VARIABLES
 _SETTINGS: Any = {
     "svg.fonttype": "none",  # text stays text: small, selectable and in the page's font
     "svg.hashsalt": "report",
+    # A dollar sign in a name is no formula, whatever the user's own settings are.
+    "text.parse_math": False,
+    "text.usetex": False,
+    "axes.formatter.use_mathtext": False,
     "font.size": 9,
     "axes.edgecolor": _MUTED,
     "axes.labelcolor": _MUTED,
@@ -46,6 +54,8 @@ _SETTINGS: Any = {
 }
 # Inches; on a phone's width the text is then some 11 pixels high.
 _WIDTH, _HEIGHT = 4.4, 2.5
+# Of a name in a picture.
+_NAME_CHARACTERS = 32
 
 
 def throughput(times_s: Sequence[float], clips: Sequence[int], rejected: Sequence[int]) -> str:
@@ -81,9 +91,11 @@ def frames_by_split(frames: dict[str, float]) -> str:
     """Frames of each split."""
 
     def draw(axes: Axes) -> None:
-        names = list(frames)[::-1]
-        bars = axes.barh(names, [frames[name] for name in names], color=COLOURS[0], height=0.6)
-        axes.bar_label(bars, [f"{frames[name]:,.0f}" for name in names], padding=4)
+        names, numbers = list(frames)[::-1], list(frames.values())[::-1]
+        places = range(len(names))
+        bars = axes.barh(places, numbers, color=COLOURS[0], height=0.6)
+        axes.bar_label(bars, [f"{number:,.0f}" for number in numbers], padding=4)
+        axes.set_yticks(places, [_short(name) for name in names])
         axes.grid(False)
         axes.set_xticks([])
         axes.spines[["bottom", "left"]].set_visible(False)
@@ -125,38 +137,40 @@ def saturation(at_0: NDArray, at_255: NDArray) -> str:
     return _svg("saturation", draw)
 
 
-def embedding_map(points: NDArray, groups: Sequence[str], names: Sequence[str], shares: NDArray) -> str:
+def embedding_map(points: NDArray, groups: NDArray, names: Sequence[str], shares: NDArray) -> str:
     """Frames on their first two principal components.
 
     Args:
       points: float[n, 2].
-      groups: of each point, one of the names or anything else.
-      names: of the groups that have a colour, at most eight.
+      groups: int[n], of each point the place of its group among the names; -1 of the others.
+      names: of the groups, at most eight; each has a colour.
       shares: of the variance, of each component.
     """
 
     def draw(axes: Axes) -> None:
-        group = np.array(groups)
-        others = ~np.isin(group, names)
-        if others.any():
-            axes.scatter(
-                points[others, 0],
-                points[others, 1],
-                s=9,
-                color=_MUTED,
-                alpha=0.35,
-                linewidths=0,
-                label="others",
-            )
-        for name, colour in zip(names, COLOURS, strict=False):
-            own = points[group == name]
-            axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0, label=name)
+        shown: dict[int, Artist] = {}  # others are at -1
+        others = points[groups < 0]
+        if len(others):
+            shown[-1] = axes.scatter(others[:, 0], others[:, 1], s=9, color=_MUTED, alpha=0.35, linewidths=0)
+        for place, colour in zip(range(len(names)), COLOURS, strict=False):
+            own = points[groups == place]
+            shown[place] = axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0)
         axes.set_xlabel(f"first component, {shares[0]:.0%} of the variance")
         axes.set_ylabel(f"second, {shares[1]:.0%}")
         axes.set_xticks([])
         axes.set_yticks([])
-        legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, markerscale=1.6)
+        legend = axes.legend(
+            list(shown.values()),
+            [*map(str, shown)],
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.12),
+            ncols=2,
+            markerscale=1.6,
+        )
         legend.set_in_layout(True)
+        # Now, since a legend leaves out what has an empty label or one that begins with an underscore.
+        for text, place in zip(legend.get_texts(), shown, strict=True):
+            text.set_text("others" if place < 0 else _short(names[place]))
 
     return _svg("map", draw, height=3.2 + 0.1 * len(names))
 
@@ -188,17 +202,33 @@ def clip_pictures(log_mel: NDArray[np.float32], frames: NDArray, hop_s: float, n
 
 
 def _svg(name: str, draw: Callable[..., None], height: float = _HEIGHT, rows: int = 1) -> str:
-    with rc_context({**_SETTINGS, "svg.hashsalt": name}):  # ids of their own beside other pictures
+    # Ids of their own beside other pictures. What matplotlib warns of, as letters that its font does not have
+    # and the page's has, says nothing to who runs a command.
+    with rc_context({**_SETTINGS, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         figure = Figure((_WIDTH, height), layout="constrained")
         draw(*np.atleast_1d(figure.subplots(rows, 1, sharex=rows > 1)))
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, variable)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # names that every picture has, and nothing points at
-    # The page says how large it is, and in which font.
+    # The page says how large it is.
     svg = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    return re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    return re.sub("<[^>]*>", _page_tag, svg)  # tags alone: a name may look like a part of one
+
+
+def _page_tag(match: re.Match[str]) -> str:
+    """A tag with the page's colours and font."""
+    tag = match[0]
+    for colour, variable in _VARIABLES.items():
+        tag = tag.replace(colour, variable)
+    tag = re.sub(r'^<g id="[^"]*"', "<g", tag)  # names that every picture has, and nothing points at
+    return re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
+
+
+def _short(name: str) -> str:
+    """A name that has room in a picture."""
+    name = printable(name)
+    half = _NAME_CHARACTERS // 2
+    return name if len(name) <= _NAME_CHARACTERS else f"{name[: half - 1]}…{name[-half:]}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment
+from markupsafe import Markup
 
 from pipeline.cli.progress_display import Sample
 from pipeline.cli.text import format_bytes, format_duration
@@ -21,6 +22,8 @@ from pipeline.report.examples import ExampleClip, example_clips
 from transforms.account import EXISTING, EXPECTED, REJECTED, WRITTEN
 from transforms.features.open_shard import ShardFile
 from transforms.features.sample import FrameStatistics, SampledClip, project, sample_clips
+from transforms.printable import printable
+from transforms.redact import shown_text
 from transforms.rejects import read_rejected
 from transforms.storage.files import write_output
 
@@ -75,9 +78,7 @@ def write_report(
     figures = list(_run_figures(samples))
     if statistics is not None:
         figures += _feature_figures(config, clips, frames, statistics, records)
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = resources.files("pipeline.report").joinpath("page.html").read_text(encoding="utf-8")
-    html = environment.from_string(page).render(
+    html = render_page(
         title=output.rstrip("/").rsplit("/", 1)[-1] or output,
         when=f"{manifest['started']} to {manifest['finished']}".replace("T", " ").replace("+00:00", " UTC"),
         version=manifest["versions"].get(DISTRIBUTION, ""),
@@ -93,7 +94,19 @@ def write_report(
         rejects=_rejects(config, account),
         tables=_tables(manifest),
     )
-    write_output(run_path(output, REPORT_FILE), html.encode(errors="replace"))
+    write_output(run_path(output, REPORT_FILE), html.encode())
+
+
+def render_page(**values: Any) -> str:
+    """The page with the values that page.html names; strings in them are text, whatever they hold."""
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
+    page = resources.files("pipeline.report").joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(page).render(values)
+
+
+def _shown(value: Any) -> Any:
+    """A value as the page shows it; what is markup already, the pictures, stays."""
+    return printable(shown_text(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _tiles(account: Account, shards: Sequence[ShardFile], wall_s: float) -> list[tuple[str, str, str]]:
@@ -222,13 +235,13 @@ def _map_figure(config: Config, clips: Sequence[SampledClip]) -> Figure:
         by, groups_of = "split", [[clip.segment.split] for clip in clips]
     common = Counter(name for of_clip in groups_of for name in of_clip)
     shown = sorted(common, key=lambda name: (-common[name], name))[:_NAMES_ON_MAP]
-    points, groups = [], list[str]()
+    points, groups = [], list[int]()
     for clip, of_clip in zip(clips, groups_of, strict=True):
         some = clip.frames[:: max(1, len(clip.frames) // each)][:each]
         points.append(some)
-        groups += [next((name for name in shown if name in of_clip), "")] * len(some)
+        groups += [next((place for place, name in enumerate(shown) if name in of_clip), -1)] * len(some)
     projected, shares = project(np.concatenate(points)[:_MAP_POINTS])
-    svg = plots.embedding_map(projected, groups[:_MAP_POINTS], shown, shares)
+    svg = plots.embedding_map(projected, np.array(groups[:_MAP_POINTS]), shown, shares)
     return Figure(
         "map",
         "Map of embeddings",
@@ -258,7 +271,7 @@ def _example_figure(config: Config, number: int, example: ExampleClip) -> Figure
         plots.clip_pictures(
             example.log_mel, example.frames, config.options.example_hop_seconds, f"clip-{number}"
         ),
-        clip.file,
+        shown_text(clip.file),
     )
 
 
@@ -269,7 +282,7 @@ def _rejects(config: Config, account: Account) -> list[tuple[str, int, list[tupl
         for clip in read_rejected(path):
             if len(shown[clip.reason.value]) < _REJECTS_SHOWN:
                 where = clip.file if clip.offset is None else f"{clip.file} at {clip.offset}"
-                shown[clip.reason.value].append((where, clip.message))
+                shown[clip.reason.value].append((shown_text(where), shown_text(clip.message)))
     reasons = sorted(account.reasons().items(), key=lambda item: (-item[1], item[0]))
     return [(reason, number, shown[reason]) for reason, number in reasons]
 

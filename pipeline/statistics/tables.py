@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.dsp.log_mel import band_centres_hz
+from transforms.printable import printable
 from transforms.read_features import QUANTIZED
 from transforms.statistics.count_clips import Count
 from transforms.statistics.moments import Moments, frechet_distance, mean_shifts
@@ -19,6 +20,8 @@ AUDIO = "audio"  # beside the kinds of frames
 _PERCENTS = (1, 5, 25, 50, 75, 95, 99)
 _NUMBER = re.compile(r"-?([\d,.]+%?|inf)")
 _MS_PER_HOUR = 3_600_000
+# What Markdown may take for markup; an underscore inside a word is none.
+_MARKUP = re.compile(r"[\\`*<>\[\]&~$]|\b_|_\b|__")
 # Of a number in JSON. Runners add in different orders, which shows in the last two or three of sixteen.
 _DIGITS = 12
 
@@ -99,7 +102,7 @@ class Statistics:
 
     def summary(self) -> list[str]:
         """The whole in a few lines, as a Markdown list."""
-        lines = [f"- {self.kind}: {self.source}"]
+        lines = [f"- {self.kind}: {markdown_text(self.source)}"]
         lines.append(
             f"- {self.total('clips'):,} clips, {self.total('frames'):,} frames, {self.hours:,.2f} hours"
         )
@@ -129,7 +132,11 @@ class Statistics:
             yield _bands(self.moments) if self.kind == AUDIO else self._dimensions(self.moments)
 
     def _splits(self) -> Table:
-        rows = [(c.split, f"{c.clips:,}", f"{c.frames:,}", _hours(c)) for c in self.counts if c.label is None]
+        rows = [
+            (_cell(c.split), f"{c.clips:,}", f"{c.frames:,}", _hours(c))
+            for c in self.counts
+            if c.label is None
+        ]
         return Table("Splits", ("split", "clips", "frames", "hours"), rows)
 
     def _labels(self) -> Table:
@@ -146,7 +153,7 @@ class Statistics:
         rows = [
             (
                 str(label),
-                self.class_names.get(label, "").replace("|", r"\|"),
+                _cell(self.class_names.get(label, "")),
                 f"{n:,}",
                 f"{frames[label]:,}",
                 f"{duration_ms[label] / _MS_PER_HOUR:,.2f}",
@@ -154,7 +161,14 @@ class Statistics:
             )
             for label, n in sorted(clips.items(), key=lambda item: (-item[1], item[0]))
         ]
-        header = ("label", "name", "clips", "frames", "hours", *(f"clips of {split}" for split in more))
+        header = (
+            "label",
+            "name",
+            "clips",
+            "frames",
+            "hours",
+            *(f"clips of {_cell(split)}" for split in more),
+        )
         return Table("Labels", header, rows)
 
     def _dimensions(self, moments: Moments) -> Table:
@@ -259,6 +273,20 @@ class SideBySide:
             "first": self.one.to_json(),
             "second": self.other.to_json(),
         }
+
+
+def markdown_text(text: str) -> str:
+    """Text of others for Markdown: as it is, or as code where it would be markup."""
+    text = printable(text)
+    if not _MARKUP.search(text):
+        return text
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if text[0] in "` " or text[-1] in "` " else ""  # which Markdown takes away again
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def _cell(text: str) -> str:
+    return markdown_text(text).replace("|", r"\|")
 
 
 def rounded(value: Any) -> Any:

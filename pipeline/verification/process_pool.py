@@ -1,17 +1,21 @@
 """Many small tasks on all cores, where there are enough of them."""
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.process.ending import keep_terminal_from_children
 from transforms.errors import OutputError
+from transforms.launcher import Launcher, follow_launcher
 from transforms.prefetch import num_cores
 
 # A function and its tasks -> results, in order. The builtin `map` is one.
@@ -84,7 +88,33 @@ class Processes:
     def _start_pool(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(self._modules)
-        return ProcessPoolExecutor(self._count, context, _set_beam_options, (self._beam_flags,))
+        _start_resource_tracker()
+        launcher = Launcher.this_process()
+        return ProcessPoolExecutor(self._count, context, _begin_process, (launcher, self._beam_flags))
+
+
+def _start_resource_tracker() -> None:
+    """Starts Python's own process that removes semaphores, whose start lets all children see Ctrl-C again.
+
+    It also says how many there were where this process ends early, which is no news.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    silent = "ignore::UserWarning:multiprocessing.resource_tracker"
+    os.environ["PYTHONWARNINGS"] = f"{before},{silent}" if before else silent
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
+        keep_terminal_from_children()
+
+
+def _begin_process(launcher: Launcher | None, beam_flags: Sequence[str]) -> None:
+    # An executor's processes wait for tasks forever where it was killed.
+    follow_launcher(launcher)
+    _set_beam_options(beam_flags)
 
 
 def _set_beam_options(flags: Sequence[str]) -> None:

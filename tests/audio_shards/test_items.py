@@ -35,9 +35,9 @@ def test_a_columns_name_may_have_an_equals_sign():
         ("", None),
         ("audio=", "give audio=NAME"),
         ("audio", "give audio=NAME"),
-        ("audio=a,", "is no field"),
-        ("audio=a,audio=b", "comes a second time"),
-        ("audio=a,video_id=a", "comes a second time"),
+        ("audio=a,", "is not a known field"),
+        ("audio=a,audio=b", "repeats a field or a name"),
+        ("audio=a,video_id=a", "repeats a field or a name"),
     ],
 )
 def test_a_slip_in_columns_is_shown_with_a_remedy(text, remedy):
@@ -79,8 +79,8 @@ def test_bytes_are_text_and_one_label_is_a_list_of_one():
         ({"end_time_seconds": math.inf}, "not a time"),
         ({"end_time_seconds": 10**400}, "not a time"),
         ({"start_time_seconds": 1e306}, "not a time"),
-        ({"end_time_seconds": 0}, "times must rise"),
-        ({"start_time_seconds": 3, "end_time_seconds": 2}, "times must rise"),
+        ({"end_time_seconds": 0}, "the end must be later"),
+        ({"start_time_seconds": 3, "end_time_seconds": 2}, "the end must be later"),
         ({"labels": [1.5]}, "labels has"),
         ({"labels": [True]}, "labels has"),
         ({"labels": [None]}, "labels has"),

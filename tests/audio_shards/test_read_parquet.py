@@ -97,10 +97,10 @@ def test_a_row_that_is_no_clip_is_a_fault_and_the_next_is_read(column, message, 
     [
         ({"id": ["a"], "wav": [b"1"]}, "", "has no column video_id, audio; it has 'id', 'wav'"),
         (ONE, "labels=classes", "has no column classes; it has 'video_id', 'audio'"),
-        ({**ONE, "audio": ["a.wav"]}, "", "column audio is string, neither binary"),
-        ({**ONE, "audio": [{"path": "a.wav"}]}, "", "column audio is struct<path: string>, neither binary"),
-        ({**ONE, "audio": [[0.5, 0.25]]}, "", "neither binary"),
-        ({**ONE, "audio": [{"a\nb": 1}]}, "", "column audio is struct<a b: int64>, neither binary"),
+        ({**ONE, "audio": ["a.wav"]}, "", "column audio is string; it must be binary"),
+        ({**ONE, "audio": [{"path": "a.wav"}]}, "", "is struct<path: string>; it must be binary"),
+        ({**ONE, "audio": [[0.5, 0.25]]}, "", "it must be binary"),
+        ({**ONE, "audio": [{"a\nb": 1}]}, "", "column audio is struct<a b: int64>; it must be binary"),
     ],
 )
 def test_a_file_without_the_columns_is_one_fault_that_names_those_there(table, columns, message):
@@ -159,7 +159,7 @@ def test_a_damaged_row_group_is_a_fault_and_the_next_is_read(form):
     items = read(kind, bytes(damaged))
     assert clips(items) == whole[:2] + whole[4:]
     (bad,) = faults(items)
-    assert (bad.offset, bad.reason) == (2, BAD) and "rows 2 to 3, of row group 1" in bad.message
+    assert (bad.offset, bad.reason) == (2, BAD) and "rows 2 to 3 of row group 1" in bad.message
 
 
 def test_a_column_name_that_is_not_utf8_is_damage():
@@ -253,8 +253,8 @@ def test_headers_of_pages_say_what_pages_hold(compression, version):
             chunk = metadata.row_group(group).column(column)
             pages = list(read_pages(file, groups[group][column]))
             assert sum(page.num_values for page in pages) == chunk.num_values
-            headers = chunk.total_uncompressed_size - sum(page.unpacked for page in pages)
-            assert headers == chunk.total_compressed_size - sum(page.packed for page in pages)
+            headers = chunk.total_uncompressed_size - sum(page.uncompressed_bytes for page in pages)
+            assert headers == chunk.total_compressed_size - sum(page.compressed_bytes for page in pages)
             assert 0 < headers < 12_000 * len(pages)
 
 
@@ -316,9 +316,12 @@ def test_what_a_page_header_hides_is_not_unpacked():
     file = io.BytesIO(shard)
     ((_, chunk),) = read_chunks(file)
     (page,) = read_pages(file, chunk)
-    said = varint(page.unpacked)
+    said = varint(page.uncompressed_bytes)
     assert shard.count(said) == 1
-    for size, message in ((page.unpacked // 2, "cannot be read"), (page.unpacked * 40, "decompression bomb")):
+    for size, message in (
+        (page.uncompressed_bytes // 2, "cannot be read"),
+        (page.uncompressed_bytes * 40, "decompression bomb"),
+    ):
         lie = varint(size)
         assert len(lie) == len(said)
         assert message in fault("parquet", shard.replace(said, lie)).message

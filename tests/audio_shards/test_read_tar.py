@@ -93,7 +93,7 @@ def test_json_may_follow_its_audio():
         (b"", "is not JSON"),
         (b'{"labels"', "is not JSON"),
         (b"\xff\xfe\xff", "is not JSON"),
-        (b"[1]", "it is no object"),
+        (b"[1]", "it is not an object"),
         (b"[" * 200_000, "is not JSON"),
         (b'{"labels": [1.5]}', "labels has"),
         (b'{"video_id": "\\ud800"}', "not Unicode"),
@@ -504,7 +504,7 @@ def test_of_two_files_with_one_name_each_link_means_its_own():
         (link("x.wav", "x.wav", SYM), "symbolic link to 'x.wav'"),
         (link("x.wav", "folder", SYM), "symbolic link to 'folder'"),
         (link("x", "/etc/passwd", SYM), "symbolic link to '/etc/passwd'"),
-        (link("x.data", "words.txt", SYM), "symbolic link to 'words.txt': no audio"),
+        (link("x.data", "words.txt", SYM), "symbolic link to 'words.txt': it is not audio"),
     ],
 )
 def test_a_link_that_leads_to_no_audio_of_the_archive_is_named(header, shown):
@@ -566,14 +566,14 @@ def test_many_links_take_little_memory(monkeypatch):
     items = read_again(linked(("a.wav", b"1"), *[link(f"{n}.wav", "a.wav") for n in range(60)]))
     assert len(items) == 61 and 30 < len(clips(items)) < 61
     assert {bad.message.split(": ")[1] for bad in faults(items)} == {
-        "the archive has more links than can be followed; divide it"
+        "the archive has more links than can be followed; split it"
     }
 
 
 def test_an_archive_of_too_many_files_says_so(monkeypatch):
-    monkeypatch.setattr("transforms.audio_shards.tar_survey._MAX_MEMBERS", 5)
+    monkeypatch.setattr("transforms.audio_shards.tar_index._MAX_MEMBERS", 5)
     (*bad, good) = read_again(tar([*PLAIN, *sample(CLIPS[0])]))
     assert {item.message for item in bad} == {
-        "the archive has too many files to find out whether its JSON stands elsewhere; divide it"
+        "the archive has too many files to check whether its JSON is elsewhere; split it"
     }
     assert len(bad) == len(PLAIN) and good.labels == CLIPS[0].labels

@@ -118,7 +118,7 @@ def arrow(make) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "shard", "remedy"),
     [
-        ("zip", zipped(), "unpack it, or pack its files as tar"),
+        ("zip", zipped(), "extract it, or pack its files into a tar"),
         ("arrow", arrow(pa.ipc.new_stream), "to_parquet"),
         ("arrow", arrow(pa.ipc.new_file), "to_parquet"),
     ],

@@ -148,7 +148,7 @@ def test_a_tfrecord_keeps_the_millisecond_or_refuses_the_clip(start_s):
 def test_a_file_too_large_for_any_shard_is_refused(monkeypatch):
     monkeypatch.setattr(write, "MAX_FILE_BYTES", 10)
     check_clip("tar", ShardClip(0, "a", bytes(10)))
-    with pytest.raises(ClipError, match="10 bytes that a shard's clip can have"):
+    with pytest.raises(ClipError, match="more than 10 bytes, the limit of a clip in a shard"):
         check_clip("tar", ShardClip(0, "a", bytes(11)))
 
 

@@ -63,7 +63,7 @@ def test_two_ids_are_a_fault():
     def change(context, lists):
         context["video_id"].bytes_list.value.append(b"other")
 
-    assert "video_id has not one value" in faults_of(changed(change))
+    assert "video_id does not have exactly one value" in faults_of(changed(change))
 
 
 @pytest.mark.parametrize("end_s", [30.0, 20.0, float("inf"), float("nan")])

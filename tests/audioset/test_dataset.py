@@ -110,18 +110,20 @@ def test_bytes_can_be_had_as_they_are(tmp_path):
 def test_raw_where_quantized_is_expected_is_one_line(read, tmp_path):
     write(tmp_path, {"aa1": ((0,), np.zeros((3, 128), np.float32))})
     with pytest.raises(
-        SettingError, match=r"aa.tfrecord: its frames are raw, where quantized .*--postprocess=qua"
+        SettingError, match=r"aa.tfrecord: its frames are raw, but quantized .*--postprocess=qua"
     ):
         read(tmp_path)
     write(tmp_path / "other")
-    with pytest.raises(SettingError, match="its frames are quantized, where raw ones are expected"):
+    with pytest.raises(SettingError, match="its frames are quantized, but raw frames are expected"):
         read(tmp_path / "other", raw=True)
 
 
 @READERS
 def test_one_raw_clip_among_quantized_ones_is_one_line(read, tmp_path):
     write(tmp_path, CLIPS | {"zz1": ((0,), np.zeros((3, 128), np.float32))})
-    with pytest.raises(SettingError, match=r"a record .*; python -m pipeline.verify says more") as caught:
+    with pytest.raises(
+        SettingError, match=r"a record .*; for details run python -m pipeline.verify"
+    ) as caught:
         read(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -158,14 +160,14 @@ def test_frames_of_another_size_are_one_line(read, tmp_path):
 def test_a_damaged_shard_is_one_line(read, tmp_path):
     path = write(tmp_path) / "train" / "ab.tfrecord"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(SettingError, match=r"python -m pipeline.verify says more"):
+    with pytest.raises(SettingError, match=r"for details run python -m pipeline.verify"):
         read(tmp_path)
 
 
 @READERS
 @pytest.mark.parametrize("make", [lambda f: f / "nowhere", lambda f: f, lambda f: write(f, {})])
 def test_a_folder_without_shards_is_one_line(read, make, tmp_path):
-    with pytest.raises(SettingError, match=r"cannot be listed|no \*.tfrecord with a record in it"):
+    with pytest.raises(SettingError, match=r"cannot be listed|no \*.tfrecord with a record"):
         read(make(tmp_path))
 
 

@@ -47,7 +47,7 @@ def test_row_of_another_form_is_named_by_its_line(row):
 def test_index_or_mid_that_comes_twice_is_named_by_its_line(row):
     message = message_of("0,/m/09x0r,Speech\n", row + "\n")
     assert "line 3" in message
-    assert "second time" in message
+    assert "is repeated" in message
 
 
 def test_quote_that_never_ends_is_refused():

@@ -151,7 +151,7 @@ def test_time_of_many_digits_fits_nothing():
 
 @pytest.mark.parametrize("text", ["(?P<id>", "*", "(?P<id>a)(?P<id>b)"])
 def test_pattern_must_be_a_regular_expression(text):
-    with pytest.raises(SettingError, match="not a regular expression"):
+    with pytest.raises(SettingError, match="not a valid regular expression"):
         compile_id_pattern(text)
 
 

@@ -170,7 +170,7 @@ def test_same_segment_twice_is_refused_and_named():
         Segment("eval", "x", 0.0, 1.0),
         Segment("eval", "abc", 30.0, 35.0),
     ]
-    with pytest.raises(SettingError, match=r"'abc' at 30\.0 s comes twice in eval"):
+    with pytest.raises(SettingError, match=r"'abc' at 30\.0 s is repeated in eval"):
         SegmentTable(rows)
 
 
@@ -186,7 +186,7 @@ def test_starts_within_a_millisecond_are_the_same_segment():
         Segment("eval", "a", 1.0002, 2.0),
     ]
     assert rows[0].key == rows[2].key
-    with pytest.raises(SettingError, match="comes twice in eval"):
+    with pytest.raises(SettingError, match="is repeated in eval"):
         SegmentTable(rows)
 
 

@@ -75,7 +75,7 @@ def test_a_classifier_learns_reports_and_tags(model, flags, features, labels_csv
     lines = out.splitlines()[2:]
     assert [line.split(": ")[0] for line in lines] == ["0.00 to 9.60 s", "9.60 to 11.52 s"]
     assert all(sum(line.count(name) for name in CLASSES) == 3 for line in lines)
-    assert "holds a model.keras already" in example(*command, status=2)
+    assert "already contains model.keras" in example(*command, status=2)
 
 
 def test_the_same_seed_gives_the_same_model(features, labels_csv, tmp_path, example):
@@ -96,9 +96,9 @@ def test_the_same_seed_gives_the_same_model(features, labels_csv, tmp_path, exam
 def test_bad_features_are_one_line(features, labels_csv, tmp_path, example):
     command = ["train_classifier.py", f"--output={tmp_path / 'out'}", f"--class_labels={labels_csv}"]
     (tmp_path / "empty").mkdir()
-    assert "no *.tfrecord with a record in it" in example(*command, tmp_path / "empty", status=2)
+    assert "contains no *.tfrecord with a record" in example(*command, tmp_path / "empty", status=2)
     raw = write_features(tmp_path / "raw", 20, np.float32)
-    assert "its frames are raw, where quantized ones are expected" in example(*command, raw, status=2)
+    assert "its frames are raw, but quantized frames are expected" in example(*command, raw, status=2)
     beyond = write_features(tmp_path / "beyond", 20, label=5)
     assert "label 5 is beyond the list of 5 classes" in example(*command, beyond, status=2)
     few = write_features(tmp_path / "few", 10)

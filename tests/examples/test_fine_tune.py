@@ -70,7 +70,7 @@ def test_frozen_on_a_folder_of_recordings_it_learns_and_leaves_vggish_alone(tmp_
     tuned = read_weights(str(tmp_path / "tuned" / "vggish.weights.h5"))
     assert all(np.array_equal(tuned[name], values) for name, values in read_weights("random:0").items())
     error = fine_tune(*flags, f"--output={tmp_path}/tuned", status=2)
-    assert "holds a model.keras already" in error and len(error.strip().splitlines()) == 1
+    assert "already contains model.keras" in error and len(error.strip().splitlines()) == 1
 
 
 def test_killed_it_goes_on_after_the_last_whole_epoch(tmp_path):
@@ -86,7 +86,7 @@ def test_killed_it_goes_on_after_the_last_whole_epoch(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert json.loads(checkpoint.read_text())["epoch"] >= 2
-    assert "begun with seed 0, and this command has 1" in fine_tune(
+    assert "started with seed 0, but this command has 1" in fine_tune(
         *flags, "--seed=1", f"--output={tmp_path}/killed", status=2
     )
     resumed = fine_tune(*flags, f"--output={tmp_path}/killed")
@@ -103,7 +103,7 @@ def test_killed_it_goes_on_after_the_last_whole_epoch(tmp_path):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda f: f / "nowhere", "give a folder with a folder of audio files for each class"),
+        (lambda f: f / "nowhere", "give a folder with one folder of audio files per class"),
         (
             lambda f: (f / "only" / "x").mkdir(parents=True) or f / "only",
             "a folder of audio files for each class",

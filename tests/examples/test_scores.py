@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import is_held_out, put
+from helpers import is_held_out, write_atomic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -57,10 +57,12 @@ def test_figures_and_curves_are_written(tmp_path):
     found = score_classes(labels, labels.astype(float), ["one", 'two, "2"', "three"])
     assert (found.mean_average_precision, found.auc, found.clips) == (1.0, 1.0, 5)
     assert math.isfinite(found.d_prime) and str(found).startswith("mAP 1.0000, AUC 1.0000, d-prime ")
-    put(tmp_path / "by_class.csv", lambda path: write_by_class(found, path))
+    write_atomic(tmp_path / "by_class.csv", lambda path: write_by_class(found, path))
     with open(tmp_path / "by_class.csv", newline="") as file:
         assert {row["name"] for row in csv.DictReader(file)} == {"one", 'two, "2"', "three"}
-    put(tmp_path / "curves.png", lambda path: plot_curves({"loss": [3.0, 2.0], "mAP": [0.1, 0.2]}, path))
+    write_atomic(
+        tmp_path / "curves.png", lambda path: plot_curves({"loss": [3.0, 2.0], "mAP": [0.1, 0.2]}, path)
+    )
     picture = (tmp_path / "curves.png").read_bytes()
     assert picture.startswith(b"\x89PNG") and len(picture) < 100_000
 
@@ -79,5 +81,5 @@ def test_what_cannot_be_written_does_not_appear(tmp_path):
         raise SettingError("no")
 
     with pytest.raises(SettingError):
-        put(tmp_path / "model", fail)
+        write_atomic(tmp_path / "model", fail)
     assert not list(tmp_path.iterdir())

@@ -14,9 +14,12 @@ from test_run import REJECTED, TRIAL, json_lines, read
 from pipeline import run
 from pipeline.cli.console import run_command
 from pipeline.make_shards import run as make_shards
+from transforms import account
 from transforms.audioset.segments import Segment
 from transforms.clips import Claim, ClipChunk, RejectedClip
-from transforms.errors import Reason
+from transforms.errors import OutputError, Reason
+from transforms.features import open_shard
+from transforms.features import sources as sources_module
 from transforms.features.assemble_clips import AssembledClip, decide
 from transforms.features.sources import Source, put_sources, read_sources
 
@@ -90,8 +93,8 @@ def test_another_recording_that_sorts_first_takes_the_record(corpus, tmp_path):
     (line,) = json_lines(out / "_run" / REJECTED)
     assert (line["file"], line["reason"]) == (f"{corpus}/c/xz.wav", "duplicate")
     assert line["sha256"] and f"{corpus}/b/xz.wav is this clip already" in line["message"]
-    account = json.loads((out / "_run" / "manifest.json").read_text())["account"]
-    assert account["balanced"] and account["rejected_earlier"] == 1
+    counted = json.loads((out / "_run" / "manifest.json").read_text())["account"]
+    assert counted["balanced"] and counted["rejected_earlier"] == 1
 
 
 @pytest.mark.integration  # seconds each
@@ -138,29 +141,71 @@ def test_a_record_of_an_unknown_source_is_of_the_first_input_that_is_read(corpus
     assert [source.file for source in read_sources(str(path)).values()] == [f"{corpus}/b/xz.wav"]
 
 
-@pytest.mark.parametrize("killed_before", ["sources", "shard"])
-def test_a_kill_before_a_shard_or_its_sources_changes_nothing(corpus, tmp_path, monkeypatch, killed_before):
-    from transforms.features import open_shard
+def killed(*arguments):
+    raise RuntimeError
 
+
+def killed_before_rejects(group, path, count, put=account._put_lines):
+    if path.endswith("rejected"):
+        raise RuntimeError
+    put(group, path, count)
+
+
+@pytest.mark.parametrize(
+    "module, killed_before, kill",
+    [
+        (open_shard, "put_sources", killed),
+        (open_shard, "write_output", killed),
+        (account, "_put_lines", killed_before_rejects),
+        (run, "open_file", killed),  # of the account
+    ],
+)
+def test_a_kill_before_a_shard_its_sources_or_the_lists_changes_nothing(
+    corpus, tmp_path, monkeypatch, module, killed_before, kill
+):
     out, expected = tmp_path / "out", tmp_path / "one"
+    shutil.copy(corpus / "b" / "xz.wav", corpus / "c" / "xz.wav")  # another input with the same record
     sequence(corpus, expected, "*/*")
     sequence(corpus, out, "[cd]/*")
-
-    def killed(*arguments):
-        raise RuntimeError
-
-    monkeypatch.setattr(open_shard, "put_sources" if killed_before == "sources" else "write_output", killed)
+    monkeypatch.setattr(module, killed_before, kill)
     with pytest.raises(RuntimeError):
         sequence(corpus, out, "[ab]/*")
     monkeypatch.undo()
     sequence(corpus, out, "[ab]/*")
     assert outcome(out) == outcome(expected)
+    assert not (out / "_run" / "displaced.jsonl").exists()
+
+
+def test_what_a_killed_run_replaced_is_listed_by_whichever_run_is_next(corpus, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    sequence(corpus, out, "c/xz.wav")
+    monkeypatch.setattr(account, "_put_lines", killed_before_rejects)
+    with pytest.raises(RuntimeError):
+        sequence(corpus, out, "b/xz.wav")
+    (note,) = (out / "_run").glob("before-*")
+    data = note.read_bytes()
+    note.write_bytes(data + b"x")
+    capsys.readouterr()
+    flags = [*TRIAL, f"--input={corpus}/d/xy.wav", f"--output={out}"]
+    assert run_command("pipeline.run", lambda: run.run(flags)) == 1
+    error = capsys.readouterr().err
+    assert f"{note}: is damaged or cannot be read" in error and "delete it" in error
+    note.write_bytes(data)
+    with pytest.raises(RuntimeError):
+        run.run(flags)
+    assert not note.exists()
+    monkeypatch.undo()
+    assert run.run(flags) == 0
+    (line,) = json_lines(out / "_run" / REJECTED)
+    assert line["file"] == f"{corpus}/c/xz.wav" and line["sha256"]
+    assert line["message"] == f"{corpus}/b/xz.wav is this clip already; it sorts first"
 
 
 @pytest.mark.integration  # seconds each
-@pytest.mark.parametrize("lines", [None, b"{", b"[1]\n", b'[1, "x", null]\n'])
-def test_damaged_sources_are_one_line_that_says_what_to_do(corpus, tmp_path, capsys, lines):
-    data = b"no gzip" if lines is None else gzip.compress(lines)
+@pytest.mark.parametrize(
+    "data", [b"", b"no gzip", *map(gzip.compress, (b"{", b"[1]\n", b'[1, "x", null]\n'))]
+)
+def test_damaged_sources_are_one_line_that_says_what_to_do(corpus, tmp_path, capsys, data):
     out = tmp_path / "out"
     flags = [*TRIAL, f"--input={corpus}/b/xy.wav", f"--output={out}"]
     assert run.run(flags) == 0
@@ -173,6 +218,27 @@ def test_damaged_sources_are_one_line_that_says_what_to_do(corpus, tmp_path, cap
     assert "Traceback" not in error
     path.unlink()
     assert run.run(flags) == 0 and totals(out) == (1, 0, 0, 1)
+
+
+@pytest.mark.parametrize("kind", ["one line", "many lines", "bad deflate"])
+def test_sources_that_unpack_to_any_size_are_read_in_bounds(kind, tmp_path, monkeypatch):
+    """Hundreds of megabytes in a file of one; and a byte that is no deflate code."""
+    limit = 1 << 28
+    if kind == "many lines":  # as many would take ten seconds
+        monkeypatch.setattr(sources_module, "_MAX_BYTES", limit := 1 << 20)
+    path = tmp_path / "sources.gz"
+    line = b'["0123456789abcdef", "x.wav", null]\n'
+    if kind == "bad deflate":
+        path.write_bytes(gzip.compress(line)[:10] + b"\xff" * 20)
+    else:
+        block = bytes(1 << 20) if kind == "one line" else line * 2_000
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            for _ in range(limit // len(block) + 1):
+                file.write(block)
+        assert path.stat().st_size < 4e6
+    expected = "invalid" if kind == "bad deflate" else f"more than {limit >> 20} MiB"
+    with pytest.raises(OutputError, match=f"{expected}.*delete it"):
+        read_sources(str(path))
 
 
 def test_sources_read_back_and_their_bytes_depend_on_nothing_else(tmp_path, monkeypatch):

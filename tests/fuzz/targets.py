@@ -16,10 +16,10 @@ from transforms.audio.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, mono
 from transforms.audio.parsers.ogg_pages import page_checksum
 from transforms.audio.parsers.spliced_file import ByteRange
 from transforms.audio.soundfile_stream import find_links
+from transforms.audio_shards.decompress import compression_of
 from transforms.audio_shards.items import ShardClip, parse_columns
 from transforms.audio_shards.read import read_shard
 from transforms.audio_shards.sniff import shard_format
-from transforms.audio_shards.unpack import packing
 from transforms.audioset.check import check_record
 from transforms.audioset.example import decode_example, encode_example
 from transforms.audioset.labels import read_class_labels
@@ -36,7 +36,7 @@ _INT32_MAX = 2**31 - 1
 _MAX_ROWS = 1_000
 _MAX_SAMPLES = 1 << 20
 # What packed data can make of one byte: 45 bytes of bzip2 hold 900 kB, 4 of Zstandard 128 kB.
-_UNPACK_RATIO = 100_000
+_DECOMPRESSION_RATIO = 100_000
 # One file in one folder: no other separator, nothing that leads elsewhere or that a file system refuses.
 _SHARD_PATH = re.compile(r"(?P<split>[A-Za-z0-9][\w.-]*)/(?P<name>[^/\\\0]+)\.tfrecord", re.ASCII)
 
@@ -116,14 +116,14 @@ def container(data: bytes) -> None:
 def example(data: bytes) -> None:
     """A SequenceExample: its check never raises, and what decodes is what encodes it again."""
     checked = check_record(data)
-    for fault in checked.faults:
-        _check_message(fault)
+    for problem in checked.problems:
+        _check_message(problem)
     try:
         segment, frames = decode_example(data, "eval")
     except ValueError:
-        assert checked.faults, "a sound record must decode"
+        assert checked.problems, "a sound record must decode"
         return
-    if not checked.faults:
+    if not checked.problems:
         assert checked.video_id == segment.video_id and checked.num_frames == len(frames)
         assert (checked.start_s, checked.end_s) == (segment.start_s, segment.end_s)
         _check_place(segment)
@@ -144,10 +144,10 @@ def _text(data: bytes) -> io.StringIO:
 
 def _check_shard(kind: str, data: bytes) -> None:
     assert shard_format("a", data[:4096]) in ("audio", "tfrecord", "tar", "parquet", "zip", "arrow")
-    most_bytes = len(data) * (_UNPACK_RATIO if packing(data) else 1)
+    most_bytes = len(data) * (_DECOMPRESSION_RATIO if compression_of(data) else 1)
     items = list(itertools.islice(read_shard(kind, io.BytesIO(data), _COLUMNS), _MAX_ROWS))
     # Bytes that are no TFRecord are a fault of it; only gzip can hold nothing in some bytes.
-    assert items or not data or kind != "tfrecord" or packing(data)
+    assert items or not data or kind != "tfrecord" or compression_of(data)
     offsets = [item.offset for item in items]
     if kind == "parquet":
         assert all(offset >= 0 for offset in offsets)

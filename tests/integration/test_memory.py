@@ -47,7 +47,7 @@ def embed(path, limit_mb: int) -> str:
 def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(tmp_path):
     assert "out of memory" not in embed(tmp_path / "all.npy", 8_000)
     log = embed(tmp_path / "halved.npy", 700)
-    assert "out of memory with 512 examples a batch: going on with 256" in log
+    assert "out of memory with 512 examples per batch: continuing with 256" in log
     assert "OutOfMemoryError" not in log
     expected, found = np.load(tmp_path / "all.npy"), np.load(tmp_path / "halved.npy")
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())

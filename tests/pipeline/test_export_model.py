@@ -62,6 +62,21 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path):
         export_model.run(["--weights=random:0", "--pca_params=none", f"--output={tmp_path}"])
 
 
+def test_what_a_killed_command_left_is_deleted_and_nothing_else(tmp_path):
+    for name in (".incomplete", "variables/variables.index", "saved_model.pb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("half")
+    mine = tmp_path / "mine.txt"
+    mine.touch()
+    with pytest.raises(SettingError, match=r"is not empty, as mine\.txt"):
+        export_model.run(["--weights=random:0", "--pca_params=none", f"--output={tmp_path}"])
+    assert list(tmp_path.iterdir()) == [mine]
+    mine.unlink()
+    assert export_model.run(["--weights=random:0", "--pca_params=none", f"--output={tmp_path}"]) == 0
+    assert (tmp_path / "saved_model.pb").stat().st_size > 1000
+    assert not (tmp_path / ".incomplete").exists()
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SettingError, match="cannot be written"):

@@ -97,8 +97,8 @@ def test_each_input_is_read_or_unreadable_and_listed_once(corpus, tmp_path, monk
     assert found == [{f"{corpus}/{name}": "unreadable" for name in names}] * 2
     assert rejects(tmp_path / "out2") == found[0]
     messages = {Path(r["file"]).name: r["message"] for r in json_lines(tmp_path / "out" / "_run" / REJECTED)}
-    assert "a FIFO, and no file" in messages["fifo"] and "a device, and no file" in messages["zero.wav"]
-    assert "a socket, and no file" in messages["socket.tar"]
+    assert "a FIFO, not a file" in messages["fifo"] and "a device, not a file" in messages["zero.wav"]
+    assert "a socket, not a file" in messages["socket.tar"]
     for name in ("out", "tar"):
         assert list((tmp_path / name / "_run").glob("inputs-*")) == []
 

@@ -145,6 +145,28 @@ def test_files_are_packed_as_they_are_in_the_order_of_their_paths(corpus, tmp_pa
     ]
 
 
+def test_what_a_killed_command_left_is_deleted_and_nothing_else(corpus, tmp_path):
+    flags = ["--format=tar", "--shard_bytes=300KB", f"--input={corpus}/**"]
+    expected = pack(tmp_path / "one", *flags)
+    output = tmp_path / "two"
+    run_folder = output / "_run"
+    run_folder.mkdir(parents=True)
+    (run_folder / "packing").touch()
+    (run_folder / "inputs-00000-of-00001.jsonl").touch()
+    (output / "audio-00007-of-00009.parquet").write_bytes(b"half")
+    (output / f".audio-00000-of-00009.tar.{'0' * 32}.tmp").write_bytes(b"half")
+    others = [output / name for name in ("audio.txt", f".other.tar.{'0' * 32}.tmp", "audio-1-of-2.tar.txt")]
+    for path in others:
+        path.write_text("mine")
+    made = pack(output, *flags)
+    assert {name: made[name] for name in expected} == expected
+    names = {path.name for path in output.iterdir()}
+    assert names == {*expected, "_run", *(path.name for path in others)}
+    assert not (run_folder / "packing").exists()
+    with pytest.raises(SettingError, match=r"holds \d+ shards already"):
+        pack(output, *flags)
+
+
 def test_bytes_depend_neither_on_the_order_of_inputs_nor_on_globs_that_overlap(corpus, tmp_path):
     flags = ["--format=parquet", "--shard_bytes=300KB", "--split=mine"]
     once = pack(tmp_path / "one", f"--input={corpus}/**", *flags)
@@ -242,7 +264,7 @@ def test_other_shard_bytes_are_refused(text):
         ({"split": "../up"}, "a split names a folder"),
         ({"id_pattern": "x"}, "has no group named id"),
         ({"input": "{corpus}/*.nothing"}, "matches no file"),
-        ({"segments": "{corpus}/none.csv"}, "only balanced_train_segments.csv"),
+        ({"segments": "{corpus}/none.csv"}, "known only for balanced_train_segments.csv"),
         ({"shard_byte": "2MB"}, "unknown option --shard_byte"),
         ({"output": "{full}"}, "holds 1 shards already"),
     ],

@@ -1,5 +1,6 @@
 """A folder's shards are those that its runs wrote; files of anybody else are left alone, read by nobody."""
 
+import functools
 import json
 import shutil
 
@@ -7,11 +8,12 @@ import pytest
 from folders import verified, write_corpus
 from sounds import write_noise
 from test_resume import shards, totals
-from test_run import TRIAL, refusal
+from test_run import TRIAL, json_lines, refusal
 
 from pipeline import run
 from pipeline.cli.console import run_command
 from pipeline.make_shards import run as make_shards
+from pipeline.output import feature_folder
 from pipeline.statistics.passes import FrameFolder
 from transforms.audioset.layout import Sharding
 from transforms.audioset.own_shards import note_name, noted_shard
@@ -47,7 +49,7 @@ def strangers(tmp_path) -> dict[str, bytes]:
 def files(folder) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
+        for path in feature_folder.rglob("*")
         if path.is_file() and "_run" not in path.relative_to(folder).parts
     }
 
@@ -169,6 +171,18 @@ def test_shards_of_a_killed_run_are_its_own(corpus, tmp_path):
     assert not left.exists() and not temporary_files(str(out))
 
 
+def test_what_a_killed_run_left_of_a_shard_that_no_later_run_writes_is_deleted(corpus, tmp_path):
+    out = tmp_path / "out"
+    notes = ShardNotes(str(out))
+    notes.begin([])
+    notes.note("other", "zz", b"")
+    (out / "other").mkdir()
+    left = out / "other" / temporary_name("zz.tfrecord")
+    left.write_bytes(b"half")
+    assert run.run([*TRIAL, f"--input={corpus}/ac*", f"--output={out}"]) == 0
+    assert not left.exists()
+
+
 def test_a_run_killed_before_its_list_keeps_those_of_the_runs_before(corpus, tmp_path):
     out = tmp_path / "out"
     assert run.run([*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]) == 0
@@ -216,6 +230,46 @@ def test_a_folder_with_characters_of_globs_in_its_name_resumes(corpus, tmp_path)
         str(out / "train" / f"{name}.tfrecord") for name in ("ab", "ac")
     ]
     assert not [path for path in (out / "_run").iterdir() if path.name.startswith(("before", "own"))]
+
+
+def test_without_its_list_of_shards_a_folder_is_refused(corpus, tmp_path):
+    """A run of another split, in whose way no file stands, would leave the others out of its list."""
+    out = tmp_path / "out"
+    flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]
+    assert run.run(flags) == 0
+    listed = out / "_run" / "shards.jsonl"
+    data = listed.read_bytes()
+    listed.unlink()
+    before = files(out)
+    for extra in ([], ["--split=other"], ["--split=other", "--overwrite"]):
+        message = refusal([*flags, *extra])
+        assert f"{listed}: is missing" in message and "restore it from a copy" in message
+    assert files(out) == before
+    listed.write_bytes(data)
+    assert run.run([*flags, "--split=other"]) == 0
+    assert len(json_lines(listed)) == 2
+
+
+def test_an_overwrite_killed_at_any_file_can_be_repeated(corpus, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]
+    assert run.run(flags) == 0
+    expected = files(out)
+    delete = feature_folder.delete_files
+
+    def killed(at, paths):
+        for path in paths:
+            delete([path])
+            if path.endswith(at):
+                raise KeyboardInterrupt
+
+    for at in ("ab.tfrecord", "manifest.json", "shards.jsonl"):
+        monkeypatch.setattr(feature_folder, "delete_files", functools.partial(killed, at))
+        with pytest.raises(KeyboardInterrupt):
+            run.run([*flags, "--overwrite"])
+        monkeypatch.undo()
+        assert run.run(flags) == 0
+        assert files(out) == expected
 
 
 def test_without_a_run_all_shards_are_features(tmp_path):

@@ -361,3 +361,15 @@ def test_youtube8ms_keys_are_a_setting_that_verify_and_later_runs_know(corpus, t
     (out / "_run" / "manifest.json").unlink()
     faults = verify_folder(str(out)).faults
     assert len(faults) == 2 * 4 and "context keys are ['end_time_seconds', 'id', 'labels'" in faults[0]
+
+
+def test_a_numbered_shard_without_a_clip_that_is_missing_is_made_again(corpus, tmp_path):
+    """As after a run that was killed when all clips were written, and not yet the shards that have none."""
+    flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={tmp_path}/out", "--sharding=hash:5"]
+    assert run.run(flags) == 0
+    before = shards(tmp_path / "out")
+    empty = [name for name, data in before.items() if not data]
+    assert len(before) == 5 and len(empty) >= 3
+    (tmp_path / "out" / empty[0]).unlink()
+    assert run.run(flags) == 0
+    assert shards(tmp_path / "out") == before and totals(tmp_path / "out") == (2, 0, 0, 2)

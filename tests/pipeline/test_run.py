@@ -262,13 +262,13 @@ def test_mistakes_stop_the_run_before_any_work(corpus, finished, tmp_path):
         f"--pca_params={tmp_path}/pca.npz": "shape [64, 64], not [128, 128]",
         f"--weights={tmp_path}/text.ckpt": "cannot be read as a checkpoint",
         f"--weights={tmp_path}/none.ckpt": "no such file",
-        "--weights=random:one": "'one' is no seed",
+        "--weights=random:one": "'one' is not a seed",
         "--split=../up": "a split names a folder",
         "--split=_run": "a split names a folder",
         "--batch_size=0": "give 1 to 4096",
         "--example_hop_seconds=0": "give 0.01 to 3600.0 s",
         "--example_hop_seconds=nan": "give 0.01 to 3600.0 s",
-        "--id_pattern=(": "not a regular expression",
+        "--id_pattern=(": "not a valid regular expression",
         "--id_pattern=x": "no group named id",
         "--segments=other.csv": "--segments=SPLIT=other.csv",
         "--runner=NoRunner": "NoRunner",
@@ -287,7 +287,7 @@ def test_bad_segments_name_file_and_line(corpus, tmp_path):
     good = [f"--input={corpus[0]}/*", f"--output={tmp_path}/out", *TRIAL, *flags]
     for text, message in (
         ('# a\nid, 0, 10, "/m/zz"\n', "line 2: label '/m/zz' is not among the 1 classes"),
-        ("id, 10, 0, /m/a\n", "line 1: 'id' from 10.0 to 0.0 s is no segment"),
+        ("id, 10, 0, /m/a\n", "line 1: 'id' from 10.0 to 0.0 s is not a segment"),
         ("# only a comment\n", "no segment in them"),
     ):
         csv.write_text(text)

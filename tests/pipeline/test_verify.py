@@ -58,7 +58,10 @@ def test_a_sound_folder_is_summed_up(folder):
         (changed(lambda c, f: c.pop("labels")), "context keys are"),
         (changed(lambda c, f: c["extra"].int64_list.value.append(1)), "context keys are"),
         (changed(lambda c, f: c["video_id"].int64_list.value.append(1)), "video_id is int64_list"),
-        (changed(lambda c, f: c["video_id"].bytes_list.value.append(b"")), "video_id has not one value"),
+        (
+            changed(lambda c, f: c["video_id"].bytes_list.value.append(b"")),
+            "video_id does not have exactly one value",
+        ),
         (changed(lambda c, f: f.pop("audio_embedding")), "feature lists are []"),
         (changed(lambda c, f: f["rgb"].feature.add()), "feature lists are"),
         (

@@ -18,8 +18,9 @@ from apache_beam.io.filesystem import FileMetadata, FileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.storage.files import match_files
 from transforms.storage.globs import escape, has_magic, matches_below, plain_path, split_glob, unescape
-from transforms.storage.listing import list_files
+from transforms.storage.listing import NOT_UTF8, list_files
 
 # A folder of trees is made for each example.
 EXAMPLES = settings(max_examples=150)
@@ -258,7 +259,7 @@ def test_a_link_that_leads_nowhere_may_be_a_folder(corpus):
     (corpus / "disk").symlink_to("/mnt/not mounted")
     listing = list_files(f"{corpus}/**/*.wav")
     assert len(listing.files) == 4
-    assert listing.faults == [(f"{corpus}/disk", "leads to /mnt/not mounted, which is not there")]
+    assert listing.faults == [(f"{corpus}/disk", "leads to /mnt/not mounted, which does not exist")]
     # One with an extension is a file, as thousands are where git-annex has not fetched them.
     assert list_files(f"{corpus}/**/s?.wav").faults == listing.faults
     assert list_files(f"{corpus}/*.wav").faults == []
@@ -389,7 +390,7 @@ def test_an_object_store_is_listed_once_from_where_the_glob_begins(objects):
         "mem://bucket/a/[[]b]/*",
     ):
         assert paths(pattern) == ["mem://bucket/a/[b]/three.wav"]
-    with pytest.raises(ValueError, match="no wildcards in its name"):
+    with pytest.raises(ValueError, match="cannot have wildcards"):
         list_files("mem://buck*/x")
 
 
@@ -399,13 +400,21 @@ def test_what_is_escaped_is_no_glob(text):
     assert has_magic(text) == any(character in text for character in "*?[") or unescape(text) != text
 
 
-def test_names_that_are_not_utf8_come_with_escapes(tmp_path):
-    try:
-        (tmp_path / os.fsdecode(b"caf\xe9.wav")).touch()
-    except OSError:
-        pytest.skip("this disk takes only UTF-8 names")
-    ((path, _),) = list_files(f"{tmp_path}/*").files
-    assert path == f"{tmp_path}/caf\\udce9.wav" and json.dumps(path).encode()
+def test_paths_that_are_not_utf8_are_faults_with_escapes_and_never_another_file(tmp_path):
+    for name in (b"caf\xe9.wav", b"x\xff/a.wav"):
+        path = tmp_path / os.fsdecode(name)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        except OSError:
+            pytest.skip("this disk takes only UTF-8 names")
+    twin = tmp_path / "caf\\udce9.wav"  # what the first one looks like, escaped
+    twin.write_bytes(b"twin")
+    listing = list_files(f"{tmp_path}/**")
+    assert listing.files == [(str(twin), 4)]
+    assert sorted(listing.faults) == [(str(twin), NOT_UTF8), (f"{tmp_path}/x\\udcff/a.wav", NOT_UTF8)]
+    assert json.dumps(listing.faults).encode()
+    assert match_files(f"{tmp_path}/*") == [str(twin)]  # a run's folder may hold anybody's files
 
 
 def test_split_glob():

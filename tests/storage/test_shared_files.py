@@ -125,13 +125,13 @@ def test_an_image_has_the_file_if_its_bytes_are_the_wanted(server, cache, tmp_pa
 def test_a_file_that_changed_since_the_launch_is_refused(server, cache):
     server.go_on.set()
     changed = SharedFile("/no/such/folder/vggish.ckpt", "0" * 64, server.url)
-    with pytest.raises(SettingError, match="is not the file that it was when the run began"):
+    with pytest.raises(SettingError, match="has changed since the run began"):
         changed.local_path()
 
 
 def test_a_path_that_a_worker_does_not_see_is_named_with_the_worker(cache, tmp_path):
     path = tmp_path / "vggish.ckpt"
-    with pytest.raises(SettingError, match=r"vggish\.ckpt: is not there on worker .*gs:// or https://"):
+    with pytest.raises(SettingError, match=r"vggish\.ckpt: does not exist on worker .*gs:// or https://"):
         SharedFile(str(path), SHA256).local_path()
     path.write_bytes(b"others")
     with pytest.raises(SettingError, match=r"vggish\.ckpt: is another file on worker"):
@@ -142,6 +142,6 @@ def test_a_path_that_a_worker_does_not_see_is_named_with_the_worker(cache, tmp_p
 
 def test_an_address_that_does_not_answer_is_named_with_the_worker(cache):
     with pytest.raises(
-        SettingError, match=r"127\.0\.0\.1:9/x: cannot be fetched \(no connection\) on worker"
+        SettingError, match=r"127\.0\.0\.1:9/x: could not be downloaded \(no connection\) on worker"
     ):
         SharedFile("/no/such/x", SHA256, "http://127.0.0.1:9/x").local_path()

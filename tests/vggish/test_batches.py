@@ -82,7 +82,7 @@ def test_not_one_example_in_memory_is_a_clear_error():
     def predict(batch):
         raise MemoryError("no room")
 
-    with pytest.raises(OutOfMemoryError, match="not even with batches of one example"):
+    with pytest.raises(OutOfMemoryError, match="even with batches of one example"):
         FixedBatches(8).run(predict, np.zeros((3, 2)))
 
 

@@ -263,5 +263,5 @@ def test_weights_that_would_read_other_files_are_refused(tmp_path, kind):
         else:
             del file["layers"]
             file["layers"] = h5py.ExternalLink(str(other), "layers")
-    expected = "has its values in other files" if kind in ("external storage", "virtual") else "is a link to"
+    expected = "has its values in other files" if kind in ("external storage", "virtual") else "is a link,"
     assert expected in message_of(path)

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from transforms.audio.dsp.waveform_examples import waveform_examples
-from transforms.pcm import PcmWindows, device_front_end, joined, pcm_windows
+from transforms.pcm import PcmWindows, device_front_end, pcm_windows
 from transforms.vggish.fused import FusedEmbedder, Quantize
 from transforms.vggish.log_mel_layer import LogMel
 from transforms.vggish.postprocess import PcaParams, QuantizationRange, postprocess, read_pca_params
@@ -22,11 +22,11 @@ import keras
 import numpy as np
 from transforms.pcm import PcmWindows, device_front_end
 from transforms.vggish.checkpoint import read_weights
-from transforms.vggish.fused import FusedEmbedder, _joined_on_device
+from transforms.vggish.fused import FusedEmbedder, _copy_parts
 
 batch = np.arange(70, dtype=np.int16).reshape(10, 7)
 for num_parts in (1, 8):
-    placed = _joined_on_device(batch, num_parts)
+    placed = _copy_parts(batch, num_parts)
     assert placed.dtype == np.int16 and np.array_equal(np.asarray(placed), batch)
 assert keras.backend.backend() == "jax"
 windows, codes = sys.argv[1:]
@@ -45,7 +45,7 @@ def tones(duration_s: float, rate_hz: int, seed: int = 0) -> np.ndarray:
 
 
 def windows_of(waveform: np.ndarray, rate_hz: int) -> PcmWindows:
-    return joined(list(pcm_windows([waveform], rate_hz)))
+    return pcm_windows([waveform], rate_hz)
 
 
 def examples_of(waveform: np.ndarray, rate_hz: int) -> np.ndarray:

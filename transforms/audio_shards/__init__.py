@@ -1,1 +1,1 @@
-"""Shards that hold many clips: TFRecord, tar and Parquet. Never imports Beam."""
+"""Reads and writes shards that hold many clips: TFRecord, tar and Parquet. Never imports Beam."""

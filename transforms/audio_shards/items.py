@@ -1,4 +1,4 @@
-"""What a shard gives, clip or fault, and the names under which it holds a clip's fields."""
+"""The items that a shard reader yields, clips and faults, and the mapping from fields to columns."""
 
 import difflib
 import math
@@ -12,29 +12,29 @@ from transforms.errors import Reason, SettingError
 
 FIELDS = ("video_id", "audio", "start_time_seconds", "end_time_seconds", "labels", "split")
 
-# No encoded clip comes near it, and protobuf, Arrow's binary and Parquet's pages end there too.
+# No encoded clip is nearly as large. Protobuf, Arrow's binary type and Parquet's pages have the same limit.
 MAX_AUDIO_BYTES = 1 << 31
 
-# Far more than there are classes, and far less than memory holds.
+# Far more than there are classes, but few enough to fit in memory.
 MAX_LABELS = 100_000
 
-# 30,000 years: beyond any recording, and its milliseconds, by which clips are keyed, fit in 64 bits.
+# 30,000 years: longer than any recording. In milliseconds, the unit of clip keys, it still fits in 64 bits.
 _MAX_TIME_S = 1e12
 
 
 @dataclass(frozen=True)
 class ShardClip:
-    """A clip as a shard holds it.
+    """A clip as stored in a shard.
 
     Attributes:
-      offset: where it stands: the record's or the audio member's first byte (in the unpacked stream, if
-        the shard is gzip), or the row of a Parquet file.
+      offset: position in the shard: the first byte of the record or of the audio member (in the decompressed
+        stream, if the shard is compressed), or the row number in a Parquet file.
       video_id: its id, not empty.
-      audio: the encoded file's bytes, not looked at.
-      start_s, end_s: times in the recording, 0 <= start < end <= 1e12; None where the shard does not say.
-      labels: as found, in their order: indices, mids or display names.
-      split: as found; None where the shard does not say.
-      name: path of the tar member whose name alone gives the id; None where the shard says the id itself.
+      audio: the encoded file's bytes, not validated.
+      start_s, end_s: times in the recording in seconds, 0 <= start < end <= 1e12; None if the shard has none.
+      labels: in the shard's order and form: indices, mids or display names.
+      split: as stored; None if the shard has none.
+      name: path of the tar member if the id comes from its name; None if the shard stores the id itself.
     """
 
     offset: int
@@ -49,14 +49,14 @@ class ShardClip:
 
 @dataclass(frozen=True)
 class ShardFault:
-    """A part of a shard that gives no clip.
+    """A part of a shard that yields no clip.
 
     Attributes:
-      offset: where it stands, as `ShardClip.offset`.
-      reason: `bad_record`, and reading went on; `truncated_shard`, and it could not; or `unsupported`, the
-        form of the whole file.
-      message: what was wrong, for a person.
-      video_id: the clip's id, where it could still be read.
+      offset: its position, as in `ShardClip.offset`.
+      reason: `bad_record` if reading continued after it, `truncated_shard` if reading could not continue,
+        or `unsupported` if the whole file has a format that is not read.
+      message: what is wrong, for the user.
+      video_id: the clip's id, if it could still be read.
     """
 
     offset: int
@@ -66,13 +66,13 @@ class ShardFault:
 
 
 def parse_columns(text: str = "") -> dict[str, str]:
-    """Reads `--columns=video_id=id,audio=audio/encoded`: field -> its name in the shards.
+    """Parse `--columns`, such as `video_id=id,audio=audio/encoded`.
 
     Returns:
-      All of FIELDS; those that `text` does not give have their own name.
+      field -> its name in the shards, for all of FIELDS. A field that `text` omits keeps its own name.
 
     Raises:
-      SettingError: an unknown field, no name, or a field or name that comes twice.
+      SettingError: a field is unknown, has no name, or a field or name is repeated.
     """
     columns: dict[str, str] = {}
     for part in text.split(",") if text.strip() else ():
@@ -81,22 +81,23 @@ def parse_columns(text: str = "") -> dict[str, str]:
         if field not in FIELDS:
             near = difflib.get_close_matches(field, FIELDS, n=1, cutoff=0.4)
             remedy = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(FIELDS)}"
-            raise SettingError(f"{where}{field!r} is no field; {remedy}")
+            raise SettingError(f"{where}{field!r} is not a known field; {remedy}")
         if not name:
             raise SettingError(f"{where}{field} has no name; give {field}=NAME, the name in your shards")
         if field in columns or name in columns.values():
-            raise SettingError(f"{where}{part.strip()} comes a second time; keep one")
+            raise SettingError(f"{where}{part.strip()} repeats a field or a name; keep one")
         columns[field] = name
     return {field: columns.get(field, field) for field in FIELDS}
 
 
 def make_item(offset: int, values: Mapping[str, Any]) -> ShardClip | ShardFault:
-    """A clip of the values that a record, member or row has, or what is wrong with them.
+    """Build a clip from the values of a record, member or row; return a fault if they are invalid.
 
     Args:
-      offset: where they stand.
-      values: field -> value; bytes are taken for text in UTF-8 (`audio` aside), one label for a list of
-        one. None, or no entry, is a field that the shard does not give; only id and audio must be there.
+      offset: position of the values in the shard.
+      values: field -> value. Except for `audio`, bytes are decoded as UTF-8 text. A single label counts as a
+        list of one. A missing or None value means that the shard lacks the field; only `video_id` and
+        `audio` are required.
     """
     video_id = None
     try:
@@ -111,7 +112,7 @@ def make_item(offset: int, values: Mapping[str, Any]) -> ShardClip | ShardFault:
         start_s = _time_s("start_time_seconds", values.get("start_time_seconds"))
         end_s = _time_s("end_time_seconds", values.get("end_time_seconds"))
         if end_s is not None and end_s <= (start_s or 0):
-            raise ValueError(f"ends at {end_s} s, and starts at {start_s or 0} s; times must rise")
+            raise ValueError(f"ends at {end_s} s but starts at {start_s or 0} s; the end must be later")
         labels = values.get("labels")
         if not isinstance(labels, (list, tuple)):
             labels = () if labels is None else (labels,)
@@ -124,7 +125,7 @@ def make_item(offset: int, values: Mapping[str, Any]) -> ShardClip | ShardFault:
 
 
 def shortest_float32(value: float) -> float:
-    """What the writer of a float32 meant: 30.1, where the nearest float32 is 30.100000381."""
+    """Return the shortest decimal that rounds to the same float32: 30.1 for 30.100000381."""
     for digits in range(6, 10):
         short = float(f"{value:.{digits}g}")
         if math.isfinite(short) and abs(short) < 3e38 and struct.pack("f", short) == struct.pack("f", value):
@@ -145,7 +146,7 @@ def _text(field: str, value: Any, numbers_too: bool = False) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{field} is {_show(value)}, not text")
     try:
-        value.encode()  # half a surrogate pair: JSON can hold it, file names and records cannot
+        value.encode()  # JSON can hold half a surrogate pair; file names and records cannot
     except UnicodeEncodeError:
         raise ValueError(f"{field} {_show(value)} is not Unicode text") from None
     return value
@@ -156,7 +157,7 @@ def _label(value: Any) -> int | str:
         return value
     if isinstance(value, (str, bytes)):
         return _text("labels", value)
-    raise ValueError(f"labels has {_show(value)}, neither number nor text")
+    raise ValueError(f"labels has {_show(value)}; a label is an integer or text")
 
 
 def _time_s(field: str, value: Any) -> float | None:
@@ -174,7 +175,7 @@ def _time_s(field: str, value: Any) -> float | None:
 
 
 def _show(value: Any) -> str:
-    """A value of any size and kind, in few letters."""
+    """Describe a value of any size and type in at most about 60 characters."""
     shown = value[:40] if isinstance(value, (str, bytes)) else value
     if isinstance(value, (list, tuple, dict)):
         return f"a {type(value).__name__} of {len(value)}"

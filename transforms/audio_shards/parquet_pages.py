@@ -1,12 +1,12 @@
-"""How much the pages of a Parquet file unpack to, by their headers, before any of them is unpacked.
+"""Checks how large the pages of a Parquet file are when decompressed, before any of them is decompressed.
 
-The footer has sums of its own, which need not be true. A page's header is: the reader makes room for the size
-that it says, and a page that does not fit there is an error.
+The sums in the footer can be wrong. A page header can be trusted: the reader allocates the size that it
+states, and a page that does not fit is an error.
 
     column chunk:  header page header page ... header page
-    footer:        for each row group its column chunks: where they begin, their bytes and values
+    footer:        for each row group its column chunks: start, bytes, number of values
 
-Both are structs of parquet.thrift, and the numbers of fields below are its.
+Page headers and the footer are structs of parquet.thrift. The field numbers below are from that file.
 """
 
 from collections.abc import Iterator
@@ -15,37 +15,38 @@ from typing import Any, BinaryIO, NamedTuple
 from transforms.audio_shards.stream import BOMB_BYTES, BOMB_RATIO
 from transforms.audio_shards.thrift import LIST, Compact, CompactError
 
-_ROW_GROUPS = 4  # of FileMetaData
-_UNCOMPRESSED = 0  # of CompressionCodec
-# Of PageHeader, by its type: the field whose first field is the number of values.
+_ROW_GROUPS = 4  # field of FileMetaData
+_UNCOMPRESSED = 0  # value of CompressionCodec
+# Page type -> field of PageHeader with the details of that type, whose field 1 is the number of values.
 _DETAILS = {0: 5, 3: 8}
-# A header is some 50 bytes, but may have the smallest and the largest value of its page.
+# A header takes about 50 bytes, more if it contains the smallest and the largest value of its page.
 _HEADER_BYTES = 1 << 12
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_INT32 = 2**31 - 1
-# Of lists: a few bytes of run lengths stand for any number of values, and all of a row are read at once.
+# Limit for list columns: a few bytes of run lengths can encode any number of values, and Arrow reads all
+# values of a row at once.
 _MAX_LIST_VALUES = 1 << 24
 
 
 class Chunk(NamedTuple):
-    """A column of a row group: where its pages begin, their bytes and values, and whether they are packed."""
+    """The pages of one column in one row group: first byte, total bytes, and number of values."""
 
     start: int
     size: int
     num_values: int
-    is_packed: bool
+    is_compressed: bool
 
 
 class Page(NamedTuple):
-    """What a page's header says: its bytes in the file and unpacked, and its values (0: a dictionary's)."""
+    """A page: bytes in the file, bytes when decompressed, and number of values (0 for a dictionary)."""
 
-    packed: int
-    unpacked: int
+    compressed_bytes: int
+    uncompressed_bytes: int
     num_values: int
 
 
 def read_chunks(file: BinaryIO) -> Iterator[list[Chunk]]:
-    """Yields the column chunks of each row group, in the order of the schema's leaves.
+    """Yield the column chunks of each row group, in the order of the schema's leaf columns.
 
     Raises:
       ValueError: the footer is damaged.
@@ -59,7 +60,7 @@ def read_chunks(file: BinaryIO) -> Iterator[list[Chunk]]:
     start = None
     for number, kind in compact.fields():
         if (number, kind) == (_ROW_GROUPS, LIST):
-            start = compact.place
+            start = compact.position
         compact.value(kind)
     if start is None:
         raise ValueError("the footer has no row groups")
@@ -69,67 +70,71 @@ def read_chunks(file: BinaryIO) -> Iterator[list[Chunk]]:
 
 
 def check_pages(file: BinaryIO, name: str, chunk: Chunk, is_list: bool) -> None:
-    """Checks that no page of a column chunk unpacks to more than a gzip shard may.
+    """Check that no page of a column chunk decompresses to more than `ByteStream` allows.
 
     Args:
-      file: the whole file, seekable; left anywhere.
-      name: the column's.
+      file: the whole file, seekable; its position afterwards is undefined.
+      name: the column's name.
       chunk: the chunk.
-      is_list: whether a row may have several values of it.
+      is_list: whether a row may have several values of the column.
 
     Raises:
-      ValueError: a page's header cannot be read, or a page unpacks to over 16 MB and over a hundred times its
-        size, or the chunk has over 16 million values of lists and over a hundred per byte.
+      ValueError: a page header cannot be read; a page decompresses to over 16 MB and over a hundred times its
+        size; or a list column has over 16 million values and over a hundred per byte.
     """
-    if not chunk.is_packed and not is_list:
+    if not chunk.is_compressed and not is_list:
         return
-    packed, num_values = 0, 0
+    num_bytes, num_values = 0, 0
     for page in read_pages(file, chunk):
-        packed += page.packed
+        num_bytes += page.compressed_bytes
         num_values += page.num_values
-        if page.unpacked > max(BOMB_BYTES, BOMB_RATIO * page.packed):
+        if page.uncompressed_bytes > max(BOMB_BYTES, BOMB_RATIO * page.compressed_bytes):
             raise ValueError(
-                f"a page of {name} unpacks to {page.unpacked >> 20} MB from {page.packed} bytes: "
-                "a decompression bomb, or hours of silence; give such a recording as a file"
+                f"a page of {name} has {page.compressed_bytes} bytes and decompresses to "
+                f"{page.uncompressed_bytes >> 20} MB: a decompression bomb, or hours of silence; "
+                "give such a recording as a file"
             )
-        if is_list and num_values > max(_MAX_LIST_VALUES, BOMB_RATIO * packed):
+        if is_list and num_values > max(_MAX_LIST_VALUES, BOMB_RATIO * num_bytes):
             raise ValueError(
-                f"{name} has more than {_MAX_LIST_VALUES} values in {packed} bytes: a decompression bomb"
+                f"{name} has more than {_MAX_LIST_VALUES} values in {num_bytes} bytes: a decompression bomb"
             )
 
 
 def read_pages(file: BinaryIO, chunk: Chunk) -> Iterator[Page]:
-    """Yields the pages of a column chunk that Arrow reads, in their order, its dictionary's too.
+    """Yield the pages of a column chunk that Arrow reads, in order, including the dictionary page.
 
     Raises:
       ValueError: a header cannot be read.
     """
-    place, end = chunk.start, chunk.start + chunk.size
+    position, end = chunk.start, chunk.start + chunk.size
     num_values = 0
-    while place < end and num_values < chunk.num_values:
-        page, header_bytes = _read_header(file, place, end)
+    while position < end and num_values < chunk.num_values:
+        page, header_bytes = _read_header(file, position, end)
         yield page
         num_values += page.num_values
-        place += header_bytes + page.packed
+        position += header_bytes + page.compressed_bytes
 
 
 def _chunk(column: dict[int, Any] | None) -> Chunk:
     column = column or {}
+    # Fields of ColumnMetaData: codec, num_values, total_compressed_size, data_page_offset; the dictionary's
+    # offset (11) is optional.
     values = [column.get(number) for number in (4, 5, 7, 9)]
     codec, num_values, size, start, dictionary = (
         value if isinstance(value, int) else -1 for value in (*values, column.get(11, 0))
     )
     if min(codec, num_values, size, start, dictionary) < 0:
         raise ValueError("the footer is damaged")
-    start = dictionary if 0 < dictionary < start else start  # as Arrow finds it
+    start = dictionary if 0 < dictionary < start else start  # Arrow does the same
     return Chunk(start, size, num_values, codec != _UNCOMPRESSED)
 
 
-def _read_header(file: BinaryIO, place: int, end: int) -> tuple[Page, int]:
+def _read_header(file: BinaryIO, position: int, end: int) -> tuple[Page, int]:
+    """Return the page whose header is at a position, and the header's length in bytes."""
     cause = ""
     for size in (_HEADER_BYTES, _MAX_HEADER_BYTES):
-        file.seek(place)
-        compact = Compact(file.read(min(size, end - place)))
+        file.seek(position)
+        compact = Compact(file.read(min(size, end - position)))
         try:
             fields = compact.struct()
         except CompactError as error:
@@ -139,6 +144,6 @@ def _read_header(file: BinaryIO, place: int, end: int) -> tuple[Page, int]:
         num_values = 0 if details is None else (fields.get(details) or {}).get(1)
         values = [v if isinstance(v, int) else -1 for v in (fields.get(3), fields.get(2), num_values)]
         if min(values) >= 0 and max(values) <= _MAX_INT32:
-            return Page(*values), compact.place
+            return Page(*values), compact.position
         break
-    raise ValueError(f"the header of a page at byte {place} is damaged{cause}")
+    raise ValueError(f"the page header at byte {position} is damaged{cause}")

@@ -1,4 +1,4 @@
-"""One reader for each form of shard."""
+"""Reads a shard with the reader of its format."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
@@ -9,11 +9,11 @@ from transforms.audio_shards.read_tar import read_tar
 from transforms.audio_shards.read_tfrecord import read_tfrecord
 from transforms.errors import Reason
 
-# What is known by its first bytes or its name, and not read.
+# Formats that are recognized but not supported -> what the user can do.
 REMEDIES = {
-    "zip": "a zip archive, which cannot be read as a stream: unpack it, or pack its files as tar",
-    "arrow": "an Arrow file, as save_to_disk of Hugging Face datasets writes it: "
-    "load_from_disk(DIR).to_parquet('x.parquet') makes a Parquet file, which is read",
+    "zip": "a zip archive, which cannot be read as a stream: extract it, or pack its files into a tar",
+    "arrow": "an Arrow file, the output of save_to_disk in Hugging Face datasets, is not supported: "
+    "convert it to Parquet with load_from_disk(DIR).to_parquet('x.parquet')",
 }
 
 READERS: dict[str, Callable[[BinaryIO, Mapping[str, str]], Iterator[ShardClip | ShardFault]]] = {
@@ -24,9 +24,9 @@ READERS: dict[str, Callable[[BinaryIO, Mapping[str, str]], Iterator[ShardClip | 
 
 
 def read_shard(kind: str, file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardClip | ShardFault]:
-    """Reads a shard of a kind that `sniff.shard_format` tells; see the readers.
+    """Read a shard of a kind that `sniff.shard_format` returns; see the readers in READERS.
 
-    A kind that is not read is one fault, `unsupported`, with the remedy.
+    An unsupported kind yields one fault, `unsupported`, with the remedy.
     """
     if kind in REMEDIES:
         return iter([ShardFault(0, Reason.UNSUPPORTED, REMEDIES[kind])])

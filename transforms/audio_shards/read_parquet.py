@@ -1,4 +1,4 @@
-"""Clips of Parquet files, the Hugging Face Audio form among them."""
+"""Reads clips from Parquet files, including those with the Audio feature of Hugging Face."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, cast
@@ -10,27 +10,27 @@ from transforms.audio_shards.items import MAX_LABELS, ShardClip, ShardFault, mak
 from transforms.audio_shards.parquet_pages import Chunk, check_pages, read_chunks
 from transforms.errors import Reason
 
-# Pages are read as a stream: else a row group's whole column would be in memory before its first row.
+# Arrow streams the pages through this buffer. Without it, Arrow would load a whole column of the row group.
 _BUFFER_BYTES = 1 << 20
 
 
 def read_parquet(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardClip | ShardFault]:
-    """Reads a shard row by row, with one page (what its writer took for one) of each column in memory.
+    """Read a shard row by row, with one page of each column in memory. The writer chose the page size.
 
-    Columns: `video_id` text or integers; `audio` binary, or a struct with `bytes`; times of any kind of
-    number; `labels` integers or text, one or a list; `split` text. Binary and text may be of any layout that
-    Arrow has (large, view, dictionary). A null is a field that is not there. A row group with a page that
-    unpacks as a bomb does (see `parquet_pages`) is not read.
+    Column types: `video_id` is text or integers; `audio` is binary, or a struct with `bytes`; times are any
+    numbers; `labels` are integers or text, single or in a list; `split` is text. Binary and text may have any
+    Arrow layout (large, view, dictionary). A null means that the field is missing. A row group with a
+    decompression bomb (see `parquet_pages`) is not read.
 
     Args:
       file: open for reading in binary mode, and seekable.
       columns: as `parse_columns` returns.
 
     Yields:
-      A clip a row, at the row's number. A `bad_record` is a row without id or audio; the rows of a row group
-      from the first that cannot be read, at that row, and the next row group follows; or a file without the
-      columns, at 0. A file whose footer cannot be read has nothing else to tell rows by: one
-      `truncated_shard`.
+      One clip per row; its offset is the row number. A `bad_record` stands for a row without id or audio, at
+      that row; for all rows of a row group from the first unreadable one, at that row (reading continues with
+      the next row group); or for a file without the needed columns, at 0. A file with an unreadable footer
+      yields one `truncated_shard`, since only the footer locates the rows.
 
     Raises:
       OSError: the file itself could not be read.
@@ -43,8 +43,8 @@ def read_parquet(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardCl
         schema = parquet.schema_arrow
         fault = _schema_fault(schema, columns)
         row_counts = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
-    except Exception as error:  # Arrow raises what its parts raise, down to the KeyError of a damaged name
-        watched.raise_own()
+    except Exception as error:  # Arrow raises many types, even a KeyError for a damaged name
+        watched.raise_read_error()
         message = f"the footer cannot be read ({_cause(error)}); the shard is cut off or damaged"
         yield ShardFault(0, Reason.TRUNCATED_SHARD, message)
         return
@@ -62,10 +62,10 @@ def read_parquet(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardCl
                 row += 1
             cause = "" if row >= first + count else "it ends before"
         except Exception as error:
-            watched.raise_own()
+            watched.raise_read_error()
             cause = _cause(error)
         if cause:
-            message = f"rows {row} to {first + count - 1}, of row group {group}, cannot be read ({cause})"
+            message = f"rows {row} to {first + count - 1} of row group {group} cannot be read ({cause})"
             yield ShardFault(row, Reason.BAD_RECORD, message)
         first += max(count, 0)
 
@@ -73,9 +73,9 @@ def read_parquet(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardCl
 def _check_group(
     file: "_WatchedFile", schema: pq.ParquetSchema, chunks: list[Chunk], names: Iterable[str]
 ) -> None:
-    """Raises a ValueError if reading a row group could take any amount of memory."""
+    """Raise ValueError if reading a row group could take an unbounded amount of memory."""
     if len(chunks) != len(schema):
-        raise ValueError(f"it has {len(chunks)} columns, and the schema {len(schema)}")
+        raise ValueError(f"it has {len(chunks)} columns, but the schema has {len(schema)}")
     for number, chunk in enumerate(chunks):
         column = schema.column(number)
         if any(column.path == name or column.path.startswith(f"{name}.") for name in names):
@@ -83,23 +83,23 @@ def _check_group(
 
 
 def _schema_fault(schema: pa.Schema, columns: Mapping[str, str]) -> str:
-    """What keeps every row from being a clip, or ""."""
-    # A column that the user named and that is not there is a slip, which would lose labels without a word.
+    """Return why no row of a file with this schema can be a clip, or ""."""
+    # A column that the user named explicitly must exist: a typo would silently drop the labels, for example.
     needed = [name for field, name in columns.items() if field in ("video_id", "audio") or field != name]
     missing = [name for name in needed if name not in schema.names]
     if missing:
-        there = ", ".join(map(ascii, schema.names[:40]))
-        return f"has no column {', '.join(missing)}; it has {there or 'none'}: give --columns=FIELD=COLUMN"
-    twice = [name for name in columns.values() if schema.names.count(name) > 1]
-    if twice:
-        return f"has two columns {', '.join(twice)}"
+        present = ", ".join(map(ascii, schema.names[:40]))
+        return f"has no column {', '.join(missing)}; it has {present or 'none'}: give --columns=FIELD=COLUMN"
+    repeated = [name for name in columns.values() if schema.names.count(name) > 1]
+    if repeated:
+        return f"has two columns {', '.join(repeated)}"
     audio = schema.field(columns["audio"]).type
     if pa.types.is_struct(audio):
-        at = audio.get_field_index("bytes")
-        audio = audio.field(at).type if at >= 0 else audio
+        index = audio.get_field_index("bytes")
+        audio = audio.field(index).type if index >= 0 else audio
     if not _is_binary(audio):
         kind = " ".join(str(audio).split())[:60]
-        return f"column {columns['audio']} is {kind}, neither binary nor a struct with bytes"
+        return f"column {columns['audio']} is {kind}; it must be binary, or a struct with bytes"
     return ""
 
 
@@ -121,7 +121,7 @@ def _read_row(row: int, batch: pa.RecordBatch, present: Mapping[str, str]) -> Sh
         column = batch.column(name)
         try:
             value = _value(column[0])
-        except Exception as error:  # text that is not UTF-8, a date beyond Python's
+        except Exception as error:  # such as text that is not UTF-8, or a date outside Python's range
             return ShardFault(row, Reason.BAD_RECORD, f"{name} cannot be read ({_cause(error)})")
         if isinstance(value, float) and pa.types.is_float32(column.type):
             value = shortest_float32(value)
@@ -136,13 +136,13 @@ def _read_row(row: int, batch: pa.RecordBatch, present: Mapping[str, str]) -> Sh
 
 
 def _value(scalar: pa.Scalar) -> Any:
-    """A value as Python's, of a struct only bytes and path; a list that is too long is not made one."""
-    if isinstance(scalar, pa.StructScalar):
-        return (
-            {name: scalar[name].as_py() for name in ("bytes", "path") if name in scalar}
-            if scalar.is_valid
-            else None
-        )
+    """Convert a scalar to a Python value; of a struct, only `bytes` and `path`.
+
+    Raises:
+      ValueError: it is a list with more than MAX_LABELS values.
+    """
+    if isinstance(scalar, pa.StructScalar) and scalar.is_valid:
+        return {name: scalar[name].as_py() for name in ("bytes", "path") if name in scalar}
     if isinstance(scalar, pa.ListScalar) and scalar.is_valid and len(scalar) > MAX_LABELS:
         raise ValueError(f"it has {len(scalar)} values, more than {MAX_LABELS}")
     return scalar.as_py()
@@ -153,9 +153,9 @@ def _cause(error: Exception) -> str:
 
 
 class _WatchedFile:
-    """Keeps the file's own errors apart from those that Arrow finds in its bytes, which are OSErrors too.
+    """Separates read errors of the file from Arrow's errors about its content, which are OSErrors too.
 
-    Damaged bytes can ask for any place and any length: neither gets to the file.
+    It also bounds positions and lengths: damaged content can ask for any.
     """
 
     closed = False
@@ -172,7 +172,7 @@ class _WatchedFile:
     def seek(self, offset: int, whence: int = 0) -> int:
         start = (0, self.tell(), self._end)[whence]
         if not 0 <= start + offset <= self._end:
-            raise ValueError(f"byte {start + offset} is not in the file")
+            raise ValueError(f"byte {start + offset} is outside the file")
         return self._try(self._file.seek, start + offset)
 
     def tell(self) -> int:
@@ -188,9 +188,10 @@ class _WatchedFile:
         return False
 
     def close(self) -> None:
-        """Leaves it open: it is the caller's."""
+        """Leave the file open: the caller owns it."""
 
-    def raise_own(self) -> None:
+    def raise_read_error(self) -> None:
+        """Raise the file's last read error, if there was one."""
         if self._error:
             raise self._error
 

@@ -1,74 +1,58 @@
-"""Clips of TFRecords of `tf.train.Example`."""
+"""Reads clips from TFRecords of `tf.train.Example`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from tensorflow.core.example.example_pb2 import Example
+from google.protobuf.message import DecodeError
 
-from transforms.audio_shards.items import (
-    MAX_AUDIO_BYTES,
-    MAX_LABELS,
-    ShardClip,
-    ShardFault,
-    make_item,
-    shortest_float32,
-)
+from transforms.audio_shards.items import MAX_LABELS, ShardClip, ShardFault, make_item, shortest_float32
 from transforms.audio_shards.stream import ByteStream
 from transforms.errors import Reason
-from transforms.storage.tfrecord import HEADER_BYTES, is_record_header, masked_crc
+from transforms.frameworks import Example
+from transforms.storage.tfrecord import FramingError, is_record_header, scan_records
 
 
 def read_tfrecord(file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardClip | ShardFault]:
-    """Reads a shard as a stream, plain or gzip, with one record in memory.
+    """Read a shard as a stream, plain or gzip, with one record in memory.
 
-    Features are lists of one value, `labels` aside: bytes for text and audio, float or int64 for times,
-    int64 or bytes for labels. A list without values is a field that is not there.
+    Each feature is a list of one value, except for `labels`, which may have many. Text and audio are bytes,
+    times are float or int64, labels are int64 or bytes. An empty list means that the field is missing.
 
     Args:
       file: open for reading in binary mode, at its start; need not be seekable.
       columns: as `parse_columns` returns.
 
     Yields:
-      A clip a record. A damaged record, or one without id or audio, is one `bad_record`, and its length
-      tells where the next begins. Where the length is damaged, or the shard ends in a record, one
-      `truncated_shard` is the last. A shard that was cut between two records looks whole, unless gzip.
+      One clip per record. A damaged record, or one without id or audio, is one `bad_record`; reading
+      continues at the next record, which its length locates. If a length is damaged or the shard ends inside
+      a record, the last item is a `truncated_shard`. A plain shard that was cut between two records cannot be
+      told from a complete one.
     """
     stream = ByteStream(file, is_plain=is_record_header)
-    while True:
-        offset = stream.position
-        header = stream.read(HEADER_BYTES)
-        if not header and not stream.damage:
+    try:
+        for offset, record in scan_records(stream.read):
+            if record is None:
+                yield ShardFault(offset, Reason.BAD_RECORD, "the record's checksum is wrong")
+            else:
+                yield _read_record(offset, record, columns)
+            del record  # otherwise two records are in memory while the next one is read
+        if not stream.damage:
             return
-        if len(header) < HEADER_BYTES:
-            yield _truncated(offset, stream)
-            return
-        length = int.from_bytes(header[:8], "little")
-        # A length beyond every writer's has a right checksum only on purpose: neither read it nor skip it.
-        if not is_record_header(header) or length > MAX_AUDIO_BYTES:
-            message = "the record's length is damaged: where it ends, and so the rest, cannot be found"
-            yield ShardFault(offset, Reason.TRUNCATED_SHARD, message)
-            return
-        record, checksum = stream.read(length), stream.read(4)
-        if len(checksum) < 4:
-            yield _truncated(offset, stream)
-            return
-        if checksum == masked_crc(record):
-            yield _read_record(offset, record, columns)
-        else:
-            yield ShardFault(offset, Reason.BAD_RECORD, "the record's checksum is wrong")
-        del record  # else two are in memory while the next is read
-
-
-def _truncated(offset: int, stream: ByteStream) -> ShardFault:
-    cause = stream.damage or "the shard is cut off"
-    message = f"{cause}: it ends at byte {stream.position}, in the record that begins at {offset}"
-    return ShardFault(offset, Reason.TRUNCATED_SHARD, message)
+        offset, is_length_damaged = stream.position, False
+    except FramingError as error:
+        offset, is_length_damaged = error.offset, error.is_length_damaged
+    if is_length_damaged:
+        message = "the record's length is damaged: its end, and all records after it, cannot be found"
+    else:
+        cause = stream.damage or "the shard is cut off"
+        message = f"{cause}: it ends at byte {stream.position}, in the record that begins at byte {offset}"
+    yield ShardFault(offset, Reason.TRUNCATED_SHARD, message)
 
 
 def _read_record(offset: int, record: bytes, columns: Mapping[str, str]) -> ShardClip | ShardFault:
     try:
         example = Example.FromString(record)
-    except Exception as error:  # protobuf's own DecodeError is not public
+    except DecodeError as error:
         return ShardFault(offset, Reason.BAD_RECORD, f"not a tf.train.Example ({error})")
     features = example.features.feature
     values: dict[str, Any] = {}
@@ -90,6 +74,6 @@ def _read_record(offset: int, record: bytes, columns: Mapping[str, str]) -> Shar
             values[field] = found[0]
     item = make_item(offset, values)
     if isinstance(item, ShardFault) and not {columns["video_id"], columns["audio"]} <= set(features):
-        there = ", ".join(sorted(map(ascii, features))[:20])
-        return ShardFault(offset, item.reason, f"{item.message}; the record has {there}", item.video_id)
+        present = ", ".join(sorted(map(ascii, features))[:20])
+        return ShardFault(offset, item.reason, f"{item.message}; the record has {present}", item.video_id)
     return item

@@ -1,11 +1,11 @@
-"""Which form a file of a corpus has: audio, a shard of one kind, or an archive that is not read."""
+"""Detects a file's format: audio, a kind of shard, or an archive that is not supported."""
 
 import re
 
-from transforms.audio_shards.marks import HEAD_BYTES, has_mark
+from transforms.audio_shards.decompress import GZIP, compression_of, decompress_head
 from transforms.audio_shards.read_tfrecord import is_record_header
+from transforms.audio_shards.signatures import HEAD_BYTES, has_signature
 from transforms.audio_shards.tar_members import read_header
-from transforms.audio_shards.unpack import GZIP, packing, unpack_head
 
 _NAMES = (
     ("tfrecord", r"\.tfrec(ords?)?(-\d+-of-\d+)?(\.gz)?"),
@@ -15,54 +15,54 @@ _NAMES = (
     ("arrow", r"\.(arrow|feather)"),
 )
 _ZIP = re.compile(rb"PK(?:\x03\x04|\x05\x06|\x07\x08)")
-# An IPC file; or an IPC stream: the mark of a message, and the length of its metadata, which are padded to 8.
+# An Arrow IPC file; or an IPC stream: a message's marker, and the metadata length, a multiple of 8.
 _ARROW = re.compile(rb"ARROW1\0\0|\xff\xff\xff\xff[\x00\x08\x10-\xf8].[\x00-\x0f]\0", re.DOTALL)
 
 
 def shard_format(path: str, head: bytes) -> str:
-    """Tells a file's form by its first bytes, and by its name where these do not decide.
+    """Detect a file's format from its first bytes, or from its name if these do not decide.
 
     Args:
-      path: the file's.
-      head: its first 4096 bytes, or all that it has, as they are.
+      path: the file's path.
+      head: its first 4096 bytes, or the whole file if it is shorter, not decompressed.
 
     Returns:
       "audio", "tfrecord", "tar" or "parquet"; or "zip" or "arrow", which `read_shard` rejects with a remedy.
-      What is neither known nor named as a shard is "audio": the decoder says what is wrong with it.
+      An unknown file is "audio" unless its name is a shard's; the decoder then reports what is wrong with it.
     """
     head = head[:HEAD_BYTES]
     return _by_content(head) or _by_name(path) or "audio"
 
 
 def _by_content(head: bytes) -> str | None:
-    if is_record_header(head):  # first: a record's length may begin as packed data do
+    if is_record_header(head):  # first: a record's length may look like the signature of compressed data
         return "tfrecord"
-    name = packing(head)
-    if name:
-        return _by_packed_content(name, head)
+    compression = compression_of(head)
+    if compression:
+        return _by_compressed_content(compression, head)
     if head.startswith(b"PAR1"):
         return "parquet"
-    # Before audio, since a tar begins with its first member's name, as riff.wav. The checksum is right for
-    # nothing else.
+    # Before audio: a tar begins with the name of its first member, such as riff.wav. Only a tar header has a
+    # matching checksum.
     if len(head) >= 512 and read_header(head[:512]):
         return "tar"
-    if has_mark(head):
+    if has_signature(head):
         return "audio"
     if _ZIP.match(head):
         return "zip"
     if _ARROW.match(head):
         return "arrow"
-    # The mark stays where the rest of a header is damaged.
+    # The signature may be intact although the rest of the header is damaged.
     return "tar" if len(head) >= 512 and head[257:262] == b"ustar" else None
 
 
-def _by_packed_content(name: str, head: bytes) -> str | None:
-    unpacked = unpack_head(name, head, HEAD_BYTES)
-    if name != GZIP and not unpacked:
-        return "tar"  # the first block needs more than the head; a tar, if it is anything that is read
-    kind = None if packing(unpacked) else _by_content(unpacked)
-    # A packed Parquet or audio file is nothing that a reader here unpacks, nor a TFRecord that is not gzip.
-    return kind if kind == "tar" or (kind == "tfrecord" and name == GZIP) else None
+def _by_compressed_content(compression: str, head: bytes) -> str | None:
+    content = decompress_head(compression, head, HEAD_BYTES)
+    if compression != GZIP and not content:
+        return "tar"  # the first block is longer than the head; only a tar can have this compression
+    kind = None if compression_of(content) else _by_content(content)
+    # No reader decompresses whole Parquet or audio files, and TFRecords are decompressed from gzip only.
+    return kind if kind == "tar" or (kind == "tfrecord" and compression == GZIP) else None
 
 
 def _by_name(path: str) -> str | None:

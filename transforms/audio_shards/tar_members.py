@@ -1,8 +1,8 @@
-"""The members of a tar archive, read as a stream.
+"""Reads the members of a tar archive as a stream.
 
-`tarfile` parses each header here, but does not walk: at a damaged header, or a cut between members, its
-`next` says "no more members" as at the end; it keeps every member in memory, reads long names of any
-length, and follows chains of them by recursion.
+This module uses `tarfile` to parse headers, but not to iterate over members. `tarfile` treats a damaged
+header, or a cut between members, as the end of the archive. It also keeps every member in memory, reads long
+names of any length, and follows chains of them by recursion.
 """
 
 import enum
@@ -17,17 +17,18 @@ from transforms.errors import Reason
 
 _BLOCK = tarfile.BLOCKSIZE
 _ZEROS = bytes(_BLOCK)
-_EXTENDED_BYTES = 1 << 20  # names are far shorter
+_EXTENDED_BYTES = 1 << 20  # limit of an extended header; names are far shorter
 _PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=]+)=")
 _EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-# Folders, attributes of all members, and GNU's labels of volumes and lists of folders hold no file.
+# Types that are not files: folders, global attributes, GNU volume labels and GNU lists of folders.
 _NO_FILES = (tarfile.DIRTYPE, tarfile.XGLTYPE, b"V", b"D")
-# What follows a header of another known type, as a link or folder, is the next header, whatever its size.
+# Types with data. After a header of any other known type, such as a link, the next header follows directly,
+# even if the header has a size.
 _HAS_DATA = (*tarfile.REGULAR_TYPES, *_EXTENDED, tarfile.XGLTYPE)
 
 
 class Kind(enum.Enum):
-    """What a member is; the value is a name for a person."""
+    """The type of a member; the value is its name in messages."""
 
     FILE = "file"
     HARD_LINK = "hard link"
@@ -37,14 +38,14 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class Member:
-    """A member of the archive other than a folder. The stream gives the `size` bytes of a regular file next.
+    """A member of the archive other than a folder. A regular file's `size` bytes are next in the stream.
 
     Attributes:
-      offset: of its header, extended ones included.
-      name: path, with "/"; bytes that are not UTF-8 as surrogates.
-      size: in bytes; 0 of all but regular files.
-      kind: what it is.
-      target: where a link leads, as the archive has it.
+      offset: of its first header, which may be an extended one.
+      name: path with "/"; bytes that are not UTF-8 become surrogates.
+      size: in bytes; 0 unless it is a regular file.
+      kind: its type.
+      target: target of a link, as stored in the archive.
     """
 
     offset: int
@@ -55,7 +56,7 @@ class Member:
 
 
 def read_header(block: bytes) -> tarfile.TarInfo | None:
-    """A header of any kind of tar, or None if 512 bytes are none (as the zeros at the end are)."""
+    """Parse a header of any tar format; None if the 512 bytes are not one (such as the zeros at the end)."""
     try:
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
@@ -64,11 +65,11 @@ def read_header(block: bytes) -> tarfile.TarInfo | None:
 
 
 def read_members(stream: ByteStream) -> Iterator[Member | ShardFault]:
-    """Yields all members but folders, in the order of the archive.
+    """Yield all members except folders, in the order of the archive.
 
-    A header that is damaged is one `bad_record`, and the next block that is a header is gone on with. Where
-    the archive ends in the middle, or without an end mark (two blocks of zeros; one is tolerated), one
-    `truncated_shard` is the last. Archives that were put one behind the other are read as one.
+    A damaged header yields one `bad_record`; reading continues at the next block that is a header. If the
+    archive is cut off or lacks its end marker (two blocks of zeros; one is tolerated), the last item is a
+    `truncated_shard`. Concatenated archives are read as one.
     """
     extended = _Extended()
     for found in _read_headers(stream):
@@ -102,13 +103,13 @@ def read_members(stream: ByteStream) -> Iterator[Member | ShardFault]:
 
 @dataclass(frozen=True)
 class _Extended:
-    """What extended headers say of the member after them.
+    """The attributes that extended headers give to the next member.
 
     Attributes:
-      start: offset of the first; None if there is none.
-      end: where the member's own header must begin.
-      attributes: by their POSIX names.
-      is_damaged: so nobody knows the member's name.
+      start: offset of the first extended header; None if there is none.
+      end: offset at which the member's own header must begin.
+      attributes: POSIX name -> value.
+      is_damaged: an extended header is damaged, so the member's name is unknown.
     """
 
     start: int | None = None
@@ -124,7 +125,7 @@ class _Extended:
 def _member(start: int, header: tarfile.TarInfo, size: int, extended: _Extended) -> Member | ShardFault:
     name = extended.attributes.get("path", header.name)
     if extended.is_damaged:
-        message = "the extended header is damaged, so the member's name is not known"
+        message = "the extended header is damaged, so the member's name is unknown"
         return ShardFault(start, Reason.BAD_RECORD, message)
     is_sparse = any(key.startswith("GNU.sparse") for key in extended.attributes)
     if is_sparse or header.type == tarfile.GNUTYPE_SPARSE:
@@ -139,7 +140,7 @@ def _member(start: int, header: tarfile.TarInfo, size: int, extended: _Extended)
 
 
 def _read_headers(stream: ByteStream) -> Iterator[tuple[int, tarfile.TarInfo, bytes] | ShardFault]:
-    """Yields (offset, header, its block), where each header's data must be read before the next."""
+    """Yield (offset, header, its block). The caller reads or skips a header's data before the next one."""
     zeros = 0
     while len(block := stream.read(_BLOCK)) == _BLOCK:
         offset = stream.position - _BLOCK
@@ -153,23 +154,24 @@ def _read_headers(stream: ByteStream) -> Iterator[tuple[int, tarfile.TarInfo, by
             if header is None and not at_end:
                 yield _truncated(offset, stream, f"the header at {offset} is damaged, and no other follows")
                 return
-            where = f"; went on at {stream.position - _BLOCK}" if header else ""
-            yield ShardFault(offset, Reason.BAD_RECORD, f"the header is damaged{where}")
+            resumed = f"; reading continues at byte {stream.position - _BLOCK}" if header else ""
+            yield ShardFault(offset, Reason.BAD_RECORD, f"the header is damaged{resumed}")
             if header is None:
                 return
             offset = stream.position - _BLOCK
         zeros = 0
         yield offset, header, block
-    # Less than a block after the end mark is padding; without a mark it is the beginning of a header.
+    # Less than a block after the end marker is padding. Without a marker it is the beginning of a header.
     if not zeros or stream.damage:
         yield _truncated(stream.position - len(block), stream, "between two members")
 
 
 def _find_header(stream: ByteStream) -> tuple[bytes, bool]:
-    """(the next block that is a header, False), or (b"", whether the stream ended with an end mark)."""
+    """Return (the next block that is a header, False) or (b"", whether the stream has an end marker)."""
     zeros = 0
     while len(block := stream.read(_BLOCK)) == _BLOCK:
-        # Most of what is passed over is audio, and a checksum is dear: it is six octal digits at its place.
+        # Most skipped blocks are audio. Checking for a checksum field (six octal digits) first avoids the
+        # expensive computation of the checksum.
         if block[148:154].strip(b" 01234567") == b"" and read_header(block):
             return block, False
         zeros = zeros + 1 if block == _ZEROS else 0
@@ -177,29 +179,28 @@ def _find_header(stream: ByteStream) -> tuple[bytes, bool]:
 
 
 def _parse_extended(kind: bytes, data: bytes) -> dict[str, str] | None:
-    """The attributes of the next member, by their POSIX names, or None if they are damaged."""
+    """Parse an extended header: POSIX name -> value for the next member; None if it is damaged."""
     if kind in (tarfile.GNUTYPE_LONGLINK, tarfile.GNUTYPE_LONGNAME):
-        name = "path" if kind == tarfile.GNUTYPE_LONGNAME else "linkpath"
-        return {name: data.split(b"\0", 1)[0].decode(errors="surrogateescape")}
-    found = {}
-    place = 0
+        attribute = "path" if kind == tarfile.GNUTYPE_LONGNAME else "linkpath"
+        return {attribute: data.split(b"\0", 1)[0].decode(errors="surrogateescape")}
+    attributes = {}
+    position = 0
     data = data.rstrip(b"\0")
-    while place < len(data):
-        match = _PAX_RECORD.match(data, place)
-        end = place + int(match[1]) if match else 0
+    while position < len(data):
+        match = _PAX_RECORD.match(data, position)
+        end = position + int(match[1]) if match else 0
         if not match or not match.end() < end <= len(data) or data[end - 1 : end] != b"\n":
             return None
-        found[match[2].decode(errors="surrogateescape")] = data[match.end() : end - 1].decode(
-            errors="surrogateescape"
-        )
-        place = end
-    if not found.get("size", "0").isdecimal() or len(found.get("size", "")) > 20:
+        name, value = match[2], data[match.end() : end - 1]
+        attributes[name.decode(errors="surrogateescape")] = value.decode(errors="surrogateescape")
+        position = end
+    if not attributes.get("size", "0").isdecimal() or len(attributes.get("size", "")) > 20:
         return None
-    return found
+    return attributes
 
 
 def _skip_sparse_headers(stream: ByteStream, header: tarfile.TarInfo, block: bytes) -> None:
-    """Old GNU sparse files have blocks of holes before their data."""
+    """Skip the blocks that list the holes of an old GNU sparse file, before its data."""
     more = header.type == tarfile.GNUTYPE_SPARSE and block[482:483] != b"\0"
     while more:
         block = stream.read(_BLOCK)

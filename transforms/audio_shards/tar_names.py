@@ -1,18 +1,19 @@
-"""Names of a tar's members: which sample they belong to, and where a link leads."""
+"""Parses the names of tar members: a member's sample, and the target of a link."""
 
 import posixpath
 import re
 
-# A dot in a time is a decimal point and ends no key: ID_30.000_40.000.wav is of ID_30.000_40.000.
+from transforms.audio_shards.signatures import AUDIO_EXTENSIONS
+
+# A dot in a time is a decimal point and does not end the key: the key of ID_1.5_11.5.wav is ID_1.5_11.5.
 _TIMED = re.compile(r"(?P<base>[^.]+_\d+\.\d+(?:_\d+(?:\.\d+)?)?)\.(?P<extension>.+)", re.DOTALL)
 
 
 def split_name(name: str) -> tuple[str, str, str]:
-    """A member's key, its key without folders, and its extension in lower case ("left.wav").
+    """Split a member's name into its key, the key without folders, and the lower-case extension ("left.wav").
 
-    The key is the path up to the first dot of the file's name, as in WebDataset, except that decimal points
-    of times at its end belong to it. A name without a dot is a key without extension; one that begins with a
-    dot has no key.
+    The key is the path up to the first dot of the file name, as in WebDataset, but decimal points of times
+    belong to it. A name without a dot is a key without extension. A name that begins with a dot has no key.
     """
     folder, slash, name = name.rpartition("/")
     timed = _TIMED.fullmatch(name)
@@ -20,19 +21,20 @@ def split_name(name: str) -> tuple[str, str, str]:
     return (folder + slash + base if base else ""), base, extension.lower()
 
 
-def kind_of(extension: str) -> str:
-    """The last part of an extension: "wav" of "left.wav"."""
-    return extension.rpartition(".")[2]
+def is_audio_extension(extension: str) -> bool:
+    """Return whether the last part of an extension is an audio format's, such as "wav" of "left.wav"."""
+    return extension.rpartition(".")[2] in AUDIO_EXTENSIONS
 
 
 def normal_path(name: str) -> str:
-    """A member's path, so that two spellings of it are one: "a/b" for "./a//b"."""
+    """Return a member's path in one spelling: "a/b" for "./a//b"."""
     return posixpath.normpath(name)
 
 
 def target_path(link: str, target: str, is_symbolic: bool) -> str:
-    """The member that a link names: a symbolic link's is relative to its own folder, a hard link's is a path.
+    """Return the path of the member that a link names.
 
-    What leads out of the archive stays so ("../x", "/x") and is no member's path, or is one that is so named.
+    A symbolic link's target is relative to the link's folder; a hard link's target is a path in the archive.
+    A target outside the archive ("../x", "/x") is returned as such; it matches only a member with that name.
     """
     return normal_path(posixpath.join(posixpath.dirname(link), target) if is_symbolic else target)

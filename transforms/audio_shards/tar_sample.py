@@ -1,4 +1,4 @@
-"""The files of one key of a tar."""
+"""A sample of a tar: the files with one key."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,19 +10,20 @@ from transforms.audio_shards.tar_members import Kind, Member
 
 @dataclass(frozen=True)
 class Sample:
-    """What was read of a key.
+    """The parts of a sample that have been read.
 
     Attributes:
-      key, base: with and without its folders.
-      offset: of the audio if there is one, else of the JSON, else of its first file.
+      key, base: the key with and without its folders.
+      offset: of the audio if there is one, else of the JSON, else of the first file.
       name: of the audio's member.
-      audio, values: what it holds.
-      link: in place of its audio.
-      has_audio_link: the link has an extension of audio; else what it leads to may be anything.
-      others: a name of those that are neither, where there are any.
+      audio: the bytes of the audio file; None if there is none.
+      values: the content of the JSON; None if there is none.
+      link: a link that takes the place of the audio.
+      has_audio_link: the link has an audio extension; otherwise its target may be any file.
+      others: the name of one file that is neither audio nor JSON, if there are any.
       fault: what is wrong with one of its files.
       is_cut: the archive ends in one of its files.
-      is_after_damage: its first file may be lost.
+      is_after_damage: it follows damage, so its first file may be lost.
     """
 
     key: str
@@ -39,13 +40,13 @@ class Sample:
     is_after_damage: bool = False
 
     def is_half(self, has_json: bool) -> bool:
-        """Whether it has one of audio and JSON; an audio alone is whole where no sample has a JSON."""
+        """Return whether audio or JSON is missing. Audio alone is complete if no sample so far has a JSON."""
         if self.audio is None and self.link is None:
             return self.values is not None
         return has_json and self.values is None
 
     def with_other(self, member: Member) -> "Sample":
-        """With a file that is no audio, or a link that may lead to some."""
+        """Return the sample with a file that is not audio, or with a link that may lead to audio."""
         if member.kind is not Kind.FILE and self.link is None and self.audio is None:
             return replace(self, link=member)
         if self.others or self.audio is not None:
@@ -54,13 +55,13 @@ class Sample:
         return replace(self, others=(member.name,), offset=member.offset if is_first else self.offset)
 
     @property
-    def shown(self) -> str:
-        """The base, for a fault; names that are not UTF-8 have surrogates, which no file takes."""
+    def display_name(self) -> str:
+        """The base for a fault: surrogates (bytes that are not UTF-8), which files reject, are escaped."""
         return self.base.encode(errors="backslashreplace").decode()
 
 
 def make_clip(sample: Sample, audio: bytes, columns: Mapping[str, str]) -> ShardClip | ShardFault:
-    """The clip of a sample with this audio, at the sample's offset, or what is wrong with it."""
+    """Build the clip of a sample with this audio, at the sample's offset; return a fault if it is invalid."""
     values = {field: (sample.values or {}).get(name) for field, name in columns.items()}
     is_named = values["video_id"] is None
     if is_named:

@@ -1,45 +1,50 @@
-"""Integers and structs in Thrift's compact encoding, which the headers and the footer of Parquet have.
+"""Reads integers and structs in Thrift's compact encoding, which Parquet uses for its headers and footer.
 
-Arrow's Python classes for a footer's column chunks end the process where one is damaged, so that they are
-read here. What a reader could take in two ways, as a field that comes twice, is refused.
+Arrow's Python class for a column chunk of the footer crashes the process if the chunk is damaged, so this
+module reads them instead. It refuses ambiguous data, such as a field that occurs twice.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
-# Types.
+# Type codes of the encoding.
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, LIST, _SET, _MAP, _STRUCT = range(1, 13)
 _MAX_DEPTH = 12
 
 
 class CompactError(ValueError):
-    """The bytes are not in the encoding, or end too early."""
+    """The bytes are not in the compact encoding, or end too early."""
 
 
 class Compact:
-    """Reads values one behind the other.
+    """Reads consecutive values.
 
     Args:
       data: the bytes.
-      place: of the next value in them; moves as they are read.
+      position: of the next value in `data`; advances with each read.
     """
 
-    def __init__(self, data: bytes, place: int = 0):
-        self.place = place
+    def __init__(self, data: bytes, position: int = 0):
+        self.position = position
         self._data = data
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
-        """Field -> value: integers, structs and lists of structs; of all else None."""
-        fields: dict[int, Any] = {}
-        for number, kind in self.fields():
-            fields[number] = self.value(kind, depth)
-        return fields
+        """Read a struct: field -> value for integers, structs and lists of structs, None for other types."""
+        return {number: self.value(kind, depth) for number, kind in self.fields()}
 
-    def fields(self) -> "FieldIterator":
-        """Yields (field, type) of a struct; each value must be read before the next."""
-        return FieldIterator(self)
+    def fields(self) -> Iterator[tuple[int, int]]:
+        """Yield (field, type) of a struct. The caller reads each value before it asks for the next field."""
+        number, seen = 0, set[int]()
+        while header := self.byte():
+            delta = header >> 4
+            number = number + delta if delta else self.integer()
+            if number in seen:
+                raise CompactError(f"field {number} occurs twice")
+            seen.add(number)
+            yield number, header & 15
 
     def value(self, kind: int, depth: int = 0) -> Any:
-        """A value of a type; as in `struct`."""
+        """Read a value of a type; returns what `struct` returns for a field."""
         if depth > _MAX_DEPTH:
             raise CompactError("structs are nested too deep")
         if kind in (_TRUE, _FALSE):
@@ -54,33 +59,31 @@ class Compact:
             self._skip(self._varint())
         elif kind in (LIST, _SET):
             count, item = self.list_header()
-            # A boolean in a list has a byte, and all else at least one: a count cannot be more than is left.
-            if count > len(self._data) - self.place:
+            # Every list item takes at least one byte (a boolean exactly one), which bounds the count.
+            if count > len(self._data) - self.position:
                 raise CompactError("a list is longer than the data")
             values = [self.value(_BYTE if item in (_TRUE, _FALSE) else item, depth + 1) for _ in range(count)]
             return values if item == _STRUCT else None
         else:
-            raise CompactError(f"type {kind} is not Parquet's")
+            raise CompactError(f"type {kind} does not occur in Parquet")
         return None
 
     def list_header(self) -> tuple[int, int]:
-        """(number of items, their type)."""
+        """Read the header of a list: (number of items, their type)."""
         header = self.byte()
         return (header >> 4 if header >> 4 < 15 else self._varint()), header & 15
 
     def byte(self) -> int:
-        if self.place >= len(self._data):
-            raise CompactError("it ends too early")
-        self.place += 1
-        return self._data[self.place - 1]
+        self._skip(1)
+        return self._data[self.position - 1]
 
     def integer(self) -> int:
         value = self._varint()
         return value >> 1 ^ -(value & 1)
 
     def _skip(self, size: int) -> None:
-        self.place += size
-        if self.place > len(self._data):
+        self.position += size
+        if self.position > len(self._data):
             raise CompactError("it ends too early")
 
     def _varint(self) -> int:
@@ -92,24 +95,3 @@ class Compact:
             if byte < 0x80:
                 return value
         raise CompactError("an integer is too long")
-
-
-class FieldIterator:
-    """The fields of a struct; see `Compact.fields`."""
-
-    def __init__(self, compact: Compact):
-        self._compact, self._number, self._seen = compact, 0, set[int]()
-
-    def __iter__(self) -> "FieldIterator":
-        return self
-
-    def __next__(self) -> tuple[int, int]:
-        header = self._compact.byte()
-        if header == 0:
-            raise StopIteration
-        delta = header >> 4
-        self._number = self._number + delta if delta else self._compact.integer()
-        if self._number in self._seen:
-            raise CompactError(f"field {self._number} comes twice")
-        self._seen.add(self._number)
-        return self._number, header & 15

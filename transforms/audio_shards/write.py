@@ -1,6 +1,6 @@
-"""Clips to the bytes of a shard, in the forms that the readers of this folder read, and which shard is whose.
+"""Encodes clips as shards in the formats that this package reads, and divides input files among shards.
 
-Bytes depend on nothing but the clips, their order and, of Parquet, the version of Arrow.
+The bytes depend only on the clips, their order and, for Parquet, the version of Arrow.
 """
 
 import io
@@ -15,17 +15,17 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tensorflow.core.example.example_pb2 import Example
 
 from transforms.audio_shards.items import MAX_AUDIO_BYTES, ShardClip, shortest_float32
-from transforms.audio_shards.marks import AUDIO_EXTENSIONS
+from transforms.audio_shards.signatures import AUDIO_EXTENSIONS
 from transforms.errors import ClipError, Reason
+from transforms.frameworks import Example
 from transforms.storage.tfrecord import frame_record
 
-# Room for the other fields: no form can hold 2 GiB in one record, page or buffer, nor is it read.
+# A record, page or buffer is limited to 2 GiB in every format; this leaves 1 MiB for the other fields.
 MAX_FILE_BYTES = MAX_AUDIO_BYTES - (1 << 20)
 
-# Of a Parquet row group: what the writer holds. A reader that goes by pages holds about one of these.
+# The writer holds one Parquet row group in memory. A reader that reads page by page holds about one page.
 _GROUP_BYTES = 16_000_000
 _PAGE_BYTES = 1 << 20
 _SCHEMA = pa.schema(
@@ -39,17 +39,18 @@ _SCHEMA = pa.schema(
     ]
 )
 
-# With its number and extension a member's name stays below the 100 bytes of a plain tar header.
-_SHOWN_ID = 60
+# Characters of the id in a member's name, so that the name with number and extension fits in the 100 bytes of
+# a plain tar header.
+_MAX_ID_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
 class PackedClip:
-    """A clip on its way into a shard.
+    """A clip to write into a shard.
 
     Attributes:
-      clip: what the shard shall give back; its offset is not used.
-      extension: of its audio file, without dot; only tar keeps it, and no reader relies on it.
+      clip: what a reader returns later; its offset is not used.
+      extension: of its audio file, without dot. Only tar stores it, and no reader relies on it.
     """
 
     clip: ShardClip
@@ -61,8 +62,9 @@ class ShardPlan:
     """A shard to write.
 
     Attributes:
-      index, count: which of how many.
-      paths: of the files that go into it, sorted.
+      index: number of the shard, from 0.
+      count: number of all shards.
+      paths: of the files to put into it, sorted.
     """
 
     index: int
@@ -70,20 +72,25 @@ class ShardPlan:
     paths: tuple[str, ...]
 
     def file_name(self, kind: str) -> str:
-        """`audio-00000-of-00010.tar`; names sort as the shards are numbered, however many there are."""
+        """Return the file name, such as `audio-00000-of-00010.tar`; names sort in the order of the shards."""
         width = max(5, len(str(self.count)))
         return f"audio-{self.index:0{width}d}-of-{self.count:0{width}d}.{kind}"
 
 
-def plan_shards(files: Iterable[tuple[str, int]], shard_bytes: int) -> list[ShardPlan]:
-    """Divides files into shards: sorted by path, as many into each as fit.
+def is_shard_name(name: str) -> bool:
+    """Whether a name is one of `ShardPlan.file_name`'s."""
+    return bool(re.fullmatch(rf"audio-\d{{5,}}-of-\d{{5,}}\.({'|'.join(WRITERS)})", name, re.ASCII))
 
-    The order matters: of two files for one clip the reader takes the first, which is so the path that sorts
-    first.
+
+def plan_shards(files: Iterable[tuple[str, int]], shard_bytes: int) -> list[ShardPlan]:
+    """Divide files into shards: sorted by path, as many in each shard as fit.
+
+    The order matters: if two files are the same clip, the reader takes the first, which is the path that
+    sorts first.
 
     Args:
       files: (path, size in bytes) of each, in any order; paths differ.
-      shard_bytes: most bytes of files in a shard; a file that is larger is alone in its own.
+      shard_bytes: maximum total size of the files in a shard; a larger file gets its own shard.
     """
     groups: list[list[str]] = []
     filled = 0
@@ -97,34 +104,34 @@ def plan_shards(files: Iterable[tuple[str, int]], shard_bytes: int) -> list[Shar
 
 
 def check_clip(kind: str, clip: ShardClip) -> None:
-    """Checks that a shard of a kind can hold a clip and give it back.
+    """Check that a shard of this kind can store a clip without loss.
 
     Raises:
-      ClipError: its audio is too large; or, in a TFRecord, a time would change by a millisecond or more.
+      ClipError: its audio is too large; or a time would change by a millisecond or more in a TFRecord.
     """
     if len(clip.audio) > MAX_FILE_BYTES:
         raise ClipError(
             Reason.UNSUPPORTED,
-            f"larger than the {MAX_FILE_BYTES:,} bytes that a shard's clip can have; "
+            f"has more than {MAX_FILE_BYTES:,} bytes, the limit of a clip in a shard; "
             "give it to pipeline.run as a file",
         )
     if kind != "tfrecord":
         return
     for time_s in (clip.start_s, clip.end_s):
-        # Segments are joined by the millisecond, and an Example has no float64.
+        # Segments are matched by the millisecond, and an Example has no float64.
         if time_s is not None and round(_as_float32(time_s) * 1000) != round(time_s * 1000):
             raise ClipError(
                 Reason.UNSUPPORTED,
-                f"{time_s} s is no time that a TFRecord's float32 can hold; pack it as tar or parquet",
+                f"{time_s} s cannot be stored to the millisecond in a TFRecord's float32; use tar or parquet",
             )
 
 
 def write_shard(kind: str, clips: Iterable[PackedClip]) -> Iterator[bytes]:
-    """Encodes a shard as a stream; see the writers.
+    """Encode a shard as a stream; see the writers in WRITERS.
 
     Args:
       kind: "tfrecord", "tar" or "parquet".
-      clips: its clips, each good by `check_clip`; taken one by one, as the bytes are asked for.
+      clips: its clips, each checked with `check_clip`; consumed one by one as the bytes are requested.
 
     Yields:
       The shard's bytes in order.
@@ -133,10 +140,10 @@ def write_shard(kind: str, clips: Iterable[PackedClip]) -> Iterator[bytes]:
 
 
 def write_tfrecord(clips: Iterable[PackedClip]) -> Iterator[bytes]:
-    """Encodes clips as an uncompressed TFRecord of `tf.train.Example`, a record a clip.
+    """Encode clips as an uncompressed TFRecord of `tf.train.Example`, one record per clip.
 
-    What a clip does not have is no feature of its record. Times are float32, whose nearest short decimal is
-    the time; labels are indices.
+    A field that a clip lacks is omitted. Labels are indices. Times are float32; the reader restores the
+    decimal (see `shortest_float32`).
     """
     for packed in clips:
         example = Example()
@@ -150,33 +157,32 @@ def write_tfrecord(clips: Iterable[PackedClip]) -> Iterator[bytes]:
                 features[field].float_list.value.append(value)
         features["audio"].bytes_list.value.append(packed.clip.audio)
         record = example.SerializeToString(deterministic=True)
-        del example, features  # else three copies are in memory while the consumer writes
+        del example, features  # otherwise three copies are in memory while the consumer writes
         yield from frame_record(record)
 
 
 def write_tar(clips: Iterable[PackedClip]) -> Iterator[bytes]:
-    """Encodes clips as an uncompressed tar, in WebDataset's way: KEY.json, then KEY.EXTENSION.
+    """Encode clips as an uncompressed tar in WebDataset's form: KEY.json, then KEY.EXTENSION.
 
-    KEY is the clip's number in the shard and its id, percent-encoded and cut short: without dots, so that
-    WebDataset finds the key that was meant, and never the same twice. The id itself stands in the JSON.
-    Members belong to nobody and have no date.
+    KEY is the clip's number in the shard, which makes it unique, and its id, percent-encoded and truncated.
+    It has no dots, since WebDataset ends a key at the first dot. The JSON contains the full id. Members have
+    no owner and no date.
     """
     for number, packed in enumerate(clips):
         key = f"{number:08d}-{_key_part(packed.clip.video_id)}"
         values = json.dumps(_fields(packed.clip), ensure_ascii=False, sort_keys=True)
         yield _member(f"{key}.json", values.encode())
         extension = packed.extension.lower()
-        # Nobody relies on it, but it must be one that says audio.
-        known = extension if extension in AUDIO_EXTENSIONS else "wav"
-        yield _member(f"{key}.{known}", packed.clip.audio)
+        # The reader recognizes audio by any of these extensions and detects the format from the content.
+        yield _member(f"{key}.{extension if extension in AUDIO_EXTENSIONS else 'wav'}", packed.clip.audio)
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
 def write_parquet(clips: Iterable[PackedClip]) -> Iterator[bytes]:
-    """Encodes clips as Parquet, a row a clip, in row groups of 16 MB (or one clip, if that is larger).
+    """Encode clips as Parquet, one row per clip, in row groups of 16 MB (or one clip, if that is larger).
 
-    Uncompressed, since audio is; pages of 1 MB, so that they can be read as a stream, with checksums; null is
-    what a clip does not have.
+    The file is not compressed, since encoded audio does not compress further. Pages of 1 MB allow reading it
+    as a stream, and have checksums. A field that a clip lacks is null.
     """
     sink = _Sink()
     with pq.ParquetWriter(
@@ -186,7 +192,7 @@ def write_parquet(clips: Iterable[PackedClip]) -> Iterator[bytes]:
         use_dictionary=False,
         write_statistics=False,
         data_page_size=_PAGE_BYTES,
-        write_batch_size=1,  # else a page is looked at, and ended, only every 1024 rows
+        write_batch_size=1,  # otherwise Arrow checks the page size only every 1024 rows
         write_page_checksum=True,
     ) as writer:
         rows: list[dict[str, Any]] = []
@@ -213,7 +219,7 @@ WRITERS: dict[str, Callable[[Iterable[PackedClip]], Iterator[bytes]]] = {
 
 
 def _fields(clip: ShardClip) -> dict[str, Any]:
-    """Field -> value of what a clip has, its audio aside."""
+    """Return field -> value for the fields that a clip has, except its audio."""
     values = {
         "video_id": clip.video_id,
         "start_time_seconds": clip.start_s,
@@ -225,13 +231,13 @@ def _fields(clip: ShardClip) -> dict[str, Any]:
 
 
 def _as_float32(time_s: float) -> float:
-    """A time as the reader of a TFRecord gets it."""
+    """Return a time as the reader of a TFRecord returns it."""
     return shortest_float32(struct.unpack("f", struct.pack("f", time_s))[0])
 
 
 def _key_part(video_id: str) -> str:
     safe = quote(video_id, safe="").replace(".", "%2E").replace("~", "%7E")
-    return re.sub(r"%.?\Z", "", safe[:_SHOWN_ID])
+    return re.sub(r"%.?\Z", "", safe[:_MAX_ID_CHARACTERS])  # without a truncated escape at the end
 
 
 def _member(name: str, data: bytes) -> bytes:
@@ -246,7 +252,7 @@ def _write_group(writer: pq.ParquetWriter, rows: list[dict[str, Any]]) -> None:
 
 
 class _Sink(io.RawIOBase):
-    """A file without an end that forgets what was drained of it."""
+    """A write-only file that keeps the written bytes only until they are drained."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []

@@ -1,1 +1,1 @@
-"""AudioSet's own formats: segments, labels, records, shards. Never imports Beam."""
+"""The AudioSet formats: segments, labels, records and shards. Never imports Beam."""

@@ -1,29 +1,28 @@
-"""Is a record laid out as the release's, or as another schema has it?"""
+"""Checks that a record has the layout of the release or of another schema."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from tensorflow.core.example.example_pb2 import SequenceExample
-from tensorflow.core.example.feature_pb2 import Feature
 
 from transforms.audioset.example import AUDIOSET_SCHEMA, END_TIME, LABELS, START_TIME, Schema
+from transforms.frameworks import Feature, SequenceExample
 
 _KINDS = {START_TIME: "float", END_TIME: "float", LABELS: "int64"}
-# Bytes in a quantized frame and values in a raw one: VGGish's embedding size.
+# Bytes of a quantized frame, and values of a raw one: VGGish's embedding size.
 _FRAME_SIZE = 128
 
 
 @dataclass(frozen=True)
 class CheckedRecord:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-      problems: what is wrong, a phrase each.
-      video_id, start_s, end_s, labels: of the record; the id is None unless its context is sound.
-      codes: the bytes of quantized frames, 128 a frame; empty for raw ones and where they are faulty.
-      num_frames: frames, of either kind.
+      problems: what is wrong, one phrase each.
+      video_id, start_s, end_s, labels: of the record; the id is None if its context is invalid.
+      codes: the bytes of quantized frames, 128 per frame; empty for raw or invalid frames.
+      num_frames: number of frames, quantized or raw.
       is_raw: the frames are floats.
     """
 
@@ -38,7 +37,7 @@ class CheckedRecord:
 
 
 def check_record(record: bytes, schema: Schema = AUDIOSET_SCHEMA) -> CheckedRecord:
-    """Checks keys, types and frames of a serialised `tf.train.SequenceExample` against a schema."""
+    """Check the keys, types and frames of a serialized `tf.train.SequenceExample` against a schema."""
     try:
         example = SequenceExample.FromString(record)
     except DecodeError as error:
@@ -53,21 +52,19 @@ def check_record(record: bytes, schema: Schema = AUDIOSET_SCHEMA) -> CheckedReco
 
     frames = lists[schema.frames].feature
     is_raw = bool(frames) and frames[0].WhichOneof("kind") == "float_list"
-    frame_fault = _raw_problems(frames) if is_raw else _quantized_problems(frames)
+    frame_problem = _raw_problem(frames) if is_raw else _quantized_problem(frames)
     codes = b""
-    if frame_fault:
-        problems.append(frame_fault)
+    if frame_problem:
+        problems.append(frame_problem)
     elif not is_raw:
         codes = b"".join(frame.bytes_list.value[0] for frame in frames)
     labels = tuple(context[LABELS].int64_list.value)
     if labels != tuple(sorted(set(labels))):
-        problems.append("labels are not sorted, or one comes twice")
+        problems.append("labels are not sorted, or one is repeated")
     start_s, end_s = (context[key].float_list.value[0] for key in (START_TIME, END_TIME))
     if not 0 <= start_s < end_s < float("inf"):
         return CheckedRecord((*problems, f"lasts from {start_s} to {end_s} s"))
-    video_id = (
-        context[schema.video_id].bytes_list.value[0].decode(errors="surrogateescape")
-    )  # as it was encoded
+    video_id = context[schema.video_id].bytes_list.value[0].decode(errors="surrogateescape")
     return CheckedRecord(tuple(problems), video_id, start_s, end_s, labels, codes, len(frames), is_raw)
 
 
@@ -77,14 +74,14 @@ def _context_problems(context: Mapping[str, Feature], kinds: Mapping[str, str]) 
         return
     for key, kind in kinds.items():
         found = context[key].WhichOneof("kind")
-        # A list of no labels is written as int64, but may be read as no kind at all.
+        # An empty list of labels is written as int64, but may be read without a kind.
         if found != f"{kind}_list" and not (key == LABELS and found is None):
             yield f"{key} is {found}, not {kind}_list"
         elif key != LABELS and len(getattr(context[key], f"{kind}_list").value) != 1:
-            yield f"{key} has not one value"
+            yield f"{key} does not have exactly one value"
 
 
-def _quantized_problems(frames: Sequence[Feature]) -> str | None:
+def _quantized_problem(frames: Sequence[Feature]) -> str | None:
     for number, frame in enumerate(frames):
         values = frame.bytes_list.value
         if len(values) != 1 or len(values[0]) != _FRAME_SIZE:
@@ -93,7 +90,7 @@ def _quantized_problems(frames: Sequence[Feature]) -> str | None:
     return None
 
 
-def _raw_problems(frames: Sequence[Feature]) -> str | None:
+def _raw_problem(frames: Sequence[Feature]) -> str | None:
     for number, frame in enumerate(frames):
         values = frame.float_list.value
         if len(values) != _FRAME_SIZE or not np.isfinite(values).all():

@@ -1,13 +1,14 @@
-"""The released record: a `tf.train.SequenceExample` of one segment."""
+"""Encodes and decodes the released record: a `tf.train.SequenceExample` of one segment."""
 
 from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from tensorflow.core.example.example_pb2 import SequenceExample
 
 from transforms.audioset.segments import Segment
+from transforms.frameworks import SequenceExample
 
 START_TIME = "start_time_seconds"
 END_TIME = "end_time_seconds"
@@ -16,12 +17,12 @@ LABELS = "labels"
 
 @dataclass(frozen=True)
 class Schema:
-    """The keys that differ between the two projects whose trainers read such records.
+    """The keys that differ between the two projects whose training code reads such records.
 
     Attributes:
-      name: the project's, as `--output_schema` takes it.
-      video_id: key of the clip's id, in the context.
-      frames: key of its frames, among the feature lists.
+      name: of the project, as a value of `--output_schema`.
+      video_id: context key of the clip's id.
+      frames: feature-list key of its frames.
     """
 
     name: str
@@ -30,14 +31,14 @@ class Schema:
 
 
 AUDIOSET_SCHEMA = Schema("audioset", "video_id", "audio_embedding")
-# Frame-level features of YouTube-8M since 2018 (google/youtube-8m, readers.py); its readers pass over keys
-# that they do not know, and so over the times.
+# Frame-level features of YouTube-8M since 2018 (google/youtube-8m, readers.py). Its readers ignore unknown
+# keys, and therefore the times.
 YOUTUBE8M_SCHEMA = Schema("youtube8m", "id", "audio")
 SCHEMAS = {schema.name: schema for schema in (AUDIOSET_SCHEMA, YOUTUBE8M_SCHEMA)}
 
 
 def schema_of(example: SequenceExample) -> Schema:
-    """The schema whose id a record has; of one that has none the release's."""
+    """Return the schema whose id key a record has; the release's if it has none."""
     context = example.context.feature
     return next((schema for schema in SCHEMAS.values() if schema.video_id in context), AUDIOSET_SCHEMA)
 
@@ -47,12 +48,12 @@ def encode_example(
     embeddings: NDArray[np.uint8] | NDArray[np.float32],
     schema: Schema = AUDIOSET_SCHEMA,
 ) -> bytes:
-    """A segment and its embeddings as a serialised record; the same input gives the same bytes.
+    """Serialize a segment and its embeddings as a record. The same input gives the same bytes.
 
     Args:
-      segment: its split is not part of the record.
-      embeddings: uint8[n, 128], a bytes feature of 128 bytes a frame as released; or float32[n, 128]
-        (raw), a float feature of 128 values a frame under the same key.
+      segment: the segment; its split is not part of the record.
+      embeddings: uint8[n, 128], stored as one bytes feature of 128 bytes per frame, as released; or raw
+        float32[n, 128], stored as one float feature of 128 values per frame under the same key.
       schema: the record's keys.
     """
     example = SequenceExample()
@@ -71,16 +72,14 @@ def encode_example(
 
 
 def decode_example(record: bytes, split: str) -> tuple[Segment, NDArray[np.uint8] | NDArray[np.float32]]:
-    """The inverse of `encode_example`, for records of one kind of frame, whatever their schema.
-
-    Times are float32 in a record.
+    """Decode a record of any schema: the inverse of `encode_example`, but times are rounded to float32.
 
     Raises:
-      ValueError: the record is no SequenceExample, or lacks a key, or has frames of unlike length.
+      ValueError: the record is not a SequenceExample, lacks a key, or has frames of unequal kind or length.
     """
     try:
         example = SequenceExample.FromString(record)
-    except Exception as error:  # protobuf's own DecodeError is not public
+    except DecodeError as error:
         raise ValueError(f"not a SequenceExample ({error})") from error
     schema = schema_of(example)
     context = example.context.feature

@@ -1,4 +1,4 @@
-"""Where a record stands in a feature folder: `SPLIT/PREFIX.tfrecord`, as in the AudioSet release."""
+"""The layout of a feature folder: `SPLIT/PREFIX.tfrecord`, as in the AudioSet release."""
 
 import hashlib
 import re
@@ -13,23 +13,23 @@ PREFIX_CHARACTERS = 2
 AUDIOSET = "audioset"
 MAX_SHARDS = 99_999
 
-# File names have at most 255 bytes. The longest that holds a split is the temporary name of a numbered shard:
-# ".SPLIT-00000-of-00010.tfrecord.", 32 digits and ".tmp", 62 more than the split.
+# File names have at most 255 bytes. The longest name with a split in it is a numbered shard's temporary name:
+# ".SPLIT-00000-of-00010.tfrecord.", 32 digits and ".tmp", 62 characters more than the split.
 MAX_SPLIT_CHARACTERS = 128
 
 _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def check_split(split: str) -> str:
-    """Returns `split` if it can name a folder.
+    """Return `split` if it can name a folder.
 
     Raises:
-      SettingError: it is empty, or has other characters than letters, digits, `_`, `.` and `-`, or
-        begins with one of those three (`_run` is the run's own folder), or has more than 128 characters.
+      SettingError: it is empty; has characters other than letters, digits, `_`, `.` and `-`; begins with one
+        of those three (`_run` is the run's own folder); or has more than 128 characters.
     """
     if len(split) > MAX_SPLIT_CHARACTERS:
         raise SettingError(
-            f"split {split[:20]!r}...: {len(split)} characters, and a split names a folder and files; "
+            f"split {split[:20]!r}...: has {len(split)} characters, but it names a folder and files; "
             f"give at most {MAX_SPLIT_CHARACTERS}"
         )
     if not _SPLIT.fullmatch(split):
@@ -41,11 +41,11 @@ def check_split(split: str) -> str:
 
 
 def shard_prefix(video_id: str) -> str:
-    """The first two characters of an id, which name its shard.
+    """Return the first two characters of an id, which name its shard.
 
-    Ids of the release have only `A-Z a-z 0-9 - _`. A character that a path cannot hold (a slash, a
-    control character) is percent-encoded, so that no id can leave its folder; so is a dot in front, since
-    globs do not see such a file.
+    Ids of the release have only `A-Z a-z 0-9 - _`. Characters that a path cannot contain (slashes, control
+    characters) are percent-encoded, so that no id can leave its folder. A leading dot is encoded too, since
+    globs skip such files.
     """
     prefix = video_id[:PREFIX_CHARACTERS]
     encoded = "".join(
@@ -58,7 +58,7 @@ def shard_prefix(video_id: str) -> str:
 
 
 def colliding_ids(video_ids: Iterable[str]) -> tuple[str, str] | None:
-    """Two ids whose prefixes a disk that folds case takes for one; None if there are none."""
+    """Return two ids whose prefixes differ only in case, which some disks ignore; None if there are none."""
     first_ids: dict[str, str] = {}
     for video_id in video_ids:
         prefix = shard_prefix(video_id)
@@ -70,32 +70,33 @@ def colliding_ids(video_ids: Iterable[str]) -> tuple[str, str] | None:
 
 @dataclass(frozen=True)
 class Sharding:
-    """Which shard of its split a clip goes to.
+    """Assigns clips to the shards of their split.
 
     Attributes:
-      num_shards: None for one a prefix, as in the release; else so many a split, by a hash of the id, for
-        corpora whose ids share a prefix or a disk that folds case.
+      num_shards: None for one shard per prefix, as in the release; otherwise the number of shards per split.
+        A clip's shard is then a hash of its id. Use this if many ids share a prefix, or if the disk ignores
+        case.
     """
 
     num_shards: int | None = None
 
     def __post_init__(self) -> None:
         if self.num_shards is not None and not 1 <= self.num_shards <= MAX_SHARDS:
-            raise ValueError(f"{self.num_shards} shards; give 1 to {MAX_SHARDS}")
+            raise ValueError(f"the number of shards is {self.num_shards}; give 1 to {MAX_SHARDS}")
 
     def shard_name(self, split: str, video_id: str) -> str:
-        """A shard's file name without its suffix: `ab`, or `SPLIT-00000-of-00010`."""
+        """Return the name of a clip's shard without suffix: `ab`, or `SPLIT-00000-of-00010`."""
         if self.num_shards is None:
             return shard_prefix(video_id)
         digest = hashlib.sha256(video_id.encode(errors="surrogateescape")).digest()
         return self._numbered(split, int.from_bytes(digest[:8], "big") % self.num_shards)
 
     def all_names(self, split: str) -> list[str]:
-        """The names of a split's shards, where they are so many whatever the clips; else none."""
+        """Return the names of a split's shards; [] if they depend on the clips' ids."""
         return [self._numbered(split, number) for number in range(self.num_shards or 0)]
 
     def may_name(self, split: str, name: str) -> bool:
-        """Whether a shard of some clip can have a name, by its form alone."""
+        """Return whether the form of a name is a shard's."""
         if self.num_shards is not None:
             return name in self.all_names(split)
         prefix = urllib.parse.unquote(name, errors="surrogateescape")
@@ -106,13 +107,13 @@ class Sharding:
 
     @classmethod
     def of_shard(cls, split: str, name: str) -> "Sharding":
-        """The sharding that a shard's name tells."""
+        """Infer the sharding from a shard's name."""
         match = re.fullmatch(re.escape(split) + r"-\d{5}-of-(\d{5})", name)
         return cls(int(match[1])) if match and 1 <= int(match[1]) <= MAX_SHARDS else cls()
 
 
 def parse_sharding(text: str) -> Sharding:
-    """Reads `--sharding`: `audioset` or `hash:N`.
+    """Parse `--sharding`: `audioset` or `hash:N`.
 
     Raises:
       SettingError: it is neither.
@@ -125,9 +126,9 @@ def parse_sharding(text: str) -> Sharding:
             return Sharding(int(number))
     except ValueError as error:
         raise SettingError(f"--sharding={text}: {error}") from error
-    raise SettingError(f"--sharding={text}: give {AUDIOSET}, or hash:N for N shards a split")
+    raise SettingError(f"--sharding={text}: give {AUDIOSET}, or hash:N for N shards per split")
 
 
 def shard_path(split: str, name: str) -> str:
-    """Path of a shard below the feature folder, with `/` between its parts."""
+    """Return the path of a shard below the feature folder, with `/` as separator."""
     return f"{split}/{name}{SHARD_SUFFIX}"

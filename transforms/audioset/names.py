@@ -1,4 +1,4 @@
-"""Which recording and which segment a file is, told by its name."""
+"""Finds the recording and the segment of a file from its name."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +12,11 @@ _TIMES = re.compile(r"(?P<id>.+?)_(?P<start>\d+(?:\.\d+)?)(?:_(?P<end>\d+(?:\.\d
 
 @dataclass(frozen=True)
 class NamedSegment:
-    """A segment that a file's name gives.
+    """A segment that a file's name refers to.
 
     Attributes:
-      segment: which.
-      is_cut: the name has the time, so the file holds the segment and nothing else.
+      segment: the segment.
+      is_cut: the name contains the time, so the file contains exactly the segment.
     """
 
     segment: Segment
@@ -24,32 +24,35 @@ class NamedSegment:
 
 
 def stem(path: str) -> str:
-    """File name without folder and without its last extension."""
+    """Return the file name without folder and without its last extension."""
     name = re.split(r"[/\\]", path)[-1]
     base, dot, _ = name.rpartition(".")
     return base if dot and base else name
 
 
 def compile_id_pattern(text: str) -> re.Pattern[str]:
-    """Compiles `--id_pattern`: searched in the path, with a group `id` and, if the files are
-    segments already cut, a group `start` in seconds.
+    """Compile `--id_pattern`, which is searched for in the path.
+
+    It needs a group `id` and, if each file is one segment, a group `start` in seconds.
 
     Raises:
-      SettingError: no regular expression, or no group `id`.
+      SettingError: it is not a regular expression, or it has no group `id`.
     """
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise SettingError(f"--id_pattern={text}: not a regular expression ({error}); mend it") from error
+        raise SettingError(
+            f"--id_pattern={text}: not a valid regular expression ({error}); fix the pattern"
+        ) from error
     if "id" not in pattern.groupindex:
         raise SettingError(
-            f"--id_pattern={text}: has no group named id; write one, as in (?P<id>[^/]+)\\.wav"
+            f"--id_pattern={text}: has no group named id; add one, such as (?P<id>[^/]+)\\.wav"
         )
     return pattern
 
 
 def video_id_of(path: str, id_pattern: re.Pattern[str] | None = None) -> str | None:
-    """The id of a file that is a clip by itself: its stem, or what the pattern finds, or None."""
+    """Return the id of a file that is one clip: its stem or the pattern's match; None if none matches."""
     if id_pattern is None:
         return stem(path)
     match = id_pattern.search(path)
@@ -61,22 +64,22 @@ def find_segments(
     find: Callable[[str], Sequence[Segment]],
     id_pattern: re.Pattern[str] | None = None,
 ) -> list[NamedSegment]:
-    """The segments that a file's name gives.
+    """Find the segments that a file's name refers to.
 
-    Names that common downloaders give are known: `ID`, `YID`, `ID_30.000`, `ID_30_40`,
-    `ID_30000_40000` (milliseconds). An id may itself look like a time at its end or begin with Y, so the
-    first reading that names a segment is taken, the whole stem before any part of it.
+    It knows the names of common downloaders: `ID`, `YID`, `ID_30.000`, `ID_30_40`, `ID_30000_40000`
+    (milliseconds). An id may itself end in something like a time or begin with Y. Therefore the whole stem is
+    tried as an id before its parts, and the first interpretation with a segment is used.
 
     Args:
-      path: the file's.
+      path: the file's path.
       find: id -> its segments.
       id_pattern: as `compile_id_pattern` returns, for other names.
 
     Returns:
-      All segments of the recording where the name has no time, else those at that time (of several
-      splits, if they share it); empty if none fits.
+      All segments of the recording if the name has no time; otherwise those at that time, which may be in
+      several splits. Empty if none matches.
     """
-    for video_id, start, end in _readings(path, id_pattern):
+    for video_id, start, end in _interpretations(path, id_pattern):
         segments = find(video_id)
         if start is None:
             named = [NamedSegment(segment, is_cut=False) for segment in segments]
@@ -87,8 +90,10 @@ def find_segments(
     return []
 
 
-def _readings(path: str, id_pattern: re.Pattern[str] | None) -> Iterator[tuple[str, str | None, str | None]]:
-    """Yields (id, start, end) in the order of preference; times as they are written."""
+def _interpretations(
+    path: str, id_pattern: re.Pattern[str] | None
+) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield (id, start, end) in order of preference, with the times as text."""
     if id_pattern is not None:
         match = id_pattern.search(path)
         if match and match["id"]:
@@ -98,7 +103,7 @@ def _readings(path: str, id_pattern: re.Pattern[str] | None) -> Iterator[tuple[s
     yield name, None, None
     if name.startswith("Y"):
         yield name[1:], None, None
-    # Lazy ids leave two numbers to the times; a greedy reading then tries the last number alone.
+    # The lazy id of _TIMES leaves up to two numbers for the times. The greedy id leaves only the last number.
     for match in (
         _TIMES.fullmatch(name),
         re.fullmatch(r"(?P<id>.+)_(?P<start>\d+(?:\.\d+)?)", name, re.DOTALL),
@@ -111,10 +116,10 @@ def _readings(path: str, id_pattern: re.Pattern[str] | None) -> Iterator[tuple[s
 
 
 def _at_times(segments: Sequence[Segment], start: str, end: str | None) -> list[NamedSegment]:
-    """Those at the times of a name, read as seconds, or as milliseconds where no seconds fit."""
+    """Return the segments at the times of a name, in seconds or, if none matches, in milliseconds."""
     try:
         times = [float(time) for time in (start, end) if time is not None]
-    except ValueError:  # what a user's pattern found is no number
+    except ValueError:  # the user's pattern matched text that is not a number
         return []
     if not all(abs(time) <= 1000 * MAX_TIME_S for time in times):
         return []

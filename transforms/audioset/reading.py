@@ -1,6 +1,6 @@
-"""Feature folders read back, the release's and own ones: their shards, and their clips as arrays.
+"""Finds the shards of a feature folder, released or computed, and reads their clips as arrays.
 
-`dataset.py` gives them to TensorFlow, `torch_dataset.py` to PyTorch.
+`dataset.py` is the loader for TensorFlow, `torch_dataset.py` the one for PyTorch.
 """
 
 import os
@@ -9,28 +9,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.core.example.example_pb2 import SequenceExample
+from google.protobuf.message import DecodeError
 
 from transforms.audioset.example import Schema, decode_example, schema_of
+from transforms.audioset.labels import NUM_CLASSES
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.audioset.own_shards import RUN_FOLDER, own_shards
 from transforms.errors import SettingError
+from transforms.frameworks import SequenceExample, tf
 from transforms.storage.tfrecord import read_records
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import dequantize
 
-# Classes of the release, and frames of its clips of ten seconds.
-NUM_CLASSES = 527
+# Frames per clip of ten seconds.
 NUM_FRAMES = 10
-# Records that wait to be drawn at random, 1.5 kB each of ten seconds.
+# Size of the shuffle buffer; a record of ten seconds takes 1.5 kB.
 SHUFFLED_RECORDS = 16_384
-# What each code stands for.
+# Code -> dequantized value.
 VALUES = dequantize(np.arange(256, dtype=np.uint8))
+VERIFY = "python -m pipeline.verify"
 
-# A clip's values by name; see `read_clips`.
+# Name -> value of a clip; see `read_clips`.
 ClipArrays = dict[str, Any]
-_Record = tuple[str, bytes]  # path of its shard, and itself
+_Record = tuple[str, bytes]  # path of the shard, record
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class FeatureShards:
       folder: as given.
       paths: of the shards, sorted.
       schema: the keys of their records.
-      is_raw: their frames are 128 floats, and not 128 bytes.
+      is_raw: their frames are 128 floats instead of 128 bytes.
     """
 
     folder: str
@@ -51,17 +52,17 @@ class FeatureShards:
 
     @classmethod
     def find(cls, folder: str, raw: bool = False) -> "FeatureShards":
-        """Finds shards, `DIR/SPLIT/*.tfrecord` or `DIR/*.tfrecord`, and looks at the first record.
+        """Find the shards, `DIR/SPLIT/*.tfrecord` or `DIR/*.tfrecord`, and read the first record.
 
-        Where runs of this pipeline wrote the folder, its shards are those that they wrote, and no other file.
+        In a folder that runs of this pipeline wrote, only the shards that they wrote count.
 
         Args:
-          folder: on any filesystem that TensorFlow knows.
-          raw: whether frames are to be raw embeddings.
+          folder: on any filesystem that TensorFlow supports.
+          raw: whether raw embeddings are expected.
 
         Raises:
-          SettingError: the folder, or a run's list of its shards, cannot be read, or there is no shard with a
-            record in it; or its frames are quantized and not raw, or raw and not quantized.
+          SettingError: the folder, or a run's list of its shards, cannot be read; no shard contains a record;
+            or the frames are quantized and not raw, or raw and not quantized.
         """
         paths = _shard_paths(folder)
         for path in paths:
@@ -72,14 +73,14 @@ class FeatureShards:
             frames = example.feature_lists.feature_list[schema.frames].feature
             is_raw = any(frame.WhichOneof("kind") == "float_list" for frame in frames)
             if is_raw != raw:
-                kind, wanted = ("raw", "quantized") if is_raw else ("quantized", "raw")
+                kind, expected = ("raw", "quantized") if is_raw else ("quantized", "raw")
                 raise SettingError(
-                    f"{path}: its frames are {kind}, where {wanted} ones are expected; give features made "
-                    f"with --postprocess={wanted}"
+                    f"{path}: its frames are {kind}, but {expected} frames are expected; give features made "
+                    f"with --postprocess={expected}"
                 )
             return cls(folder, paths, schema, is_raw)
         raise SettingError(
-            f"{folder}: no *{SHARD_SUFFIX} with a record in it, nor in the folders in it; give a feature "
+            f"{folder}: contains no *{SHARD_SUFFIX} with a record, nor do its subfolders; give a feature "
             "folder or one of its splits"
         )
 
@@ -92,23 +93,24 @@ def read_clips(
     part: int = 0,
     num_parts: int = 1,
 ) -> Iterator[ClipArrays]:
-    """Reads clips one after the other.
+    """Read clips one by one.
 
     Args:
-      shards: where from.
-      num_classes: of the list of labels.
-      num_frames: what each clip is padded or cropped to.
-      shuffle: seeds; None leaves clips as they stand. The same seeds give the same order.
-      part, num_parts: which of so many equal shares of the shards to read.
+      shards: the shards to read.
+      num_classes: number of classes.
+      num_frames: length in frames to which each clip is padded or cropped.
+      shuffle: seeds; the same seeds give the same order. None keeps the stored order.
+      part: number of the part of the shards to read, from 0.
+      num_parts: number of parts; each has every `num_parts`-th shard.
 
     Yields:
-      A clip's `video_id` (str), `embeddings` (float32[num_frames, 128], dequantized to [-2, 2], with zeros
-      after its last frame), `num_frames` (int64, of those that are its own) and `labels`
+      A dict: `video_id` (str), `embeddings` (float32[num_frames, 128], dequantized to [-2, 2], with zeros
+      after the clip's last frame), `num_frames` (int64, frames without padding) and `labels`
       (float32[num_classes], 0 or 1).
 
     Raises:
-      SettingError: a shard cannot be read, or a record is none of such features, or has a label beyond the
-        list.
+      SettingError: a shard cannot be read, a record has other features, or a label is not below
+        `num_classes`.
     """
     paths = list(shards.paths)
     if shuffle is not None:
@@ -123,39 +125,38 @@ def read_clips(
 
 
 def beyond_list(num_classes: int) -> str:
-    """What to say of a label."""
+    """Return the end of a message about a label that is too large."""
     return f"is beyond the list of {num_classes} classes; give the class labels that these features use"
 
 
 def _shard_paths(folder: str) -> tuple[str, ...]:
     try:
-        names = _listed(folder)
-        here = [name for name in names if name.endswith(SHARD_SUFFIX)]
-        if here:
-            above, split = os.path.split(folder.rstrip("/"))
-            own = _own_shards(above or ".")
-            here = [name for name in here if own is None or f"{split}/{name}" in own]
+        names = _list_folder(folder)
+        shards = [name for name in names if name.endswith(SHARD_SUFFIX)]
+        if shards:  # the folder is a split
+            parent, split = os.path.split(folder.rstrip("/"))
+            own = _own_shards(parent or ".")
+            shards = [name for name in shards if own is None or f"{split}/{name}" in own]
         else:
             own = _own_shards(folder)
-            splits = [name for name in names if tf.io.gfile.isdir(tf.io.gfile.join(folder, name))]
             shards = [
                 f"{split}/{name}"
-                for split in splits
-                for name in _listed(tf.io.gfile.join(folder, split))
-                if name.endswith(SHARD_SUFFIX)
+                for split in names
+                if tf.io.gfile.isdir(tf.io.gfile.join(folder, split))
+                for name in _list_folder(tf.io.gfile.join(folder, split))
+                if name.endswith(SHARD_SUFFIX) and (own is None or f"{split}/{name}" in own)
             ]
-            here = [shard for shard in shards if own is None or shard in own]
     except tf.errors.OpError as error:
         raise SettingError(f"{folder}: cannot be listed ({error.message}); check the path") from error
-    return tuple(tf.io.gfile.join(folder, name) for name in here)
+    return tuple(tf.io.gfile.join(folder, name) for name in shards)
 
 
-def _listed(folder: str) -> list[str]:
+def _list_folder(folder: str) -> list[str]:
     return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
 
 
 def _own_shards(folder: str) -> frozenset[str] | None:
-    """The shards that runs wrote to a feature folder; None if there was no run."""
+    """Return the shards that runs wrote to a feature folder; None if there was no run."""
     run_folder = tf.io.gfile.join(folder, RUN_FOLDER)
     if not tf.io.gfile.isdir(run_folder):
         return None
@@ -165,17 +166,19 @@ def _own_shards(folder: str) -> frozenset[str] | None:
             return file.read()
 
     try:
-        return own_shards(_listed(run_folder), read)
+        return own_shards(_list_folder(run_folder), read)
     except ValueError as error:
-        raise SettingError(f"{run_folder}/{error}; restore it from a copy") from error
+        raise SettingError(f"{run_folder}/{error}; restore the file from a backup") from error
 
 
 def _first_example(path: str) -> SequenceExample | None:
     record = next(_read_shard(path), None)
     try:
         return None if record is None else SequenceExample.FromString(record)
-    except Exception as error:  # protobuf's own DecodeError is not public
-        raise SettingError(f"{path}: holds no SequenceExample ({error}); give a feature folder") from error
+    except DecodeError as error:
+        raise SettingError(
+            f"{path}: does not contain SequenceExamples ({error}); give a feature folder"
+        ) from error
 
 
 def _read_shard(path: str) -> Iterator[bytes]:
@@ -183,9 +186,7 @@ def _read_shard(path: str) -> Iterator[bytes]:
         with tf.io.gfile.GFile(path, "rb") as file:
             yield from read_records(file)
     except (tf.errors.OpError, ValueError) as error:
-        raise SettingError(
-            f"{path}: cannot be read ({error}); python -m pipeline.verify says more"
-        ) from error
+        raise SettingError(f"{path}: cannot be read ({error}); for details run {VERIFY}") from error
 
 
 def _clip_arrays(path: str, record: bytes, is_raw: bool, num_classes: int, num_frames: int) -> ClipArrays:
@@ -196,7 +197,7 @@ def _clip_arrays(path: str, record: bytes, is_raw: bool, num_classes: int, num_f
     except ValueError as error:
         kind = "raw" if is_raw else "quantized"
         raise SettingError(
-            f"{path}: a record is none of {kind} features ({error}); python -m pipeline.verify says more"
+            f"{path}: a record does not contain {kind} features ({error}); for details run {VERIFY}"
         ) from error
     labels = np.zeros(num_classes, np.float32)
     for label in segment.labels:
@@ -220,8 +221,8 @@ def _shuffled(records: Iterator[_Record], rng: np.random.Generator) -> Iterator[
         if len(waiting) < SHUFFLED_RECORDS:
             waiting.append(record)
             continue
-        place = rng.integers(SHUFFLED_RECORDS)
-        record, waiting[place] = waiting[place], record
+        index = rng.integers(SHUFFLED_RECORDS)
+        record, waiting[index] = waiting[index], record
         yield record
-    for place in rng.permutation(len(waiting)):
-        yield waiting[place]
+    for index in rng.permutation(len(waiting)):
+        yield waiting[index]

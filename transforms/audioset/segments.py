@@ -1,4 +1,4 @@
-"""Segments: which ten seconds of which recording, and what is heard there."""
+"""Segments: the recording, time range and labels of a clip."""
 
 import bisect
 import csv
@@ -11,27 +11,27 @@ import numpy as np
 from transforms.audioset.layout import check_split
 from transforms.errors import SettingError
 
-# Released CSV -> the folder that its features stand in.
+# Released CSV -> the folder of its features.
 RELEASED_SPLITS = {
     "balanced_train_segments.csv": "bal_train",
     "unbalanced_train_segments.csv": "unbal_train",
     "eval_segments.csv": "eval",
 }
-# 30,000 years: beyond any recording, and its milliseconds are exact and fit in 64 bits.
+# 30,000 years: longer than any recording. In milliseconds it is exact and fits in 64 bits.
 MAX_TIME_S = 1e12
-# At an id's ends they are a slip of whoever wrote the CSV, and no file or clip would match it.
+# At the ends of an id these are a mistake in the CSV; no file or clip would match such an id.
 _BLANKS = " \t\u00a0"
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of one recording; with its split it is the identity of a record.
+    """A time range of one recording. Split, id and start identify a record.
 
     Attributes:
-      split: folder of its features, as `bal_train`.
+      split: folder of its features, such as `bal_train`.
       video_id: the recording's id.
       start_s, end_s: times in the recording, in seconds.
-      labels: class indices, sorted; empty where nobody labelled it.
+      labels: class indices, sorted; empty if it is not labeled.
     """
 
     split: str
@@ -42,7 +42,7 @@ class Segment:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """(split, video id, start in milliseconds): no two records share it."""
+        """(split, video id, start in milliseconds), unique per record."""
         return (self.split, self.video_id, milliseconds(self.start_s))
 
     @property
@@ -55,16 +55,16 @@ def milliseconds(time_s: float) -> int:
 
 
 def split_of(csv_name: str) -> str:
-    """Split of a segments CSV, by its released file name.
+    """Return the split of a released segments CSV by its file name.
 
     Raises:
-      SettingError: the name is none of the released ones.
+      SettingError: the name is not a released one.
     """
     try:
         return RELEASED_SPLITS[csv_name.rsplit("/", 1)[-1]]
     except KeyError:
         raise SettingError(
-            f"segments {csv_name}: only {', '.join(RELEASED_SPLITS)} tell their split by name; "
+            f"segments {csv_name}: the split is known only for {', '.join(RELEASED_SPLITS)}; "
             f"give --segments=SPLIT={csv_name}"
         ) from None
 
@@ -72,16 +72,16 @@ def split_of(csv_name: str) -> str:
 def parse_segments(
     lines: Iterable[str], split: str, class_indices: Mapping[str, int], name: str
 ) -> Iterator[Segment]:
-    """Reads a segments CSV: `YTID, start_seconds, end_seconds, "mid,mid,..."`; `#` lines are comments.
+    """Parse a segments CSV: `YTID, start_seconds, end_seconds, "mid,mid,..."`; lines with `#` are comments.
 
     Args:
       lines: the file's text.
       split: the split of its segments.
       class_indices: as `labels.read_class_labels` returns.
-      name: what to call the file in an error.
+      name: of the file, for error messages.
 
     Raises:
-      SettingError: a row that is not of this form, or has a mid that is no class.
+      SettingError: a row does not have this form, or has a mid that is not a class.
     """
     check_split(split)
     for number, line in enumerate(lines, start=1):
@@ -89,22 +89,22 @@ def parse_segments(
             continue
         where = f"segments {name}, line {number}"
         try:
-            # One line at a time: a quote left open must not swallow the rows after it.
+            # Parse each line on its own: an unclosed quote must not include the next rows.
             ((video_id, start, end, mids),) = csv.reader([line], skipinitialspace=True, strict=True)
             start_s, end_s = float(start), float(end)
         except (ValueError, csv.Error):
             raise SettingError(
                 f"{where}: {line.strip()[:80]!r} is not YTID, start_seconds, end_seconds, labels; "
-                "mend the line"
+                "fix the line"
             ) from None
         if not video_id or not (0 <= start_s < end_s <= MAX_TIME_S):
             raise SettingError(
-                f"{where}: {video_id!r} from {start_s} to {end_s} s is no segment; "
-                f"times must rise, from 0 to {MAX_TIME_S:.0e}"
+                f"{where}: {video_id!r} from {start_s} to {end_s} s is not a segment; "
+                f"give an id and 0 <= start < end <= {MAX_TIME_S:.0e}"
             )
         if video_id != video_id.strip(_BLANKS):
             raise SettingError(
-                f"{where}: the id {video_id[:80]!r} begins or ends with a space, so that no file matches it; "
+                f"{where}: the id {video_id[:80]!r} begins or ends with a space, so no file matches it; "
                 "remove the space"
             )
         try:
@@ -118,13 +118,13 @@ def parse_segments(
 
 
 class SegmentTable:
-    """Segments by id, compact: AudioSet's two million take about 250 MB.
+    """A compact table of segments, searchable by id. AudioSet's two million segments take about 250 MB.
 
     Args:
       segments: in any order.
 
     Raises:
-      SettingError: two of them have the same split, id and start.
+      SettingError: two segments have the same split, id and start.
     """
 
     def __init__(self, segments: Iterable[Segment]):
@@ -132,7 +132,7 @@ class SegmentTable:
         for one, other in itertools.pairwise(ordered):
             if one.key == other.key:
                 raise SettingError(
-                    f"segments: {one.video_id!r} at {one.start_s} s comes twice in {one.split}; keep one row"
+                    f"segments: {one.video_id!r} at {one.start_s} s is repeated in {one.split}; keep one row"
                 )
         self._splits = sorted({s.split for s in ordered})
         numbers = {split: number for number, split in enumerate(self._splits)}
@@ -149,7 +149,7 @@ class SegmentTable:
         return map(self._segment, range(len(self)))
 
     def find(self, video_id: str) -> list[Segment]:
-        """All segments of a recording, by start time; empty if there are none."""
+        """Return all segments of a recording, sorted by start time; empty if there are none."""
         first = bisect.bisect_left(self._ids, video_id)
         last = bisect.bisect_right(self._ids, video_id, lo=first)
         return [self._segment(row) for row in range(first, last)]

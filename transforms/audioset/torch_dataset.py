@@ -1,4 +1,4 @@
-"""Feature folders for PyTorch: the release's and own ones alike. The only module that imports torch.
+"""Loads feature folders, released or computed, for PyTorch. The only module that always imports torch.
 
 dataset = FeatureDataset("features", shuffle_seed=0)
 loader = torch.utils.data.DataLoader(dataset, batch_size=256, num_workers=2)
@@ -12,20 +12,20 @@ from transforms.audioset.reading import NUM_CLASSES, NUM_FRAMES, ClipArrays, Fea
 
 
 class FeatureDataset(torch.utils.data.IterableDataset):
-    """Clips of a feature folder, or of one of its splits, as dicts that a DataLoader makes batches of.
+    """The clips of a feature folder, or of one of its splits, as dicts that a DataLoader puts into batches.
 
-    Each worker of a DataLoader, and each process of torch.distributed, reads shards of its own; so there
-    should be more shards than they are.
+    Each DataLoader worker of each torch.distributed process reads different shards. There should therefore be
+    more shards than workers in total.
 
     Args:
-      folder: holds `SPLIT/*.tfrecord` or `*.tfrecord`, on any filesystem that TensorFlow knows.
-      num_classes: of the list of labels; the release has 527.
-      num_frames: what each clip is padded or cropped to.
-      shuffle_seed: of the order of clips; None leaves them as they stand.
-      raw: frames are raw embeddings, as of --postprocess=raw.
+      folder: contains `SPLIT/*.tfrecord` or `*.tfrecord`, on any filesystem that TensorFlow supports.
+      num_classes: number of classes; the release has 527.
+      num_frames: length in frames to which each clip is padded or cropped.
+      shuffle_seed: seed of the order of clips; None keeps the stored order.
+      raw: frames are raw embeddings (--postprocess=raw).
 
     Raises:
-      SettingError: there is no shard, or its frames are of the other kind.
+      SettingError: there is no shard, or its frames are quantized and not raw, or raw and not quantized.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class FeatureDataset(torch.utils.data.IterableDataset):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Gives clips another order; to be called before each pass, and without persistent workers."""
+        """Change the order of clips. Call it before each epoch; it has no effect on persistent workers."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[ClipArrays]:

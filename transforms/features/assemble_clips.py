@@ -135,7 +135,9 @@ def _decide_one(
         losers: list[ClipChunk | Claim] = [clip.chunk for clip in new[1:]]
         losers += there
         if holder and not there:
-            contest.earlier.append(_reject_earlier(new[0].chunk, holder, winner))
+            chunk = new[0].chunk
+            line = reject_displaced(chunk.split, chunk.video_id, chunk.start_s, holder, winner)
+            contest.earlier.append(line)
     elif holder:
         winner = holder
         losers = [clip.chunk for clip in new]
@@ -161,14 +163,16 @@ def _duplicate_of(winner: Source) -> ClipError:
     return ClipError(Reason.DUPLICATE, f"{winner} is this clip already; it sorts first")
 
 
-def _reject_earlier(chunk: ClipChunk, loser: Source, winner: Source) -> RejectedClip:
+def reject_displaced(
+    split: str, video_id: str, start_s: float, loser: Source, winner: Source
+) -> RejectedClip:
     """The rejection of an input of an earlier run; of a shard's clip the hash is not known any more."""
     sha256 = sha256_of_file(loser.place) if loser.offset < 0 else None
     error = _duplicate_of(winner)
     return RejectedClip(
-        chunk.split,
-        chunk.video_id,
-        chunk.start_s,
+        split,
+        video_id,
+        start_s,
         loser.file,
         loser.place_in_shard,
         STAGE,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from numpy.typing import NDArray
-from tensorflow.core.example.example_pb2 import SequenceExample
 
 from transforms.audioset.example import END_TIME, LABELS, START_TIME, schema_of
 from transforms.audioset.layout import Sharding, shard_path
@@ -17,6 +16,7 @@ from transforms.clips import Clip
 from transforms.errors import OutputError
 from transforms.features.own_shards import ShardNotes
 from transforms.features.sources import UNKNOWN, Source, Sources, read_sources, record_hash, sources_path
+from transforms.frameworks import SequenceExample
 from transforms.storage.files import exists, open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.tfrecord import read_records
@@ -89,18 +89,21 @@ def clip_rows(records: Iterable[tuple[Context, bytes]], sources: Sources) -> NDA
     return np.sort(np.array(rows, ROW), order="key")
 
 
-def prior_sources(contexts: Iterable[RecordKey], rows: NDArray, sources: Sources) -> dict[RecordKey, Source]:
+def prior_sources(
+    contexts: Iterable[RecordKey], rows: NDArray, sources: Iterable[Source]
+) -> dict[RecordKey, Source]:
     """Of some clips the sources of their records, where rows and sources tell."""
-    by_hash = {source.hash: source for source in sources.values()}
+    by_hash = {source.hash: source for source in sources}
     found = {}
     for key in contexts:
-        row = _row_of(rows, key)
+        row = row_of(rows, key)
         if row is not None and (source := by_hash.get(int(row["source"]))):
             found[key] = source
     return found
 
 
-def _row_of(rows: NDArray, key: RecordKey) -> np.void | None:
+def row_of(rows: NDArray, key: RecordKey) -> np.void | None:
+    """The `ROW` of a clip among those of its shard; None if there is none."""
     digest = np.uint64(_hash(key))
     place = np.searchsorted(rows["key"], digest)
     return rows[place] if place < len(rows) and rows["key"][place] == digest else None
@@ -140,7 +143,7 @@ class ExistingRecords:
     def find(self, clip: Clip) -> Presence:
         """Whether a clip has a record of this input with its times and labels; an unknown end is any."""
         rows = self._rows(clip.split, self._sharding.shard_name(clip.split, clip.video_id))
-        row = _row_of(rows, record_key(clip.video_id, clip.start_s))
+        row = row_of(rows, record_key(clip.video_id, clip.start_s))
         if row is None or row["labels"] != np.uint64(_hash(clip.labels)):
             return Presence.NO
         if clip.end_s is not None and row["end_s"] != np.float32(clip.end_s):

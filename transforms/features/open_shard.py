@@ -21,7 +21,15 @@ from transforms.features.existing_records import (
     read_shard_records,
 )
 from transforms.features.own_shards import ShardNotes
-from transforms.features.sources import Source, Sources, put_sources, read_sources, record_hash, sources_path
+from transforms.features.sources import (
+    Source,
+    Sources,
+    least_sources,
+    put_sources,
+    read_source_rows,
+    record_hash,
+    sources_path,
+)
 from transforms.storage.files import exists, write_output
 from transforms.storage.tfrecord import frame_records
 
@@ -53,7 +61,8 @@ class OpenShard:
       split, name: of the shard.
       notes: where the shard is announced; None: it is replaced, and nothing is said of it in `_run`.
       records: that it has now; empty if they were not asked for.
-      sources: of records, those of the run before among them.
+      source_rows: (hash of a record, source), those of the records before the run among them.
+      sources: the same by record.
       before: `ROW`s of its clips as they were before the run.
     """
 
@@ -62,6 +71,7 @@ class OpenShard:
     name: str
     notes: ShardNotes | None
     records: list[tuple[Context, bytes]] = field(default_factory=list)
+    source_rows: list[tuple[str, Source]] = field(default_factory=list)
     sources: Sources = field(default_factory=dict)
     before: NDArray = field(default_factory=lambda: np.empty(0, ROW))
 
@@ -98,13 +108,14 @@ class OpenShard:
             return
         if self.is_there():
             self.records = read_shard_records(self.path)
-            self.sources = read_sources(self._sources_path)
+            self.source_rows = read_source_rows(self._sources_path)
+            self.sources = least_sources(self.source_rows)
         noted = self.notes.read(self.split, self.name)
         self.before = clip_rows(self.records, self.sources) if noted is None else np.frombuffer(noted, ROW)
 
     def prior_sources(self, keys: Iterable[RecordKey]) -> dict[RecordKey, Source]:
         """Of some clips the sources of their records before the run, where they are known."""
-        return prior_sources(keys, self.before, self.sources)
+        return prior_sources(keys, self.before, (source for _, source in self.source_rows))
 
     def put(self, contest: Contest) -> ShardFile | None:
         """Writes what was decided, in an order in which each step may be the last one.
@@ -133,8 +144,8 @@ class OpenShard:
         before = set(self.before["source"].tolist())
         rows = [
             (digest, source)
-            for digest, source in self.sources.items()
-            if digest in wanted or source.hash in before
+            for digest, source in self.source_rows
+            if (digest in wanted and source == self.sources[digest]) or source.hash in before
         ]
         rows += [(record_hash(clip.record), clip.source) for clip in contest.written]
         rows += [(record_hash(old[key]), source) for key, source in contest.adopted.items() if key in old]

@@ -49,8 +49,8 @@ def find_shards(folder: str) -> FoundShards:
     Raises:
       SettingError: it cannot be listed, or a list in `_run` is malformed.
     """
-    run_folder = FileSystems.join(folder, RUN_FOLDER)
     try:
+        run_folder = FileSystems.join(folder, RUN_FOLDER)
         paths = match_files(FileSystems.join(escape(folder), "*", f"*{SHARD_SUFFIX}"))
         run_files = match_files(FileSystems.join(escape(run_folder), "*"))
     except (*FILE_ERRORS, ValueError) as error:
@@ -62,6 +62,20 @@ def find_shards(folder: str) -> FoundShards:
         tuple(path for path, is_its in zip(paths, is_own, strict=True) if not is_its),
         own is not None,
     )
+
+
+def announced_shards(folder: str) -> frozenset[str]:
+    """Paths below a folder of the shards that its runs wrote, or were about to write; they may not be there.
+
+    Raises:
+      SettingError: as `find_shards`.
+    """
+    run_folder = FileSystems.join(folder, RUN_FOLDER)
+    try:
+        paths = match_files(ShardNotes.pattern(folder))
+    except (*FILE_ERRORS, ValueError) as error:
+        raise SettingError(f"{folder}: cannot be listed ({error}); check the path") from error
+    return _own_shards(run_folder, [path.rsplit("/", 1)[-1] for path in paths]) or frozenset()
 
 
 def shards_to_read(folder: str) -> tuple[str, ...]:
@@ -102,8 +116,14 @@ class ShardNotes:
 
     def __init__(self, output: str, run: str | None = None):
         self._run = run
+        self._output = output
         self._folder = FileSystems.join(output, RUN_FOLDER)
         self._found: frozenset[str] | None = None
+
+    @staticmethod
+    def pattern(output: str) -> str:
+        """A glob of the files among which the notes are; see `is_note`."""
+        return FileSystems.join(escape(FileSystems.join(output, RUN_FOLDER)), "*")
 
     def begin(self, found: Iterable[str]) -> None:
         """Starts a run: lists the shards that are there, and then deletes the notes of killed runs.
@@ -179,5 +199,5 @@ class ShardNotes:
         return FileSystems.join(self._folder, name)
 
     def _delete_notes(self) -> None:
-        pattern = FileSystems.join(escape(self._folder), "*")
+        pattern = self.pattern(self._output)
         delete_found(path for path in match_files(pattern) if is_note(path.rsplit("/", 1)[-1]))

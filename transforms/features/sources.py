@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -26,6 +27,9 @@ from transforms.storage.filesystems import FILE_ERRORS
 SOURCES_FOLDER = "sources"
 # Hash of no source.
 UNKNOWN = 0
+
+# Of a file that is unpacked. A line takes 30 bytes and a path; a shard with so many records takes gigabytes.
+_MAX_BYTES = 1 << 28
 
 
 class Source(NamedTuple):
@@ -87,18 +91,38 @@ def read_sources(path: str) -> dict[str, Source]:
     Raises:
       OutputError: it is damaged, or cannot be read.
     """
+    return least_sources(read_source_rows(path))
+
+
+def least_sources(rows: Iterable[tuple[str, Source]]) -> dict[str, Source]:
+    """Hash of a record -> the least of its sources."""
+    sources: dict[str, Source] = {}
+    for digest, source in rows:
+        sources[digest] = min(source, sources.get(digest, source))
+    return sources
+
+
+def read_source_rows(path: str) -> list[tuple[str, Source]]:
+    """As `read_sources`, all of it: (hash of a record, source), several of identical records too.
+
+    Raises:
+      OutputError: as `read_sources`.
+    """
     try:
         if not exists(path):
-            return {}
-        with open_file(path) as file:
-            text = gzip.decompress(file.read())
-        sources: dict[str, Source] = {}
-        for line in text.split(b"\n"):
-            if line:
-                digest, source = _parse(json.loads(line))
-                sources[digest] = min(source, sources.get(digest, source))
-        return sources
-    except (*FILE_ERRORS, EOFError, ValueError, TypeError, RecursionError) as error:
+            return []
+        rows, num_bytes = [], 0
+        with open_file(path) as compressed, gzip.GzipFile(fileobj=compressed) as file:
+            while line := file.readline(_MAX_BYTES + 1 - num_bytes):
+                num_bytes += len(line)
+                if num_bytes > _MAX_BYTES:
+                    raise ValueError(f"it decompresses to more than {_MAX_BYTES >> 20} MiB")
+                if line := line.rstrip(b"\n"):
+                    rows.append(_parse(json.loads(line)))
+            if not num_bytes and not compressed.tell():  # gzip takes an empty file for no data
+                raise ValueError("it is empty")
+        return rows
+    except (*FILE_ERRORS, EOFError, ValueError, TypeError, RecursionError, zlib.error) as error:
         raise OutputError(
             f"{path}: is damaged or cannot be read ({error}); delete it and run the same command again: the "
             "sources of its shard's clips are then unknown"

@@ -10,20 +10,21 @@ import apache_beam as beam
 
 from transforms.clips import RejectedClip
 from transforms.errors import Reason
+from transforms.printable import json_text
 from transforms.storage.files import open_file, write_output
-from transforms.storage.listing import list_files
+from transforms.storage.listing import NOT_UTF8, list_files
 
 # Inputs in a file of the list: each is read by one worker.
 _FILE_INPUTS = 50_000
 
 
 class Input(NamedTuple):
-    """A file to read, or a folder that cannot be listed.
+    """A file to read, or what cannot be: a folder that cannot be listed, a path that is not UTF-8.
 
     Attributes:
       path: of it.
       size: in bytes; 0 of a folder.
-      fault: why the folder cannot be listed; None of a file.
+      fault: why it cannot be listed or read; None of a file.
     """
 
     path: str
@@ -65,7 +66,7 @@ def write_input_list(
     Args:
       path: of the files, but for their number and suffix.
       files: (path, size in bytes), each once.
-      faults: (path, cause) of folders that cannot be listed.
+      faults: (path, cause), as of `Listing`.
 
     Raises:
       OutputError: a file cannot be written.
@@ -75,7 +76,7 @@ def write_input_list(
         (Input(name, size) for name, size in files), (Input(name, 0, cause) for name, cause in faults)
     )
     for file_path in listed.paths:
-        lines = (json.dumps(row, ensure_ascii=False) for row in islice(rows, _FILE_INPUTS))
+        lines = (json_text(row) for row in islice(rows, _FILE_INPUTS))
         write_output(file_path, "".join(f"{line}\n" for line in lines).encode())
     return listed
 
@@ -119,7 +120,7 @@ def _list_glob(pattern: str) -> Iterator[Input]:
 
 @dataclass
 class RejectFolders(beam.PTransform):
-    """Input -> RejectedClip of each folder that cannot be listed; files are passed over.
+    """Input -> RejectedClip of each that has a fault; files to read are passed over.
 
     Attributes:
       split, stage: of the rejects.
@@ -143,5 +144,7 @@ class RejectFolders(beam.PTransform):
 
 def _rejected_folder(folder: tuple[str, str], split: str, stage: str) -> RejectedClip:
     path, cause = folder
-    message = f"cannot be listed ({cause}), so that what is in it is no input"
+    message = cause
+    if cause != NOT_UTF8:
+        message = f"cannot be listed ({cause}), so that what is in it is no input"
     return RejectedClip(split, "", 0.0, path, None, stage, Reason.UNREADABLE, message)

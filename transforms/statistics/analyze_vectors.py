@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transforms.frameworks import tf  # before TensorFlow Transform imports it
+
+# isort: split
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow.core.framework.tensor_pb2 import TensorProto

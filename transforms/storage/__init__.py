@@ -1,1 +1,1 @@
-"""Files on any filesystem that Beam knows: find, read, write whole or not at all."""
+"""Finds, reads and atomically writes files on any filesystem that Beam supports."""

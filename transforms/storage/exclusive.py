@@ -1,14 +1,14 @@
-"""A small file that several programs write at once, where of all of them one succeeds.
+"""Creates and replaces small files such that only one of several concurrent programs succeeds.
 
-| filesystem | made if absent | replaced if unchanged |
+| filesystem | create if absent | replace if unchanged |
 |---|---|---|
-| local, mounted | hard link, which fails if the name is there, on NFS too | under `flock`, then renamed |
+| local, mounted | hard link, which fails if the name exists, on NFS too | rename under `flock` |
 | gs:// | `ifGenerationMatch=0` | `ifGenerationMatch` |
 | s3:// | `If-None-Match: *` | `If-Match` with the ETag |
-| hdfs:// | renamed, which fails if the name is there | compared, deleted and renamed: not at once |
-| others, S3 servers without conditions | looked for, then written: not at once | the same |
+| hdfs:// | rename, which fails if the name exists | compare, delete, rename: not atomic |
+| others, S3 servers without conditions | check, then write: not atomic | the same |
 
-`is_atomic` says where the table has no "not at once".
+`is_atomic` returns True only for local and mounted filesystems and gs://: an S3 server may lack conditions.
 """
 
 import fcntl
@@ -39,7 +39,7 @@ from transforms.storage.filesystems import (
     upload,
 )
 
-# Answers of S3: another one has it, writes it just now, or the server knows no conditions.
+# Error codes of S3: another program has written the file or is writing it; the server lacks conditions.
 _TAKEN, _UNKNOWN = (
     ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"),
     ("NotImplemented", "501"),
@@ -52,7 +52,7 @@ class Version(NamedTuple):
 
     Attributes:
       data: its bytes.
-      token: what the filesystem calls this state; None where it has no name for it.
+      token: the filesystem's identifier of this state; None if the filesystem has none.
     """
 
     data: bytes
@@ -60,15 +60,15 @@ class Version(NamedTuple):
 
 
 def is_atomic(path: str) -> bool:
-    """Whether of several programs that create or replace a file at once only one can succeed."""
+    """Return whether only one of several programs that create or replace a file concurrently can succeed."""
     return is_local(path) or isinstance(filesystem_of(path), GCSFileSystem)
 
 
 def read(path: str) -> Version | None:
-    """The file as it is now; None if there is none.
+    """Return the current state of a file; None if it does not exist.
 
     Raises:
-      one of FILE_ERRORS: it cannot be read.
+      One of FILE_ERRORS: it cannot be read.
     """
     filesystem = filesystem_of(path)
     if isinstance(filesystem, S3FileSystem):
@@ -76,7 +76,7 @@ def read(path: str) -> Version | None:
     if isinstance(filesystem, GCSFileSystem):
         blob = _blob(filesystem, path)
         with suppress(NotFound):
-            # Of one state, since the token is the state's that was read.
+            # The download sets the generation, so that data and token belong to the same state.
             data = blob.download_as_bytes(retry=DEFAULT_RETRY)
             return Version(data, blob.generation)
         return None
@@ -90,27 +90,27 @@ def read(path: str) -> Version | None:
 
 
 def create(path: str, data: bytes) -> Version | None:
-    """Makes a file that is not there; None if there is one.
+    """Create a file; return None if it exists.
 
-    The bytes must be the writer's alone: after an answer that was lost they tell whose the file is.
+    The bytes must be unique to the writer: if a response is lost, they show whether this writer succeeded.
 
     Raises:
-      one of FILE_ERRORS: it cannot be written.
+      One of FILE_ERRORS: it cannot be written.
     """
     return _write(path, data, None)
 
 
 def replace(path: str, data: bytes, version: Version) -> Version | None:
-    """Replaces a file that is as it was; None if it is another now, or gone.
+    """Replace a file that still has the given state; return None if it has changed or does not exist.
 
     Raises:
-      one of FILE_ERRORS: it cannot be written.
+      One of FILE_ERRORS: it cannot be written.
     """
     return _write(path, data, version)
 
 
 def remove(path: str, version: Version) -> None:
-    """Deletes a file if it has the bytes that it had."""
+    """Delete a file if it still has the given bytes."""
     if is_local(path):
         with _held(path, version) as is_same:
             if is_same:
@@ -132,7 +132,7 @@ def _write(path: str, data: bytes, before: Version | None) -> Version | None:
     else:
         written = _write_after_look(filesystem, path, data, before)
     if written is None and (now := read(path)) and now.data == data:
-        return now  # the first try's answer was lost
+        return now  # the first attempt succeeded, but its response was lost
     return written
 
 
@@ -158,14 +158,14 @@ def _write_local(path: str, data: bytes, before: Version | None) -> Version | No
 
 @contextmanager
 def _held(path: str, version: Version) -> Iterator[bool]:
-    """Whether a local file has the bytes that it had, which stays so meanwhile: who changes it waits here."""
+    """Lock a local file and yield whether it still has the given bytes; other writers wait for the lock."""
     try:
         file = open(path, "rb")  # noqa: SIM115
     except FileNotFoundError:
         yield False
         return
     with file:
-        # Some mounted filesystems have no locks; there it is as with those that are not atomic.
+        # Some mounted filesystems have no locks; the replacement is not atomic there.
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         try:

@@ -1,4 +1,4 @@
-"""Files on any filesystem that Beam knows, read as they are and written whole or not at all."""
+"""Reads files without decompression and writes them atomically, on any filesystem that Beam supports."""
 
 import hashlib
 import os
@@ -12,6 +12,7 @@ from typing import IO, BinaryIO
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.errors import OutputError
+from transforms.launcher import before_write
 from transforms.storage.filesystems import (
     FILE_ERRORS,
     TEMPORARY_SUFFIX,
@@ -24,12 +25,12 @@ from transforms.storage.filesystems import (
     upload,
 )
 from transforms.storage.globs import escape
-from transforms.storage.listing import list_files
+from transforms.storage.listing import NOT_UTF8, list_files
 
 __all__ = ["FILE_ERRORS", "check_reachable"]
 
 _BLOCK_BYTES = 1 << 20
-# So much of a remote file is kept in memory until it is whole, and on disk what is more.
+# A remote file is buffered before its upload: up to this size in memory, otherwise on disk.
 _SPOOL_BYTES = 64 << 20
 
 _KINDS = {
@@ -42,10 +43,9 @@ _KINDS = {
 
 
 def open_file(path: str) -> BinaryIO:
-    """Opens a file for reading; a `.gz` stays compressed, since its bytes are what was asked for.
+    """Open a file for reading its stored bytes: a `.gz` is not decompressed.
 
-    On a local disk, anything but a regular file is refused without opening it: opening a FIFO or reading a
-    device may never end.
+    On a local disk only regular files are opened, since opening a FIFO or reading a device may block forever.
 
     Raises:
       One of FILE_ERRORS.
@@ -53,7 +53,7 @@ def open_file(path: str) -> BinaryIO:
     if is_local(path):
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
-            raise OSError(f"{_KINDS.get(stat.S_IFMT(mode), 'something else')}, and no file: {path}")
+            raise OSError(f"{_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a file: {path}")
     return open_to_read(path)
 
 
@@ -62,7 +62,7 @@ def exists(path: str) -> bool:
 
 
 def sha256_of_file(path: str) -> str | None:
-    """Hash of a file's bytes, in hex, read as a stream; None if it cannot be read."""
+    """Return the hash of a file's bytes in hex, read as a stream; None if the file cannot be read."""
     digest = hashlib.sha256()
     try:
         with open_file(path) as file:
@@ -74,13 +74,13 @@ def sha256_of_file(path: str) -> str | None:
 
 
 def write_atomic(path: str, data: bytes) -> None:
-    """Writes a file that appears with all its bytes, or does not appear."""
+    """Write a file that appears complete or not at all."""
     with new_file(path) as file:
         file.write(data)
 
 
 def write_output(path: str, data: bytes) -> None:
-    """Writes a file of the output, as `write_atomic`.
+    """Write a file of the output with `write_atomic`.
 
     Raises:
       OutputError: it cannot be written.
@@ -90,20 +90,20 @@ def write_output(path: str, data: bytes) -> None:
     except FILE_ERRORS as error:
         cause = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise OutputError(
-            f"{path}: cannot be written ({cause}); all that stands there is whole: "
-            "mend it and run the same command again"
+            f"{path}: cannot be written ({cause}); existing files are complete: "
+            "fix the cause and run the same command again"
         ) from error
 
 
 def delete_files(paths: Iterable[str]) -> None:
-    """Deletes files; those that are gone already are no error."""
-    there = [path for path in paths if exists(path)]
-    if there:
-        delete(there)
+    """Delete files; missing files are not an error."""
+    existing = [path for path in paths if exists(path)]
+    if existing:
+        delete(existing)
 
 
 def delete_found(paths: Iterable[str]) -> None:
-    """Deletes files that a listing has just shown, without a request for each whether it is there."""
+    """Delete files that a listing has just returned, without checking for each whether it exists."""
     found = list(paths)
     if found:
         delete(found)
@@ -111,14 +111,16 @@ def delete_found(paths: Iterable[str]) -> None:
 
 @contextmanager
 def new_file(path: str) -> Iterator[IO[bytes]]:
-    """Opens a file for writing that appears when it has all its bytes, or does not appear.
+    """Open a file for writing that appears complete or not at all.
 
-    On a local disk the bytes go to a temporary file in the same folder, which then takes the name. Elsewhere
-    they are kept until they are all there: an upload that is broken off would be completed by Beam.
+    On a local disk the bytes go to a temporary file in the same folder, which is renamed at the end.
+    Elsewhere they are buffered and uploaded at the end, since Beam would complete an interrupted upload.
+    The file does not appear if the run is over for this process; see `launcher.before_write`.
     """
     if not is_local(path):
         with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as whole:
             yield whole
+            before_write()
             upload(whole, path)
         return
     folder = os.path.dirname(path) or "."
@@ -129,6 +131,7 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
             yield opened
             opened.flush()
             os.fsync(opened.fileno())
+        before_write()
         os.replace(temporary, path)
     except BaseException:
         if os.path.exists(temporary):
@@ -137,13 +140,13 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
 
 
 def temporary_files(folder: str) -> list[str]:
-    """What killed processes left of files in the folders below a folder of output, whoever wrote them."""
+    """Return the temporary files that killed processes left in the subfolders of an output folder."""
     paths = match_files(FileSystems.join(escape(folder), "*", f".*{TEMPORARY_SUFFIX}"))
     return [path for path in paths if is_temporary(path.rsplit("/", 1)[-1])]
 
 
 def final_path(temporary: str) -> str:
-    """The path that one of `temporary_files` was to have when it was whole."""
+    """Return the path that one of `temporary_files` would have had when complete."""
     folder, name = temporary.rsplit("/", 1)
     return f"{folder}/{name[1:].rsplit('.', 2)[0]}"
 
@@ -153,13 +156,15 @@ def is_local(path: str) -> bool:
 
 
 def match_files(pattern: str) -> list[str]:
-    """Paths of the files that a glob matches in a folder of output, sorted; hidden ones are like any.
+    """Return the sorted paths of the files in an output folder that a glob matches, including hidden files.
 
     Raises:
-      OSError: a folder that it leads to cannot be listed, or one of FILE_ERRORS.
+      OSError: a folder cannot be listed; or one of FILE_ERRORS.
     """
     listing = list_files(pattern, hidden=True)
     for path, cause in listing.faults:
+        if cause == NOT_UTF8:  # no run gives a file such a name
+            continue
         # A link that leads nowhere holds no file of a run, and may stand in any user's folder.
         if not (is_local(path) and os.path.islink(path) and not os.path.exists(path)):
             raise OSError(f"{path}: {cause}")
@@ -167,7 +172,7 @@ def match_files(pattern: str) -> list[str]:
 
 
 def folds_case(folder: str) -> bool:
-    """Whether `a` and `A` are one file in a folder that can be written: usual on macOS and Windows."""
+    """Return whether `a` and `A` are the same file in a writable folder, as usual on macOS and Windows."""
     if not is_local(folder):
         return False
     probe = os.path.join(folder, f".case-{uuid.uuid4().hex}")

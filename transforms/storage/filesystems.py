@@ -1,4 +1,4 @@
-"""What Beam's filesystems lack: whole listings, files that are whole or not there, and further tries."""
+"""Extends Beam's filesystems with atomic uploads, safe deletions, more retries and quick checks."""
 
 import functools
 import io
@@ -34,7 +34,7 @@ from hdfs.util import HdfsError
 
 from transforms.storage.globs import escape
 
-# What opening, reading, writing or listing may raise, by filesystem.
+# The errors that opening, reading, writing or listing files may raise on the different filesystems.
 FILE_ERRORS = (
     OSError,
     BeamIOError,
@@ -50,14 +50,15 @@ FILE_ERRORS = (
 TEMPORARY_SUFFIX = ".tmp"
 
 NO_CREDENTIALS = (
-    "there are no Google credentials: name some with GOOGLE_APPLICATION_CREDENTIALS, or log in with "
+    "there are no Google credentials: set GOOGLE_APPLICATION_CREDENTIALS to a key file, or log in with "
     "gcloud auth application-default login"
 )
 
-# Answers, or none (of S3's client), that another try may change; of several files S3 answers by name.
+# Responses after which a retry may succeed. S3's client has None if there was no response, and names instead
+# of numbers if a request is about several files.
 _TRANSIENT = (None, 408, 429, 500, 502, 503, 504, "InternalError", "ServiceUnavailable", "SlowDown")
 
-# Connections that cannot be made, or end too early.
+# Connections that fail, or end too early.
 _CUT_OFF = (
     ConnectionError,
     TimeoutError,
@@ -75,7 +76,7 @@ _beams_http_error_code = boto3_client.get_http_error_code
 
 
 def _http_error_code(error: Exception) -> int | None:
-    """The status of a server's answer; None if there was none, where Beam's own ends in an AttributeError."""
+    """Return the status of a server's response; None if there was none (Beam raises AttributeError then)."""
     return _beams_http_error_code(error) if getattr(error, "response", None) else None
 
 
@@ -83,17 +84,17 @@ boto3_client.get_http_error_code = _http_error_code
 
 
 def temporary_name(name: str) -> str:
-    """A file's name until it is whole."""
+    """Return the name of a file until it is complete."""
     return f".{name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a name is one of `temporary_name`'s."""
+    """Return whether a name has the form of `temporary_name`."""
     return bool(re.fullmatch(rf"\..*\.[0-9a-f]{{32}}{re.escape(TEMPORARY_SUFFIX)}", name, re.DOTALL))
 
 
 def filesystem_of(path: str) -> FileSystem:
-    """Beam's filesystem of a path."""
+    """Return Beam's filesystem for a path."""
     filesystem = FileSystems.get_filesystem(path)
     if isinstance(filesystem, GCSFileSystem):
         has_google_credentials()
@@ -102,10 +103,10 @@ def filesystem_of(path: str) -> FileSystem:
 
 @functools.cache
 def has_google_credentials() -> bool:
-    """Whether this machine has credentials for Google's APIs.
+    """Return whether this machine has credentials for Google's APIs.
 
-    Without any Beam looks for them five times, with pauses of half a minute together, in each process, before
-    it goes on as nobody in particular, who may read public buckets. Here once is enough.
+    Without credentials, Beam looks for them five times in each process, with pauses of half a minute in
+    total. It then continues anonymously, which suffices for public buckets. This function looks only once.
     """
     try:
         google.auth.default()
@@ -117,13 +118,13 @@ def has_google_credentials() -> bool:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Whether another try may go well: the server's fault, or the network's; never what is not there."""
+    """Return whether a retry may succeed: after errors of server or network, never for missing files."""
     if isinstance(error, BeamIOError):
         return any(isinstance(e, Exception) and _is_transient(e) for e in error.exception_details.values())
     if isinstance(error, S3ClientError):
-        # An upload that the server has lost, or had done when the answer to that was lost: all of it again.
+        # The server lost the upload, or completed it but the response was lost: upload everything again.
         return error.code in _TRANSIENT or "NoSuchUpload" in str(error)
-    if isinstance(error, InvalidResponse):  # and as here on Google's side
+    if isinstance(error, InvalidResponse):  # the same for Google's uploads
         lost = error.response.status_code in (404, 410) and "upload_id=" in (error.response.request.url or "")
         return lost or error.response.status_code in _TRANSIENT
     if isinstance(error, GoogleAPICallError):
@@ -131,27 +132,27 @@ def _is_transient(error: Exception) -> bool:
     return isinstance(error, _CUT_OFF)
 
 
-# Beyond the tries that Google's, Amazon's and Beam's clients make themselves: for an upload, which is begun
-# anew, for deletions, and for what Google's reader does not try again. A server that starts takes a minute.
+# Retries in addition to those of Google's, Amazon's and Beam's clients: for whole uploads, for deletions, and
+# for reads that Google's reader does not retry. A server may take a minute to start.
 _tried_again = with_exponential_backoff(
     num_retries=7, initial_delay_secs=1.0, max_delay_secs=30, retry_filter=_is_transient
 )
 
 
 def open_to_read(path: str) -> BinaryIO:
-    """Opens a file whose bytes are read as they are."""
+    """Open a file for reading without decompression."""
     file = filesystem_of(path).open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     return cast(BinaryIO, _BlobFile(file)) if isinstance(file, BlobReader) else file
 
 
 class _BlobFile(io.BufferedIOBase):
-    """A file of Google's that is read to its end and not beyond, which would cost a request, and is read on.
+    """A file on Google Cloud Storage that resumes failed reads and never reads past its end.
 
-    Google's reader tries again, but for an error's own text that is cut off; and it forgets what it had of a
-    read that fails.
+    A read past the end would cost a request. Google's reader does retry, but not if the response with the
+    error is itself cut off, and it discards the bytes of a failed read.
 
     Args:
-      reader: as Beam opens it, so that the size is known.
+      reader: opened by Beam, so that the size is known.
     """
 
     def __init__(self, reader: BlobReader):
@@ -166,8 +167,8 @@ class _BlobFile(io.BufferedIOBase):
             if self._reader.tell() != start:
                 self._reader.seek(start)
             data = self._reader.read(size)
-            if len(data) < size:  # and not what a file's end looks like
-                raise ConnectionError(f"{len(data)} bytes came of {size}")
+            if len(data) < size:  # must not look like the end of the file
+                raise ConnectionError(f"received {len(data)} of {size} bytes")
             return data
 
         return _tried_again(read_from_start)() if size else b""
@@ -194,7 +195,7 @@ class _BlobFile(io.BufferedIOBase):
 
 @_tried_again
 def delete(paths: Sequence[str]) -> None:
-    """Deletes files of one filesystem that are there, and no other: Beam takes some paths for globs."""
+    """Delete exactly these existing files of one filesystem. Beam would treat some of the paths as globs."""
     filesystem = filesystem_of(paths[0])
     if isinstance(filesystem, LocalFileSystem):
         for path in paths:
@@ -207,12 +208,12 @@ def delete(paths: Sequence[str]) -> None:
 
 
 def upload(whole: IO[bytes], path: str) -> None:
-    """Puts all of a file in place on a filesystem other than the local one."""
+    """Upload a complete file to a filesystem other than the local one."""
     filesystem = filesystem_of(path)
-    if not filesystem.has_dirs():  # an object store shows an object when it has all its bytes
+    if not filesystem.has_dirs():  # in an object store, an object appears only when it is complete
         _tried_again(_write)(whole, path)
         return
-    # HDFS shows a file as it grows, and does not replace one.
+    # In HDFS, a file is visible while it is written, and a rename does not replace an existing file.
     folder, name = FileSystems.split(path)
     temporary = FileSystems.join(folder, temporary_name(name))
     try:
@@ -234,15 +235,15 @@ def _write(whole: IO[bytes], path: str) -> None:
         shutil.copyfileobj(whole, file, _BLOCK_BYTES)
         uploader = getattr(getattr(file, "raw", None), "_uploader", None)
         if not whole.tell() and isinstance(uploader, S3Uploader):
-            # S3 refuses an upload without a part, which is what Beam makes of no bytes.
+            # For an empty file Beam makes an upload without parts, which S3 refuses.
             uploader._write_to_s3(b"")
 
 
 def check_reachable(path: str) -> None:
-    """Raises one of FILE_ERRORS soon if a bucket cannot be listed; Beam would try for up to ten minutes."""
+    """Raise one of FILE_ERRORS soon if a bucket cannot be listed; Beam would retry for up to ten minutes."""
     filesystem = filesystem_of(path)
     if path.startswith("hdfs:///"):
-        raise OSError("Beam writes hdfs://FOLDER/..., or hdfs://SERVER/FOLDER/... with --hdfs_full_urls")
+        raise OSError("use hdfs://FOLDER/..., or hdfs://SERVER/FOLDER/... with --hdfs_full_urls")
     if isinstance(filesystem, S3FileSystem):
         bucket, _ = parse_s3_path(path, object_optional=True)
         try:
@@ -252,7 +253,7 @@ def check_reachable(path: str) -> None:
     elif isinstance(filesystem, GCSFileSystem):
         bucket, _ = parse_gcs_path(path, object_optional=True)
         client = GcsIO(pipeline_options=filesystem._pipeline_options).client
-        # Google's client lists when it is asked for the first item.
+        # Google's client sends the request when the first item is accessed.
         blobs = client.list_blobs(bucket, max_results=1, retry=DEFAULT_RETRY.with_timeout(_LIST_LIMIT_S))
         try:
             next(iter(blobs), None)

@@ -1,11 +1,11 @@
-"""Globs as bash (with `globstar`) and Python's `glob` have them, and paths as users type them.
+"""Matches globs with the rules of bash (with `globstar`) and Python's `glob`, and normalizes paths.
 
 | part | matches |
 |---|---|
 | `*`, `?` | any characters, one character; never a slash |
-| `[abc]`, `[!abc]`, `[a-z]` | one character of a set, or outside of it; `[*]` is a star, `[[]` a bracket |
-| `**`, alone between slashes | any number of folders, none too; at the end all files below |
-| anything else, a backslash too | itself |
+| `[abc]`, `[!abc]`, `[a-z]` | one character in a set, or not in it; `[*]` is a star, `[[]` a bracket |
+| `**`, alone between slashes | zero or more folders; at the end all files below |
+| anything else, including a backslash | itself |
 
 A name that begins with a dot is hidden: only a part that begins with a dot matches it.
 """
@@ -27,16 +27,20 @@ States = frozenset[int]
 
 
 class Glob:
-    """The parts of a glob behind its literal folder, as a machine that reads a path name by name.
+    """A nondeterministic state machine that matches a path, name by name, to the parts of a glob.
 
-    A state is the number of parts that are matched. A path may be in several: after `a` of `a/b.wav` the glob
-    `**/*.wav` may still be in its first part, or before its second.
+    The parts are those after the glob's literal folder. A state is the number of parts that are matched; a
+    path may be in several states. Example: for the glob `**/*.wav` and the path `a/b.wav`,
+
+        before the path   {0, 1}   `**` may match no folder, so `*.wav` may be next
+        after `a`         {0, 1}   `**` matches `a`
+        after `b.wav`     {0, 1, 2}   2 is the number of parts: the path matches
 
     Args:
-      parts: between slashes.
+      parts: the parts between slashes.
 
     Raises:
-      ValueError: `**` stands beside other characters, or a part is `..`.
+      ValueError: `**` has other characters next to it, or a part is `..`.
     """
 
     def __init__(self, parts: Iterable[str]):
@@ -45,59 +49,60 @@ class Glob:
         for part in self._parts:
             if _ANY_FOLDERS in part and part != _ANY_FOLDERS:
                 raise ValueError(
-                    f"{part}: ** stands alone between slashes; write **/{part.replace('**', '*')} for all "
+                    f"{part}: ** must be alone between slashes; write **/{part.replace('**', '*')} for all "
                     "folders below, or * for this one"
                 )
             if part == "..":
-                raise ValueError(".. behind a wildcard leads anywhere; write the folder itself")
+                raise ValueError(".. after a wildcard is not supported; write the folder itself")
         if self._parts and self._parts[-1] == _ANY_FOLDERS:
             self._parts.append("*")
         self._matchers = [_matcher(part) for part in self._parts]
-        self.start = self._with_no_folder({0})
+        self.start = self._skip_any_folders({0})
 
     @property
     def prefix(self) -> str:
-        """What every path begins with, as far as its first wildcard."""
+        """The literal beginning of the first part, up to its first wildcard."""
         return _MAGIC.split(self._parts[0], maxsplit=1)[0]
 
     def step(self, states: States, name: str, hidden: bool = False) -> States:
-        """The states after one more name.
+        """Return the states after one more name.
 
         Args:
-          states: those before it.
+          states: before the name.
           name: of a folder or file.
           hidden: whether `*`, `?`, `[...]` and `**` match names that begin with a dot.
 
         Returns:
-          The states after it; none if the glob matches no such path.
+          The new states; empty if the glob matches no path that begins so.
         """
-        is_shown = hidden or not name.startswith(".")
+        is_visible = hidden or not name.startswith(".")
         after = set()
         for state in states:
             if state == len(self._parts):
                 continue
             part = self._parts[state]
             if part == _ANY_FOLDERS:
-                if is_shown:
+                if is_visible:
                     after.add(state)
-            elif (is_shown or part.startswith(".")) and self._matchers[state](name):
+            elif (is_visible or part.startswith(".")) and self._matchers[state](name):
                 after.add(state + 1)
-        return self._with_no_folder(after)
+        return self._skip_any_folders(after)
 
-    def accepts(self, states: States) -> bool:
-        """Whether a file in these states is matched."""
+    def matches(self, states: States) -> bool:
+        """Return whether a file in these states matches the glob."""
         return len(self._parts) in states
 
-    def goes_on(self, states: States) -> bool:
-        """Whether something below a folder in these states may be matched."""
+    def may_match_below(self, states: States) -> bool:
+        """Return whether a path below a folder in these states may match the glob."""
         return any(state < len(self._parts) for state in states)
 
-    def only_names(self, states: States) -> list[str] | None:
-        """The only names that can come next; None if any may."""
+    def literal_names(self, states: States) -> list[str] | None:
+        """Return the only names that can match next; None if the next part has a wildcard."""
         parts = [self._parts[state] for state in states if state < len(self._parts)]
         return None if any(map(has_magic, parts)) else sorted({unescape(part) for part in parts})
 
-    def _with_no_folder(self, states: set[int]) -> States:
+    def _skip_any_folders(self, states: set[int]) -> States:
+        """Add the states after each `**`, which may match no folder."""
         for state in sorted(states):
             while state < len(self._parts) and self._parts[state] == _ANY_FOLDERS:
                 state += 1
@@ -111,40 +116,40 @@ def _matcher(part: str) -> Callable[[str], object]:
 
 
 def has_magic(pattern: str) -> bool:
-    """Whether a text is a glob, and no mere path; what `escape` returns is none."""
+    """Return whether a text is a glob with wildcards; a path from `escape` is not."""
     return bool(_MAGIC.search(_ESCAPED.sub("", pattern)))
 
 
 def escape(path: str) -> str:
-    """A glob that matches a path and nothing else."""
+    """Return a glob that matches only this path."""
     return _MAGIC.sub(lambda match: f"[{match[0]}]", path)
 
 
 def unescape(pattern: str) -> str:
-    """The path of a glob without wildcards."""
+    """Return the path that a glob without wildcards matches."""
     return _ESCAPED.sub(r"\1", pattern)
 
 
 def split_glob(pattern: str, exists: Callable[[str], bool] = lambda path: False) -> tuple[str, Glob]:
-    """A glob's literal folder, and the rest.
+    """Split a pattern into its literal folder and a glob for the rest.
 
-    A folder that exists by a name such as `[2019] Live`, which as a glob would not match itself, is literal.
+    An existing folder whose name as a glob would not match itself, such as `[2019] Live`, is literal.
 
     Args:
-      pattern: a path, or an address such as `gs://bucket/*.wav`; at its end a slash stands for `/*`.
-      exists: whether a path exists.
+      pattern: a path, or an address such as `gs://bucket/*.wav`; a slash at the end means `/*`.
+      exists: returns whether a path exists.
 
     Returns:
-      The folder, without a slash at its end: `""` for the working folder, `"/"` for the root.
+      The folder without a slash at its end (`""` for the working folder, `"/"` for the root), and the glob.
 
     Raises:
-      ValueError: a bucket's name has wildcards, or see `Glob`.
+      ValueError: a bucket's name has wildcards, or as in `Glob`.
     """
     root, rest = "", pattern + "*" if pattern.endswith("/") else pattern
     if address := _ADDRESS.fullmatch(rest):
         root, rest = address["root"], address["rest"]
         if has_magic(root):
-            raise ValueError("a bucket or server has no wildcards in its name; write it out")
+            raise ValueError("the name of a bucket or server cannot have wildcards; write it out")
     elif rest.startswith("/"):
         root, rest = "/", rest[1:]
     folder, parts = root, rest.split("/")
@@ -160,12 +165,12 @@ def split_glob(pattern: str, exists: Callable[[str], bool] = lambda path: False)
 
 
 def join(folder: str, name: str) -> str:
-    """Path of a name in a folder of `split_glob`."""
+    """Return the path of a name in a folder from `split_glob`."""
     return f"{folder}{name}" if folder in ("", "/") else f"{folder}/{name}"
 
 
 def matches_below(pattern: str, folder: str) -> bool:
-    """Whether a glob looks for files in a folder, or in folders below it."""
+    """Return whether a glob can match files in a folder or below it."""
     try:
         base, glob = split_glob(pattern)
     except ValueError:
@@ -175,13 +180,13 @@ def matches_below(pattern: str, folder: str) -> bool:
     below, states = folder[len(base) :].strip("/"), glob.start
     for name in below.split("/") if below else ():
         states = glob.step(states, name)
-    return glob.goes_on(states)
+    return glob.may_match_below(states)
 
 
 def plain_path(text: str) -> str:
-    """A path as a user types it, as the file systems know it: `~` and `file://` are written out.
+    """Normalize a path that a user types: expand `~`, remove `file://` and repeated slashes.
 
-    An address such as `gs://bucket/x`, and what is no path at all, stays as it is.
+    An address such as `gs://bucket/x` does not change.
     """
     if match := _FILE_URL.match(text):
         path = text[match.end() :]

@@ -1,7 +1,8 @@
-"""The files that a glob matches, on any filesystem that Beam knows, with what keeps files from being found.
+"""Lists the files that a glob matches, on any filesystem that Beam supports, and reports unreadable folders.
 
-Beam's own listing of a local disk follows no links and leaves out what it cannot enter. Its globs, on buckets
-too, are others than those of shells: `**/` matches no file without a folder, and hidden files are like any.
+Beam's own listing of a local disk does not follow links and silently skips folders that it cannot enter. Its
+globs differ from those of shells, on buckets too: `**/` needs at least one folder, and hidden files match
+wildcards.
 """
 
 import os
@@ -19,23 +20,27 @@ from apache_beam.io.localfilesystem import LocalFileSystem
 from transforms.storage.filesystems import FILE_ERRORS, filesystem_of
 from transforms.storage.globs import Glob, States, has_magic, join, plain_path, split_glob, unescape
 
-# A link that leads nowhere may have led to a folder; one to a file has its extension as a rule.
+# A broken link may have led to a folder. A link to a file usually has the file's extension.
 _EXTENSION = re.compile(r"\.[A-Za-z]\w{0,4}$")
 
 _Identity: TypeAlias = tuple[int, int]  # device and inode
-# Those of a folder and of all that it is in, which a circle of links leads back to.
+# The identities of a folder and of its parents, as a linked list; a cycle of links leads back to one of them.
 _Trail: TypeAlias = tuple[_Identity, "_Trail"] | None
+
+NOT_UTF8 = "its path is not UTF-8; rename it"
 
 
 @dataclass
 class Listing:
-    """What a glob matches.
+    """The result of a listing.
 
     Attributes:
-      files: (path, size in bytes) of each, in any order; sockets, links that lead nowhere and the like are
-        among them, with size 0: whoever opens them says what they are.
-      faults: (path, cause) of folders that cannot be listed, whose files are therefore not known.
-      hidden: files and folders left out because their names begin with a dot; all in such a folder are one.
+      files: (path, size in bytes) of each match, in any order. It includes sockets, broken links and the like
+        with size 0; opening them reports the problem.
+      faults: (path, cause) of folders that cannot be listed, whose files are therefore unknown; and of files
+        whose path is not UTF-8, with the cause NOT_UTF8 and the path in escaped form.
+      hidden: number of files and folders skipped because their names begin with a dot. A hidden folder counts
+        once.
     """
 
     files: list[tuple[str, int]] = field(default_factory=list)
@@ -44,14 +49,14 @@ class Listing:
 
 
 class _Entry(NamedTuple):
-    """A name in a folder; a link is what it leads to.
+    """An entry of a folder. The attributes of a link are those of its target.
 
     Attributes:
       name: in its folder.
-      size: in bytes; 0 of what has none.
-      is_folder: whether it can be listed.
-      identity: of a folder, where folders may be in circles.
-      fault: of what may be a folder, why that cannot be told; None if it can.
+      size: in bytes; 0 if it is not a regular file.
+      is_folder: whether it is a folder.
+      identity: of a folder, on filesystems with links; None elsewhere.
+      fault: why it is unknown whether this is a folder; None if it is known.
     """
 
     name: str
@@ -61,22 +66,22 @@ class _Entry(NamedTuple):
     fault: str | None = None
 
 
-# (folder, the only names that matter or None) -> its entries.
+# (folder, the only names of interest or None for all) -> entries.
 _ListFolder: TypeAlias = Callable[[str, list[str] | None], Iterable[_Entry]]
 
 
 def list_files(pattern: str, hidden: bool = False) -> Listing:
-    """Lists the files (not folders) that a glob matches; `transforms.storage.globs` says how it is read.
+    """List the files (not folders) that a glob matches; `transforms.storage.globs` has the rules of globs.
 
-    A path that exists is itself, whatever its characters. Links are followed, but not in circles. A name that
-    is not UTF-8 comes with escapes: it can travel and be reported, and not be opened.
+    An existing path is taken literally, even if it has wildcard characters. Links are followed, cycles are
+    not. A file whose path is not UTF-8 is a fault, with an escaped path, because ids and lists are UTF-8.
 
     Args:
       pattern: a glob or path.
       hidden: whether wildcards match names that begin with a dot.
 
     Raises:
-      ValueError: it is no glob; see `split_glob`.
+      ValueError: it is not a valid glob; see `split_glob`.
       One of FILE_ERRORS: nothing can be listed.
     """
     pattern = plain_path(pattern)
@@ -88,9 +93,20 @@ def list_files(pattern: str, hidden: bool = False) -> Listing:
         _list_hdfs(filesystem, pattern, listing, hidden)
     else:
         _list_objects(filesystem, pattern, listing, hidden)
-    listing.files = [(_as_text(path), size) for path, size in listing.files]
+    # The escaped form could be another file's path, so that nobody may open it.
+    unnamed = [path for path, _ in listing.files if not _is_utf8(path)]
+    listing.files = [(path, size) for path, size in listing.files if _is_utf8(path)]
     listing.faults = [(_as_text(path), _as_text(cause)) for path, cause in listing.faults]
+    listing.faults += [(_as_text(path), NOT_UTF8) for path in unnamed]
     return listing
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _as_text(path: str) -> str:
@@ -98,7 +114,7 @@ def _as_text(path: str) -> str:
 
 
 def _literal_path(pattern: str, exists: Callable[[str], bool]) -> str | None:
-    """The path that a pattern is; None if it is a glob, as a folder with a slash behind it is."""
+    """Return a pattern that is a path; None for a glob, or for a folder with a slash at the end."""
     if pattern.endswith("/"):
         return None
     return pattern if exists(pattern) or not has_magic(pattern) else None
@@ -122,7 +138,7 @@ def _list_local(pattern: str, listing: Listing, hidden: bool) -> None:
 
 
 def _is_there(path: str) -> bool:
-    """Whether there is a name, be it of a link that leads nowhere; raises OSError if that cannot be told."""
+    """Return whether a name exists, even as a broken link; raise OSError if this cannot be determined."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -131,7 +147,7 @@ def _is_there(path: str) -> bool:
 
 
 def _list_local_folder(folder: str, names: list[str] | None) -> Iterator[_Entry]:
-    if names is not None:  # a folder that may be entered, and not listed, gives them too
+    if names is not None:  # works also in a folder that can be entered but not listed
         for path, name in ((join(folder, name), name) for name in names):
             if _is_there(path):
                 yield _local_entry(path, name, os.path.islink(path), os.path.isdir(path))
@@ -149,7 +165,7 @@ def _local_entry(path: str, name: str, is_link: bool, is_folder: bool) -> _Entry
     except OSError as error:
         cause = error.strerror or str(error)
         if isinstance(error, FileNotFoundError) and is_link:
-            cause = f"leads to {os.readlink(path)}, which is not there"
+            cause = f"leads to {os.readlink(path)}, which does not exist"
         may_be_folder = is_folder or (is_link and not _EXTENSION.search(name))
         return _Entry(name, 0, fault=cause if may_be_folder else None)
     if stat.S_ISDIR(status.st_mode):
@@ -170,14 +186,14 @@ def _list_hdfs(filesystem: HadoopFileSystem, pattern: str, listing: Listing, hid
 
 
 def _list_hdfs_folder(filesystem: HadoopFileSystem, folder: str, names: list[str] | None) -> Iterator[_Entry]:
-    # Beam's own list does not tell files from folders.
+    # Beam's own listing does not distinguish files from folders.
     for name, status in filesystem._hdfs_client.list(filesystem._parse_url(folder)[1], status=True):
         if names is None or name in names:
             yield _Entry(name, status["length"], status["type"] == "DIRECTORY")
 
 
 def _list_objects(filesystem: FileSystem, pattern: str, listing: Listing, hidden: bool) -> None:
-    """Of an object store, which has no folders, but names with slashes in them."""
+    """List an object store, whose folders are only slashes in the names of objects."""
     if (literal := _literal_path(pattern, filesystem.exists)) is not None:
         for path in dict.fromkeys((literal, unescape(literal))):
             if filesystem.exists(path):
@@ -188,48 +204,50 @@ def _list_objects(filesystem: FileSystem, pattern: str, listing: Listing, hidden
 
     def enter(path: str) -> States:
         if path not in folders:
-            above, slash, name = path.rpartition("/")
-            before = enter(above) if slash else glob.start
+            parent, slash, name = path.rpartition("/")
+            before = enter(parent) if slash else glob.start
             folders[path] = glob.step(before, name, hidden)
             if not folders[path]:
-                listing.hidden += glob.goes_on(glob.step(before, name, hidden=True))
+                listing.hidden += glob.may_match_below(glob.step(before, name, hidden=True))
         return folders[path]
 
     for found in filesystem._list(join(folder, glob.prefix)):
-        above, slash, name = found.path[len(folder) + 1 :].rpartition("/")
-        before = enter(above) if slash else glob.start
-        if not name:  # an object that stands for a folder
+        parent, slash, name = found.path[len(folder) + 1 :].rpartition("/")
+        before = enter(parent) if slash else glob.start
+        if not name:  # an object that represents a folder
             continue
-        if glob.accepts(glob.step(before, name, hidden)):
+        if glob.matches(glob.step(before, name, hidden)):
             listing.files.append((found.path, found.size_in_bytes))
         else:
-            listing.hidden += glob.accepts(glob.step(before, name, hidden=True))
+            listing.hidden += glob.matches(glob.step(before, name, hidden=True))
 
 
 def _walk(
     folder: str, glob: Glob, list_folder: _ListFolder, listing: Listing, hidden: bool, trail: _Trail = None
 ) -> None:
-    """Goes through a folder, and those below it that a glob leads to; raises what the first one raises."""
-    left: list[tuple[str, States, _Trail]] = [(folder, glob.start, trail)]
-    while left:
-        above, states, trail = left.pop()
+    """Walk through a folder and the subfolders that a glob may match; raise only its own errors."""
+    pending: list[tuple[str, States, _Trail]] = [(folder, glob.start, trail)]
+    while pending:
+        parent, states, trail = pending.pop()
         try:
-            for entry in list_folder(above, glob.only_names(states)):
-                path, after = join(above, entry.name), glob.step(states, entry.name, hidden)
+            for entry in list_folder(parent, glob.literal_names(states)):
+                path, after = join(parent, entry.name), glob.step(states, entry.name, hidden)
                 if not after:
-                    shown = glob.step(states, entry.name, hidden=True)
-                    listing.hidden += glob.goes_on(shown) if entry.is_folder else glob.accepts(shown)
+                    unhidden = glob.step(states, entry.name, hidden=True)
+                    matches = glob.may_match_below if entry.is_folder else glob.matches
+                    listing.hidden += matches(unhidden)
                 elif entry.is_folder:
-                    if glob.goes_on(after) and not _is_in(entry.identity, trail):
-                        left.append((path, after, entry.identity and (entry.identity, trail)))
-                elif glob.accepts(after):
+                    if glob.may_match_below(after) and not _is_in(entry.identity, trail):
+                        pending.append((path, after, entry.identity and (entry.identity, trail)))
+                elif glob.matches(after):
                     listing.files.append((path, entry.size))
                 elif entry.fault is not None:
                     listing.faults.append((path, entry.fault))
         except FILE_ERRORS as error:
-            if above == folder:
+            if parent == folder:
                 raise
-            listing.faults.append((above, getattr(error, "strerror", None) or " ".join(str(error).split())))
+            cause = getattr(error, "strerror", None) or " ".join(str(error).split())
+            listing.faults.append((parent, cause))
 
 
 def _is_in(identity: _Identity | None, trail: _Trail) -> bool:

@@ -1,4 +1,4 @@
-"""Files that every worker needs: fetched once a machine, however many processes ask, and checked."""
+"""Provides the files that all workers need: each machine downloads and verifies a file at most once."""
 
 import glob
 import hashlib
@@ -10,34 +10,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import fasteners
 import platformdirs
 import pooch
 import requests
+from tqdm import tqdm
 
 from transforms.errors import SettingError
+from transforms.homes import READ_ONLY_CACHE_VARIABLE
+from transforms.printable import raw_stream
+from transforms.redact import remember_address, shown_address, shown_text
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.checkpoint import V2_INDEX_SUFFIX
 
 ASSETS_DIR_VARIABLE = "VGGISH_ASSETS_DIR"
 FETCH_ERRORS = (requests.RequestException, ValueError, *FILE_ERRORS)
-# Connect, and between two bytes: a network that swallows packets must not hold a run up for long.
+# Limits to connect, and between two bytes: a network that drops packets must not delay a run for long.
 TIMEOUT_S = (10, 60)
 
 _V2_DATA_SUFFIX = ".data-00000-of-00001"
 _BLOCK_BYTES = 1 << 20
+_CACHE = "audioset-beam"
 
 
 @dataclass(frozen=True)
 class SharedFile:
-    """A file as a stage carries it: where the launcher has it, and where a worker elsewhere gets it.
+    """A reference to a file that a stage sends to its workers.
 
     Attributes:
       path: on the launcher's machine.
-      sha256: of its bytes, as `sha256_of`; no other file is ever used in its place.
-      address: `gs://`, `https://` or another that is no path; None: workers must see the path itself.
+      sha256: of its bytes, as `sha256_of` returns; a file with another hash is never used.
+      address: `gs://`, `https://` or similar, for workers that cannot access the path; None if all workers
+        must have the path.
     """
 
     path: str
@@ -45,78 +52,86 @@ class SharedFile:
     address: str | None = None
 
     def local_path(self) -> str:
-        """Its path on this machine: the launcher's, that of an image or of the user's cache, or fetched.
+        """Return the path on this machine: the launcher's path, the image's folder, or the user's cache.
+
+        If none of them has the file, it is downloaded to the cache.
 
         Raises:
-          SettingError: this machine has no file with these bytes, and cannot fetch it.
+          SettingError: this machine does not have the file and cannot download it.
         """
         name = Path(self.path).name
-        folders = [Path(folder) for folder in (os.environ.get(ASSETS_DIR_VARIABLE), cache_folder()) if folder]
+        assets = os.environ.get(ASSETS_DIR_VARIABLE)
+        folders = [*([Path(assets)] if assets else []), *cache_folders()]
         for path in (self.path, *(str(folder / name) for folder in folders)):
             if self._is_at(path):
                 return path
         if self.address is None:
-            there = "is another file" if _parts(self.path) else "is not there"
+            problem = "is another file" if _parts(self.path) else "does not exist"
             raise SettingError(
-                f"{self.path}: {there} on worker {socket.gethostname()}; give a path that all workers see, "
-                "or put the file on gs:// or https:// and give its address"
+                f"{self.path}: {problem} on worker {socket.gethostname()}; give a path that all workers can "
+                "access, or put the file on gs:// or https:// and give its address"
             )
-        cached = _cached_path(self.address)
-        with one_process_at(cached):
-            if not self._is_at(str(cached)):
+        cached = str(_cached_path(self.address, self.sha256))
+        with _one_process_for(self.address) as folder:
+            if not self._is_at(cached):
                 try:
-                    _fetch(self.address, cached)
+                    found = _fetch(self.address, folder, self.sha256)
                 except FETCH_ERRORS as error:
                     raise SettingError(
-                        f"{self.address}: cannot be fetched ({first_line(error)}) on worker "
-                        f"{socket.gethostname()}; give a path or an address that all workers see"
+                        f"{self.address}: could not be downloaded ({first_line(error)}) on worker "
+                        f"{socket.gethostname()}; give a path or an address that all workers can access"
                     ) from error
-                if not self._is_at(str(cached)):
+                if found is None:
                     raise SettingError(
-                        f"{self.address}: is not the file that it was when the run began (sha256 "
-                        f"{self.sha256[:8]}…); start it again"
+                        f"{self.address}: has changed since the run began (its sha256 was "
+                        f"{self.sha256[:8]}…); start the run again"
                     )
-        return str(cached)
+        return cached
 
     def _is_at(self, path: str) -> bool:
         return bool(_parts(path)) and sha256_of(path) == self.sha256
 
 
 def local_path(file: SharedFile | str) -> str:
-    """The path on this machine of a file that is shared, or that is a path already."""
+    """Return the path on this machine of a shared file, or of a file that is given by its path."""
     return file if isinstance(file, str) else file.local_path()
 
 
 def fetch(address: str) -> str:
-    """Fetches a file into the user's cache, anew each time, and returns its path there.
+    """Download a file to the user's cache, again at each call, and return its path.
 
     Args:
-      address: `http(s)://`, or of any filesystem that Beam knows; of a V2 checkpoint its `.index`.
+      address: `http(s)://`, also with user, password and signature, or of any filesystem that Beam
+        supports. For a V2 checkpoint, its `.index` file.
 
     Raises:
       One of FETCH_ERRORS.
     """
-    path = _cached_path(address)
-    with one_process_at(path):
-        _fetch(address, path)
-    return str(path)
+    with _one_process_for(address) as folder:
+        return str(_fetch(address, folder))
 
 
 def cache_folder() -> Path:
-    """The user's cache of fetched files."""
-    return Path(platformdirs.user_cache_dir("audioset-beam"))
+    """Return the cache of downloaded files: the user's, or a private one if that cannot be written."""
+    return Path(platformdirs.user_cache_dir(_CACHE))
+
+
+def cache_folders() -> list[Path]:
+    """Return where downloaded files may be: `cache_folder`, and the user's own cache if it is read-only."""
+    read_only = os.environ.get(READ_ONLY_CACHE_VARIABLE)
+    return [cache_folder(), *([Path(read_only, _CACHE)] if read_only else [])]
 
 
 @contextmanager
 def one_process_at(path: Path) -> Iterator[None]:
-    """Lets one process of this machine at a time work on a file; one that dies lets go of it."""
+    """Lock a file among the processes of this machine; the lock of a dead process is released."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with fasteners.InterProcessLock(path.with_name(f".{path.name}.lock")):
         yield
 
 
 def sha256_of(path: str) -> str:
-    """Hex digest of a file on this machine; of a V2 checkpoint's prefix, of its index and data."""
+    """Return the hex digest of a local file; for a V2 checkpoint's prefix, of its index and data files."""
     digest = hashlib.sha256()
     for part in _parts(path):
         with open(part, "rb") as file:
@@ -125,16 +140,31 @@ def sha256_of(path: str) -> str:
     return digest.hexdigest()
 
 
-def downloader() -> pooch.HTTPDownloader:
-    """Downloads from `http(s)://`; a person who looks on sees how far it is."""
-    return pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT_S)
+def download(address: str, path: str, of: pooch.Pooch | None) -> None:
+    """Downloads from `http(s)://`, called as pooch calls a downloader; on a terminal with a bar.
+
+    Raises:
+      One of FETCH_ERRORS.
+    """
+    if not sys.stderr.isatty():
+        pooch.HTTPDownloader(timeout=TIMEOUT_S)(address, path, of)
+        return
+    # Its own would go to the error stream as it stands, where what moves the cursor is escaped.
+    with _Bar(file=raw_stream(sys.stderr), ncols=79, unit="B", unit_scale=True) as bar:
+        pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT_S)(address, path, of)
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, short enough for a line."""
+class _Bar(tqdm):
+    def __bool__(self) -> bool:
+        return True  # pooch asks whether there is one; tqdm would say whether its total is known
+
+
+def first_line(error: Exception, address: str = "") -> str:
+    """Return the first line of an error's message on an address, without secrets, at most 200 characters."""
     if isinstance(error, requests.ConnectionError):
         return "no connection"
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    # First without secrets, of which a part may be left when the line is cut.
+    return (shown_text(str(error), address).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _parts(path: str) -> list[str]:
@@ -144,26 +174,86 @@ def _parts(path: str) -> list[str]:
     return sorted(f for f in glob.glob(f"{glob.escape(path)}.*") if os.path.isfile(f))
 
 
-def _cached_path(address: str) -> Path:
-    folder = cache_folder() / "given" / hashlib.sha256(address.encode()).hexdigest()[:16]
-    return folder / address.rsplit("/", 1)[-1]
+def _cached_path(address: str, sha256: str) -> Path:
+    """Where the cache has the file with these bytes, whichever address and signature it came from.
+
+    Its name is that of the file alone, without a server or a query, which may be secrets.
+    """
+    path = urlsplit(address).path if _is_http(address) else address
+    return _given_folder() / sha256[:16] / (path.rsplit("/", 1)[-1] or "file")
 
 
-def _fetch(address: str, path: Path) -> None:
-    _copy(address, path)
-    if address.endswith(V2_INDEX_SUFFIX):
-        _copy(address.removesuffix(V2_INDEX_SUFFIX) + _V2_DATA_SUFFIX, path.with_suffix(_V2_DATA_SUFFIX))
+def _given_folder() -> Path:
+    return cache_folder() / "given"
+
+
+@contextmanager
+def _one_process_for(address: str) -> Iterator[Path]:
+    """A folder to download an address in, for one process of this machine at a time."""
+    remember_address(address)
+    place = hashlib.sha256(shown_address(address).encode()).hexdigest()[:16]
+    folder = _given_folder() / f".{place}"
+    with one_process_at(folder):
+        yield folder
+
+
+def _fetch(address: str, folder: Path, sha256: str | None = None) -> Path | None:
+    """Downloads a file, or both files of a V2 checkpoint, into the cache, whole or not at all.
+
+    Args:
+      address: of the file.
+      folder: for this download alone; it is gone afterwards.
+      sha256: of the bytes that are wanted; None: any.
+
+    Returns:
+      The path in the cache; None if the bytes are not the wanted ones.
+
+    Raises:
+      One of FETCH_ERRORS, whose text has no secrets.
+    """
+    try:
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+        folder.mkdir(parents=True)
+        return _download(address, folder, sha256)
+    except FETCH_ERRORS as error:
+        # Not from the error, which has the address in it: a worker prints it with all that it is from.
+        raise OSError(first_line(error, address)) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _download(address: str, folder: Path, sha256: str | None) -> Path | None:
+    name = _cached_path(address, "").name
+    _copy(address, folder / name)
+    if name.endswith(V2_INDEX_SUFFIX):
+        data = name.removesuffix(V2_INDEX_SUFFIX) + _V2_DATA_SUFFIX
+        _copy(_with_name(address, data), folder / data)
+    digest = sha256_of(str(folder / name))
+    if sha256 is not None and digest != sha256:
+        return None
+    path = _cached_path(address, digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The index last: who sees it may read the data.
+    for file in sorted(folder.iterdir()):
+        file.replace(path.with_name(file.name))
+    return path
+
+
+def _with_name(address: str, name: str) -> str:
+    """The address of another file in the same folder, with the same query."""
+    if not _is_http(address):
+        return f"{address.rpartition('/')[0]}/{name}"
+    parts = urlsplit(address)
+    return parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}").geturl()
 
 
 def _copy(address: str, path: Path) -> None:
-    """Copies an address to a path, whole or not at all; only for the process that has it to itself."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        if address.startswith(("http://", "https://")):
-            downloader()(address, str(temporary), None)
-        else:
-            with open_file(address) as source, open(temporary, "wb") as target:
-                shutil.copyfileobj(source, target)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if _is_http(address):
+        download(address, str(path), None)
+        return
+    with open_file(address) as source, open(path, "wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+def _is_http(address: str) -> bool:
+    return address.lower().startswith(("http://", "https://"))

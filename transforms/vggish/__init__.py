@@ -1,1 +1,1 @@
-"""The VGGish model: its numbers, its network, its weights and its postprocessing. Never imports Beam."""
+"""The VGGish model: parameters, network, weights and postprocessing. Never imports Beam."""

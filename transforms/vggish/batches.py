@@ -1,19 +1,19 @@
-"""Arrays of any length through a function of one fixed batch shape, halved where memory is short."""
+"""Runs arrays of any length in batches of one fixed shape, which is halved if the memory runs out."""
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.errors import OutOfMemoryError
+from transforms.frameworks import keras
 
 _LOG = logging.getLogger(__name__)
-# In the name or message of a backend's error: TensorFlow's ResourceExhaustedError ("OOM when allocating"),
-# JAX's RESOURCE_EXHAUSTED, PyTorch's OutOfMemoryError ("out of memory"), oneDNN's and C++'s own.
+# Parts of the names and messages of out-of-memory errors: TensorFlow's ResourceExhaustedError ("OOM when
+# allocating"), JAX's RESOURCE_EXHAUSTED, PyTorch's OutOfMemoryError ("out of memory"), oneDNN's and C++'s.
 _OUT_OF_MEMORY = (
     "resourceexhausted",
     "resource_exhausted",
@@ -24,30 +24,31 @@ _OUT_OF_MEMORY = (
 )
 _SHOWN_ERROR = 300
 
-# A batch, padded, or what it was made -> the backend's tensors, one row an example each.
+# A padded batch, or what `place` made of it -> the backend's tensors, each with one row per example.
 Predict = Callable[[Any], Sequence[Any]]
 
 
 class FixedBatches:
-    """Runs batches of one shape, so that there is one traced graph, and the same bits for an example wherever
-    it stands.
+    """Runs batches of one shape.
+
+    With one shape there is one traced graph, and an example's result does not depend on its batch.
 
     Args:
-      size: examples a batch, at first: halved whenever so many do not fit into memory.
-      place: what is made of a padded batch before it is its turn, such as a copy on the device.
+      size: initial number of examples per batch; halved whenever a batch does not fit into memory.
+      place: prepares a padded batch before its turn, for example copies it to the device.
     """
 
     def __init__(self, size: int, place: Callable[[NDArray], Any] = lambda batch: batch):
         self._size = size
         self._place = place
-        # Keras does not promise that one model may predict in several threads.
+        # Keras does not guarantee that a model can predict in several threads.
         self._lock = threading.Lock()
 
     def run(self, predict: Predict, inputs: NDArray) -> list[NDArray]:
-        """Applies `predict` to [n, ...], n from 0, in batches padded with zeros.
+        """Apply `predict` to [n, ...], n >= 0, in batches padded with zeros.
 
         Returns:
-          What it gives, as arrays [n, ...].
+          The results of `predict` as arrays [n, ...].
 
         Raises:
           OutOfMemoryError: not even one example fits.
@@ -58,7 +59,8 @@ class FixedBatches:
             size = self._size
             try:
                 starts = range(start, max(len(inputs), 1), size)
-                # An accelerator takes in a batch while it works on the one before, if nobody waits for that.
+                # Start all batches before waiting for results: an accelerator can then receive a batch while
+                # it computes the previous one.
                 for tensors in [self._predict(predict, inputs[s : s + size], size) for s in starts]:
                     done.append([keras.ops.convert_to_numpy(tensor) for tensor in tensors])
                     start += size
@@ -78,20 +80,20 @@ class FixedBatches:
             return predict(placed)
 
     def _halve(self, size: int, error: Exception) -> None:
-        """Goes on with batches of half a size that did not fit, unless another thread did so already."""
+        """Halve a batch size that did not fit, unless another thread has already done so."""
         with self._lock:
             if self._size < size:
                 return
             if size == 1:
                 raise OutOfMemoryError(
-                    "the model does not fit into memory, not even with batches of one example; free memory, "
+                    "the model does not fit into memory, even with batches of one example; free memory, "
                     f"or run fewer workers on this machine ({' '.join(str(error).split())[:_SHOWN_ERROR]})"
                 ) from error
             self._size = size // 2
-            _LOG.warning("out of memory with %d examples a batch: going on with %d", size, size // 2)
+            _LOG.warning("out of memory with %d examples per batch: continuing with %d", size, size // 2)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether a backend says so: each has an error of its own, and TensorFlow and JAX one status for all."""
+    """Return whether a backend's error is out of memory. The backends have no common error type for it."""
     text = f"{type(error).__name__}: {error}".lower()
     return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)

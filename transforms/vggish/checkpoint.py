@@ -1,6 +1,6 @@
-"""VGGish weights: TensorFlow checkpoints (V1, V2), Keras weights, or noise from a seed.
+"""Reads VGGish weights from TensorFlow checkpoints (V1, V2) or Keras weights; makes random ones from a seed.
 
-Whatever the file, weights are a mapping from the released checkpoint's variable names to arrays.
+In every case, weights are a mapping from the variable names of the released checkpoint to arrays.
 """
 
 import functools
@@ -17,8 +17,8 @@ KERAS_SUFFIX = ".weights.h5"
 V2_INDEX_SUFFIX = ".index"
 
 # Four 2x2 poolings of 96 x 64, then 512 channels, flattened.
-_FLAT = EXAMPLE_FRAMES // 16 * (MEL_BANDS // 16) * 512
-# Layer scope -> kernel shape, in the network's order; Keras's layer name is the scope's last part.
+_FLAT_SIZE = EXAMPLE_FRAMES // 16 * (MEL_BANDS // 16) * 512
+# Layer scope -> kernel shape, in the network's order. A layer's name in Keras is the last part of its scope.
 KERNEL_SHAPES: dict[str, tuple[int, ...]] = {
     "vggish/conv1": (3, 3, 1, 64),
     "vggish/conv2": (3, 3, 64, 128),
@@ -26,7 +26,7 @@ KERNEL_SHAPES: dict[str, tuple[int, ...]] = {
     "vggish/conv3/conv3_2": (3, 3, 256, 256),
     "vggish/conv4/conv4_1": (3, 3, 256, 512),
     "vggish/conv4/conv4_2": (3, 3, 512, 512),
-    "vggish/fc1/fc1_1": (_FLAT, 4096),
+    "vggish/fc1/fc1_1": (_FLAT_SIZE, 4096),
     "vggish/fc1/fc1_2": (4096, 4096),
     "vggish/fc2": (4096, EMBEDDING_SIZE),
 }
@@ -38,12 +38,12 @@ VARIABLE_SHAPES: dict[str, tuple[int, ...]] = {
 _KERAS_VARIABLES = {"0": "weights", "1": "biases"}
 _SCOPES = {scope.rsplit("/", 1)[-1]: scope for scope in KERNEL_SHAPES}
 
-# Variable name -> float32 array, by the names of VARIABLE_SHAPES.
+# Variable name, a key of VARIABLE_SHAPES -> float32 array.
 Weights = Mapping[str, NDArray[np.float32]]
 
 
-class _ReadWhenAsked(Mapping[str, NDArray[np.float32]]):
-    """Weights that are read one variable at a time, since two copies of all take 0.6 GB.
+class _LazyWeights(Mapping[str, NDArray[np.float32]]):
+    """Weights that are read one variable at a time, since two copies of all variables take 0.6 GB.
 
     Args:
       read: variable name -> its array.
@@ -65,44 +65,44 @@ class _ReadWhenAsked(Mapping[str, NDArray[np.float32]]):
 
 
 def read_weights(source: str) -> Weights:
-    """Opens VGGish weights: 18 variables, float32, by their names in the released checkpoint.
+    """Open VGGish weights: 18 float32 variables with the names of the released checkpoint.
 
     Args:
-      source: path of a TensorFlow checkpoint (the V1 file; the V2 prefix or its `.index` file), or
-        of a Keras `.weights.h5` file; or `random:SEED`, for trials: its embeddings mean nothing.
+      source: path of a TensorFlow checkpoint (the V1 file; the V2 prefix or its `.index` file) or of a Keras
+        `.weights.h5` file; or `random:SEED` for tests, whose embeddings are meaningless.
 
     Returns:
-      A mapping that reads a variable each time it is asked for it.
+      A mapping that reads a variable at each access.
 
     Raises:
-      SettingError: it is no checkpoint, or has missing, extra or misshapen variables, all listed; or, when
-        a variable is asked for, its values cannot be read.
+      SettingError: it is not a checkpoint, or variables are missing, extra or have another shape (the message
+        lists all). Accessing a variable also raises it if the values cannot be read.
     """
     if source.startswith(RANDOM):
-        return _ReadWhenAsked(functools.partial(_random_variable, _seed(source)))
+        return _LazyWeights(functools.partial(_random_variable, _seed(source)))
     try:
         if source.endswith(KERAS_SUFFIX):
             shapes, read = _open_keras(source)
         else:
             shapes, read = _open_tensorflow(source)
-    except Exception as error:  # h5py and TensorFlow have no common error for a damaged file
+    except Exception as error:  # h5py and TensorFlow have no common error type for a damaged file
         raise _unreadable(source, error) from error
     _check_shapes(shapes, source)
 
-    def read_or_refuse(name: str) -> NDArray[np.float32]:
+    def read_checked(name: str) -> NDArray[np.float32]:
         try:
             return read(name).astype(np.float32, copy=False)
-        except Exception as error:  # nor for damaged values
+        except Exception as error:  # the same holds for damaged values
             raise _unreadable(source, error) from error
 
-    return _ReadWhenAsked(read_or_refuse)
+    return _LazyWeights(read_checked)
 
 
 def check_weights(source: str) -> None:
-    """Reads all of `source` once, a variable at a time.
+    """Read all weights once, one variable at a time.
 
     Raises:
-      SettingError: as `read_weights`, or a value is NaN or infinite.
+      SettingError: as in `read_weights`, or a value is NaN or infinite.
     """
     weights = read_weights(source)
     if source.startswith(RANDOM):
@@ -113,16 +113,16 @@ def check_weights(source: str) -> None:
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
-    faults = [f"missing {name}" for name in VARIABLE_SHAPES if name not in shapes]
-    faults += [f"extra {name}" for name in sorted(shapes) if name not in VARIABLE_SHAPES]
-    faults += [
+    problems = [f"missing {name}" for name in VARIABLE_SHAPES if name not in shapes]
+    problems += [f"extra {name}" for name in sorted(shapes) if name not in VARIABLE_SHAPES]
+    problems += [
         f"{name} is {list(shapes[name])}, not {list(shape)}"
         for name, shape in VARIABLE_SHAPES.items()
         if shapes.get(name, shape) != shape
     ]
-    if faults:
+    if problems:
         raise SettingError(
-            f"weights {source}: not a VGGish checkpoint ({'; '.join(faults)}); give the released "
+            f"weights {source}: not a VGGish checkpoint ({'; '.join(problems)}); give the released "
             f"vggish_model.ckpt or a checkpoint with its {len(VARIABLE_SHAPES)} variables"
         )
 
@@ -139,7 +139,7 @@ _Opened = tuple[dict[str, tuple[int, ...]], Callable[[str], NDArray]]
 
 
 def _open_tensorflow(path: str) -> _Opened:
-    import tensorflow as tf  # the only way to read its format; not needed for Keras's
+    from transforms.frameworks import tf  # needed only for TensorFlow's format, not for Keras weights
 
     reader = tf.train.load_checkpoint(path.removesuffix(V2_INDEX_SUFFIX))
     shapes = reader.get_variable_to_shape_map()
@@ -147,42 +147,40 @@ def _open_tensorflow(path: str) -> _Opened:
 
 
 def _open_keras(path: str) -> _Opened:
-    """Reads the layout that `Model.save_weights` writes."""
+    """Open a file with the layout that `Model.save_weights` writes."""
     import h5py
 
-    places: dict[str, str] = {}
+    datasets: dict[str, str] = {}
     shapes: dict[str, tuple[int, ...]] = {}
 
     def visit(_, node) -> None:
-        # `vars` groups carry the layer's name; their datasets are "0", the kernel, and "1", the bias.
+        # `vars` groups have the layer's name as an attribute, and the datasets "0" (kernel) and "1" (bias).
         if not isinstance(node, h5py.Group) or "name" not in node.attrs:
             return
         layer = str(node.attrs["name"])
         for key in node:
-            _check_own(node, key)
+            check_is_internal(node, key)
             name = f"{_SCOPES.get(layer, layer)}/{_KERAS_VARIABLES.get(key, key)}"
-            places[name], shapes[name] = node[key].name, node[key].shape
+            datasets[name], shapes[name] = node[key].name, node[key].shape
 
-    def _check_own(group: h5py.Group, key: str) -> None:
-        """Raises ValueError if a file names others to read for what stands in a group."""
+    def check_is_internal(group: h5py.Group, key: str) -> None:
+        """Raise ValueError if a group's member is a link or has its values in other files."""
         link = group.get(key, getlink=True)
         if not isinstance(link, h5py.HardLink):
-            raise ValueError(
-                f"{group.name.rstrip('/')}/{key} is a link to another place, which is not followed"
-            )
+            raise ValueError(f"{group.name.rstrip('/')}/{key} is a link, which is not followed")
         node = group[key]
         if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
             raise ValueError(f"{node.name} has its values in other files, which are not read")
 
     with h5py.File(path, "r") as file:
         if "layers" in file:
-            _check_own(file, "layers")
-        if isinstance(file.get("layers"), h5py.Group):  # beside it may stand an optimizer's state
+            check_is_internal(file, "layers")
+        if isinstance(file.get("layers"), h5py.Group):  # the file may also contain an optimizer's state
             file["layers"].visititems(visit)
 
     def read(name: str) -> NDArray:
         with h5py.File(path, "r") as file:
-            return file[places[name]][()]
+            return file[datasets[name]][()]
 
     return shapes, read
 
@@ -190,12 +188,12 @@ def _open_keras(path: str) -> _Opened:
 def _seed(source: str) -> int:
     text = source.removeprefix(RANDOM)
     if not text.isdecimal():
-        raise SettingError(f"weights {source}: {text!r} is no seed; give a whole number, as in random:0")
+        raise SettingError(f"weights {source}: {text!r} is not a seed; give an integer, such as random:0")
     return int(text)
 
 
 def _random_variable(seed: int, name: str) -> NDArray[np.float32]:
-    """He-scaled noise; the last layer is scaled so that embeddings spread about as released ones."""
+    """Return He-scaled noise; the last layer's gain gives embeddings about the spread of released ones."""
     shape = VARIABLE_SHAPES[name]
     scope, kind = name.rsplit("/", 1)
     if kind == "biases":

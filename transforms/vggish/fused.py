@@ -1,13 +1,12 @@
-"""PCM to the release's bytes in one graph on the accelerator: front end, network, PCA, quantization."""
+"""Computes features from PCM in one graph on the accelerator: front end, network, PCA and quantization."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
+from transforms.frameworks import keras
 from transforms.vggish.batches import FixedBatches, Predict
 from transforms.vggish.checkpoint import Weights
 from transforms.vggish.log_mel_layer import FrontEnd, LogMel, add_constant
@@ -16,12 +15,14 @@ from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import PcaParams
 from transforms.vggish.precision import FLOAT32, exact_products
 
-# Of a batch, copied to the device at a time: as many as made full use of the bus.
-_PARTS = 8
+# Parts of a batch that are copied to the device concurrently: enough to use the full bandwidth of the bus.
+_NUM_PARTS = 8
+
+ops = keras.ops
 
 
 class Windows(Protocol):
-    """A clip's PCM: int16 or float32[n, window_samples] at a rate."""
+    """A clip's PCM: int16 or float32[n, window_samples], and the sample rate."""
 
     @property
     def samples(self) -> NDArray: ...
@@ -46,24 +47,25 @@ class Quantize(keras.layers.Layer):
             values = ops.matmul(embeddings - self._means, self._components)
         low, high = self._quantization.low, self._quantization.high
         codes = (ops.clip(values, low, high) - low) / (high - low) * 255.0
-        # In float32 the upper end of a fitted range may come out as a little less than 255.
+        # Rounding in float32 may map the upper end of a fitted range to slightly less than 255.
         return ops.cast(ops.where(values >= high, 255.0, codes), "uint8")
 
 
 def build_fused(
     front_end: FrontEnd, vggish: keras.Model, quantize: Quantize | None, dtype: str = "int16"
 ) -> keras.Model:
-    """The graph from a rate's windows to features.
+    """Build the graph from windows of one sample rate to features.
 
     Args:
-      front_end: of the rate.
-      vggish: the network, as `model.build_vggish`; several graphs may share one.
-      quantize: the last step; None leaves it out.
+      front_end: of the sample rate.
+      vggish: the network, as `model.build_vggish` returns; several graphs may share one.
+      quantize: the last step; None skips it.
       dtype: of the windows, int16 or float32.
 
     Returns:
-      A model from [n, window_samples] to two tensors: uint8[n, 128], or without `quantize` float32[n, 128]
-      embeddings; and bool[n], whether the embedding is finite, since of its bytes nobody could tell.
+      A model from [n, window_samples] to two tensors. The first is uint8[n, 128] features, or float32[n, 128]
+      embeddings without `quantize`. The second is bool[n]: whether each embedding is finite, which the
+      quantized features do not show.
     """
     windows = keras.Input((front_end.window_samples,), dtype=dtype, name="windows")
     embeddings = vggish(LogMel(front_end, name="log_mel")(windows))
@@ -72,11 +74,11 @@ def build_fused(
     return keras.Model(windows, [features, finite], name="fused")
 
 
-def compiled(model: keras.Model, precision: str = FLOAT32) -> Predict:
-    """A model's forward pass as the backend compiles it; it does not wait for its results.
+def compile_forward(model: keras.Model, precision: str = FLOAT32) -> Predict:
+    """Compile a model's forward pass with the backend; the function returns before the results are computed.
 
     Args:
-      model: what to compile.
+      model: the model to compile.
       precision: of the network in it.
     """
     forward = _forward(model)
@@ -88,21 +90,21 @@ def compiled(model: keras.Model, precision: str = FLOAT32) -> Predict:
     return predict
 
 
-def on_device(batch: NDArray) -> Any:
-    """Start to copy a batch to the accelerator; with other backends than JAX return the batch itself.
+def copy_to_device(batch: NDArray) -> Any:
+    """Start to copy a batch to the accelerator; with backends other than JAX, return the batch itself.
 
-    JAX copies the parts at the same time. One array, or one argument of a graph, took four times as long on
-    an H200: 6 GB/s in place of 25.
+    JAX copies the parts concurrently. A single array, or an argument of a graph, took four times as long on
+    an H200: 6 GB/s instead of 25.
     """
     if keras.backend.backend() != "jax":
         return batch
     import jax
 
-    num_parts = 1 if jax.default_backend() == "cpu" else min(_PARTS, len(batch))
-    return _joined_on_device(batch, num_parts)
+    num_parts = 1 if jax.default_backend() == "cpu" else min(_NUM_PARTS, len(batch))
+    return _copy_parts(batch, num_parts)
 
 
-def _joined_on_device(batch: NDArray, num_parts: int) -> Any:
+def _copy_parts(batch: NDArray, num_parts: int) -> Any:
     import jax
 
     parts = jax.device_put(np.array_split(batch, num_parts))
@@ -121,7 +123,7 @@ def _forward(model: keras.Model) -> Predict:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        # AutoGraph would leave the function's source behind in the temporary folder.
+        # AutoGraph would leave a file with the function's source in the temporary folder.
         return tf.function(lambda windows: model(windows, training=False), autograph=False)
     import torch
 
@@ -133,18 +135,18 @@ def _forward(model: keras.Model) -> Predict:
 
 
 class FusedEmbedder:
-    """Embeds clips from their PCM, with one compiled graph a sample rate and dtype, made when first needed.
+    """Embeds clips from PCM, with one compiled graph per sample rate and dtype, built on first use.
 
     Args:
       weights: as `checkpoint.read_weights` returns.
-      front_end: gives the front end of a sample rate in Hz.
-      quantize: whether to give the release's bytes, or else embeddings.
-      pca: PCA before quantization; None leaves it out.
-      batch_size: examples a call of a graph, at first: halved whenever so many do not fit into memory.
-      precision: what the network computes in, one of `precision.PRECISIONS`; all else is float32.
+      front_end: sample rate in Hz -> its front end.
+      quantize: whether to return quantized features instead of embeddings.
+      pca: PCA before quantization; None skips it.
+      batch_size: initial number of examples per batch; halved whenever a batch does not fit into memory.
+      precision: dtype of the network, one of `precision.PRECISIONS`; the other steps are float32.
 
     Raises:
-      OutOfMemoryError: not even one example fits beside the network.
+      OutOfMemoryError: the memory is too small for the network and one example.
     """
 
     def __init__(
@@ -156,7 +158,7 @@ class FusedEmbedder:
         batch_size: int = 64,
         precision: str = FLOAT32,
     ):
-        self._batches = FixedBatches(batch_size, on_device)
+        self._batches = FixedBatches(batch_size, copy_to_device)
         self._front_end = front_end
         self._vggish = build_vggish(weights, precision)
         self._precision = precision
@@ -164,35 +166,35 @@ class FusedEmbedder:
         self._graphs: dict[tuple[int, np.dtype], Predict] = {}
 
     def embed(self, windows: NDArray, rate_hz: int) -> tuple[NDArray, NDArray[np.bool_]]:
-        """Embeds windows, [n, window_samples], of one rate.
+        """Embed windows, [n, window_samples], of one sample rate.
 
         Returns:
-          uint8[n, 128], or float32[n, 128] embeddings; and which embeddings are finite, bool[n].
+          uint8[n, 128] features or float32[n, 128] embeddings; and bool[n], whether each embedding is finite.
 
         Raises:
-          OutOfMemoryError: not even one example fits beside the network.
+          OutOfMemoryError: the memory is too small for the network and one example.
         """
         key = rate_hz, windows.dtype
         if key not in self._graphs:
             model = build_fused(self._front_end(rate_hz), self._vggish, self._quantize, windows.dtype.name)
-            self._graphs[key] = compiled(model, self._precision)
+            self._graphs[key] = compile_forward(model, self._precision)
         features, finite = self._batches.run(self._graphs[key], windows)
         return features, finite
 
     def embed_clips(self, clips: Sequence[Windows]) -> list[NDArray | None]:
-        """Embeds clips together, filling batches across those of one rate and dtype.
+        """Embed clips together; batches may contain several clips of the same rate and dtype.
 
         Returns:
-          Of each clip what `embed` gives; None where an embedding is NaN or infinite.
+          The result of `embed` for each clip; None if an embedding is NaN or infinite.
         """
         embedded: list[NDArray | None] = [None] * len(clips)
         kinds = [(clip.rate_hz, clip.samples.dtype) for clip in clips]
         for kind in dict.fromkeys(kinds):
-            numbers = [number for number, own in enumerate(kinds) if own == kind]
-            windows = [clips[number].samples for number in numbers]
-            ends = np.cumsum([len(own) for own in windows])[:-1]
+            indices = [index for index, clip_kind in enumerate(kinds) if clip_kind == kind]
+            windows = [clips[index].samples for index in indices]
+            ends = np.cumsum([len(clip_windows) for clip_windows in windows])[:-1]
             features, finite = self.embed(np.concatenate(windows), kind[0])
-            parts = zip(np.split(features, ends), np.split(finite, ends), strict=True)
-            for number, (own, good) in zip(numbers, parts, strict=True):
-                embedded[number] = own if good.all() else None
+            parts = zip(indices, np.split(features, ends), np.split(finite, ends), strict=True)
+            for index, clip_features, is_finite in parts:
+                embedded[index] = clip_features if is_finite.all() else None
         return embedded

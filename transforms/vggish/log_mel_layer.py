@@ -1,17 +1,16 @@
-"""Windows of PCM to log-mel examples as a Keras layer, for accelerators; on any backend.
+"""A Keras layer for accelerators that computes log-mel examples from windows of PCM, on any backend.
 
-All in float32: a quiet band beside a loud tone is off by up to 8e-5 (see `audio/log_mel.py`), which changes
-a byte in some thousands by one.
+It computes in float32. A quiet band next to a loud tone has an error of up to 8e-5 (see
+`audio/dsp/log_mel.py`), which changes about one byte in several thousand by one.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
+from transforms.frameworks import keras
 from transforms.vggish.params import (
     EXAMPLE_FRAMES,
     FFT_SAMPLES,
@@ -23,18 +22,20 @@ from transforms.vggish.params import (
 )
 from transforms.vggish.precision import exact_products
 
+ops = keras.ops
+
 _EXAMPLE_SAMPLES = Framing().min_samples
 
 
 @dataclass(frozen=True, eq=False)
 class FrontEnd:
-    """What a device needs to know to make log-mel examples of a rate's windows.
+    """The parameters of `LogMel` for windows of one sample rate.
 
     Attributes:
-      window_samples: of an example.
-      taps: float[rows, M, L], as `audio.polyphase.row_taps`; None at 16 kHz.
+      window_samples: samples per example.
+      taps: float[rows, M, L], as `audio.dsp.polyphase.row_taps` returns; None at 16 kHz.
       hann: float[400], the window of the Fourier transform.
-      mel: float[257, 64], from magnitudes to bands.
+      mel: float[257, 64], the matrix from magnitudes to bands.
     """
 
     window_samples: int
@@ -44,17 +45,17 @@ class FrontEnd:
 
 
 def add_constant(layer: keras.layers.Layer, name: str, values: NDArray) -> keras.Variable:
-    """Gives a layer values that are on the device before its first call."""
+    """Add constant values to a layer; they are on the device before its first call."""
     initial = ops.convert_to_tensor(values, "float32")
     return layer.add_weight(values.shape, lambda shape, dtype: initial, name=name)
 
 
 class LogMel(keras.layers.Layer):
-    """[n, window_samples] PCM, int16 or as float32 in the same units -> float32[n, 96, 64]."""
+    """[n, window_samples] PCM, int16 or float32 in int16 units -> float32[n, 96, 64]."""
 
     def __init__(self, front_end: FrontEnd, **options: Any):
         super().__init__(dtype="float32", autocast=False, trainable=False, **options)
-        # Bands use some of the bins only.
+        # The mel bands use only a part of the frequency bins.
         used = np.flatnonzero(front_end.mel.any(axis=1))
         self._bins = slice(int(used[0]), int(used[-1]) + 1)
         self._mel = add_constant(self, "mel", front_end.mel[self._bins])
@@ -66,7 +67,7 @@ class LogMel(keras.layers.Layer):
     def call(self, windows: Any) -> Any:
         with exact_products():
             samples = ops.cast(windows, "float32") / INT16_SCALE
-            # So that no square of a sample far beyond full scale is beyond float32.
+            # Samples far above full scale would overflow float32 when squared.
             peak = ops.maximum(ops.max(ops.abs(samples), axis=1, keepdims=True), 1.0)
             magnitudes = self._magnitudes(self._resample(samples / peak))
             return ops.log(ops.matmul(magnitudes, self._mel) * peak[:, None] + LOG_OFFSET)
@@ -81,14 +82,14 @@ class LogMel(keras.layers.Layer):
         return ops.reshape(outputs, (-1, number * self._taps[0].shape[1]))[:, :_EXAMPLE_SAMPLES]
 
     def _magnitudes(self, samples: Any) -> Any:
-        # Frames overlap, and are put together from whole hops.
+        # Frames overlap. They are assembled from whole hops.
         hop, overlapping = STFT_HOP_SAMPLES, -(-STFT_WINDOW_SAMPLES // STFT_HOP_SAMPLES)
         num_hops = EXAMPLE_FRAMES + overlapping - 1
         samples = ops.pad(samples, ((0, 0), (0, num_hops * hop - _EXAMPLE_SAMPLES)))
         hops = ops.reshape(samples, (-1, num_hops, hop))
         parts = [hops[:, k : k + EXAMPLE_FRAMES] for k in range(overlapping)]
         frames = ops.concatenate(parts, axis=-1)[..., :STFT_WINDOW_SAMPLES]
-        # As a product with its matrix the transform takes longer on CPU.
+        # A matrix product instead of the FFT is slower on CPU.
         real, imaginary = ops.rfft(frames * self._hann, FFT_SAMPLES)
         real, imaginary = real[..., self._bins], imaginary[..., self._bins]
         return ops.sqrt(real * real + imaginary * imaginary)

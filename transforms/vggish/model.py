@@ -1,37 +1,37 @@
-"""The VGGish network in Keras 3, on whichever backend Keras has (TensorFlow, JAX or PyTorch)."""
+"""The VGGish network in Keras 3, on any Keras backend (TensorFlow, JAX or PyTorch)."""
 
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.frameworks import keras
 from transforms.vggish.batches import FixedBatches
 from transforms.vggish.checkpoint import Weights
 from transforms.vggish.params import EMBEDDING_SIZE, EXAMPLE_FRAMES, MEL_BANDS
 from transforms.vggish.precision import FLOAT16, FLOAT32, exact_products
 
-# Of a tensor's first byte: Eigen's EIGEN_MAX_ALIGN_BYTES, as TensorFlow is built.
+# Alignment of a tensor's first byte: Eigen's EIGEN_MAX_ALIGN_BYTES in TensorFlow's build.
 _ALIGNMENT_BYTES = 64
 
 
 def build_vggish(weights: Weights | None = None, dtype: str = FLOAT32) -> keras.Model:
-    """The network from a log-mel example to its embedding.
+    """Build the network from a log-mel example to its embedding.
 
     Args:
-      weights: as `checkpoint.read_weights` returns; None leaves Keras's initial values.
-      dtype: what every layer computes in and holds its weights in, one of `precision.PRECISIONS`. Weights in
-        float32 under layers of bfloat16 would give the same bits, with a cast at each call.
+      weights: as `checkpoint.read_weights` returns; None keeps Keras's initial values.
+      dtype: of every layer's computation and weights, one of `precision.PRECISIONS`. Layers of bfloat16 with
+        float32 weights would give the same bits, but cast the weights at each call.
 
     Returns:
-      A model from float32[n, 96, 64] to float32[n, 128], whatever the dtype within. The last dense layer has
-      no ReLU: the released AudioSet features were made without one (tensorflow/models pull request 9080).
+      A model from float32[n, 96, 64] to float32[n, 128], for any `dtype`. The last dense layer has no ReLU:
+      the released AudioSet features were made without one (tensorflow/models pull request 9080).
     """
     if dtype == FLOAT16:
-        _keep_layers_apart()
+        _disable_fused_kernels()
     layers = keras.layers
 
     def conv(scope: str, filters: int) -> keras.Layer:
@@ -69,16 +69,16 @@ def build_vggish(weights: Weights | None = None, dtype: str = FLOAT32) -> keras.
         name="vggish",
     )
     for layer in model.layers if weights is not None else ():
-        if layer.weights:  # the layer is made; what made it cannot be saved with the model
+        if layer.weights:  # the initializers have been used, and functions cannot be saved with the model
             layer.kernel_initializer = keras.initializers.get("glorot_uniform")
             layer.bias_initializer = keras.initializers.get("zeros")
     return model
 
 
-def take_memory_as_needed() -> None:
-    """Lets TensorFlow and JAX take a card's memory as they need it and not all of it as they start.
+def enable_memory_growth() -> None:
+    """Make TensorFlow and JAX allocate GPU memory as needed, instead of all of it at the start.
 
-    PyTorch does so anyway. It must be called before anything is computed; later it changes nothing.
+    PyTorch does so by default. Call it before any computation; later it has no effect.
     """
     if keras.backend.backend() == "jax":
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -87,15 +87,15 @@ def take_memory_as_needed() -> None:
     import tensorflow as tf
 
     for card in tf.config.list_physical_devices("GPU"):
-        with suppress(RuntimeError):  # it is at work
+        with suppress(RuntimeError):  # the GPU is already initialized
             tf.config.experimental.set_memory_growth(card, True)
 
 
-def _keep_layers_apart() -> None:
-    """Keeps TensorFlow from fusing convolution, bias and ReLU on CPU.
+def _disable_fused_kernels() -> None:
+    """Prevent TensorFlow from fusing convolution, bias and ReLU on CPU.
 
-    oneDNN's fused kernels have no fast float16: four examples take seconds instead of 0.04 s. The setting is
-    the process's; the bits of other precisions do not depend on it.
+    oneDNN's fused kernels have no fast float16: four examples take seconds instead of 0.04 s. The setting
+    applies to the whole process. It does not change the bits of other precisions.
     """
     if keras.backend.backend() != "tensorflow":
         return
@@ -106,8 +106,7 @@ def _keep_layers_apart() -> None:
 
 
 def _layer_options(scope: str, weights: Weights | None, dtype: str) -> dict[str, Any]:
-    """Name, dtype and initial values of a layer: read straight into it, weights are in memory only once."""
-
+    """Return name, dtype and initializers of a layer. Initializers read the weights without a second copy."""
     options: dict[str, Any] = {"name": scope.rsplit("/", 1)[-1], "dtype": dtype}
     if weights is None:
         return options
@@ -120,10 +119,10 @@ def _layer_options(scope: str, weights: Weights | None, dtype: str) -> dict[str,
 
 
 def _tensor(values: NDArray[np.float32]) -> Any:
-    """Values as the backend has them.
+    """Convert values to a tensor of the backend.
 
-    TensorFlow's own conversion needs their memory twice more, 0.4 GB for the largest layer; through DLPack it
-    takes them as they are, from where its kernels want them to begin.
+    TensorFlow's own conversion takes twice their memory in addition, 0.4 GB for the largest layer. DLPack
+    shares the memory, if the values are aligned as TensorFlow's kernels require.
     """
     if keras.backend.backend() != "tensorflow":
         return keras.ops.convert_to_tensor(values)
@@ -135,55 +134,56 @@ def _tensor(values: NDArray[np.float32]) -> Any:
 def _aligned(values: NDArray[np.float32]) -> NDArray[np.float32]:
     if values.ctypes.data % _ALIGNMENT_BYTES == 0 and values.flags.c_contiguous and values.flags.writeable:
         return values
-    room = np.empty(values.nbytes + _ALIGNMENT_BYTES, np.uint8)
-    start = -room.ctypes.data % _ALIGNMENT_BYTES
-    aligned = room[start : start + values.nbytes].view(np.float32).reshape(values.shape)
+    buffer = np.empty(values.nbytes + _ALIGNMENT_BYTES, np.uint8)
+    start = -buffer.ctypes.data % _ALIGNMENT_BYTES
+    aligned = buffer[start : start + values.nbytes].view(np.float32).reshape(values.shape)
     aligned[...] = values
     return aligned
 
 
 def export_keras_weights(weights: Weights, path: str) -> None:
-    """Writes weights as Keras's `.weights.h5`, which machines without TensorFlow read too.
+    """Write weights as Keras's `.weights.h5`, which can be read without TensorFlow.
 
     Args:
       weights: as `checkpoint.read_weights` returns.
-      path: of the file, ending with `.weights.h5`.
+      path: of the file; must end with `.weights.h5`.
 
     Raises:
-      ValueError: it ends otherwise.
+      ValueError: the path has another ending.
     """
     build_vggish(weights).save_weights(path)
 
 
 class Embedder:
-    """Embeds clips of any length through one fixed input shape.
+    """Embeds clips of any length in batches of one fixed shape.
 
-    On CPU, TensorFlow's float32 results are bit-identical for every shape from 7 to 64 examples.
+    On CPU, TensorFlow's float32 results are bit-identical for every batch size from 7 to 64.
 
-    Keras's own call is as fast as a graph of one signature (benchmarks/model.py), and runs on every backend.
+    It calls the Keras model directly, which works on every backend and is as fast as a graph with one
+    signature (benchmarks/model.py).
 
     Args:
       weights: as `checkpoint.read_weights` returns.
-      batch_size: examples a call of the network, at first: halved whenever so many do not fit into memory.
-      precision: what the network computes in, one of `precision.PRECISIONS`; embeddings are float32 always.
+      batch_size: initial number of examples per batch; halved whenever a batch does not fit into memory.
+      precision: dtype of the network, one of `precision.PRECISIONS`; embeddings are always float32.
 
     Raises:
-      OutOfMemoryError: not even one example fits beside the network.
+      OutOfMemoryError: the memory is too small for the network and one example.
     """
 
     def __init__(self, weights: Weights, batch_size: int = 64, precision: str = FLOAT32):
         self._batches = FixedBatches(batch_size)
         self._model = build_vggish(weights, precision)
         self._precision = precision
-        # TensorFlow gains nothing from XLA here and would give other bits; JAX is XLA.
+        # XLA does not make TensorFlow faster here, and would change the bits. JAX always uses XLA.
         self._model.compile(optimizer=None, jit_compile=keras.backend.backend() == "jax")
         self.embed(np.zeros((1, EXAMPLE_FRAMES, MEL_BANDS), np.float32))  # trace now, not later
 
     def embed(self, examples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[n, 96, 64] log-mel examples -> float32[n, 128] embeddings, n from 0.
+        """Embed float32[n, 96, 64] log-mel examples as float32[n, 128], n >= 0.
 
         Raises:
-          OutOfMemoryError: not even one example fits beside the network.
+          OutOfMemoryError: the memory is too small for the network and one example.
         """
         (embeddings,) = self._batches.run(self._predict, examples)
         return embeddings
@@ -193,10 +193,10 @@ class Embedder:
             return [self._model.predict_on_batch(batch)]
 
     def embed_clips(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32] | None]:
-        """Embeds clips of float32[n, 96, 64] together, filling batches across them.
+        """Embed clips of float32[n, 96, 64] together; batches may contain several clips.
 
         Returns:
-          Of each clip float32[n, 128]; None where a value is NaN or infinite.
+          float32[n, 128] for each clip; None if a value is NaN or infinite.
         """
         ends = np.cumsum([len(clip) for clip in clips])
         embedded = np.split(self.embed(np.concatenate(clips)), ends[:-1])

@@ -1,7 +1,7 @@
-"""What the VGGish release fixes. Nothing here is a choice: another number makes other features.
+"""The parameters of the VGGish release. Changing any of them changes the features.
 
 Source of every number: tensorflow/models, research/audioset/vggish, `vggish_params.py` and
-`mel_features.py`; the paper is Hershey et al., "CNN Architectures for Large-Scale Audio
+`mel_features.py`. The paper is Hershey et al., "CNN Architectures for Large-Scale Audio
 Classification", ICASSP 2017.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 # Waveform.
 SAMPLE_RATE_HZ = 16_000
-INT16_SCALE = 32_768.0  # of an int16 sample to full scale 1.0
+INT16_SCALE = 32_768.0  # int16 value of full scale 1.0
 
 # Short-time Fourier transform: 25 ms periodic Hann window, 10 ms hop, no padding.
 STFT_WINDOW_SAMPLES = 400
@@ -39,11 +39,11 @@ MIN_EXAMPLE_S, MAX_EXAMPLE_S = 0.01, 3_600.0
 
 @dataclass(frozen=True)
 class Framing:
-    """How a log-mel spectrogram is cut into examples.
+    """How a log-mel spectrogram is divided into examples.
 
     Attributes:
-      window_s: length of an example in seconds. The released network takes 0.96 s (96 frames) only.
-      hop_s: time from one example's start to the next one's, in seconds. The release has 0.96.
+      window_s: length of an example in seconds. The released network accepts only 0.96 s (96 frames).
+      hop_s: time between the starts of consecutive examples, in seconds. The release uses 0.96.
 
     Raises:
       ValueError: a length is not from one spectrogram frame (10 ms) to one hour.
@@ -68,16 +68,16 @@ class Framing:
 
     @property
     def min_samples(self) -> int:
-        """Samples at 16 kHz that give the first example: 15,600 (0.975 s) by default."""
+        """Minimum number of samples at 16 kHz for one example: 15,600 (0.975 s) by default."""
         return STFT_WINDOW_SAMPLES + (self.window_frames - 1) * STFT_HOP_SAMPLES
 
     @property
     def min_s(self) -> float:
-        """Seconds that give the first example: 0.975 by default."""
+        """Minimum duration for one example in seconds: 0.975 by default."""
         return self.min_samples / SAMPLE_RATE_HZ
 
     def num_examples(self, num_samples: int) -> int:
-        """Examples in `num_samples` samples at 16 kHz; an incomplete tail gives none."""
+        """Return the number of examples in `num_samples` samples at 16 kHz; an incomplete tail is dropped."""
         if num_samples < self.min_samples:
             return 0
         frames = 1 + (num_samples - STFT_WINDOW_SAMPLES) // STFT_HOP_SAMPLES

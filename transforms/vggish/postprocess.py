@@ -1,4 +1,4 @@
-"""Embeddings to the released bytes: PCA with whitening, clip, quantize to 8 bits."""
+"""Converts embeddings to the released bytes: PCA with whitening, clipping, quantization to 8 bits."""
 
 import io
 import math
@@ -13,23 +13,23 @@ from transforms.vggish.params import EMBEDDING_SIZE, QUANTIZE_MAX, QUANTIZE_MIN
 
 EIGEN_VECTORS = "pca_eigen_vectors"
 MEANS = "pca_means"
-# Not in the released file, whose features have the released range.
+# Not in the released file, which implies the released range.
 QUANTIZATION_RANGE = "quantization_range"
-_NEEDED = (EIGEN_VECTORS, MEANS, QUANTIZATION_RANGE)
-# Eight times what the matrix takes in float64: enough to say what shape is wrong.
+_ARRAYS = (EIGEN_VECTORS, MEANS, QUANTIZATION_RANGE)
+# Eight times the size of the matrix in float64: large enough to read and report an array of a wrong shape.
 _MAX_ARRAY_BYTES = 1 << 20
-_SHOWN = 10
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
 class QuantizationRange:
-    """The values that the codes 0 and 255 stand for; what is beyond them is clipped.
+    """The values of the codes 0 and 255; values outside are clipped.
 
     Attributes:
-      low, high: by default the release's.
+      low, high: the range; by default the release's.
 
     Raises:
-      ValueError: they are not two finite numbers, the lower one first.
+      ValueError: the bounds are not finite and ascending.
     """
 
     low: float = QUANTIZE_MIN
@@ -37,11 +37,11 @@ class QuantizationRange:
 
     def __post_init__(self) -> None:
         if not -math.inf < self.low < self.high < math.inf:
-            raise ValueError(f"the range of quantization is {self.low} to {self.high}; it must ascend")
+            raise ValueError(f"the quantization range is {self.low} to {self.high}; it must ascend")
 
     @property
     def step(self) -> float:
-        """From one code's value to the next one's."""
+        """Difference between the values of consecutive codes."""
         return (self.high - self.low) / 255.0
 
 
@@ -50,12 +50,12 @@ RELEASED_RANGE = QuantizationRange()
 
 @dataclass(frozen=True, eq=False)
 class PcaParams:
-    """PCA and whitening: `eigen_vectors @ (embedding - means)`; the whitening is inside the matrix.
+    """PCA and whitening: `eigen_vectors @ (embedding - means)`; the matrix includes the whitening.
 
     Attributes:
-      eigen_vectors: float64[128, 128], one row a component.
+      eigen_vectors: float64[128, 128], one row per component.
       means: float64[128, 1].
-      quantization: of what comes out.
+      quantization: range of the output's quantization.
     """
 
     eigen_vectors: NDArray[np.float64]
@@ -64,36 +64,37 @@ class PcaParams:
 
 
 def read_pca_params(file: BinaryIO, name: str) -> PcaParams:
-    """Reads `.npz` PCA parameters as released (`vggish_pca_params.npz`).
+    """Read `.npz` PCA parameters in the form of the released `vggish_pca_params.npz`.
 
     Args:
       file: the opened file.
-      name: what to call it in an error.
+      name: of the file, for error messages.
 
     Raises:
-      SettingError: no `.npz`, or an array is missing, misshapen or not finite, or the range does not ascend.
+      SettingError: it is not an `.npz`; an array is missing, not finite or has another shape; or the range
+        does not ascend.
     """
     try:
         with np.load(file, allow_pickle=False) as npz:
             names = list(npz.files)
-            # No other array: it may unpack to anything.
-            arrays = {key: _unpack(npz, key) for key in _NEEDED if key in names}
-    except Exception as error:  # a damaged archive raises a dozen kinds
+            # Other arrays are not read: they may decompress to any size.
+            arrays = {key: _read_array(npz, key) for key in _ARRAYS if key in names}
+    except Exception as error:  # a damaged archive raises many types of errors
         raise SettingError(
             f"PCA parameters {name}: not an .npz file ({error}); give the released vggish_pca_params.npz"
         ) from error
     for key in (EIGEN_VECTORS, MEANS):
         if key not in names:
             raise SettingError(
-                f"PCA parameters {name}: no array {key} (there are: {', '.join(names[:_SHOWN]) or 'none'}); "
+                f"PCA parameters {name}: no array {key} (it has {', '.join(names[:_MAX_LISTED]) or 'none'}); "
                 f"give an .npz with {EIGEN_VECTORS} and {MEANS}"
             )
-    eigen_vectors = _array(arrays, EIGEN_VECTORS, [(EMBEDDING_SIZE, EMBEDDING_SIZE)], name)
-    # The released means are flat; a column says the same.
-    means = _array(arrays, MEANS, [(EMBEDDING_SIZE, 1), (EMBEDDING_SIZE,)], name)
+    eigen_vectors = _check_array(arrays, EIGEN_VECTORS, [(EMBEDDING_SIZE, EMBEDDING_SIZE)], name)
+    # The released means are a vector; a column is accepted too.
+    means = _check_array(arrays, MEANS, [(EMBEDDING_SIZE, 1), (EMBEDDING_SIZE,)], name)
     quantization = RELEASED_RANGE
     if QUANTIZATION_RANGE in arrays:
-        low, high = _array(arrays, QUANTIZATION_RANGE, [(2,)], name).tolist()
+        low, high = _check_array(arrays, QUANTIZATION_RANGE, [(2,)], name).tolist()
         try:
             quantization = QuantizationRange(low, high)
         except ValueError as error:
@@ -101,11 +102,11 @@ def read_pca_params(file: BinaryIO, name: str) -> PcaParams:
     return PcaParams(eigen_vectors, means.reshape(EMBEDDING_SIZE, 1), quantization)
 
 
-def _unpack(npz: np.lib.npyio.NpzFile, key: str) -> NDArray:
-    """An array of an archive, if it is no larger than parameters can be.
+def _read_array(npz: np.lib.npyio.NpzFile, key: str) -> NDArray:
+    """Read an array of an archive after a check of its size.
 
     Raises:
-      ValueError: it is larger, by its own header or by the archive's.
+      ValueError: it is too large according to its header or to the archive's.
     """
     archive = npz.zip
     assert archive is not None  # it is open
@@ -124,12 +125,12 @@ def _unpack(npz: np.lib.npyio.NpzFile, key: str) -> NDArray:
 
 
 def encode_pca_params(params: PcaParams) -> bytes:
-    """The inverse of `read_pca_params`: an `.npz` as released, and beside its arrays the range.
+    """Encode parameters as an `.npz` that `read_pca_params` reads: the released arrays and the range.
 
-    The same parameters give the same bytes. The range is left out where it is the released one, so that
-    the file then has the released arrays and no other.
+    The same parameters give the same bytes. The released range is omitted, so that such a file has exactly
+    the arrays of the released one.
     """
-    # The released means are flat.
+    # The released means are a vector.
     arrays = {EIGEN_VECTORS: params.eigen_vectors, MEANS: params.means.reshape(EMBEDDING_SIZE)}
     if params.quantization != RELEASED_RANGE:
         arrays[QUANTIZATION_RANGE] = np.array([params.quantization.low, params.quantization.high])
@@ -138,7 +139,7 @@ def encode_pca_params(params: PcaParams) -> bytes:
     return file.getvalue()
 
 
-def _array(
+def _check_array(
     arrays: dict[str, NDArray], key: str, shapes: list[tuple[int, ...]], name: str
 ) -> NDArray[np.float64]:
     array = arrays[key]
@@ -149,35 +150,36 @@ def _array(
         )
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise SettingError(
-            f"PCA parameters {name}: {key} ({array.dtype}) is not all finite numbers; "
+            f"PCA parameters {name}: {key} ({array.dtype}) has values that are not finite numbers; "
             "download or fit it again"
         )
     return array.astype(np.float64)
 
 
 def apply_pca(embeddings: NDArray[np.floating], params: PcaParams) -> NDArray[np.float64]:
-    """Rotates and whitens embeddings [n, 128], in float64 as the reference does."""
+    """Rotate and whiten embeddings [n, 128], in float64 like the reference."""
     return np.dot(params.eigen_vectors, embeddings.T - params.means).T
 
 
 def quantize(
     values: NDArray[np.floating], quantization: QuantizationRange = RELEASED_RANGE
 ) -> NDArray[np.uint8]:
-    """Clips to a range and maps it to 0 to 255, truncating (not rounding) as the release does."""
+    """Clip to a range and map it to 0..255, truncating (not rounding) like the release."""
     low, high = quantization.low, quantization.high
-    # Divided first, so that the upper end is 255 in any range; by the released one's 4 that rounds nothing.
+    # The division comes first, so that the upper end is 255 in any range. For the released range it is a
+    # division by 4, which is exact.
     return ((np.clip(values, low, high) - low) / (high - low) * 255.0).astype(np.uint8)
 
 
 def dequantize(
     codes: NDArray[np.uint8], quantization: QuantizationRange = RELEASED_RANGE
 ) -> NDArray[np.float32]:
-    """The lower edge of each code's interval, so that `quantize(dequantize(c)) == c` up to rounding."""
+    """Return the lower end of each code's interval, so that `quantize(dequantize(c)) == c` up to rounding."""
     return (codes * quantization.step + quantization.low).astype(np.float32)
 
 
 def postprocess(embeddings: NDArray[np.float32], params: PcaParams | None) -> NDArray[np.uint8]:
-    """Embeddings float32[n, 128] to uint8[n, 128]; None leaves the PCA out, and has the released range."""
+    """Convert embeddings float32[n, 128] to uint8[n, 128]; None skips the PCA and uses the released range."""
     if params is None:
         return quantize(embeddings.astype(np.float64))
     return quantize(apply_pca(embeddings, params), params.quantization)

@@ -1,4 +1,4 @@
-"""What the network may compute in, and what each choice but float32 does to the bytes."""
+"""The dtypes that the network can compute in, and how much they change the features."""
 
 import contextlib
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ PRECISIONS = (FLOAT32, BFLOAT16, FLOAT16)
 
 @dataclass(frozen=True)
 class ChangedBytes:
-    """How the bytes of features differ from those of float32.
+    """How quantized features differ from those of float32.
 
     Attributes:
-      fraction: of the bytes, those that are not equal.
-      mean: of the differences' absolute values, over all bytes.
+      fraction: share of the bytes that differ.
+      mean: mean absolute difference over all bytes.
       worst: the largest difference.
     """
 
@@ -37,12 +37,12 @@ CHANGED_BYTES = {
 
 
 def exact_products(precision: str = FLOAT32) -> contextlib.AbstractContextManager[Any]:
-    """Keeps products of float32 from being computed in fewer bits, as GPUs and TPUs would.
+    """Prevent GPUs and TPUs from computing float32 products with fewer bits, such as TF32.
 
-    With another precision it does nothing. For what is traced, or in PyTorch run, inside; in TensorFlow and
-    PyTorch the setting is the process's.
+    It applies to what is traced (with PyTorch: run) inside the context. In TensorFlow and PyTorch it changes
+    the setting of the whole process. With another precision it does nothing.
     """
-    import keras  # seconds, where a network is only
+    from transforms.frameworks import keras  # takes seconds, so only processes with a network import it
 
     backend = keras.backend.backend()
     if precision != FLOAT32:

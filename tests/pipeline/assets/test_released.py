@@ -2,7 +2,9 @@
 
 import hashlib
 import http.server
+import multiprocessing
 import threading
+import time
 
 import pytest
 
@@ -14,7 +16,8 @@ CONTENT = b"weights" * 1000
 
 
 class _Files(http.server.BaseHTTPRequestHandler):
-    """Serves whole, cut.ckpt (half of the bytes it promises) and V2 files; counts requests."""
+    """Serves whole, cut.ckpt (half of the bytes it promises), stuck.ckpt (some of them, and waits) and V2
+    files; counts requests."""
 
     requests: list[str]
 
@@ -26,6 +29,10 @@ class _Files(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
+        if "stuck" in self.path:
+            self.wfile.write(CONTENT[:100])
+            self.rfile.read()  # until it hangs up
+            return
         self.wfile.write(CONTENT[: len(CONTENT) // 2] if "cut" in self.path else CONTENT)
 
     def log_message(self, *_):
@@ -79,6 +86,22 @@ def test_a_bad_download_leaves_the_cache_empty_and_names_the_ways_out(server, ca
     for fallback_hint in ("--assets_dir=", "--weights=PATH", "--weights=random:0"):
         assert fallback_hint in message
     assert files_in(cache) == []
+
+
+def test_a_download_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear(server, cache):
+    process = multiprocessing.get_context("forkserver").Process(
+        target=find_asset, args=(asset(f"{server.url}/stuck.ckpt"), None, None)
+    )
+    process.start()
+    for _ in range(3000):
+        if files_in(cache):
+            break
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert files_in(cache)
+    find_asset(asset(f"{server.url}/released.ckpt"), None, None)
+    assert files_in(cache) == ["released.ckpt"]
 
 
 def test_no_connection_says_so(cache):

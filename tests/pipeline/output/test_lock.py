@@ -21,6 +21,7 @@ from pipeline.output import lock
 from pipeline.output.lock import lock_folder
 from pipeline.output.lock_owner import LockOwner
 from pipeline.output.run_files import run_path
+from pipeline.process.ending import catch_signals
 from transforms.errors import OutputError, SettingError
 from transforms.features.own_shards import LOCK_FILE, ShardNotes
 from transforms.storage.files import write_atomic
@@ -56,7 +57,7 @@ def hold(output: str, events, release) -> None:
     """Says "held" or "refused", and holds on until it is released."""
     lock.BEAT_S, lock.DEAD_S, lock._POLL_S = 0.1, 2.0, 0.05
     try:
-        with lock_folder(output):
+        with lock_folder(output, "go on"):
             events.put("held")
             release.wait(60)
     except SettingError:
@@ -197,6 +198,7 @@ def test_a_run_says_that_it_lives(tmp_path, quick):
 
 def hold_with_child(output: str, events, log: str) -> None:
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
+    catch_signals("pipeline.run")
     events.put(subprocess.Popen(["sleep", "100"]).pid)
     hold(output, events, threading.Event())
 
@@ -216,10 +218,18 @@ def ending(tmp_path, end: Callable[[int, Path], None]) -> tuple[int | None, str]
     return process.exitcode, log.read_text()
 
 
-def test_sigterm_gives_the_lock_up(tmp_path):
-    status, said = ending(tmp_path, lambda pid, path: os.kill(pid, signal.SIGTERM))
-    assert status == 143 and said.strip().splitlines() == [
-        "pipeline.run: was told to end (SIGTERM); the same command goes on where it stopped"
+@pytest.mark.parametrize(
+    "number, words",
+    [
+        (signal.SIGTERM, "was told to end"),
+        (signal.SIGINT, "was interrupted"),
+        (signal.SIGHUP, "lost its terminal"),
+    ],
+)
+def test_a_signal_gives_the_lock_up(tmp_path, number, words):
+    status, said = ending(tmp_path, lambda pid, path: os.kill(pid, number))
+    assert status == 128 + number and said.strip().splitlines() == [
+        f"pipeline.run: {words} ({number.name}); go on"
     ]
     assert not list((tmp_path / "_run").iterdir())
     assert is_free(tmp_path)

@@ -1,15 +1,23 @@
 """The report as a file; `integration/test_report_in_browser.py` opens it."""
 
+import html.parser
+import json
 import re
+import xml.etree.ElementTree
+from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sounds import write_bad_files, write_noise
-from test_run import TRIAL
+from test_printable import TEXTS, UNSAFE
+from test_run import TRIAL, json_lines
 
 from pipeline import report, run
-from pipeline.report import write_report
-from pipeline.report.write import stuck_notes
+from pipeline.cli.console import run_command
+from pipeline.report import plots, write_report
+from pipeline.report.write import Figure, render_page, stuck_notes
 from pipeline.verify import verify_folder
 from transforms.features.sample import FrameStatistics
 
@@ -32,7 +40,7 @@ def reported(tmp_path_factory):
 
 
 def page(folder) -> str:
-    return (folder / "_run" / "report.html").read_text()
+    return (folder / "_run" / "report.html").read_text(encoding="utf-8")
 
 
 def test_every_picture_is_there_with_colours_of_the_page(reported):
@@ -109,3 +117,189 @@ def test_a_stuck_dimension_is_called_out():
         "Stuck at 255 in most frames: dimension 127 (100%).",
         "The same value in every frame: dimension 127.",
     ]
+
+
+# Ids, names of classes and of files: formulas, markup, formats, options of plots, no letters, and 255 bytes.
+HOSTILE = [
+    "$x_$",
+    "$\\frac$",
+    "_hidden",
+    "__",
+    "%s %(a)s {0} {x}",
+    "{{ 7*7 }}{% raw %}",
+    "<b>&amp;'\"",
+    '<g id="x" #000001 font: 9px a;',
+    "\x1b[31mred\x1b]0;title\x07",
+    "a\r\nb",
+    "\u202egpj",
+    "日本語 العربية 😀",
+    "c1\x9b31m\u2028",
+    "a" * 200,
+]
+
+
+@pytest.mark.parametrize("count", [len(HOSTILE), 8], ids=["by split", "by clip"])
+def test_names_that_are_no_text_to_others_are_text_here(tmp_path, monkeypatch, capfd, recwarn, count):
+    monkeypatch.setattr(report, "write_report", write_report)
+    ids = [name for name in HOSTILE if "\\" not in name][:count]
+    for n, name in enumerate(ids):
+        write_noise(tmp_path / "audio" / f"{name}.wav", 1.5, seed=n)
+    flags = [*TRIAL, f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out"]
+    assert run_command("pipeline.run", lambda: run.run(flags)) == 0
+    shown = capfd.readouterr()
+    assert "warning" not in shown.err and not set(shown.out + shown.err) & {*UNSAFE} - {"\n"}
+    assert not [str(warning.message) for warning in recwarn if "matplotlib" in warning.filename]
+    html_text = page(tmp_path / "out")
+    assert not set(html_text) & {*UNSAFE} - {"\n"}
+    if count == 8:  # then clips have colours, and the legend their ids
+        assert '<g id="x" #000001 font: 9px a;' in picture_texts(html_text, "map")
+        assert sorted(picture_texts(html_text, "map")[2:]) == sorted(map(plots._short, ids))
+
+
+def picture_texts(html_text: str, name: str) -> list[str]:
+    """The texts of one of the page's pictures, as a browser shows them."""
+    figure = re.search(rf'<figure class="card" id="{name}">.*?(<svg .*?</svg>)', html_text, re.DOTALL)[1]
+    return svg_texts(figure)
+
+
+def svg_texts(svg: str) -> list[str]:
+    root = xml.etree.ElementTree.fromstring(svg)
+    return ["".join(text.itertext()) for text in root.iter() if text.tag.endswith("text")]
+
+
+def test_classes_with_hostile_names_are_a_legend(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(report, "write_report", write_report)
+    names = HOSTILE[:8]
+    rows = [f'{n},/m/{n},"{name.replace(chr(34), chr(34) * 2)}"' for n, name in enumerate(names)]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(["index,mid,display_name", *rows]) + "\n", encoding="utf-8")
+    segments = tmp_path / "segments.csv"
+    segments.write_text("".join(f'clip{n}, 0.0, 1.5, "/m/{n}"\n' for n in range(8)))
+    for n in range(8):
+        write_noise(tmp_path / f"clip{n}.wav", 1.5, seed=n)
+    flags = [f"--input={tmp_path}/*.wav", f"--segments=train={segments}", f"--class_labels={labels}"]
+    assert run.run([*TRIAL, *flags, f"--output={tmp_path}/out"]) == 0
+    assert "warning" not in capfd.readouterr().err
+    assert picture_texts(page(tmp_path / "out"), "map")[2:] == [*map(plots._short, sorted(names))]
+
+
+@settings(max_examples=15)
+@given(st.lists(TEXTS, min_size=1, max_size=8, unique=True), st.booleans())
+def test_any_name_is_in_a_picture_as_text(names, has_others):
+    groups = np.arange(-has_others, len(names))
+    points = np.random.default_rng(0).normal(size=(len(groups), 2))
+    svg = plots.embedding_map(points, groups, names, np.array([0.5, 0.2]))
+    shown = [*map(plots._short, names)]
+    assert svg_texts(svg)[2:] == ["others"] * has_others + [name for name in shown if name]
+    # The numbers beside the bars, and the names.
+    texts = svg_texts(plots.frames_by_split(dict.fromkeys(names, 5.0)))
+    assert Counter(texts) == Counter(filter(None, shown)) + Counter({"5": len(names)})
+    assert all(len(name) <= 32 for name in shown)
+
+
+class Page(html.parser.HTMLParser):
+    """A page as a browser reads it: its tags with their attributes, and its text."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, attributes))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def page_of(text: str) -> Page:
+    figure = Figure("name", text, "<svg></svg>", text)
+    values = dict.fromkeys(("title", "when", "version", "sample"), text)
+    values |= {"tiles": [(text, text, "warn")], "notes": [text], "account": [(text, 1, 2, 3, 4, 5)]}
+    values |= {"figures": [figure], "examples": [figure], "rejects": [(text, 3, [(text, text)])]}
+    html_text = render_page(**values, tables=[(text, [(text, text)])])
+    assert not set(html_text) & {*UNSAFE} - {"\n"}
+    return Page(html_text)
+
+
+@given(TEXTS)
+def test_any_text_on_the_page_is_text(text):
+    found = page_of(text)
+    assert found.tags == page_of("").tags and ("svg", []) in found.tags
+    shown = "".join(c if c not in UNSAFE else "" for c in text)
+    if not set(text) & {*UNSAFE}:
+        assert found.text.count(text) >= 18 if text else True
+    assert shown.strip() in found.text or set(text) & {*UNSAFE}
+
+
+def fail(*_, **__):
+    raise ValueError("a \x1b[31mbug\nin the library")
+
+
+def report_fails(monkeypatch, folder, how) -> None:
+    monkeypatch.setattr(report, "write_report", write_report)
+    if how == "matplotlib":
+        monkeypatch.setattr(plots.Figure, "savefig", fail)
+    else:
+        (folder / "_run" / "report.html").mkdir(parents=True)
+        (folder / "_run" / "report.html" / "mine").touch()
+
+
+BUG = "ValueError: a \\u001b[31mbug in the library"
+NO_FILE = "{path}: cannot be written (Is a directory); existing files are complete: fix the"
+
+
+@pytest.mark.parametrize(
+    "how, cause, flags, status",
+    [
+        ("folder", NO_FILE, [], 0),
+        ("matplotlib", BUG, ["--max_reject_fraction=0.1"], 4),
+        ("matplotlib", BUG, ["--overwrite"], 0),
+    ],
+)
+def test_a_report_that_fails_is_a_warning(tmp_path, monkeypatch, capsys, how, cause, flags, status):
+    for n in range(2):
+        write_noise(tmp_path / "audio" / f"clip{n}.wav", 1.5, seed=n)
+    write_noise(tmp_path / "audio" / "short.wav", 0.3)
+    output, path = tmp_path / "out", tmp_path / "out" / "_run" / "report.html"
+    command = [*TRIAL, f"--input={tmp_path}/audio/*", f"--output={output}", "--quiet"]
+    report_fails(monkeypatch, output, how)
+    assert run_command("pipeline.run", lambda: run.run([*command, *flags])) == status
+    out, err = capsys.readouterr()
+    assert "clips expected 3 = written 2 + rejected 1 + existing 0" in out
+    assert "report  " not in out and (status == 0) == ("more than --max_reject_fraction" not in out)
+    (line,) = err.splitlines()
+    again = "the same command without --overwrite" if flags == ["--overwrite"] else "the same command makes"
+    assert line.startswith(f"pipeline.run: warning: {path}: the report could not be written (")
+    assert cause.format(path=path) in line and again in line
+    # The run has ended as any other: nothing is left behind, and all else is there.
+    names = {file.name for file in (output / "_run").iterdir()} - {"report.html", "sources"}
+    assert names == {
+        "manifest.json",
+        "rejected-00000-of-00001.jsonl",
+        "shards.jsonl",
+        "unmatched-00000-of-00001.jsonl",
+    }
+    assert json.loads((output / "_run" / "manifest.json").read_text())["finished"]
+    assert len(json_lines(output / "_run" / "rejected-00000-of-00001.jsonl")) == 1
+    assert path.exists() == (how == "folder") and (how != "folder" or (path / "mine").exists())
+
+
+def test_a_failed_report_leaves_none_of_an_earlier_run_and_can_be_made_again(tmp_path, monkeypatch, capsys):
+    write_noise(tmp_path / "audio" / "a.wav", 1.5)
+    flags = [*TRIAL, f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out", "--json"]
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "write_report", write_report)
+        assert run.run(flags) == 0
+        old = page(tmp_path / "out")
+        capsys.readouterr()
+        patch.setattr(plots.Figure, "savefig", fail)
+        assert run.run(flags) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["report"] == "" and "warning" in err
+        assert not (tmp_path / "out" / "_run" / "report.html").exists()
+    monkeypatch.setattr(report, "write_report", write_report)
+    assert run.run(flags) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["report"].endswith("report.html") and "warning" not in err
+    assert "Map of embeddings" in page(tmp_path / "out") and old != ""

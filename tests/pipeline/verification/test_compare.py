@@ -115,7 +115,5 @@ def test_bytes_of_two_ranges_are_compared_by_what_they_stand_for(tmp_path, capsy
     (other / "_run" / "manifest.json").write_text(json.dumps({"settings": settings, "finished": "now"}))
     assert verified(capsys, one, f"--against={other}")["against"]["cosine"] == pytest.approx(1, abs=1e-4)
     (other / "_run" / "manifest.json").write_text(json.dumps({"settings": {"quantization_range": [4, -4]}}))
-    with pytest.raises(
-        SettingError, match=r"manifest\.json: cannot be read \(the range of quantization is 4"
-    ):
+    with pytest.raises(SettingError, match=r"manifest\.json: cannot be read \(the quantization range is 4"):
         verify.run([str(one), f"--against={other}"])

@@ -1,7 +1,7 @@
-"""What a tar holds as a whole, found by a reading of its own: where links lead, and which keys have a JSON.
+"""An index of a whole tar: the targets of links, and the keys that have a JSON.
 
-A stream cannot tell: a symbolic link may stand before its target, and a JSON long after its audio. The survey
-takes 24 bytes per member, whatever its size, and is made only where a shard needs it.
+It takes a pass over the tar, because in a stream a symbolic link may precede its target, and a JSON may come
+long after its audio. The index takes 24 bytes per member and is built only for shards that need it.
 """
 
 from array import array
@@ -15,26 +15,27 @@ from transforms.audio_shards.stream import ByteStream
 from transforms.audio_shards.tar_members import Kind, Member, read_members
 from transforms.audio_shards.tar_names import normal_path, split_name, target_path
 
-# 100 MB at 24 bytes each: no shard comes near, and a small packed one can hold any number.
+# 100 MB at 24 bytes each. Real shards have far fewer; a small compressed shard could contain any number.
 _MAX_MEMBERS = 1 << 22
-# Of links kept for the end, with their names and what their samples' JSON says.
+# Memory for the links that are kept until the end, with their names and the JSON values of their samples.
 MAX_KEPT_BYTES = 1 << 27
-# A chain of links longer than any file system follows is a circle.
+# No file system follows a longer chain of links; such a chain is a cycle.
 _MAX_HOPS = 40
 _LINK_BYTES = 500
 
 
-class TarSurvey:
+class TarIndex:
     """The names in a tar.
 
-    Names are kept as their hashes of 64 bits, which one process tells apart; what is read by them is checked.
+    Names are stored as 64-bit hashes. Hashes can collide, so the caller compares the name of the member that
+    it reads.
 
     Args:
-      file: the archive, seekable; left where it was.
-      start: where it begins in the file.
+      file: the archive, seekable; its position is restored.
+      start: position of the archive in the file.
 
     Attributes:
-      is_whole: whether all its members were looked at; else it has too many.
+      is_whole: whether the index covers all members; False if there are too many.
     """
 
     def __init__(self, file: BinaryIO, start: int):
@@ -66,16 +67,16 @@ class TarSurvey:
         self._json_keys = np.unique(np.array(json_keys, np.int64))
 
     def has_json(self, key: str) -> bool:
-        """Whether a JSON of this key stands anywhere in the archive."""
+        """Return whether the archive contains a JSON with this key."""
         wanted = hash(key)
-        place = np.searchsorted(self._json_keys, wanted)
-        return bool(place < len(self._json_keys) and self._json_keys[place] == wanted)
+        index = np.searchsorted(self._json_keys, wanted)
+        return bool(index < len(self._json_keys) and self._json_keys[index] == wanted)
 
     def find_target(self, link: Member) -> tuple[int, str] | None:
-        """(offset, path) of the file that a link leads to; None if it leads to no file of the archive.
+        """Return (offset, path) of the file that a link leads to; None if the archive does not contain it.
 
-        Of several members with that name a hard link means the last one before itself, as it was when the
-        archive was made, and a symbolic link the last of all, as it is when all are unpacked.
+        If several members have the target's name, a hard link means the last one before itself, which existed
+        when the archive was made. A symbolic link means the last of all, which remains after extraction.
         """
         for _ in range(_MAX_HOPS):
             is_symbolic = link.kind is Kind.SYMBOLIC_LINK
@@ -83,14 +84,14 @@ class TarSurvey:
             end = np.iinfo(np.int64).max if is_symbolic else link.offset
             wanted = hash(path)
             first, last = np.searchsorted(self._hashes, [wanted, wanted + 1])
-            places: list[tuple[int, Member | None]] = [
+            candidates: list[tuple[int, Member | None]] = [
                 *((int(offset), None) for offset in self._offsets[first:last]),
                 *((other.offset, other) for other in self._links.get(wanted, [])),
             ]
-            places = [place for place in places if place[0] < end]
-            if not places:
+            candidates = [candidate for candidate in candidates if candidate[0] < end]
+            if not candidates:
                 return None
-            offset, other = max(places, key=lambda place: place[0])
+            offset, other = max(candidates, key=lambda candidate: candidate[0])
             if other is None:
                 return offset, path
             link = other
@@ -98,12 +99,12 @@ class TarSurvey:
 
 
 def members_of(file: BinaryIO) -> Iterator[Member]:
-    """Yields the members of an archive without what is wrong with it."""
+    """Yield the members of an archive, skipping faults."""
     for member in read_members(ByteStream(file)):
         if not isinstance(member, ShardFault):
             yield member
 
 
 def link_bytes(link: Member) -> int:
-    """About the memory that a link takes."""
+    """Estimate the memory that a link takes."""
     return _LINK_BYTES + 2 * (len(link.name) + len(link.target))

@@ -1,4 +1,4 @@
-"""What audio looks like: extensions of file names, and first bytes."""
+"""Recognizes audio files by their extension and by their first bytes."""
 
 import re
 
@@ -9,18 +9,19 @@ AUDIO_EXTENSIONS = frozenset([
     "w64", "wav", "wave", "webm", "wma", "wmv", "wv",
 ])
 # fmt: on
-# Containers that begin with a mark of their own. ISO files with an image's brand (HEIC, AVIF) are no audio.
-_MARKS = re.compile(
+# Containers that begin with a signature. ISO files with the brand of an image (HEIC, AVIF) are not audio.
+_SIGNATURES = re.compile(
     rb"RIFF....(?:WAVE|AVI )|RF64....WAVE|riff|FORM....AIF|fLaC|OggS|caff|\.snd|ID3|#!AMR|wvpk|MAC |FLV\x01"
     rb"|....ftyp(?!heic|heix|hevc|mif1|msf1|avif|avis|crx )|....(?:moov|mdat|wide)"
     rb"|\x1aE\xdf\xa3|0&\xb2u\x8ef\xcf",
     re.DOTALL,
 )
-# Of a file, enough to tell its form.
+# Bytes at the start of a file that are enough to recognize its format.
 HEAD_BYTES = 4096
 _MPEG_VERSION_1 = 3
-# Rates of MPEG audio version 1 in Hz, and of its layers II and III in kbit/s (ISO 11172-3, 2.4.2.3).
+# Sample rates of MPEG audio version 1. Source of both tables: ISO 11172-3, 2.4.2.3.
 _RATES_HZ = (44_100, 48_000, 32_000)
+# (version, layer field) -> bit rates in kbit/s. The layer field is 2 for layer II and 1 for layer III.
 _KBITS = {
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (1, 1): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -29,19 +30,19 @@ _KBITS = {
 }
 
 
-def has_mark(head: bytes) -> bool:
-    """Whether bytes begin as a container of audio does that has a mark of its own."""
-    return _MARKS.match(head) is not None
+def has_signature(head: bytes) -> bool:
+    """Return whether the bytes begin with the signature of an audio container."""
+    return _SIGNATURES.match(head) is not None
 
 
 def looks_like_audio(head: bytes) -> bool:
-    """Whether the first 4096 bytes of a file are audio's: a mark, or two frames of MPEG audio or of AAC."""
+    """Return whether a file's first 4096 bytes are audio: a signature, or two frames of MPEG audio or AAC."""
     first = _frame_bytes(head)
-    return has_mark(head) or (first > 0 and _frame_bytes(head[first:]) > 0)
+    return has_signature(head) or (first > 0 and _frame_bytes(head[first:]) > 0)
 
 
 def _frame_bytes(data: bytes) -> int:
-    """Length of the frame of MPEG audio (layers II and III) or AAC in ADTS that begins here; 0: none does."""
+    """Return the length of the MPEG audio (layers II, III) or ADTS AAC frame at the start; 0 if none."""
     if len(data) < 7 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return 0
     version, layer = data[1] >> 3 & 3, data[1] >> 1 & 3

@@ -1,0 +1,24 @@
+"""An extension of Griffe for the API page: every parameter gets a row of its own.
+
+The docstrings describe parameters together that need the same words (`weights, pca_params: ...`).
+mkdocstrings finds no parameter of that joined name, and would show it without a type and as required.
+"""
+
+import re
+from typing import Any
+
+import griffe
+
+# An item of at least two names in an Args or Attributes section, with its further lines, indented deeper.
+_JOINED = re.compile(r"^( +)(\w+(?:, \w+)+):(.*(?:\n\1 +.*)*)", re.MULTILINE)
+
+
+class OneRowPerParameter(griffe.Extension):
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        if obj.docstring and not obj.is_module:
+            obj.docstring.value = _JOINED.sub(_split, obj.docstring.value)
+
+
+def _split(item: re.Match[str]) -> str:
+    indent, names, text = item.groups()
+    return "\n".join(f"{indent}{name}:{text}" for name in names.split(", "))

@@ -1,0 +1,1 @@
+"""A command's process: how it starts, prints and ends."""

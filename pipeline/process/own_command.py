@@ -1,0 +1,36 @@
+"""Which command this process runs, before its imports; with next to no imports of its own."""
+
+import os
+import signal
+import sys
+
+# The terminal sends these to all processes of its group.
+OF_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+
+
+def hold_signals() -> str | None:
+    """Has the terminal's signals wait until `ending.catch_signals`, if this process runs a command.
+
+    Returns:
+      The command's name; None of any other program, whose signals are its own.
+    """
+    name = _own_command()
+    if name:
+        signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINAL)
+    return name
+
+
+def _own_command() -> str | None:
+    program = sys.argv[0] if sys.argv else ""
+    if program == "-m":  # until the module is found, whose package is imported before
+        words = iter(sys.orig_argv)
+        for word in words:
+            if word.startswith("-m"):
+                module = word[2:] or next(words, "")
+                return module if module.startswith("pipeline.") else None
+        return None
+    name, suffix = os.path.splitext(os.path.basename(program))
+    if name == "audioset-beam":
+        return "pipeline.run"
+    examples = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "examples")
+    return name if suffix == ".py" and os.path.dirname(os.path.realpath(program)) == examples else None

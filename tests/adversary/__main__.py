@@ -1,0 +1,79 @@
+"""python -m tests.adversary [--sequences=100] [--seed=1]: looks for sequences that break a promise.
+
+They are shared out to as many processes as there are cores. Exit status: 0 all held, 1 one did not. Its steps
+are printed, with a line of hypothesis that repeats them; the shortest sequence like it is looked for.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--sequences", type=int, default=100, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of what is drawn (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    options = parser.parse_args(argv)
+    if options.jobs == 1:
+        return attack(options.sequences, options.seed)
+    begun = time.monotonic()
+    share = -(-options.sequences // options.jobs)
+    # A seed each, and none that another seed of the user's has.
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.adversary", "--jobs=1", f"--sequences={share}", f"--seed={seed}"],
+            cwd=FOLDER.parents[1],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for seed in range(options.seed * 1000, options.seed * 1000 + options.jobs)
+    ]
+    counts = Counter[str]()
+    for child in children:
+        out, _ = child.communicate()
+        *lines, last = out.rstrip().splitlines()
+        print("\n".join(lines))
+        for part in last.split(", "):
+            number, _, name = part.partition(" ")
+            counts[name] += int(number)
+    _tell(counts)
+    print(f"seed {options.seed}, {time.monotonic() - begun:.0f} s with {options.jobs} processes")
+    return int(any(child.returncode for child in children))
+
+
+def attack(sequences: int, seed: int) -> int:
+    """Draws sequences in this process; 1 if one did not hold, which is printed."""
+    sys.path[:0] = [str(FOLDER.parents[1]), str(FOLDER), str(FOLDER.parent)]
+    from machine import Place, draw
+
+    with tempfile.TemporaryDirectory(prefix="adversary-") as folder:
+        place = Place(Path(folder))
+        try:
+            draw(place, sequences, seed)
+            return 0
+        except Exception as error:
+            traceback.print_exception(error, file=sys.stdout)
+            return 1
+        finally:
+            place.close()
+            _tell(place.counts)
+
+
+def _tell(counts: Counter[str]) -> None:
+    print(
+        ", ".join(f"{number} {name}" for name, number in sorted(counts.items())) or "0 sequences", flush=True
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,116 @@
+"""What a feature folder holds, in a form in which two folders can be compared."""
+
+import hashlib
+import io
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transforms.features.existing_records import RecordKey, _read_context
+from transforms.features.sources import read_sources, record_hash
+from transforms.storage.tfrecord import read_records
+
+# All that stands in `_run` when no run is at work, and the sources.
+RUN_FILES = {
+    "manifest.json",
+    "shards.jsonl",
+    "rejected-00000-of-00001.jsonl",
+    "unmatched-00000-of-00001.jsonl",
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record of a shard.
+
+    Attributes:
+      data: its bytes.
+      source: the input that it is said to be of; None if nobody knows.
+    """
+
+    data: bytes
+    source: tuple[str, int] | None
+
+
+@dataclass(frozen=True)
+class Content:
+    """A folder after a run that came to its end.
+
+    Attributes:
+      shards: path below the folder -> bytes.
+      records: split -> key -> record.
+      lines: file -> split -> lines of the list of rejects about it.
+      account, clips: of the manifest.
+      listed: the list of shards, as it is.
+    """
+
+    shards: dict[str, bytes]
+    records: dict[str, dict[RecordKey, Record]]
+    lines: dict[str, dict[str, list[dict[str, Any]]]]
+    account: dict[str, Any]
+    clips: dict[str, int]
+    listed: bytes
+
+    @classmethod
+    def of(cls, folder: Path, shards: dict[str, bytes]) -> "Content":
+        """Reads a folder.
+
+        Args:
+          shards: those that its runs wrote.
+        """
+        manifest = json.loads((folder / "_run" / "manifest.json").read_text())
+        lines: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
+        for line in reject_lines(folder):
+            lines[line["file"]][line["split"]].append(line)
+        return cls(
+            shards,
+            all_records(folder, shards),
+            lines,
+            manifest["account"],
+            manifest["clips"],
+            (folder / "_run" / "shards.jsonl").read_bytes(),
+        )
+
+    def of_split(self, split: str) -> dict[str, bytes]:
+        """The shards of a split."""
+        return {path: data for path, data in self.shards.items() if path.startswith(f"{split}/")}
+
+    def total(self, outcome: str) -> int:
+        return sum(self.account[outcome].values())
+
+
+def reject_lines(folder: Path) -> list[dict[str, Any]]:
+    """The list of rejects; what is known of an input's hash depends on whether its shard was read again."""
+    found = []
+    for path in sorted((folder / "_run").glob("rejected-*.jsonl")):
+        for text in path.read_bytes().split(b"\n"):
+            if text:
+                line = json.loads(text)
+                if line["reason"] == "duplicate" and line["offset"] is not None:
+                    line["sha256"] = None
+                found.append(line)
+    return found
+
+
+def all_records(folder: Path, shards: dict[str, bytes]) -> dict[str, dict[RecordKey, Record]]:
+    """The records of some shards; each must be whole and in order, and come once."""
+    found: dict[str, dict[RecordKey, Record]] = defaultdict(dict)
+    for path, data in shards.items():
+        split, name = path.removesuffix(".tfrecord").split("/")
+        sources = read_sources(str(folder / "_run" / "sources" / f"{split}={name}.jsonl.gz"))
+        keys = []
+        for record in read_records(io.BytesIO(data)):
+            source = sources.get(record_hash(record))
+            keys.append(_read_context(record).key)
+            found[split][keys[-1]] = Record(record, source and (source.place, source.offset))
+        assert keys == sorted(set(keys)), f"{path}: {keys}"
+    return found
+
+
+def shard_line(path: str, data: bytes) -> dict[str, Any]:
+    """What the list of shards has to say of one."""
+    records = sum(1 for _ in read_records(io.BytesIO(data)))
+    digest = hashlib.sha256(data).hexdigest()
+    return {"path": path, "records": records, "size_bytes": len(data), "sha256": digest}

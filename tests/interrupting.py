@@ -1,0 +1,212 @@
+"""Commands in a terminal of their own, and signals at random moments."""
+
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from commands import ROOT, Launcher
+
+CTRL_C = b"\x03"
+# Other tests take the cores meanwhile.
+LIMIT_S = 2.0
+
+
+def moments() -> random.Random:
+    """Random moments; what is printed repeats them, with AUDIOSET_TEST_SEED."""
+    seed = int(os.environ.get("AUDIOSET_TEST_SEED", 0)) or random.SystemRandom().randrange(1, 1 << 32)
+    print(f"AUDIOSET_TEST_SEED={seed}")
+    return random.Random(seed)
+
+
+class WaitingForCores:
+    """How long a process waits for a core, which others have, so that it is no fault of its own."""
+
+    def __init__(self, pid: int):
+        self._pid = pid
+        self._tasks: dict[str, float] = {}
+        self._stopped = threading.Event()
+        self._look()
+        self._before_s = sum(self._tasks.values())
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> float:
+        """Seconds of all its threads, until it ended or now."""
+        self._stopped.set()
+        self._thread.join()
+        return sum(self._tasks.values()) - self._before_s
+
+    def _run(self) -> None:
+        while not self._stopped.wait(0.01):
+            self._look()
+
+    def _look(self) -> None:
+        with suppress(OSError):
+            for task in Path(f"/proc/{self._pid}/task").iterdir():
+                with suppress(OSError):
+                    self._tasks[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended.
+
+    Attributes:
+      status: its exit status, or less the signal that killed it.
+      lines: that it printed since the signal, on a terminal.
+      took_s: from the signal to its end, without the time that it waited for a core.
+      left: its processes that are alive a second later.
+    """
+
+    status: int
+    lines: list[str]
+    took_s: float
+    left: list[str]
+
+
+class Terminal:
+    """A pseudo-terminal, whose foreground is the session of the command that opens it first."""
+
+    def __init__(self):
+        self._ours, theirs = pty.openpty()
+        self.path = os.ttyname(theirs)
+        self._theirs = theirs  # held open, or reading fails between commands
+        self._shown = bytearray()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def type(self, keys: bytes) -> int:
+        """Types, and returns how much was shown before."""
+        length = len(self._shown)
+        os.write(self._ours, keys)
+        return length
+
+    def lines(self, since: int = 0) -> list[str]:
+        """What was shown, without empty lines and the terminal's ^C."""
+        text = self._shown[since:].decode(errors="replace").replace("^C", "").replace("\r", "\n")
+        return [line for line in text.split("\n") if line.strip()]
+
+    def close(self) -> None:
+        os.close(self._theirs)
+        with suppress(OSError):
+            os.close(self._ours)
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while data := os.read(self._ours, 1 << 16):
+                self._shown += data
+
+
+@contextmanager
+def terminal() -> Iterator[Terminal]:
+    opened = Terminal()
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def interrupt(
+    launcher: Launcher,
+    command: Sequence[str],
+    ready: Callable[[int], bool],
+    delay_s: float,
+    action: signal.Signals | bytes = CTRL_C,
+    **environment: str,
+) -> Ended:
+    """Runs a command in a terminal until it is ready, and so long after, and ends it."""
+    with terminal() as shown:
+        pid = launcher.start(*command, output=[Path(shown.path)] * 2, **environment)
+        try:
+            wait_for(lambda: ready(pid) or not alive(pid))
+            time.sleep(delay_s)
+            begun, waiting = time.monotonic(), WaitingForCores(pid)
+            if isinstance(action, bytes):
+                since = shown.type(action)
+            else:
+                since = shown.type(b"")
+                with suppress(ProcessLookupError):
+                    os.kill(pid, action)
+            timer = threading.Timer(20, kill_session, [pid])
+            timer.start()
+            status = launcher.wait()
+            timer.cancel()
+            took_s = time.monotonic() - begun - waiting.stop()
+        except BaseException:
+            kill_session(pid)
+            raise
+        left = processes_left(pid)
+        time.sleep(0.05)  # for what is read from the terminal
+        return Ended(status, shown.lines(since), took_s, left)
+
+
+def start_in_terminal(shown: Terminal, *command: str, **environment: str) -> subprocess.Popen:
+    """Starts a Python of its own in a terminal."""
+
+    def take() -> None:
+        os.setsid()
+        for number in range(3):
+            os.dup2(os.open(shown.path, os.O_RDWR), number)
+
+    return subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, env={**os.environ, **environment}, preexec_fn=take
+    )
+
+
+def catches(pid: int) -> bool:
+    """Whether a process has the terminal's signals wait, or handles them."""
+    with suppress(OSError, IndexError, ValueError):
+        text = Path(f"/proc/{pid}/status").read_text()
+        blocked = int(text.split("SigBlk:")[1].split()[0], 16)
+        return bool(blocked >> (signal.SIGINT - 1) & 1)
+    return False
+
+
+def alive(pid: int) -> bool:
+    with suppress(psutil.Error):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def session(number: int) -> list[psutil.Process]:
+    """The processes of a session that are at work."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == number and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def processes_left(number: int, after_s: float = 1.0) -> list[str]:
+    """The command lines of what is at work in a session after some time."""
+    ends = time.monotonic() + after_s
+    while (left := session(number)) and time.monotonic() < ends:
+        time.sleep(0.02)
+    words = []
+    for process in left:
+        with suppress(psutil.Error):
+            words.append(" ".join(process.cmdline()))
+    return words
+
+
+def kill_session(number: int) -> None:
+    for process in session(number):
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def wait_for(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
+    ends = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.002)

@@ -1,0 +1,166 @@
+"""Output that cannot be printed: a pipe whose reader has ended, a full device, closed files."""
+
+import errno
+import os
+import pty
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from commands import ROOT, shared_launcher
+from interrupting import wait_for
+from sounds import write_noise
+
+from pipeline.process import ending
+from pipeline.process.streams import _Patient
+
+PRINTS = """
+import sys
+from pipeline.process.main import run_main
+
+def work():
+    for number in range({count}):
+        print(number, "x" * 1000)
+    open(sys.argv[1], "w").write("done")
+    return {status}
+
+sys.exit(run_main("it", work))
+"""
+ENDS = "it: error: the output cannot be printed ({}); all else is done"
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Runs a program that prints, and works behind that; returns its status and what it says of it."""
+
+    def run(output: Path, count: int = 1000, status: int = 0, pid=lambda _: None):
+        program, errors = tmp_path / "program.py", tmp_path / "errors"
+        program.write_text(PRINTS.format(count=count, status=status))
+        launcher = shared_launcher()
+        pid(launcher.start(str(program), str(tmp_path / "work"), output=[output, errors]))
+        ended = launcher.wait()
+        assert (tmp_path / "work").read_text() == "done"
+        return ended, errors.read_text().splitlines()
+
+    return run
+
+
+def closing_pipe(folder: Path):
+    """A pipe, and what closes it when a process has it."""
+    path = folder / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def close(pid: int) -> None:
+        def taken() -> bool:
+            with suppress(OSError):
+                return os.readlink(f"/proc/{pid}/fd/1") == str(path)
+            return False
+
+        wait_for(taken)
+        os.close(reader)
+
+    return path, close
+
+
+@pytest.mark.parametrize("count", [1, 1000])  # found when it ends, and in the middle
+def test_a_pipe_whose_reader_has_ended_is_one_line_and_141(work, tmp_path, count):
+    path, close = closing_pipe(tmp_path)
+    assert work(path, count, pid=close) == (141, [ENDS.format("Broken pipe")])
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_a_full_device_is_one_line_and_1(work, count):
+    assert work(Path("/dev/full"), count) == (1, [ENDS.format("No space left on device")])
+
+
+def test_a_status_of_the_commands_own_stays(work):
+    assert work(Path("/dev/full"), status=4) == (4, [ENDS.format("No space left on device")])
+
+
+def test_what_can_be_printed_is(work, tmp_path):
+    assert work(tmp_path / "out") == (0, [])
+    assert (tmp_path / "out").read_text() == "".join(f"{n} {'x' * 1000}\n" for n in range(1000))
+
+
+@pytest.mark.integration  # two runs
+def test_the_features_of_a_run_that_cannot_print_are_whole(tmp_path):
+    for number in range(3):
+        write_noise(tmp_path / "audio" / f"{number}.wav", 2.0, seed=number)
+    launcher, statuses = shared_launcher(), []
+    for name in ("out", "/dev/full"):
+        output = tmp_path / Path(name).name
+        flags = ["--weights=random:0", "--pca_params=none", "--runner=FnApiRunner", f"--output={output}"]
+        streams = [Path(tmp_path, name).with_suffix(".txt") if name == "out" else Path(name)] * 2
+        launcher.start("-m", "pipeline.run", *flags, f"--input={tmp_path}/audio/*", output=streams)
+        statuses.append(launcher.wait())
+    assert statuses == [0, 1]
+    written = [
+        {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in (tmp_path / name).glob("*/*.tfrecord")
+        }
+        for name in ("out", "full")
+    ]
+    assert written[0] == written[1] and len(written[0]) == 3
+    assert {path.name for path in (tmp_path / "full" / "_run").iterdir()} == {
+        path.name for path in (tmp_path / "out" / "_run").iterdir()
+    }
+
+
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
+    """What libraries print would stand in a shard."""
+    pid = os.fork()
+    if not pid:
+        for number in range(3):
+            os.close(number)
+        sys.stderr = None
+        ending._open_standard_files()
+        opened = os.open(tmp_path / "shard", os.O_WRONLY | os.O_CREAT)
+        os.write(2, b"x")
+        os._exit(opened > 2 and sys.stderr is not None)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert (tmp_path / "shard").read_bytes() == b""
+
+
+@pytest.mark.integration  # in a Python of its own
+def test_a_command_without_streams_does_its_work(tmp_path):
+    write_noise(tmp_path / "audio" / "a.wav", 2.0)
+    flags = f"--weights=random:0 --pca_params=none --output={tmp_path}/out --input={tmp_path}/audio/*"
+    command = f"exec {sys.executable} -m pipeline.run {flags} <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command], cwd=ROOT).returncode == 0
+    assert len(list((tmp_path / "out").glob("*/*.tfrecord"))) == 1
+
+
+def test_all_is_written_where_a_file_takes_little_at_once():
+    """As a terminal that another program has set not to wait."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    data = bytes(range(256)) * 4096
+    found = bytearray()
+
+    def read() -> None:
+        while part := os.read(reading, 1000):
+            found.extend(part)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    with open(writing, "wb", buffering=0) as file:
+        patient = _Patient(file)
+        assert patient.write(data) == len(data) and patient.error is None
+    thread.join()
+    os.close(reading)
+    assert found == data
+
+
+def test_a_terminal_that_hangs_up_is_remembered_and_no_error():
+    ours, theirs = pty.openpty()
+    with open(theirs, "wb", buffering=0) as file:
+        patient = _Patient(file)
+        assert patient.isatty() and patient.fileno() == theirs
+        os.close(ours)
+        assert patient.write(b"x") == 1
+        assert patient.error is not None and patient.error.errno == errno.EIO

@@ -1,0 +1,148 @@
+"""A command's temporary files go with it, or with the next command of the same user; nobody else's do."""
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from multiprocessing.util import get_temp_dir
+from pathlib import Path
+
+import pytest
+from interrupting import wait_for
+
+from pipeline.process.temporary import own_temporary_folder
+
+CONTEXT = multiprocessing.get_context("forkserver")
+# There is one server for all tests of a process.
+CONTEXT.set_forkserver_preload(["pipeline.output.lock"])
+
+
+def hold(place: str, name: str) -> None:
+    tempfile.tempdir = place
+    with own_temporary_folder():
+        tempfile.mkdtemp(prefix="progress-")
+        Path(tempfile.mkstemp(prefix="file-")[1]).write_text("x")
+        Path(place, name).touch()
+        time.sleep(60)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    get_temp_dir()  # that of multiprocessing, which stays
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def holder(place):
+    processes = []
+
+    def start() -> multiprocessing.Process:
+        name = f"ready{len(processes)}"
+        process = CONTEXT.Process(target=hold, args=(str(place), name))
+        process.start()
+        processes.append(process)
+        wait_for((place / name).exists)
+        (place / name).unlink()
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def sweep() -> None:
+    with own_temporary_folder():
+        pass
+
+
+def test_temporary_files_are_in_the_folder_and_gone_with_it(place):
+    with own_temporary_folder():
+        (folder,) = place.iterdir()
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(folder)
+        tempfile.mkdtemp()
+        (folder / "link").symlink_to("/")
+    assert list(place.iterdir()) == []
+    assert Path("/").exists()
+    assert os.environ.get("TMPDIR") != str(folder)
+
+
+def test_of_a_killed_command_they_go_with_the_next_and_of_a_living_one_they_stay(place, holder):
+    first, _ = holder(), holder()
+    assert len(list(place.iterdir())) == 2
+    before = {path: sorted(path.rglob("*")) for path in place.iterdir()}
+    sweep()
+    assert {path: sorted(path.rglob("*")) for path in place.iterdir()} == before
+    first.kill()
+    first.join()
+    sweep()
+    (alive,) = place.iterdir()
+    assert sorted(alive.rglob("*")) == before[alive]
+
+
+def test_a_stopped_command_lives(place, holder):
+    process = holder()
+    os.kill(process.pid, signal.SIGSTOP)
+    sweep()
+    assert len(list(place.iterdir())) == 1
+
+
+def test_what_looks_like_one_and_is_none_stays(place):
+    target = place / "target"
+    (target / "kept").mkdir(parents=True)
+    (target / "lock").touch()
+    (place / "audioset-link").symlink_to(target)
+    (place / "audioset-file").write_text("x")
+    (place / "audioset-without-lock").mkdir()
+    (place / "audioset-without-lock" / "mine").touch()
+    (place / "audioset-linked-lock").mkdir()
+    (place / "audioset-linked-lock" / "lock").symlink_to(target / "lock")
+    (place / "progress-abc").mkdir()
+    before = sorted(place.rglob("*"))
+    sweep()
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give folders away")
+def test_another_users_stays(place, holder):
+    process = holder()
+    (folder,) = place.iterdir()
+    os.chown(folder, 12345, 12345)
+    process.kill()
+    process.join()
+    sweep()
+    assert folder.exists()
+
+
+def test_a_killed_sweep_and_a_killed_start_are_cleared_too(place):
+    (place / "audioset-empty").mkdir()  # before it had its lock
+    (place / "audioset-half").mkdir()
+    (place / "audioset-half" / "lock").touch()
+    sweep()
+    assert list(place.iterdir()) == []
+
+
+def come_and_go(place: str, failed) -> None:
+    tempfile.tempdir = place
+    for _ in range(50):
+        with own_temporary_folder():
+            path = Path(tempfile.gettempdir(), "mine")
+            path.touch()
+            if not path.exists():
+                failed.put("taken away")
+    failed.put("")
+
+
+def test_commands_that_come_and_go_at_once_take_nothing_from_each_other(place):
+    failed = CONTEXT.SimpleQueue()
+    processes = [CONTEXT.Process(target=come_and_go, args=(str(place), failed)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert [failed.get() for _ in processes] == [""] * 4
+    assert list(place.iterdir()) == []

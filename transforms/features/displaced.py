@@ -1,0 +1,65 @@
+"""Inputs whose records a killed run replaced, before it could list them as duplicates.
+
+The run that replaces a record of another input lists that input as its duplicate. If it is killed between the
+two, the next run finds the new record, and nothing asks after the old one. So the records that the killed
+run's notes tell of are compared with those that are there now.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from apache_beam.io.filesystems import FileSystems
+
+from transforms.audioset.layout import shard_path
+from transforms.audioset.own_shards import is_note, noted_shard
+from transforms.audioset.segments import milliseconds
+from transforms.clips import RejectedClip
+from transforms.errors import OutputError
+from transforms.features.assemble_clips import reject_displaced
+from transforms.features.existing_records import ROW, read_shard_records, row_of
+from transforms.features.own_shards import ShardNotes
+from transforms.features.sources import UNKNOWN, least_sources, read_source_rows, record_hash, sources_path
+from transforms.storage.files import open_file
+from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.listing import list_files
+
+_READ_AT_ONCE = 8
+
+
+def find_displaced(output: str) -> list[RejectedClip]:
+    """The inputs of earlier runs whose records the last run replaced, as the notes that it left tell.
+
+    Raises:
+      OutputError: a note or a shard is damaged, or cannot be read.
+    """
+    files = list_files(ShardNotes.pattern(output)).files
+    # Those of shards that were not there before are empty.
+    notes = [path for path, size in files if size and is_note(path.rsplit("/", 1)[-1])]
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        found = pool.map(lambda path: list(_displaced(output, path)), notes)
+        return [clip for clips in found for clip in clips]
+
+
+def _displaced(output: str, note: str) -> Iterator[RejectedClip]:
+    try:
+        with open_file(note) as file:
+            before = np.frombuffer(file.read(), ROW)
+    except (*FILE_ERRORS, ValueError) as error:
+        raise OutputError(
+            f"{note}: is damaged or cannot be read ({error}); delete it and run the same command again: the "
+            "list of rejects may then lack inputs whose records the last run replaced"
+        ) from error
+    split, name = noted_shard(note.rsplit("/", 1)[-1]).rsplit(".", 1)[0].split("/")
+    rows = read_source_rows(sources_path(output, split, name))
+    by_hash = {source.hash: source for _, source in rows}
+    by_record = least_sources(rows)
+    for context, record in read_shard_records(FileSystems.join(output, *shard_path(split, name).split("/"))):
+        row = row_of(before, context.key)
+        now = by_record.get(record_hash(record))
+        if row is None or row["source"] == UNKNOWN or now is None:
+            continue
+        old = by_hash.get(int(row["source"]))
+        # One that is gone was replaced by another that sorts after it, and is no duplicate.
+        if old is not None and now < old and old.is_there():
+            yield reject_displaced(split, context.video_id, milliseconds(context.start_s) / 1000, old, now)

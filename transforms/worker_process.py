@@ -1,0 +1,5 @@
+"""What a worker process imports first, so that it ends with its launcher."""
+
+from transforms.launcher import follow_named_launcher
+
+follow_named_launcher()
