@@ -25,7 +25,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from benchmarks import harness
-from benchmarks.gpu_inputs import FileExtractor, write_files
+from benchmarks.gpu_inputs import file_extractor, write_files
 from transforms.audio.decoder import Audio, Decoder, InProcessDecoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
@@ -106,8 +106,8 @@ def _time_threads(
     paths: Iterable[Path], num_clips: int, how: Extraction, num_threads: int, decoder: Callable[[], Decoder]
 ) -> dict[str, float]:
     num_warm = 4 * num_threads
-    with FileExtractor(how, num_threads, decoder) as extractor:
-        for number, _ in enumerate(extractor.examples(itertools.islice(paths, num_warm + num_clips)), 1):
+    with file_extractor(how, num_threads, decoder) as extract:
+        for number, _ in enumerate(extract(itertools.islice(paths, num_warm + num_clips)), 1):
             if number == num_warm:
                 started = _usage_s()
         wall_s, own_cpu_s, all_cpu_s = (_usage_s() - started) / num_clips

@@ -33,16 +33,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu_inputs import RATES_HZ, FileExtractor, embed_files, write_files
-from benchmarks.harness import (
-    ROOT,
-    describe_machine,
-    function_command,
-    glides_and_bursts,
-    mono,
-    network_flop,
-    save_embeddings,
-)
+from benchmarks import harness
+from benchmarks.gpu_inputs import RATES_HZ, embed_files, file_extractor, write_files
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.extraction import Extraction
 from transforms.pcm import device_front_end, pcm_windows
@@ -113,15 +105,6 @@ def seeded_pca() -> PcaParams:
     return PcaParams(4 * vectors, np.zeros((128, 1)))
 
 
-def examples_per_s(call: Callable[[], int], seconds: float) -> float:
-    """Repeat a call, which returns its number of examples, for a time; the first call is not measured."""
-    call()
-    num_examples, started = 0, time.perf_counter()
-    while (passed_s := time.perf_counter() - started) < seconds:
-        num_examples += call()
-    return num_examples / passed_s
-
-
 def cpu_features(folder: Path, weights: str, clips: Sequence[tuple[NDArray, int]]) -> NDArray[np.uint8]:
     """Return the features of clips by the CPU path in float32, uint8[n, 128].
 
@@ -130,8 +113,8 @@ def cpu_features(folder: Path, weights: str, clips: Sequence[tuple[NDArray, int]
     examples, output = folder / "examples.npy", folder / "embeddings.npy"
     np.save(examples, np.concatenate([e for clip, hz in clips for e in waveform_examples([clip], hz)]))
     hidden = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-    command = function_command(save_embeddings, weights, FLOAT32, 16, examples, output)
-    subprocess.run(command, cwd=ROOT, env=os.environ | hidden, stdout=subprocess.DEVNULL, check=True)
+    command = harness.function_command(harness.save_embeddings, weights, FLOAT32, 16, examples, output)
+    subprocess.run(command, cwd=harness.ROOT, env=os.environ | hidden, stdout=subprocess.DEVNULL, check=True)
     return postprocess(np.load(output), seeded_pca())
 
 
@@ -140,15 +123,6 @@ def agreement(features: NDArray[np.uint8], expected: NDArray[np.uint8]) -> dict[
     differences = np.abs(features.astype(int) - expected)
     equal, largest = float((differences == 0).mean()), int(differences.max())
     return {"bytes": differences.size, "equal": equal, "largest_difference": largest}
-
-
-def on_device(batch: NDArray) -> Any:
-    """Return a batch in the memory of the accelerator."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.block_until_ready(jax.device_put(batch))
-    return keras.ops.convert_to_tensor(batch)
 
 
 def measure(
@@ -175,7 +149,8 @@ def measure(
     num_examples = _CALL_BATCHES * batch_size
     weights = read_weights(options.weights)
     network = compile_forward(build_vggish(weights, precision), precision)
-    batch = on_device(np.random.default_rng(0).uniform(-4, 4, (batch_size, 96, 64)).astype(np.float32))
+    examples = np.random.default_rng(0).uniform(-4, 4, (batch_size, 96, 64)).astype(np.float32)
+    batch = keras.ops.convert_to_tensor(examples)
 
     def run_network() -> int:
         results = [network(batch) for _ in range(_CALL_BATCHES)]
@@ -184,15 +159,19 @@ def measure(
         return num_examples
 
     def speed(name: str, call: Callable[[], int]) -> tuple[str, dict[str, float]]:
-        return "examples_per_s", {name: round(examples_per_s(call, options.seconds), 1)}
+        call()
+        num_done, started = 0, time.perf_counter()
+        while (passed_s := time.perf_counter() - started) < options.seconds:
+            num_done += call()
+        return "examples_per_s", {name: round(num_done / passed_s, 1)}
 
     measured = speed("network", run_network)
     yield measured
     if peak := peak_flops(device_name(), precision):
-        yield "network_share_of_peak", round(measured[1]["network"] * network_flop() / peak, 4)
+        yield "network_share_of_peak", round(measured[1]["network"] * harness.network_flop() / peak, 4)
     embedder = FusedEmbedder(weights, device_front_end, True, seeded_pca(), batch_size, precision)
     for rate_hz, channels in dict.fromkeys([(RATES_HZ[0], 1), (RATES_HZ[-1], 2)]):
-        sound = mono(glides_and_bursts(0, rate_hz, channels))
+        sound = harness.mono(harness.glides_and_bursts(0, rate_hz, channels))
         windows = pcm_windows([sound], rate_hz).samples
         windows = np.concatenate([windows] * -(-num_examples // len(windows)))[:num_examples]
         embed = functools.partial(embedder.embed, windows, rate_hz)
@@ -200,9 +179,9 @@ def measure(
     if batch_size == options.batch_sizes[0]:
         compared = embedder.embed_clips([pcm_windows([clip], hz) for clip, hz in clips])
         yield "agreement_with_cpu", agreement(np.concatenate(compared), expected())
-        with FileExtractor(Extraction(windows=True), options.threads) as extractor:
+        with file_extractor(Extraction(windows=True), options.threads) as extract:
             for suffix, paths in files.items():
-                call = functools.partial(embed_files, embedder, extractor, paths, 2 * batch_size)
+                call = functools.partial(embed_files, embedder, extract, paths, 2 * batch_size)
                 yield speed(f"end_to_end_{suffix}", call)
     yield "peak_memory_bytes_so_far", peak_memory_bytes()
 
@@ -225,15 +204,15 @@ def main() -> None:
         "command": " ".join(["python", "benchmarks/gpu.py", *(a for a in sys.argv[1:] if "--out" not in a)]),
         "device": device_name(),
         "backend": backend,
-        **describe_machine(),
+        **harness.describe_machine(),
         "decoding_threads": options.threads,
-        "network_flop_per_example": network_flop(),
+        "network_flop_per_example": harness.network_flop(),
         "weights": options.weights,
         "runs": rows,
     }
     print(json.dumps(results), flush=True)
     clips = [
-        (mono(glides_and_bursts(seed, rate_hz, channels)), rate_hz)
+        (harness.mono(harness.glides_and_bursts(seed, rate_hz, channels)), rate_hz)
         for seed, (rate_hz, channels) in enumerate(itertools.product(RATES_HZ, (1, 2)))
     ]
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(1) as executor:

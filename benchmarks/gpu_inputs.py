@@ -1,6 +1,7 @@
 """Files and their extraction for the benchmarks of accelerators and threads, without TensorFlow and Beam."""
 
 import collections
+import contextlib
 import importlib.util
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -20,59 +21,51 @@ from transforms.prefetch import OrderedPrefetcher
 if TYPE_CHECKING:
     from transforms.vggish.fused import FusedEmbedder
 
+Examples = NDArray | PcmWindows
+Extract = Callable[[Iterable[Path]], Iterator[Examples]]
 # The same bounds as in `transforms.extract_examples`, which this module cannot import: it needs Beam.
 MAX_AHEAD, MAX_AHEAD_BYTES = 64, 1 << 26
 RATES_HZ = (16_000, 44_100) if importlib.util.find_spec("resampy") else (16_000,)
 
 
-class FileExtractor:
-    """Extracts the examples of files as the pipeline does: in threads, each with its own decoder.
+@contextlib.contextmanager
+def file_extractor(
+    extraction: Extraction, num_threads: int, make_decoder: Callable[[], Decoder] = IsolatedDecoder
+) -> Iterator[Extract]:
+    """Yield a function that extracts the examples of files as the pipeline does.
 
-    The threads work a bounded number of files ahead of the caller. The decoders stay alive between calls.
-    Close it, or use it as a context manager.
+    It extracts in threads, each with its own decoder, a bounded number of files ahead of the caller, and
+    yields the arrays of examples in the order of the files. The decoders stay alive between calls.
 
     Args:
       extraction: how to make examples.
       num_threads: number of threads.
-      decoder: makes the decoder of a thread.
+      make_decoder: makes the decoder of a thread.
     """
 
-    def __init__(
-        self, extraction: Extraction, num_threads: int, decoder: Callable[[], Decoder] = IsolatedDecoder
-    ):
-        self._extraction = extraction
-        self._decoders = [decoder() for _ in range(num_threads)]
-        self._prefetcher = OrderedPrefetcher(
-            self._extract,
-            self._decoders,
-            lambda path: 0,
-            lambda examples: examples.nbytes,
-            MAX_AHEAD,
-            MAX_AHEAD_BYTES,
-        )
+    def extract(path: Path, decoder: Decoder) -> Iterator[Examples]:
+        with open(path, "rb") as file, decoder.open(file) as audio:
+            for array in audio.examples(extraction):
+                yield as_examples(array, audio.rate_hz, extraction)
 
-    def __enter__(self) -> "FileExtractor":
-        return self
+    def extract_all(paths: Iterable[Path]) -> Iterator[Examples]:
+        for path in paths:
+            yield from prefetcher.put(path)
+        yield from prefetcher.drain()
 
-    def __exit__(self, *_: object) -> None:
-        self._prefetcher.close()
-        for decoder in self._decoders:
+    decoders = [make_decoder() for _ in range(num_threads)]
+    limits = MAX_AHEAD, MAX_AHEAD_BYTES
+    prefetcher = OrderedPrefetcher(extract, decoders, lambda path: 0, lambda array: array.nbytes, *limits)
+    try:
+        yield extract_all
+    finally:
+        prefetcher.close()
+        for decoder in decoders:
             if isinstance(decoder, IsolatedDecoder):
                 decoder.close()
 
-    def examples(self, paths: Iterable[Path]) -> Iterator[NDArray | PcmWindows]:
-        """Yield the arrays of examples, in the order of the files."""
-        for path in paths:
-            yield from self._prefetcher.put(path)
-        yield from self._prefetcher.drain()
 
-    def _extract(self, path: Path, decoder: Decoder) -> Iterator[NDArray | PcmWindows]:
-        with open(path, "rb") as file, decoder.open(file) as audio:
-            for array in audio.examples(self._extraction):
-                yield as_examples(array, audio.rate_hz, self._extraction)
-
-
-def embed_files(embedder: "FusedEmbedder", extractor: FileExtractor, paths: Iterable[Path], size: int) -> int:
+def embed_files(embedder: "FusedEmbedder", extract: Extract, paths: Iterable[Path], size: int) -> int:
     """Extract and embed files, in groups of `size` or slightly more examples.
 
     Returns:
@@ -82,7 +75,7 @@ def embed_files(embedder: "FusedEmbedder", extractor: FileExtractor, paths: Iter
     num_examples = 0
     with ThreadPoolExecutor(2) as callers:  # one waits for its results while the device computes the other's
         calls: collections.deque[Future] = collections.deque()
-        for clip in itertools.chain(extractor.examples(paths), [None]):
+        for clip in itertools.chain(extract(paths), [None]):
             if clip is not None:
                 group.append(clip)
                 num_examples += len(clip)

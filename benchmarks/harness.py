@@ -16,7 +16,6 @@ import json
 import math
 import os
 import platform
-import resource
 import statistics
 import string
 import subprocess
@@ -167,7 +166,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
       SystemExit: the command failed.
     """
     peaks_kb: dict[int, int] = {}
-    cpu_before_s, started = _cpu_of_children_s(), time.perf_counter()
+    cpu_before_s, started = sum(os.times()[2:4]), time.perf_counter()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             command, cwd=ROOT, env={**os.environ, **(environment or {})}, stdout=output, text=True
@@ -182,7 +181,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
         if process.returncode:
             raise SystemExit(f"benchmarks: {command} failed with status {process.returncode}")
         output.seek(0)
-        cpu_s = _cpu_of_children_s() - cpu_before_s
+        cpu_s = sum(os.times()[2:4]) - cpu_before_s  # of children
         return Run(wall_s, cpu_s, sum(peaks_kb.values()) / 1e3, output.read())
 
 
@@ -228,11 +227,6 @@ def _family(pid: int) -> list[int]:
     with contextlib.suppress(psutil.NoSuchProcess):
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     return []
-
-
-def _cpu_of_children_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 # --- Timing

@@ -56,12 +56,12 @@ def time_batches(weights: str, precision: str, sizes: Sequence[int]) -> dict[str
 def model(
     *, rounds: int = 7, weights: str = "random:0", audio: str = "", pca_params: str = ""
 ) -> dict[str, Any]:
-    """Examples per second of the model on CPU, by precision and batch size.
+    """Examples per second and memory of the model on CPU, by precision and batch size.
 
     With --audio (a glob of recordings) also the bytes that each precision and the other resampler change;
     --pca_params is the path of an .npz, without it features are quantized without PCA.
     """
-    report: dict[str, Any] = {"variants": _measure_speed(weights, rounds)}
+    report: dict[str, Any] = {"variants": _measure_speed(weights, rounds), "memory": _measure_memory()}
     if audio:
         report["changed_bytes"] = _measure_bytes(weights, sorted(glob.glob(audio)), pca_params)
     return report
@@ -88,6 +88,16 @@ def _measure_speed(weights: str, num_rounds: int) -> dict[str, dict[str, float]]
         }
         for name in rates
     }
+
+
+def _measure_memory() -> dict[str, dict[str, float]]:
+    """Measure processes that embed in one way only, with random weights, which are not read from a file."""
+    memory = {}
+    for size in BATCH_SIZES:
+        for precision in PRECISIONS if size == 32 else (FLOAT32,):
+            run = harness.run_function(time_batches, "random:0", precision, [size])
+            memory[f"{precision} batch {size}"] = {"peak_gb": round(run.peak_mb / 1e3, 3)}
+    return memory
 
 
 def _measure_bytes(weights: str, paths: Sequence[str], pca_params: str) -> dict[str, Any]:

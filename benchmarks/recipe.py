@@ -10,16 +10,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from transforms.audio.dsp.log_mel import hann_window, mel_matrix
+from transforms.vggish import params
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import build_vggish
-from transforms.vggish.params import (
-    EXAMPLE_FRAMES,
-    FFT_SAMPLES,
-    LOG_OFFSET,
-    SAMPLE_RATE_HZ,
-    STFT_HOP_SAMPLES,
-    STFT_WINDOW_SAMPLES,
-)
 from transforms.vggish.postprocess import PcaParams, postprocess
 
 
@@ -34,9 +27,9 @@ def log_mel(waveform: NDArray[np.float64]) -> NDArray[np.float64]:
     Like the reference, it computes the window and the mel matrix again for each waveform.
     """
     hann, mel = hann_window.__wrapped__(), mel_matrix.__wrapped__().astype(np.float64)
-    windows = np.lib.stride_tricks.sliding_window_view(waveform, STFT_WINDOW_SAMPLES)[::STFT_HOP_SAMPLES]
-    magnitude = np.abs(np.fft.rfft(windows * hann, FFT_SAMPLES))
-    return np.log(np.dot(magnitude, mel) + LOG_OFFSET)
+    windows = np.lib.stride_tricks.sliding_window_view(waveform, params.STFT_WINDOW_SAMPLES)
+    magnitude = np.abs(np.fft.rfft(windows[:: params.STFT_HOP_SAMPLES] * hann, params.FFT_SAMPLES))
+    return np.log(np.dot(magnitude, mel) + params.LOG_OFFSET)
 
 
 class Recipe:
@@ -55,10 +48,10 @@ class Recipe:
         """Return the features of a 16-bit file, uint8[n, 128]."""
         samples, rate_hz = soundfile.read(path, dtype="int16", always_2d=True)
         waveform = mono(samples)
-        if rate_hz != SAMPLE_RATE_HZ:
-            waveform = resampy.resample(waveform, rate_hz, SAMPLE_RATE_HZ)
+        if rate_hz != params.SAMPLE_RATE_HZ:
+            waveform = resampy.resample(waveform, rate_hz, params.SAMPLE_RATE_HZ)
         frames = log_mel(waveform)
-        num_examples = len(frames) // EXAMPLE_FRAMES
-        examples = frames[: num_examples * EXAMPLE_FRAMES].reshape(num_examples, EXAMPLE_FRAMES, -1)
+        size = params.EXAMPLE_FRAMES
+        examples = frames[: len(frames) // size * size].reshape(-1, size, params.MEL_BANDS)
         embeddings = np.asarray(self._model.predict_on_batch(examples.astype(np.float32)))
         return postprocess(embeddings, self._pca)
