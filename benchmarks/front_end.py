@@ -1,47 +1,48 @@
-"""Resampling, mixing and log-mel on one core: python -m benchmarks.front_end [--rounds=15]
-
-Ten seconds of noise, in turns: this project's resampling against resampy's and soxr's HQ for each usual rate,
-and its mono mixing and log-mel from int16 samples against the reference's float64 (benchmarks/recipe.py).
-Prints medians in milliseconds and their ratios, and writes them to results/front_end.json.
-"""
+"""Resampling, mixing and log-mel on one core: python -m benchmarks.front_end [--rounds=15]"""
 
 import os
 
-# Before NumPy is: one core is what is measured.
+# One core is measured. It must be set before NumPy is imported.
 os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
-import argparse
 from typing import Any
 
 import numpy as np
 import resampy
 import soxr
 
-from benchmarks import machine, recipe
+from benchmarks import harness, recipe
 from transforms.audio.decode import mix_to_mono
 from transforms.audio.dsp.log_mel import log_mel_examples
 from transforms.audio.dsp.resample import resample_blocks
 from transforms.vggish.params import SAMPLE_RATE_HZ
 
 RATES_HZ = (44_100, 48_000, 8_000, 11_025, 12_000, 22_050, 24_000, 32_000, 88_200, 96_000, 192_000)
-CLIP_S = 10
-# Samples that the decoder gives at a time.
+# Samples per block of the decoder.
 BLOCK = 1 << 16
 
 
-def blocks(samples: np.ndarray) -> list[np.ndarray]:
+def front_end(*, rounds: int = 15) -> dict[str, Any]:
+    """Time on 10 s of noise, in turns with resampy, soxr HQ, and the reference's log-mel in float64."""
+    return {
+        "resampling": {str(rate_hz): _measure_resampling(rate_hz, rounds) for rate_hz in RATES_HZ},
+        "log_mel": _measure_log_mel(rounds),
+    }
+
+
+def _blocks(samples: np.ndarray) -> list[np.ndarray]:
     return [samples[start : start + BLOCK] for start in range(0, len(samples), BLOCK)]
 
 
-def measure_resampling(rate_hz: int, rounds: int) -> dict[str, float]:
-    waveform = np.random.default_rng(rate_hz).uniform(-1, 1, CLIP_S * rate_hz)
+def _measure_resampling(rate_hz: int, rounds: int) -> dict[str, float]:
+    waveform = np.random.default_rng(rate_hz).uniform(-1, 1, harness.CLIP_S * rate_hz)
     single = waveform.astype(np.float32)
 
     def ours() -> np.ndarray:
-        return np.concatenate(list(resample_blocks(blocks(waveform), rate_hz)))
+        return np.concatenate(list(resample_blocks(_blocks(waveform), rate_hz)))
 
     error = np.abs(ours() - resampy.resample(waveform, rate_hz, SAMPLE_RATE_HZ)).max()
-    times_s = machine.in_turns(
+    times_s = harness.median_times_s(
         {
             "resampy": lambda: resampy.resample(waveform, rate_hz, SAMPLE_RATE_HZ),
             "ours": ours,
@@ -56,8 +57,8 @@ def measure_resampling(rate_hz: int, rounds: int) -> dict[str, float]:
     }
 
 
-def measure_log_mel(rounds: int) -> dict[str, Any]:
-    waveform = np.random.default_rng(0).normal(0, 0.1, CLIP_S * SAMPLE_RATE_HZ)
+def _measure_log_mel(rounds: int) -> dict[str, Any]:
+    waveform = np.random.default_rng(0).normal(0, 0.1, harness.CLIP_S * SAMPLE_RATE_HZ)
     single = waveform.astype(np.float32)
     work: dict[str, Any] = {
         "log_mel_reference": lambda: recipe.log_mel(waveform),
@@ -65,10 +66,11 @@ def measure_log_mel(rounds: int) -> dict[str, Any]:
     }
     cases = {"mono_16": (SAMPLE_RATE_HZ, 1), "stereo_16": (SAMPLE_RATE_HZ, 2), "stereo_44": (44_100, 2)}
     for name, (rate_hz, channels) in cases.items():
-        samples = np.random.default_rng(1).normal(0, 3_000, (CLIP_S * rate_hz, channels)).astype(np.int16)
+        shape = harness.CLIP_S * rate_hz, channels
+        samples = np.random.default_rng(1).normal(0, 3_000, shape).astype(np.int16)
         work[f"{name}_reference"] = lambda samples=samples: recipe.mono(samples)
-        work[f"{name}_ours"] = lambda samples=samples: [mix_to_mono(block) for block in blocks(samples)]
-    times_s = machine.in_turns(work, rounds)
+        work[f"{name}_ours"] = lambda samples=samples: [mix_to_mono(block) for block in _blocks(samples)]
+    times_s = harness.median_times_s(work, rounds)
 
     def ratio(*names: str) -> float:
         reference, ours = (sum(times_s[f"{n}_{who}"] for n in names) for who in ("reference", "ours"))
@@ -81,19 +83,6 @@ def measure_log_mel(rounds: int) -> dict[str, Any]:
     }
 
 
-def measure(rounds: int = 15) -> dict[str, Any]:
-    """The report; sets this process to one core."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-    report = machine.describe("numpy", "resampy", "soxr")
-    return {
-        "command": f"python -m benchmarks.front_end --rounds={rounds}",
-        **report,
-        "resampling": {str(rate_hz): measure_resampling(rate_hz, rounds) for rate_hz in RATES_HZ},
-        "log_mel": measure_log_mel(rounds),
-    }
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    machine.write("front_end", measure(parser.parse_args().rounds))
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+    harness.main({"front_end": front_end})

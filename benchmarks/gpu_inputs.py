@@ -1,6 +1,7 @@
-"""Sounds, files and windows for the benchmark of accelerators, without TensorFlow and Beam."""
+"""Files and their extraction for the benchmarks of accelerators and threads, without TensorFlow and Beam."""
 
 import collections
+import contextlib
 import importlib.util
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -8,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.harness import make_corpus
 from transforms.audio.decoder import Decoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
@@ -20,104 +21,79 @@ from transforms.prefetch import OrderedPrefetcher
 if TYPE_CHECKING:
     from transforms.vggish.fused import FusedEmbedder
 
-# As `extract_examples` has them.
+Examples = NDArray | PcmWindows
+Extract = Callable[[Iterable[Path]], Iterator[Examples]]
+# The same bounds as in `transforms.extract_examples`, which this module cannot import: it needs Beam.
 MAX_AHEAD, MAX_AHEAD_BYTES = 64, 1 << 26
 RATES_HZ = (16_000, 44_100) if importlib.util.find_spec("resampy") else (16_000,)
-_CLIP_S = 10.0
 
 
-def sound(seed: int, rate_hz: int, channels: int) -> NDArray[np.int16]:
-    """A clip of gliding tones and bursts of noise, int16[samples, channels]."""
-    rng = np.random.default_rng(seed)
-    times_s = np.arange(round(_CLIP_S * rate_hz))[:, np.newaxis] / rate_hz
-    phases = rng.uniform(0, 6, (2, 1, channels)) + times_s * rng.uniform(500, 20_000, (2, 1, channels))
-    tones = np.sin(phases[0]) + np.sin(phases[1] * (1 + 0.02 * times_s))
-    bursts = rng.standard_normal(tones.shape) * np.exp(-8 * (times_s * rng.uniform(0.5, 3) % 1.0))
-    return np.round(4_000 * tones + 6_000 * bursts).clip(-32_768, 32_767).astype(np.int16)
+@contextlib.contextmanager
+def file_extractor(
+    extraction: Extraction, num_threads: int, make_decoder: Callable[[], Decoder] = IsolatedDecoder
+) -> Iterator[Extract]:
+    """Yield a function that extracts the examples of files as the pipeline does.
 
-
-def mono(samples: NDArray[np.int16]) -> NDArray[np.float64]:
-    return samples.mean(axis=1) / 32_768
-
-
-def repeated(windows: NDArray, number: int) -> NDArray:
-    return np.concatenate([windows] * -(-number // len(windows)))[:number]
-
-
-class FileExtractor:
-    """Extracts files' examples as the pipeline does: in threads, each with its decoder, a few ahead.
-
-    Its decoders go on from call to call. To be closed, as a context manager does.
+    It extracts in threads, each with its own decoder, a bounded number of files ahead of the caller, and
+    yields the arrays of examples in the order of the files. The decoders stay alive between calls.
 
     Args:
-      extraction: how examples are made.
-      num_threads: that work at the same time.
-      decoder: makes each thread's decoder.
+      extraction: how to make examples.
+      num_threads: number of threads.
+      make_decoder: makes the decoder of a thread.
     """
 
-    def __init__(
-        self, extraction: Extraction, num_threads: int, decoder: Callable[[], Decoder] = IsolatedDecoder
-    ):
-        self._extraction = extraction
-        self._decoders = [decoder() for _ in range(num_threads)]
-        self._ahead = OrderedPrefetcher(
-            self._extract,
-            self._decoders,
-            lambda path: 0,
-            lambda found: found.nbytes,
-            MAX_AHEAD,
-            MAX_AHEAD_BYTES,
-        )
+    def extract(path: Path, decoder: Decoder) -> Iterator[Examples]:
+        with open(path, "rb") as file, decoder.open(file) as audio:
+            for array in audio.examples(extraction):
+                yield as_examples(array, audio.rate_hz, extraction)
 
-    def __enter__(self) -> "FileExtractor":
-        return self
+    def extract_all(paths: Iterable[Path]) -> Iterator[Examples]:
+        for path in paths:
+            yield from prefetcher.put(path)
+        yield from prefetcher.drain()
 
-    def __exit__(self, *_: object) -> None:
-        self._ahead.close()
-        for decoder in self._decoders:
+    decoders = [make_decoder() for _ in range(num_threads)]
+    limits = MAX_AHEAD, MAX_AHEAD_BYTES
+    prefetcher = OrderedPrefetcher(extract, decoders, lambda path: 0, lambda array: array.nbytes, *limits)
+    try:
+        yield extract_all
+    finally:
+        prefetcher.close()
+        for decoder in decoders:
             if isinstance(decoder, IsolatedDecoder):
                 decoder.close()
 
-    def examples(self, paths: Iterable[Path]) -> Iterator[NDArray | PcmWindows]:
-        """Yields the files' arrays of examples, in the files' order."""
-        for path in paths:
-            yield from self._ahead.put(path)
-        yield from self._ahead.drain()
 
-    def _extract(self, path: Path, decoder: Decoder) -> Iterator[NDArray | PcmWindows]:
-        with open(path, "rb") as file, decoder.open(file) as audio:
-            for array in audio.examples(self._extraction):
-                yield as_examples(array, audio.rate_hz, self._extraction)
+def embed_files(embedder: "FusedEmbedder", extract: Extract, paths: Iterable[Path], size: int) -> int:
+    """Extract and embed files, in groups of `size` or slightly more examples.
 
-
-def embed_files(embedder: "FusedEmbedder", extractor: FileExtractor, paths: Iterable[Path], size: int) -> int:
-    """Extracts and embeds files, `size` examples or a few more at a time; returns how many examples."""
-    gathered: list[PcmWindows] = []
-    done = 0
-    with ThreadPoolExecutor(2) as callers:  # while one waits for its results, the other's are computed
+    Returns:
+      The number of examples.
+    """
+    group: list[PcmWindows] = []
+    num_examples = 0
+    with ThreadPoolExecutor(2) as callers:  # one waits for its results while the device computes the other's
         calls: collections.deque[Future] = collections.deque()
-        for clip in itertools.chain(extractor.examples(paths), [None]):
+        for clip in itertools.chain(extract(paths), [None]):
             if clip is not None:
-                gathered.append(clip)
-                done += len(clip)
-            if gathered and (clip is None or sum(map(len, gathered)) >= size):
-                calls.append(callers.submit(embedder.embed_clips, gathered))
-                gathered = []
+                group.append(clip)
+                num_examples += len(clip)
+            if group and (clip is None or sum(map(len, group)) >= size):
+                calls.append(callers.submit(embedder.embed_clips, group))
+                group = []
             while len(calls) > (0 if clip is None else 2):
                 calls.popleft().result()
-    return done
+    return num_examples
 
 
 def write_files(folder: Path, num_files: int) -> dict[str, list[Path]]:
-    """Stereo clips at the highest rate in each format; none without soundfile."""
+    """Write stereo clips at the highest rate as WAV and as FLAC; return their paths by suffix.
+
+    Without soundfile it writes none and returns an empty dictionary.
+    """
     if importlib.util.find_spec("soundfile") is None:
         return {}
-    import soundfile
-
-    paths: dict[str, list[Path]] = {"wav": [], "flac": []}
-    for number in range(num_files):
-        samples = sound(number, RATES_HZ[-1], 2)
-        for suffix, of_format in paths.items():
-            of_format.append(folder / f"{number}.{suffix}")
-            soundfile.write(of_format[-1], samples, RATES_HZ[-1], subtype="PCM_16")
-    return paths
+    return {
+        suffix: make_corpus(folder / suffix, num_files, suffix, RATES_HZ[-1], 2) for suffix in ("wav", "flac")
+    }

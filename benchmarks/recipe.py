@@ -1,8 +1,7 @@
-"""The per-file recipe that people use today, as the baseline: one file after the other, a batch a file.
+"""The per-file recipe in common use, as the baseline: one file after the other, one batch per file.
 
-As the reference's inference demo does it: resampy on float64, a float64 spectrogram with NumPy, the network
-by TensorFlow in float32 with the file's examples as the batch, PCA and quantization. The model is loaded
-once.
+It follows the reference's inference demo: resampy on float64, a float64 spectrogram with NumPy, the network
+in TensorFlow and float32 with all examples of the file as the batch, PCA and quantization.
 """
 
 import numpy as np
@@ -11,50 +10,48 @@ import soundfile
 from numpy.typing import NDArray
 
 from transforms.audio.dsp.log_mel import hann_window, mel_matrix
+from transforms.vggish import params
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.model import build_vggish
-from transforms.vggish.params import (
-    EXAMPLE_FRAMES,
-    FFT_SAMPLES,
-    LOG_OFFSET,
-    SAMPLE_RATE_HZ,
-    STFT_HOP_SAMPLES,
-    STFT_WINDOW_SAMPLES,
-)
 from transforms.vggish.postprocess import PcaParams, postprocess
 
 
 def mono(samples: NDArray[np.int16]) -> NDArray[np.float64]:
-    """int16[frames, channels] -> float64[frames]."""
+    """Convert int16[frames, channels] to float64 and mix it to float64[frames], in the reference's order."""
     return np.mean(samples / 32768.0, axis=1)
 
 
 def log_mel(waveform: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log-mel frames of a waveform at 16 kHz, float64[frames, 64].
+    """Return the log-mel frames of a waveform at 16 kHz, float64[frames, 64].
 
-    As the reference does, it makes its window and its mel weights anew for each waveform.
+    Like the reference, it computes the window and the mel matrix again for each waveform.
     """
     hann, mel = hann_window.__wrapped__(), mel_matrix.__wrapped__().astype(np.float64)
-    windows = np.lib.stride_tricks.sliding_window_view(waveform, STFT_WINDOW_SAMPLES)[::STFT_HOP_SAMPLES]
-    magnitude = np.abs(np.fft.rfft(windows * hann, FFT_SAMPLES))
-    return np.log(np.dot(magnitude, mel) + LOG_OFFSET)
+    windows = np.lib.stride_tricks.sliding_window_view(waveform, params.STFT_WINDOW_SAMPLES)
+    magnitude = np.abs(np.fft.rfft(windows[:: params.STFT_HOP_SAMPLES] * hann, params.FFT_SAMPLES))
+    return np.log(np.dot(magnitude, mel) + params.LOG_OFFSET)
 
 
 class Recipe:
-    """Args: as `read_weights` takes; PCA parameters, or None."""
+    """Embeds files one by one with a model that is loaded once.
+
+    Args:
+      weights: as for `read_weights`.
+      pca: PCA parameters; None quantizes without PCA.
+    """
 
     def __init__(self, weights: str, pca: PcaParams | None):
         self._model = build_vggish(read_weights(weights))
         self._pca = pca
 
     def embed(self, path: str) -> NDArray[np.uint8]:
-        """A 16-bit file's frames, uint8[n, 128]."""
+        """Return the features of a 16-bit file, uint8[n, 128]."""
         samples, rate_hz = soundfile.read(path, dtype="int16", always_2d=True)
         waveform = mono(samples)
-        if rate_hz != SAMPLE_RATE_HZ:
-            waveform = resampy.resample(waveform, rate_hz, SAMPLE_RATE_HZ)
+        if rate_hz != params.SAMPLE_RATE_HZ:
+            waveform = resampy.resample(waveform, rate_hz, params.SAMPLE_RATE_HZ)
         frames = log_mel(waveform)
-        num_examples = len(frames) // EXAMPLE_FRAMES
-        examples = frames[: num_examples * EXAMPLE_FRAMES].reshape(num_examples, EXAMPLE_FRAMES, -1)
+        size = params.EXAMPLE_FRAMES
+        examples = frames[: len(frames) // size * size].reshape(-1, size, params.MEL_BANDS)
         embeddings = np.asarray(self._model.predict_on_batch(examples.astype(np.float32)))
         return postprocess(embeddings, self._pca)

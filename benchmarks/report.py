@@ -1,42 +1,42 @@
-"""Results as a page with tables and a plot: docs/benchmarks.md and docs/benchmarks.svg."""
+"""The page and the plot of the results: docs/benchmarks.md and docs/benchmarks.svg."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import RESULTS
+from benchmarks.harness import RESULTS, ROOT, read_result
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = ROOT / "docs"
 FORMS = {"wav_44": "WAV, 44.1 kHz stereo", "flac_44": "FLAC, 44.1 kHz stereo", "wav_16": "WAV, 16 kHz mono"}
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, numbers to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], alignment: str = "---:") -> str:
+    """Return a Markdown table; all columns but the first are aligned, by default to the right."""
+    lines = [header, ["---", *[alignment] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def where(report: Mapping[str, Any]) -> str:
-    """How and on what a report was made."""
+def provenance(report: Mapping[str, Any]) -> str:
+    """Return the command, the machine and the versions of a report as a sentence."""
     machine = report["machine"]
+    cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     features = ", ".join(machine["features"])
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     return (
-        f"`{report['command']}` on {machine['cores']} cores of {machine['cpu']} ({features}), load before "
-        f"{machine['load_before']}; {versions}."
+        f"`{report['command']}` on {cores} of {machine['cpu']} ({features}), with a load of "
+        f"{machine['load_before']} before the start; {versions}."
     )
 
 
 def end_to_end(report: Mapping[str, Any]) -> str:
-    """Return clips per second of the recipe and the pipeline, and their ratios to its lower bound."""
-    sections = [
+    """Return the clips per second of the recipe, the pipeline and its parts, and their ratios."""
+    text = (
         f"Clips of 10 s per second ({report['clips']} clips, without start-up; medians, except one run each "
         "with 2 and 4 processes). The recipe processes one file after the other: resampy, float64 log-mel in "
         "NumPy, TensorFlow with one batch per file, its model loaded once. The lower bound of the time is "
         "decoding on all cores and then the bare model at its best batch size. Ratios are medians over "
-        "rounds; the parts of a round run one after the other.",
-    ]
+        "rounds; the parts of a round run one after the other."
+    )
     columns = {
         "recipe": "recipe",
         "pipeline_float32": "pipeline, float32",
@@ -48,13 +48,9 @@ def end_to_end(report: Mapping[str, Any]) -> str:
         "decoding_all_cores": "decoding alone",
     }
     rates = {form: result["clips_per_s"] for form, result in report["forms"].items()}
-    sections.append(
-        table(
-            ["", *(FORMS[form] for form in rates)],
-            ([name, *(rates[form][key] for form in rates)] for key, name in columns.items()),
-        )
-    )
-    rows = []
+    forms = [FORMS[form] for form in rates]
+    speeds = ([name, *(rates[form][key] for form in rates)] for key, name in columns.items())
+    ratios = []
     for precision in ("float32", "bfloat16"):
         for key, name in {
             "over_recipe": "speed relative to the recipe",
@@ -62,41 +58,37 @@ def end_to_end(report: Mapping[str, Any]) -> str:
             "time_over_floors": "time relative to its lower bound",
         }.items():
             values = (result["ratios"][f"{precision}_{key}"] for result in report["forms"].values())
-            rows.append([f"{precision}: {name}", *values])
-    sections.append(table(["ratio", *(FORMS[form] for form in rates)], rows))
-    return "\n\n".join(sections)
+            ratios.append([f"{precision}: {name}", *values])
+    return "\n\n".join([text, table(["", *forms], speeds), table(["ratio", *forms], ratios)])
 
 
 def front_end(report: Mapping[str, Any]) -> str:
-    """Resampling and log-mel."""
-    rows = [
-        [
-            f"{int(rate_hz):,} Hz",
-            row["resampy_ms"],
-            row["ours_ms"],
-            row["soxr_ms"],
-            row["resampy_over_ours"],
-            row["ours_over_soxr"],
-            row["max_difference"],
-        ]
+    """Return the tables of resampling and log-mel."""
+    columns = {
+        "resampy_ms": "resampy, ms",
+        "ours_ms": "ours, ms",
+        "soxr_ms": "soxr HQ, ms",
+        "resampy_over_ours": "resampy / ours",
+        "ours_over_soxr": "ours / soxr",
+        "max_difference": "difference",
+    }
+    rates = (
+        [f"{int(rate_hz):,} Hz", *(row[key] for key in columns)]
         for rate_hz, row in report["resampling"].items()
-    ]
-    header = ["10 s to 16 kHz", "resampy, ms", "here, ms", "soxr HQ, ms", "resampy / here", "here / soxr"]
-    ratios = report["log_mel"]["reference_over_ours"]
+    )
+    ratios = (
+        [name.replace("_", " ").replace("resampling apart", "without resampling"), value]
+        for name, value in report["log_mel"]["reference_over_ours"].items()
+    )
+    text = "On one core. The difference is to `resampy.resample` in float64, for full-scale noise."
+    log_mel_header = ["10 s, relative to the reference's float64 in NumPy", "times as fast"]
     return "\n\n".join(
-        [
-            "On one core. The difference is to `resampy.resample` in float64, for full-scale noise.",
-            table([*header, "difference"], rows),
-            table(
-                ["10 s, relative to the reference's float64 in NumPy", "times as fast"],
-                ([name.replace("_", " "), value] for name, value in ratios.items()),
-            ),
-        ]
+        [text, table(["10 s to 16 kHz", *columns.values()], rates), table(log_mel_header, ratios)]
     )
 
 
 def runners(report: Mapping[str, Any]) -> str:
-    """Time and memory of each local runner; docs/runners.md has it."""
+    """Return the table of docs/runners.md: time and peak memory of each local runner."""
     sizes = next(iter(report["runners"].values()))
     kinds = {"wall_s": "s", "peak_mb": "peak, MB"}
     header = [f"{int(size):,}: {unit}" for size in sizes for unit in kinds.values()]
@@ -108,11 +100,11 @@ def runners(report: Mapping[str, Any]) -> str:
 
 
 def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Clips a second, and how much faster resampling is, as one picture."""
+    """Write a picture of the clips per second and of the speed of resampling."""
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "benchmarks"  # the same picture for the same numbers
+    matplotlib.rcParams["svg.hashsalt"] = "benchmarks"  # the same results give the same bytes
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
@@ -123,9 +115,9 @@ def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     }
     forms = results["end_to_end"]["forms"]
     for number, (key, name) in enumerate(bars.items()):
-        places = [form + 0.27 * (number - 1) for form in range(len(forms))]
+        positions = [form + 0.27 * (number - 1) for form in range(len(forms))]
         rates = [result["clips_per_s"][key] for result in forms.values()]
-        left.bar_label(left.barh(places, rates, 0.25, label=name), fmt="%.0f", padding=2)
+        left.bar_label(left.barh(positions, rates, 0.25, label=name), fmt="%.0f", padding=2)
     left.set_yticks(range(len(forms)), [FORMS[form] for form in forms])
     left.invert_yaxis()
     left.set_xlabel("clips of 10 s per second")
@@ -139,12 +131,12 @@ def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
 
 def read_results() -> dict[str, dict[str, Any]]:
-    """Name -> report, of all that there are."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    """Return all reports by name."""
+    return {path.stem: read_result(path.stem) for path in sorted(RESULTS.glob("*.json"))}
 
 
 def page(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page in Markdown."""
+    """Return the page in Markdown."""
     parts = [
         "# Benchmarks",
         "`python -m benchmarks` runs all of them and writes this page; `python -m benchmarks NAME ...` runs "
@@ -157,12 +149,12 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
         ("end_to_end", "End to end", end_to_end),
         ("front_end", "Resampling and log-mel", front_end),
     ):
-        parts += [f"## {title}", section(results[name]), where(results[name])]
+        parts += [f"## {title}", section(results[name]), provenance(results[name])]
     return "\n\n".join(parts) + "\n"
 
 
 def write_page() -> None:
-    """Writes the page and its plot from the results that there are."""
+    """Write the page and its plot from the committed results."""
     results = read_results()
     plot(results, DOCS / "benchmarks.svg")
     (DOCS / "benchmarks.md").write_text(page(results))

@@ -1,4 +1,7 @@
-from benchmarks import corpora, report
+import json
+import sys
+
+from benchmarks import corpora, harness, report
 
 
 def test_the_page_has_the_figures_of_the_results():
@@ -12,7 +15,7 @@ def test_the_plot_is_a_picture_with_every_form_and_rate(tmp_path):
     assert svg.startswith("<?xml") and svg.count("<path") > 50
 
 
-def test_the_tables_of_scale_are_those_of_the_results(capsys):
+def test_the_page_of_scale_has_the_tables_of_the_results(capsys):
     corpora.main()
     tables = capsys.readouterr().out.split("\n\n")[1:]
     page = (report.DOCS / "scale.md").read_text()
@@ -21,10 +24,31 @@ def test_the_tables_of_scale_are_those_of_the_results(capsys):
         assert table.strip() in page
 
 
-def test_the_table_of_runners_is_that_of_the_results():
+def test_the_page_of_runners_has_the_table_of_the_results():
     assert report.runners(report.read_results()["runners"]) in (report.DOCS / "runners.md").read_text()
 
 
-def test_an_example_takes_the_papers_number_of_operations():
+def test_the_network_takes_the_number_of_operations_of_the_paper():
     # Two for each multiply-and-add.
-    assert 1.72e9 < corpora.example_flop() < 1.74e9
+    assert 1.72e9 < harness.network_flop() < 1.74e9
+
+
+def test_a_report_has_the_figures_the_machine_and_the_command_without_local_paths(tmp_path, monkeypatch):
+    def double(*, clips: int = 1, sizes: tuple[int, ...] = (1, 2), audio: str = "") -> dict[str, int]:
+        return {"clips": 2 * clips, "sizes": sum(sizes)}
+
+    flags = ["--clips=3", "--sizes", "4", "5", "--audio=/home/me/*.wav", f"--results={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", ["benchmark", *flags])
+    harness.main({"double": double})
+    written = json.loads((tmp_path / "double.json").read_text())
+    assert (written["clips"], written["sizes"]) == (6, 9)
+    assert written["machine"]["cores"] >= 1 and "numpy" in written["versions"]
+    assert written["command"] == "python -m benchmarks.test_benchmarks --clips=3 --sizes 4 5 --audio=AUDIO"
+
+
+def test_a_run_has_the_peak_memory_of_all_processes():
+    child = "import time; block = bytearray(100 << 20); time.sleep(1); print(7)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    run = harness.run([sys.executable, "-c", f"block = bytearray(100 << 20); {parent}"])
+    assert run.result == 7 and run.wall_s > 1
+    assert 210 < run.peak_mb < 400

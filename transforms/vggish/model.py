@@ -160,7 +160,7 @@ class Embedder:
     On CPU, TensorFlow's float32 results are bit-identical for every batch size from 7 to 64.
 
     It calls the Keras model directly, which works on every backend and is as fast as a graph with one
-    signature (benchmarks/model.py).
+    signature (docs/performance.md).
 
     Args:
       weights: as `checkpoint.read_weights` returns.

@@ -1,0 +1,330 @@
+"""Shared parts of the benchmarks: sounds and corpora, processes, timing, command line and results.
+
+A benchmark is a function. Its keyword parameters become flags, and `main` writes the dictionary that it
+returns to results/NAME.json, with the command, the machine and the versions. This module needs neither Beam
+nor TensorFlow, because benchmarks/gpu.py runs without them. It needs soundfile to write corpora and psutil to
+measure other processes.
+"""
+
+import argparse
+import contextlib
+import importlib
+import importlib.metadata
+import inspect
+import itertools
+import json
+import math
+import os
+import platform
+import statistics
+import string
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.vggish.checkpoint import KERNEL_SHAPES, read_weights
+from transforms.vggish.params import EXAMPLE_FRAMES, MEL_BANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+CLIP_S = 10
+EXAMPLES_PER_CLIP = 10
+_CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16")
+_PACKAGES = ("apache-beam", "keras", "tensorflow", "jax", "torch", "numpy", "resampy", "soundfile", "soxr")
+# The first two characters of an AudioSet ID select its shard of features.
+_ID_CHARACTERS = string.ascii_letters + string.digits + "-_"
+_PREFIXES = ["".join(pair) for pair in itertools.product(_ID_CHARACTERS, repeat=2)]
+_DISTINCT_CLIPS = 64
+_TURN_S = 0.02
+_POLL_S = 0.2
+# Convolutions that a 2x2 pooling follows, which halves height and width.
+_POOLED = ("conv1", "conv2", "conv3_2", "conv4_2")
+
+
+def num_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def network_flop() -> int:
+    """Return the floating-point operations of the network per example, two for each multiply-and-add."""
+    height, width, flop = EXAMPLE_FRAMES, MEL_BANDS, 0
+    for scope, shape in KERNEL_SHAPES.items():
+        positions = height * width if len(shape) == 4 else 1
+        flop += 2 * positions * math.prod(shape)
+        if scope.endswith(_POOLED):
+            height, width = height // 2, width // 2
+    return flop
+
+
+# --- Sounds and corpora
+
+
+def tone_in_noise(seed: int, rate_hz: int, channels: int, seconds: int = CLIP_S) -> NDArray[np.int16]:
+    """Return a steady tone in white noise, int16[samples, channels]."""
+    rng = np.random.default_rng(seed)
+    times_s = np.arange(seconds * rate_hz)[:, np.newaxis] / rate_hz
+    tone = np.sin(2 * np.pi * rng.uniform(100, 4_000) * times_s)
+    return (8_000 * tone + 2_000 * rng.standard_normal((len(times_s), channels))).astype(np.int16)
+
+
+def glides_and_bursts(seed: int, rate_hz: int, channels: int) -> NDArray[np.int16]:
+    """Return a clip of gliding tones and bursts of noise, int16[samples, channels], to compare features on.
+
+    Its loud and quiet passages and bands put more of the network's range to the test than a steady sound.
+    """
+    rng = np.random.default_rng(seed)
+    times_s = np.arange(CLIP_S * rate_hz)[:, np.newaxis] / rate_hz
+    phases = rng.uniform(0, 6, (2, 1, channels)) + times_s * rng.uniform(500, 20_000, (2, 1, channels))
+    tones = np.sin(phases[0]) + np.sin(phases[1] * (1 + 0.02 * times_s))
+    bursts = rng.standard_normal(tones.shape) * np.exp(-8 * (times_s * rng.uniform(0.5, 3) % 1.0))
+    return np.round(4_000 * tones + 6_000 * bursts).clip(-32_768, 32_767).astype(np.int16)
+
+
+def mono(samples: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Mix int16[samples, channels] to float64[samples] with full scale 1.0."""
+    return samples.mean(axis=1) / 32_768
+
+
+def make_corpus(
+    folder: Path,
+    num_clips: int,
+    suffix: str = "wav",
+    rate_hz: int = 16_000,
+    channels: int = 1,
+    seconds: int = CLIP_S,
+    clips_per_shard: int = 1,
+) -> list[Path]:
+    """Write 16-bit clips into a new folder; all but the first 64 are hard links to these.
+
+    Args:
+      folder, num_clips: where to write how many clips.
+      suffix: "wav" or "flac".
+      rate_hz, channels, seconds: of each clip.
+      clips_per_shard: clips whose IDs start with the same two characters and so go to one shard of features.
+        There are at most 4,096 such prefixes.
+
+    Returns:
+      The paths of the clips.
+    """
+    import soundfile
+
+    folder.mkdir(parents=True)
+    prefixes = _PREFIXES[: max(1, num_clips // clips_per_shard)]
+    paths: list[Path] = []
+    for number in range(num_clips):
+        paths.append(folder / f"{prefixes[number % len(prefixes)]}{number:09d}.{suffix}")
+        if number < _DISTINCT_CLIPS:
+            samples = tone_in_noise(number, rate_hz, channels, seconds)
+            soundfile.write(paths[-1], samples, rate_hz, "PCM_16")
+        else:
+            os.link(paths[number % _DISTINCT_CLIPS], paths[-1])
+    return paths
+
+
+# --- Processes
+
+
+@dataclass(frozen=True)
+class Run:
+    """The cost and the output of a process.
+
+    Attributes:
+      wall_s: time from start to end.
+      cpu_s: CPU time of the process and of all descendants that were waited for.
+      peak_mb: sum of the peaks of resident memory of the process and of each descendant.
+      output: what it wrote to its standard output.
+    """
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    output: str
+
+    @property
+    def result(self) -> Any:
+        """The value that the function returned, for `run_function`."""
+        return json.loads(self.output.splitlines()[-1])
+
+
+def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Run:
+    """Run a command in the root of the repository to its end and measure it. Linux only.
+
+    Args:
+      command: program and arguments.
+      environment: variables to set in addition to those of this process.
+
+    Raises:
+      SystemExit: the command failed.
+    """
+    peaks_kb: dict[int, int] = {}
+    cpu_before_s, started = sum(os.times()[2:4]), time.perf_counter()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **(environment or {})}, stdout=output, text=True
+        )
+        while process.poll() is None:
+            for pid in _family(process.pid):
+                # The last reading counts. A child that has not yet called exec shows the peak of its parent.
+                peaks_kb[pid] = _peak_kb(pid) or peaks_kb.get(pid, 0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_POLL_S)
+        wall_s = time.perf_counter() - started
+        if process.returncode:
+            raise SystemExit(f"benchmarks: {command} failed with status {process.returncode}")
+        output.seek(0)
+        cpu_s = sum(os.times()[2:4]) - cpu_before_s  # of children
+        return Run(wall_s, cpu_s, sum(peaks_kb.values()) / 1e3, output.read())
+
+
+def function_command(function: Callable[..., Any], *arguments: Any) -> list[str]:
+    """Return the command that calls a function of a benchmark with JSON values in a new process."""
+    module = f"benchmarks.{Path(inspect.getfile(function)).stem}"
+    values = json.dumps(arguments, default=str)
+    return [sys.executable, "-m", "benchmarks.harness", module, function.__name__, values]
+
+
+def run_function(
+    function: Callable[..., Any], *arguments: Any, environment: Mapping[str, str] | None = None
+) -> Run:
+    """Call a function in a new process; `Run.result` has the JSON value that it returned."""
+    return run(function_command(function, *arguments), environment)
+
+
+def run_pipeline(clips: Path | str, output: Path | str, *flags: str) -> Run:
+    """Run `pipeline.run` in its own process on the FnApiRunner with random weights and without PCA."""
+    program = [sys.executable, "-m", "pipeline.run", f"--input={clips}", f"--output={output}"]
+    return run([*program, "--runner=FnApiRunner", "--weights=random:0", "--pca_params=none", *flags])
+
+
+def save_embeddings(weights: str, precision: str, batch_size: int, examples: str, output: str) -> None:
+    """Embed the examples of an .npy file and write the embeddings to another."""
+    from transforms.vggish.model import Embedder
+
+    np.save(output, Embedder(read_weights(weights), batch_size, precision).embed(np.load(examples)))
+
+
+def _peak_kb(pid: int) -> int:
+    """Return the peak of the resident memory of a process in kB, 0 if it has ended. Linux only."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        if "VmHWM:" in status:
+            return int(status.split("VmHWM:")[1].split()[0])
+    return 0
+
+
+def _family(pid: int) -> list[int]:
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    return []
+
+
+# --- Timing
+
+
+def median_times_s(
+    work: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Measure calls in turns, so that other work on the machine affects all of them alike.
+
+    A call of less than 20 ms is repeated within its turn, as the pipeline repeats it for one clip after the
+    other. Otherwise cold caches would count for more than the work.
+
+    Args:
+      work: name -> what to call.
+      rounds: number of turns of each, after one turn that warms up.
+      clock: returns the time so far in seconds.
+
+    Returns:
+      Name -> median over the rounds of the seconds per call.
+    """
+    times_s: dict[str, list[float]] = {name: [] for name in work}
+    for round_number in range(rounds + 1):
+        for name, call in work.items():
+            turn_started, started, num_calls = time.perf_counter(), clock(), 0
+            while num_calls == 0 or time.perf_counter() - turn_started < _TURN_S:
+                call()
+                num_calls += 1
+            if round_number:
+                times_s[name].append((clock() - started) / num_calls)
+    return {name: statistics.median(times) for name, times in times_s.items()}
+
+
+# --- Results
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return the CPU, its cores, the load before the benchmark, and the versions of the packages."""
+    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    lines = (line.split(":", 1) for line in cpu.split("\n\n")[0].splitlines() if ":" in line)
+    fields = {key.strip(): value.strip() for key, value in lines}
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {
+        "machine": {
+            "cpu": fields.get("model name", platform.processor()),
+            "features": [name for name in _CPU_FEATURES if name in fields.get("flags", "").split()],
+            "cores": num_cores(),
+            "load_before": round(os.getloadavg()[0], 2),
+        },
+        "versions": versions,
+    }
+
+
+def read_result(name: str) -> dict[str, Any]:
+    """Read results/NAME.json."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def main(benchmarks: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
+    """Run a benchmark with the flags of the command line, print its report, and write it to NAME.json.
+
+    Args:
+      benchmarks: name of the result -> benchmark; if there are several, the first argument selects one. The
+        type of a flag is that of the parameter's default, and a tuple takes several values.
+    """
+    first = next(iter(benchmarks.values()))
+    program = f"python -m benchmarks.{Path(inspect.getfile(first)).stem}"
+    parser = argparse.ArgumentParser(prog=program, description=first.__doc__)
+    commands = parser.add_subparsers(dest="name", required=True) if len(benchmarks) > 1 else None
+    for name, benchmark in benchmarks.items():
+        own = commands.add_parser(name, description=benchmark.__doc__) if commands else parser
+        own.set_defaults(name=name)
+        own.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file")
+        for flag, parameter in inspect.signature(benchmark).parameters.items():
+            default = parameter.default
+            is_list = isinstance(default, tuple)
+            kind = type(default[0] if is_list else default)
+            own.add_argument(f"--{flag}", type=kind, nargs="+" if is_list else None, default=default)
+    flags = vars(parser.parse_args())
+    name, folder = flags.pop("name"), flags.pop("results")
+    words = [program, *([name] if commands else []), *itertools.starmap(_flag_text, flags.items())]
+    report = {"command": " ".join(filter(None, words)), **describe_machine(), **benchmarks[name](**flags)}
+    text = json.dumps(report, indent=2)
+    print(text)
+    (folder / f"{name}.json").write_text(text + "\n")
+
+
+def _flag_text(name: str, value: Any) -> str:
+    """Return a flag as the report shows it; paths of this machine become placeholders."""
+    if isinstance(value, str):
+        return f"--{name}={name.upper()}" if "/" in value or "*" in value else ""
+    return f"--{name} {' '.join(map(str, value))}" if isinstance(value, list | tuple) else f"--{name}={value}"
+
+
+if __name__ == "__main__":
+    # As `function_command` calls it.
+    _function = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])
+    print(json.dumps(_function(*json.loads(sys.argv[3]))))
