@@ -289,7 +289,7 @@ class Adversary(RuleBasedStateMachine):
         flags = [*self.command(mode, self.present, self.must_overwrite), "--no_wait_until_finish"]
         status, said = self.place.run(flags)
         if status == 0:
-            assert "the job is handed over" in said
+            assert "the job is submitted" in said
             self.place.counts["jobs handed over"] += 1
             self.forget(mode, self.files_of(self.present), self.must_overwrite)
             self.lock_elsewhere()

@@ -76,7 +76,7 @@ def test_a_second_run_computes_nothing_that_is_there(corpus, tmp_path, computed)
 def test_a_job_that_is_handed_over_is_closed_by_the_same_command(corpus, tmp_path, computed, capsys):
     flags = [*TRIAL, f"--input={corpus}/*", f"--output={tmp_path}/out"]
     assert run.run([*flags, "--no_wait_until_finish"]) == 0
-    assert "the job is handed over" in capsys.readouterr().out
+    assert "the job is submitted" in capsys.readouterr().out
     manifest = tmp_path / "out" / "_run" / "manifest.json"
     assert json.loads(manifest.read_text())["finished"] is None
     assert not (tmp_path / "out" / "_run" / "lock.json").exists()

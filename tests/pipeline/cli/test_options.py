@@ -98,7 +98,7 @@ def test_input_and_output_are_required():
     with pytest.raises(SettingError, match="--output is required"):
         parse_options(["--input=a.wav"])
     for inputs in ([], ["--input=a.wav", "--input_rejects=b.jsonl"]):
-        with pytest.raises(SettingError, match="--input or --input_rejects, one of the two"):
+        with pytest.raises(SettingError, match="give either --input or --input_rejects"):
             parse_options([*inputs, "--output=out"])
 
 

@@ -210,7 +210,7 @@ def test_ctrl_c_during_a_run(launcher, tmp_path):
     )
     assert ended.status == 130 and ended.took_s < LIMIT_S and ended.left == []
     assert ended.lines[-1] == (
-        "pipeline.run: was interrupted (SIGINT); the same command goes on where it stopped"
+        "pipeline.run: was interrupted (SIGINT); run the same command again to continue"
     )
     assert not lock.exists()
     assert list(temporary.iterdir()) == []

@@ -80,7 +80,7 @@ def test_a_damaged_folder_is_compared_as_far_as_it_goes(tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:-5])
     result = verified(capsys, one, f"--against={other}")
     assert len(result["problems"]) == 1 and f"'05-35' at 0.5 s is not in {other}" in result["problems"][0]
-    assert result["notes"] == [f"{other} has 1 problems itself: verify it too"]
+    assert result["notes"] == [f"{other} also has 1 problems: verify it too"]
 
 
 def test_raw_folders_are_compared_by_value_and_not_with_quantized_ones(tmp_path, capsys):
@@ -88,7 +88,7 @@ def test_raw_folders_are_compared_by_value_and_not_with_quantized_ones(tmp_path,
     one, other = write_corpus(tmp_path / "one", raw), write_corpus(tmp_path / "other", raw * 2)
     against = verified(capsys, one, f"--against={other}")["against"]
     assert against["cosine"] == pytest.approx(1) and against["largest"] == 255
-    with pytest.raises(SettingError, match="holds quantized frames, and"):
+    with pytest.raises(SettingError, match="contains quantized frames, but"):
         verify.run([str(one), f"--against={write_corpus(tmp_path / 'quantized')}"])
 
 
