@@ -245,7 +245,7 @@ class Adversary(RuleBasedStateMachine):
         if not listed:
             assert status in (2, -signal.SIGKILL), said
             if status == 2:
-                assert "no clip was rejected" in said or (not before and "matches no file" in said), said
+                assert "no rejected clip" in said or (not before and "matches no file" in said), said
             return
         files = {line["file"] for line in listed if line["split"] == mode.split}
         whole = {path for path in files if not path.endswith((".tar", ".tfrecord"))}

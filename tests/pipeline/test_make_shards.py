@@ -163,7 +163,7 @@ def test_what_a_killed_command_left_is_deleted_and_nothing_else(corpus, tmp_path
     names = {path.name for path in output.iterdir()}
     assert names == {*expected, "_run", *(path.name for path in others)}
     assert not (run_folder / "packing").exists()
-    with pytest.raises(SettingError, match=r"holds \d+ shards already"):
+    with pytest.raises(SettingError, match=r"already contains \d+ shards"):
         pack(output, *flags)
 
 
@@ -266,7 +266,7 @@ def test_other_shard_bytes_are_refused(text):
         ({"input": "{corpus}/*.nothing"}, "matches no file"),
         ({"segments": "{corpus}/none.csv"}, "known only for balanced_train_segments.csv"),
         ({"shard_byte": "2MB"}, "unknown option --shard_byte"),
-        ({"output": "{full}"}, "holds 1 shards already"),
+        ({"output": "{full}"}, "already contains 1 shards"),
     ],
 )
 def test_mistakes_stop_the_run_before_any_work(corpus, tmp_path, capsys, change, message):

@@ -103,7 +103,7 @@ def test_its_own_shards_are_no_input(corpus, tmp_path, spelling, extra):
     (tmp_path / "link").symlink_to(out / "train")
     given = spelling.format(out=out, link=tmp_path / "link")
     message = refusal([*TRIAL, f"--input={given}", f"--output={out}", *extra])
-    assert f"--input={given}: matches no file but" in message and "of --output itself" in message
+    assert f"--input={given}: matches no file except" in message and "of --output itself" in message
     assert files(out) == before
 
 
