@@ -133,7 +133,7 @@ def _check_folder(folder: FeatureFolder, config: Config) -> None:
     """Raises SettingError if the run must not write to the folder."""
     options = config.options
     splits = {split for split, _ in config.valid.segment_files} or {options.split}
-    folder.check_room(splits, config.sharding)
+    folder.check_conflicts(splits, config.sharding)
     if not options.overwrite:
         folder.check_settings(settings_of(config))
 

@@ -228,7 +228,7 @@ class Adversary(RuleBasedStateMachine):
             status, said = self.place.run(flags)
             assert status == 2, said
             if not self.cut:
-                assert f"made with sharding {self.sharding}, and this command has {sharding}" in said, said
+                assert f"made with sharding {self.sharding}, but this command has {sharding}" in said, said
             assert self.shards() == before
         self.must_overwrite |= changes
         self.sharding = sharding
@@ -273,7 +273,7 @@ class Adversary(RuleBasedStateMachine):
         started.append(self.place.start(self.command(mode, both[1])))
         ends = [self.place.wait(one) for one in started]
         self.place.counts["races"] += 1
-        refused = [status == 2 and "another run is at work there" in said for status, said in ends]
+        refused = [status == 2 and "another run is using this folder" in said for status, said in ends]
         assert not all(refused), ends
         self.place.counts["races that one lost"] += any(refused)
         # The one that came to its end was there last.
@@ -368,7 +368,7 @@ class Adversary(RuleBasedStateMachine):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"precious")
         status, said = self.place.run(self.command(Mode("train"), self.present, overwrite))
-        assert status == 2 and f"{path} stands where a shard may have to go" in said, said
+        assert status == 2 and f"{path} has the path of a shard that this run may write" in said, said
         assert path.read_bytes() == b"precious"
         path.unlink()
         assert self.shards() == before

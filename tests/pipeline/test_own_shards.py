@@ -114,7 +114,7 @@ def test_a_file_where_a_shard_may_go_is_named_before_any_work(corpus, tmp_path):
     in_the_way.write_bytes(b"precious")
     flags = [*TRIAL, f"--input={corpus}/*", f"--output={out}"]
     for extra in ([], ["--overwrite"], ["--plan"]):
-        assert f"{in_the_way} stands where a shard may have to go" in refusal([*flags, *extra])
+        assert f"{in_the_way} has the path of a shard that this run may write" in refusal([*flags, *extra])
     assert in_the_way.read_bytes() == b"precious" and len(files(out)) == 1
     # Of numbered shards no name is like it.
     assert run.run([*flags, "--sharding=hash:2"]) == 0
