@@ -117,12 +117,12 @@ def refused(capsys, command, *flags: str) -> str:
         (["--input=a", "--compare=b"], "--compare=b: it compares feature folders; give --features instead"),
         (["--features=a", "--segments=c"], "--segments: works with --input only, since feature records"),
         (["--feature=a"], "unknown option --feature (did you mean --features?); see --help"),
-        (["--features=none"], "none: no SPLIT/PREFIX.tfrecord in it; give a feature folder"),
-        (["--features=split"], "split: is one split's folder; give the folder that it is in"),
+        (["--features=none"], "none: contains no SPLIT/PREFIX.tfrecord; give a feature folder"),
+        (["--features=split"], "split: is the folder of one split; give its parent folder"),
         (["--features=empty"], "empty: its 1 shards have no frames; give another folder"),
         (
             ["--features=bytes", "--compare=none"],
-            "none: no SPLIT/PREFIX.tfrecord in it; give a feature folder",
+            "none: contains no SPLIT/PREFIX.tfrecord; give a feature folder",
         ),
         (["--features=bytes", "--compare=raw"], "--compare=raw: contains raw frames, but bytes contains"),
         (

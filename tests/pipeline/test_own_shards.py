@@ -71,7 +71,7 @@ def test_nothing_of_somebody_else_is_deleted_or_read(corpus, strangers, tmp_path
     assert FrameFolder.at(str(out)).folder.shards == own
     result = verified(capsys, out)
     assert result["clips"] == {"train": 2}
-    assert any("no run here wrote" in note and "mydata" in note for note in result["notes"])
+    assert any("was not written by a run here" in note and "mydata" in note for note in result["notes"])
     listed = (out / "_run" / "shards.jsonl").read_text()
     assert [json.loads(line)["path"] for line in listed.splitlines()] == ["train/ab.tfrecord"]
     assert json.loads((out / "_run" / "manifest.json").read_text())["clips"] == {"train": 2}

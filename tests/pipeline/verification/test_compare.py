@@ -69,7 +69,7 @@ def test_clips_that_one_folder_lacks_are_faults(tmp_path, capsys):
 def test_other_numbers_of_frames_are_faults_and_the_common_ones_compared(tmp_path, capsys):
     one = write_corpus(tmp_path / "one")
     result = verified(capsys, one, f"--against={write_corpus(tmp_path / 'other', CODES[:, :2])}")
-    assert len(result["problems"]) == 40 and "has 3 frames, and 2 in" in result["problems"][0]
+    assert len(result["problems"]) == 40 and "has 3 frames, but 2 in" in result["problems"][0]
     assert (result["against"]["frames"], result["against"]["identical"]) == (80, 0)
     assert result["against"]["cosine"] == 1.0
 
@@ -94,7 +94,7 @@ def test_raw_folders_are_compared_by_value_and_not_with_quantized_ones(tmp_path,
 
 def test_a_folder_that_is_none_cannot_be_compared_with(tmp_path):
     one = write_corpus(tmp_path / "one")
-    with pytest.raises(SettingError, match="none: no SPLIT/PREFIX"):
+    with pytest.raises(SettingError, match="none: contains no SPLIT/PREFIX"):
         verify.run([str(one), f"--against={tmp_path}/none"])
 
 
