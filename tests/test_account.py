@@ -98,4 +98,4 @@ def test_one_clip_too_few_is_not_hidden_by_one_too_many(tmp_path):
 
 def test_the_fraction_of_nothing_is_none():
     assert Account(Counter()).reject_fraction == 0
-    assert Account(Counter()).closes
+    assert Account(Counter()).is_balanced

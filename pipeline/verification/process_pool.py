@@ -27,7 +27,7 @@ _MAX_CHUNK = 32
 
 
 class Processes:
-    """Maps functions over tasks: for some seconds in this process, so that few tasks are quick, then in several.
+    """Maps functions over tasks: at first in this process, so that few tasks are quick, later in several.
 
     The processes are forked from a new server process and not from this one: here, TensorFlow, Beam or CUDA
       may

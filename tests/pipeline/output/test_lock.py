@@ -221,7 +221,7 @@ def ending(tmp_path, end: Callable[[int, Path], None]) -> tuple[int | None, str]
 @pytest.mark.parametrize(
     "number, words",
     [
-        (signal.SIGTERM, "was told to end"),
+        (signal.SIGTERM, "was terminated"),
         (signal.SIGINT, "was interrupted"),
         (signal.SIGHUP, "lost its terminal"),
     ],

@@ -106,7 +106,7 @@ def test_a_run_without_a_record_has_one_as_well_and_is_no_success(tmp_path, monk
     assert run.run([*TRIAL, f"--input={tmp_path}/short.wav", f"--output={tmp_path}/out"]) == 4
     line = f"none of 1 inputs could be embedded (too_short 1); {tmp_path}/short.wav: "
     assert line in capsys.readouterr().out
-    assert "No features to look at" in page(tmp_path / "out")
+    assert "The folder contains no frames" in page(tmp_path / "out")
 
 
 def test_a_stuck_dimension_is_called_out():
