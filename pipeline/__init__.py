@@ -1,4 +1,4 @@
-"""The commands. This package assembles the transforms; it computes no features itself."""
+"""The commands. This package combines the transforms; it computes no features itself."""
 
 from pipeline.process.own_command import hold_signals
 from pipeline.process.utf8 import check_temporary_folder, read_names_as_utf8
@@ -7,7 +7,8 @@ read_names_as_utf8()
 _command = hold_signals()
 check_temporary_folder()
 
-from pipeline.process.ending import catch_signals  # noqa: E402, imports that a signal may not end with a traceback
+# Before the other imports, so that a signal during them does not print a traceback.
+from pipeline.process.ending import catch_signals  # noqa: E402
 
 if _command:
     catch_signals(_command)

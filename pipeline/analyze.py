@@ -1,11 +1,11 @@
-"""python -m pipeline.analyze: what is in a corpus, in one pass, and how far is it from another?
+"""python -m pipeline.analyze: statistics of a corpus in one pass, and its distance to another corpus.
 
     python -m pipeline.analyze --features=DIR [--compare=DIR2] [--output=NAME]
     python -m pipeline.analyze --input=GLOB [--segments=CSV] [--output=NAME]
 
-Of a feature folder, this pipeline's or a release's: clips, frames and hours by split and label; of each
-dimension mean, standard deviation, quantiles and the share of clipped bytes; the covariance. Of audio: the
-same counts, and mean and variance of each log-mel band. docs/statistics.md says what each number is.
+For a feature folder, of this pipeline or of a release: clips, frames and hours by split and label; the mean,
+standard deviation, quantiles and share of clipped bytes of each dimension; and the covariance. For audio: the
+same counts, and the mean and variance of each log-mel band. docs/statistics.md defines each number.
 """
 
 import argparse
@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 
 from pipeline.assets.resolve import find_class_labels, find_segments
-from pipeline.cli.flags import OneLineParser, check_flags
+from pipeline.cli.flags import SHARED_TEMP_LOCATION, parse_command
+from pipeline.cli.option_groups import (
+    add_assets_dir_option,
+    add_class_labels_option,
+    add_id_pattern_option,
+    add_input_option,
+    add_segments_option,
+)
 from pipeline.job.path_checks import check_input, check_output_file
 from pipeline.job.runner import make_pipeline
 from pipeline.process.main import run_main
@@ -33,18 +40,17 @@ from transforms.read_features import QUANTIZED
 from transforms.redact import shown, shown_text
 from transforms.storage.files import write_output
 from transforms.storage.globs import plain_path
-from transforms.storage.shared_files import ASSETS_DIR_VARIABLE
 from transforms.vggish.params import EMBEDDING_SIZE
 
 if TYPE_CHECKING:  # only with the extra [analysis]
     from transforms.statistics.analyze_corpus import AnalysisResult
 
-# Rows of a table on the screen; in a file all are.
+# Rows per table on the screen; the file contains all rows.
 _ROWS_SHOWN = 20
 
 
 def run(argv: Sequence[str]) -> int:
-    """Checks the command, runs the pass, prints and writes what it found, and returns the exit status.
+    """Checks the command, analyzes the corpora, prints and writes the results, and returns the exit status.
 
     Raises:
       SettingError: a mistake in the command.
@@ -63,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
         if options.output:
             write_output(f"{options.output}.json", f"{json_text(shown(report.to_json()), 1)}\n".encode())
             write_output(f"{options.output}.md", _markdown(report).encode())
-    finally:  # a disk that is full costs no more than the files
+    finally:  # print the results even if the disk is full
         say(*_markdown(report, _ROWS_SHOWN).removesuffix("\n").split("\n"))
     if options.output:
         say(f"written to {options.output}.json and {options.output}.md")
@@ -75,18 +81,18 @@ def _analyze_features(pipeline: beam.Pipeline, options: argparse.Namespace) -> S
     if len({features.kind for features in corpora}) > 1:
         (one, kind), (other, other_kind) = corpora
         raise SettingError(
-            f"--compare={other.path}: holds {other_kind} frames, and {one.path} {kind}; "
-            "give folders of one kind"
+            f"--compare={other.path}: contains {other_kind} frames, but {one.path} contains {kind} frames; "
+            "give two folders of the same kind"
         )
     labels = find_class_labels(options.class_labels, options.assets_dir)
     names = ClassLabelFile(labels.path).names() if labels else {}
     found = run_analyses(pipeline, [_features_pass(features, names) for features in corpora])
-    first, *further = (_statistics(*pair, names) for pair in zip(corpora, found, strict=True))
-    return SideBySide(first, *further) if further else first
+    first, *second = (_statistics(*pair, names) for pair in zip(corpora, found, strict=True))
+    return SideBySide(first, *second) if second else first
 
 
 def _features_pass(features: FrameFolder, class_names: Mapping[int, str]) -> AnalysisFactory:
-    # TensorFlow Transform is in an extra, which the command looks for first.
+    # TensorFlow Transform is in an extra; the command checks first that it is installed.
     from transforms.statistics.analyze_corpus import AnalyzeFeatures
     from transforms.statistics.analyze_vectors import AnalyzeVectors
 
@@ -97,7 +103,7 @@ def _features_pass(features: FrameFolder, class_names: Mapping[int, str]) -> Ana
 def _statistics(features: FrameFolder, found: "AnalysisResult", class_names: Mapping[int, str]) -> Statistics:
     quantization, moments = features.folder.quantization, found.moments
     if moments is None:
-        raise OutputError(f"{features.path}: was emptied in the meantime; run the same command again")
+        raise OutputError(f"{features.path}: another program emptied it; run the same command again")
     if features.kind == QUANTIZED:
         moments = moments.scaled(quantization.step, quantization.low)
     return Statistics(features.path, features.kind, found.counts, moments, quantization, class_names)
@@ -135,26 +141,24 @@ def _markdown(report: Statistics | SideBySide, max_rows: int | None = None) -> s
 
 
 def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Reads the command line: own options, and Beam's as flags."""
-    parser = OneLineParser(
-        prog="python -m pipeline.analyze",
-        description="Sums up a feature folder, or a corpus of audio, in one pass: counts by split and label, "
-        "and the statistics of its frames. Needs the extra [analysis].",
-        epilog="Beam's options work too: --runner, --direct_num_workers and all others; --temp_location is a "
-        "folder that all workers share.",
-        allow_abbrev=False,
+    options, beam_flags = parse_command(
+        argv,
+        _add_options,
+        "python -m pipeline.analyze",
+        "Summarizes a feature folder or an audio corpus in one pass: counts by split and label, and "
+        "statistics of its frames. Needs the extra [analysis].",
+        SHARED_TEMP_LOCATION,
     )
-    _add_options(parser)
-    options, beam_flags = parser.parse_known_args(argv)
-    check_flags(argv, _add_options)
     if bool(options.features) == bool(options.input):
-        raise SettingError("give --features or --input, one of the two; see --help")
+        raise SettingError("give either --features or --input; see --help")
     if options.input and options.compare:
         raise SettingError(
-            f"--compare={options.compare}: compares feature folders; give --features, not --input"
+            f"--compare={options.compare}: it compares feature folders; give --features instead of --input"
         )
     if options.features and options.segments:
-        raise SettingError("--segments: is for --input; the records of --features have their labels")
+        raise SettingError(
+            "--segments: works with --input only, since feature records contain their labels; leave it out"
+        )
     return options, beam_flags
 
 
@@ -163,58 +167,33 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--features",
         metavar="DIR",
         type=plain_path,
-        help="folder that holds SPLIT/PREFIX.tfrecord (this or --input is required)",
+        help="feature folder, with shards SPLIT/PREFIX.tfrecord (this or --input is required)",
     )
     parser.add_argument(
         "--compare",
         metavar="DIR",
         type=plain_path,
-        help="another feature folder: the Fréchet audio distance to it, and the shift of each dimension",
+        help="another feature folder: report the Fréchet audio distance to it, and the shift of each "
+        "dimension",
     )
-    parser.add_argument(
-        "--input",
-        metavar="GLOB",
-        type=plain_path,
-        action="extend",
-        nargs="+",
-        help="audio files or shards, as of pipeline.run; repeatable",
+    add_input_option(
+        parser, "audio files or audio shards, as for pipeline.run", "this or --features is required"
     )
     parser.add_argument(
         "--output",
         metavar="NAME",
         type=plain_path,
-        help="write NAME.json and NAME.md, with all rows of all tables (default: first rows, on the screen)",
+        help="write NAME.json and NAME.md, with all rows of all tables (default: show the first rows only)",
     )
-    parser.add_argument(
-        "--segments",
-        metavar="[SPLIT=]CSV",
-        action="append",
-        help="for --input: AudioSet segments CSV: clips, their split, times and labels; repeatable "
-        "(default: every file is one clip)",
-    )
+    add_segments_option(parser, "for --input: AudioSet segments CSV: clips, their split, times and labels")
     parser.add_argument(
         "--split",
         default="train",
-        help="for --input: split of clips that no segments CSV names (default: %(default)s)",
+        help="for --input: split of clips that are not in a segments CSV (default: %(default)s)",
     )
-    parser.add_argument(
-        "--id_pattern",
-        metavar="REGEX",
-        help="for --input: searched in each path for other file names; group 'id', and 'start' (seconds)",
-    )
-    parser.add_argument(
-        "--class_labels",
-        metavar="CSV",
-        type=plain_path,
-        help="class_labels_indices.csv (default: the released one; without it, labels have no names)",
-    )
-    parser.add_argument(
-        "--assets_dir",
-        metavar="DIR",
-        type=plain_path,
-        help="folder looked in first for the released class labels; also the environment variable "
-        f"{ASSETS_DIR_VARIABLE} (default: the user cache)",
-    )
+    add_id_pattern_option(parser)
+    add_class_labels_option(parser, "with the names of the labels (default: the released file, if available)")
+    add_assets_dir_option(parser)
 
 
 if __name__ == "__main__":

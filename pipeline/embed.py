@@ -2,11 +2,11 @@
 
     from pipeline.embed import embed
 
-    embed("clip.wav")                        # uint8[n, 128], the release's bytes, a row each 0.96 s
+    embed("clip.wav")                        # uint8[n, 128], the release's bytes, one row per 0.96 s
     embed("clip.wav", postprocess="raw")     # float32[n, 128], before PCA
 
-It stands here and not in `transforms.vggish`, since it puts audio and model together, which do not know
-each other, and since `pipeline` alone knows where the released files are.
+The function is here and not in `transforms.vggish` because it combines audio and model, which do not import
+each other, and because only `pipeline` finds the released files.
 """
 
 import functools
@@ -47,19 +47,20 @@ def embed(
     precision: str = FLOAT32,
     resampler: Resampler = RESAMPY,
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """VGGish features of a sound, equal to those that `pipeline.run` writes.
+    """Returns the VGGish features of a sound, equal to those that `pipeline.run` writes.
 
-    The model is loaded at the first call, and kept for the next ones.
+    The first call loads the model, and later calls use it again.
 
     Args:
-      audio: path of a file of any format, on any filesystem that Beam knows; or a waveform, an array of
-        [samples] or [samples, channels] as `transforms.audio.waveform.mono_waveform` takes it: floats with
-        full scale 1.0, or int16, int32 or uint8 as files hold them.
-      rate_hz: sample rate of a waveform, which must be given; a file has its own, and this is not used.
+      audio: path of a file of any format, on any filesystem that Beam supports; or a waveform, an array of
+        [samples] or [samples, channels] as `transforms.audio.waveform.mono_waveform` accepts it: floats with
+        full scale 1.0, or int16, int32 or uint8 as in files.
+      rate_hz: sample rate of a waveform in Hz, required for a waveform; ignored for a file, which has its
+        own.
       postprocess: "quantized", or "raw" for embeddings before PCA.
-      hop_s: time from one frame to the next, in seconds.
-      weights, pca_params, assets_dir: as the options of `pipeline.run`; None: the released files.
-      precision, resampler: as the options of `pipeline.run`.
+      hop_s: time from the start of one frame to the next, in seconds.
+      weights, pca_params, assets_dir: same as the options of `pipeline.run`; None for the released files.
+      precision, resampler: same as the options of `pipeline.run`.
 
     Returns:
       uint8[n, 128], or raw float32[n, 128].
@@ -92,7 +93,7 @@ def embed(
 
 
 def read_waveform(path: str) -> tuple[NDArray[np.float64], int]:
-    """A file's mono waveform, float64[samples], full scale 1.0, and its rate in Hz.
+    """Returns a file's mono waveform, float64[samples], full scale 1.0, and its sample rate in Hz.
 
     Raises:
       SettingError: the file cannot be read or decoded.
@@ -106,7 +107,7 @@ def read_waveform(path: str) -> tuple[NDArray[np.float64], int]:
 
 @functools.lru_cache(maxsize=2)
 def _embedder(weights: str | None, assets_dir: str | None, precision: str) -> "Embedder":
-    from transforms.vggish.model import Embedder  # seconds of Keras
+    from transforms.vggish.model import Embedder  # importing Keras takes seconds
 
     return Embedder(read_weights(find_weights(weights, assets_dir).path), precision=precision)
 

@@ -1,12 +1,12 @@
-"""python -m pipeline.export_model --output=DIR: waveform to embeddings as a TensorFlow SavedModel.
+"""python -m pipeline.export_model --output=DIR: exports waveform-to-embeddings as a TensorFlow SavedModel.
 
-Whoever has TensorFlow can use it, without this project:
+The model needs only TensorFlow, not this project:
 
     embed = tf.saved_model.load(DIR).signatures["serving_default"]
     embed(waveform=samples)["embeddings"]
 
-`samples` are float32[samples], mono at 16 kHz, full scale 1.0, of any length; fewer than 15,600 give none.
-`embeddings` are uint8[n, 128], the release's bytes, or with --postprocess=raw float32[n, 128].
+`samples` is float32[samples], mono at 16 kHz, full scale 1.0, of any length; fewer than 15,600 samples give
+no embedding. `embeddings` is uint8[n, 128], the release's bytes, or with --postprocess=raw float32[n, 128].
 """
 
 import sys
@@ -33,18 +33,18 @@ from transforms.vggish.fused import Quantize, build_fused
 from transforms.vggish.model import build_vggish
 from transforms.vggish.params import EMBEDDING_SIZE, INT16_SCALE, SAMPLE_RATE_HZ, Framing
 
-# Examples that are embedded together, so that a long waveform takes no more memory.
+# Examples per batch, which bounds the memory for a long waveform.
 _BATCH = 32
-# In a folder without the mark nothing is deleted; with it, what TensorFlow saves.
+# This file marks a folder as incomplete. Only then the command deletes the files that TensorFlow saves there.
 _MARK = ".incomplete"
-_SAVED = ("assets", "variables", "fingerprint.pb", "saved_model.pb")
+_SAVED_NAMES = ("assets", "variables", "fingerprint.pb", "saved_model.pb")
 
 
 def run(argv: Sequence[str]) -> int:
     """Writes the SavedModel and returns the exit status.
 
     Raises:
-      SettingError: a mistake in the command, or weights that cannot be had.
+      SettingError: a mistake in the command, or the weights cannot be found or downloaded.
     """
     parser = OneLineParser(
         prog="python -m pipeline.export_model",
@@ -60,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if keras.backend.backend() != "tensorflow":
         raise SettingError(
-            f"KERAS_BACKEND={keras.backend.backend()}: a SavedModel is TensorFlow's; set it to tensorflow"
+            f"KERAS_BACKEND={keras.backend.backend()}: a SavedModel needs TensorFlow; set it to tensorflow"
         )
     mark = _begin_output(options.output)
     quantize = None
@@ -78,29 +78,31 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _begin_output(path: str) -> str:
-    """Clears what a killed command left in the folder, and marks it as not done; returns the mark's path."""
+    """Deletes what a killed command left, marks the folder as incomplete, and returns the mark's path."""
     mark = f"{path.rstrip('/')}/{_MARK}"
     try:
         tf.io.gfile.makedirs(path)
         if tf.io.gfile.exists(mark):
-            for name in _SAVED:
-                there = f"{path}/{name}"
-                if tf.io.gfile.exists(there):
-                    (tf.io.gfile.rmtree if tf.io.gfile.isdir(there) else tf.io.gfile.remove)(there)
+            for name in _SAVED_NAMES:
+                saved = f"{path}/{name}"
+                if tf.io.gfile.exists(saved):
+                    (tf.io.gfile.rmtree if tf.io.gfile.isdir(saved) else tf.io.gfile.remove)(saved)
             tf.io.gfile.remove(mark)
-        there = tf.io.gfile.listdir(path)
-        if not there:
+        existing = tf.io.gfile.listdir(path)
+        if not existing:
             with tf.io.gfile.GFile(mark, "w") as file:
                 file.write("the model is being written\n")
     except (tf.errors.OpError, OSError) as error:
         raise SettingError(f"--output={path}: cannot be written ({error}); give another folder") from error
-    if there:
-        raise SettingError(f"--output={path}: is not empty, as {there[0]}; give another folder or remove it")
+    if existing:
+        raise SettingError(
+            f"--output={path}: is not empty, it contains {existing[0]}; give another folder or delete it"
+        )
     return mark
 
 
 def save(model: keras.Model, path: str) -> None:
-    """Writes a model of windows, as `build_fused` gives at 16 kHz, as a SavedModel of waveforms."""
+    """Writes a SavedModel of waveforms; `model` is a model of windows from `build_fused` at 16 kHz."""
     window, hop = Framing().min_samples, round(Framing().hop_s * SAMPLE_RATE_HZ)
     dtype = tf.as_dtype(model.outputs[0].dtype)
 

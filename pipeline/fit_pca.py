@@ -1,8 +1,8 @@
-"""python -m pipeline.fit_pca --features=DIR --output=FILE.npz: a corpus's own parameters for --pca_params.
+"""python -m pipeline.fit_pca --features=DIR --output=FILE.npz: fits PCA parameters to a corpus.
 
-DIR holds raw embeddings, which `pipeline.run --postprocess=raw` writes. FILE is laid out as the released
-`vggish_pca_params.npz`; with --quantization_quantile it holds the range of quantization too, which
-`pipeline.run --pca_params=FILE` then uses and notes in its manifest.
+DIR contains raw embeddings, which `pipeline.run --postprocess=raw` writes. FILE has the layout of the
+released `vggish_pca_params.npz`. With --quantization_quantile it also contains the quantization range, which
+`pipeline.run --pca_params=FILE` then uses and records in its manifest.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from pipeline.cli.flags import OneLineParser, check_flags
+from pipeline.cli.flags import SHARED_TEMP_LOCATION, parse_command
 from pipeline.job.path_checks import check_output_file
 from pipeline.job.runner import make_pipeline
 from pipeline.process.main import run_main
@@ -29,7 +29,7 @@ from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.pca import fit_pca
 from transforms.vggish.postprocess import PcaParams, QuantizationRange, encode_pca_params
 
-# Quantiles are known at each thousandth, and a tenth of that apart at most.
+# Quantiles are computed at each thousandth, with an error of rank of at most a tenth of that.
 _QUANTILES = 1000
 _MAX_RANK_ERROR = 1e-4
 
@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
     """Fits the parameters, writes them, and returns the exit status.
 
     Raises:
-      SettingError: a mistake in the command, or frames that PCA cannot be fitted to.
+      SettingError: a mistake in the command, or PCA cannot be fitted to the frames.
       OutputError: the folder is damaged, or the output cannot be written.
     """
     options, beam_flags = _parse_options(argv)
@@ -49,8 +49,8 @@ def run(argv: Sequence[str]) -> int:
     features = FrameFolder.at(options.features)
     if features.kind != RAW:
         raise SettingError(
-            f"--features={features.path}: holds {features.kind} frames, and PCA is fitted to raw embeddings; "
-            "give a folder that pipeline.run made with --postprocess=raw"
+            f"--features={features.path}: contains {features.kind} frames, but PCA needs raw embeddings; "
+            "give a folder that pipeline.run wrote with --postprocess=raw"
         )
     read = features.reader()
     moments = _moments(pipeline, read)
@@ -62,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
     if number is not None:
         params = dataclasses.replace(params, quantization=_fit_range(read, params, number, beam_flags))
     low, high = params.quantization.low, params.quantization.high
-    say(f"bytes stand for {low:.4g} to {high:.4g}" + (", as in the release" if number is None else ""))
+    say(f"quantization range {low:.4g} to {high:.4g}" + (", as in the release" if number is None else ""))
     data = encode_pca_params(params)
     write_output(options.output, data)
     say(f"written to {options.output}, for pipeline.run --pca_params (sha256 {sha256_of(data)[:8]}…)")
@@ -70,27 +70,29 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _check_quantile(quantile: float | None) -> int | None:
-    """Thousandths of `--quantization_quantile`."""
+    """Returns `--quantization_quantile` in thousandths."""
     if quantile is None:
         return None
     number = round(quantile * _QUANTILES) if 0 < quantile < 0.5 else 0
     if not 1 <= number < _QUANTILES / 2 or not math.isclose(number, quantile * _QUANTILES):
-        raise SettingError(f"--quantization_quantile={quantile}: give 0.001 to 0.499, in thousandths")
+        raise SettingError(
+            f"--quantization_quantile={quantile}: give a multiple of 0.001 from 0.001 to 0.499"
+        )
     return number
 
 
 def _fit_range(
     read: ReadFeatures, params: PcaParams, number: int, beam_flags: Sequence[str]
 ) -> QuantizationRange:
-    """The range beyond which so many thousandths of all whitened values are, at either end."""
+    """Returns the range that leaves out `number` thousandths of all whitened values at each end."""
     quantiles = _moments(make_pipeline(beam_flags), read, params).quantiles[0]
     low, high = quantiles[number - 1].item(), quantiles[_QUANTILES - number - 1].item()
     return QuantizationRange(low, high)
 
 
 def _moments(pipeline: beam.Pipeline, read: ReadFeatures, pca: PcaParams | None = None) -> Moments:
-    """Those of frames; or, with PCA, of all values that frames have after it."""
-    # TensorFlow Transform is in an extra, which the command looks for first.
+    """Returns the moments of the frames; with PCA, those of all values of the transformed frames together."""
+    # TensorFlow Transform is in an extra; the command checks first that it is installed.
     from transforms.statistics.analyze_corpus import AnalyzeFeatures
     from transforms.statistics.analyze_vectors import AnalyzeVectors
 
@@ -100,27 +102,20 @@ def _moments(pipeline: beam.Pipeline, read: ReadFeatures, pca: PcaParams | None 
         pipeline, [lambda temp_dir: AnalyzeFeatures(read, AnalyzeVectors(size, temp_dir, *quantiles), pca)]
     )
     if found.moments is None:
-        raise OutputError(f"{read.pattern}: was emptied in the meantime; run the same command again")
+        raise OutputError(f"{read.pattern}: another program emptied it; run the same command again")
     return found.moments
 
 
 def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Reads the command line: own options, and Beam's as flags."""
-    parser = OneLineParser(
-        prog="python -m pipeline.fit_pca",
-        description="Fits PCA and whitening to a corpus's raw embeddings, in the form of the released "
-        "parameters. Needs the extra [analysis].",
-        epilog="Beam's options work too: --runner, --direct_num_workers and all others; --temp_location is a "
-        "folder that all workers share.",
-        allow_abbrev=False,
+    return parse_command(
+        argv,
+        _add_options,
+        "python -m pipeline.fit_pca",
+        "Fits PCA and whitening to the raw embeddings of a corpus, and writes them in the form of the "
+        "released parameters. Needs the extra [analysis].",
+        SHARED_TEMP_LOCATION,
+        required=("features", "output"),
     )
-    _add_options(parser)
-    options, beam_flags = parser.parse_known_args(argv)
-    check_flags(argv, _add_options)
-    for name in ("features", "output"):
-        if not getattr(options, name):
-            raise SettingError(f"--{name} is required; see --help")
-    return options, beam_flags
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -128,15 +123,15 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--features",
         metavar="DIR",
         type=plain_path,
-        help="folder that pipeline.run --postprocess=raw has written (required)",
+        help="folder that pipeline.run --postprocess=raw wrote (required)",
     )
     parser.add_argument("--output", metavar="FILE", type=plain_path, help=".npz file to write (required)")
     parser.add_argument(
         "--quantization_quantile",
         metavar="Q",
         type=float,
-        help="fit the range of quantization too: it then leaves out this share of all values at either end, "
-        "0.001 to 0.499; in the release that is 0.09 (default: the release's range, -2 to 2)",
+        help="also fit the quantization range: it leaves out this share of all values at each end, 0.001 to "
+        "0.499; in the release the share is 0.09 (default: the release's range, -2 to 2)",
     )
 
 

@@ -1,4 +1,4 @@
-"""The pipeline as a table of contents."""
+"""The graph of the pipeline: all its steps, and what they exchange."""
 
 from dataclasses import dataclass
 
@@ -37,14 +37,14 @@ from transforms.write_features import CLAIMS, EARLIER, FEATURES, WriteFeatures, 
 
 @dataclass(frozen=True)
 class EmbeddingJob:
-    """The steps of a run, ready made.
+    """The configured steps of a run.
 
     Attributes:
-      read, extract, embed, write: as their classes say.
-      quantize: whether embeddings are to become the release's bytes after `embed`.
-      pca: PCA before quantization; None leaves it out.
-      keep: of clips rejected by earlier runs, those that this run says nothing of.
-      progress: where workers tell how far they are; None: they do not.
+      read, extract, embed, write: the main steps; see their classes.
+      quantize: whether embeddings are converted to the release's bytes after `embed`.
+      pca: PCA before quantization; None for no PCA.
+      keep: selects the earlier rejects that this run did not revisit.
+      progress: where workers report progress; None if they do not.
     """
 
     read: ReadClips
@@ -58,7 +58,7 @@ class EmbeddingJob:
 
 
 def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
-    """Adds all of a run's steps to a pipeline: audio files and shards in, features and account out."""
+    """Adds all steps of a run to a pipeline, from audio files and shards to features and account."""
     output = job.write.output
     inputs = pipeline | "ReadClips" >> job.read
     # inputs.clips: Clip
@@ -66,7 +66,7 @@ def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
     # extracted.examples: (ClipChunk, float32[n, 96, 64] or PcmWindows)
     embedded = extracted.examples | "EmbedExamples" >> job.embed
     frames = embedded.embeddings
-    # (ClipChunk, float32[n, 128]; with PCM quantized already)
+    # (ClipChunk, float32[n, 128]; already quantized if the examples are PcmWindows)
     if job.quantize:
         frames |= "Quantize" >> beam.MapTuple(lambda chunk, e: (chunk, postprocess(e, job.pca)))
         # (ClipChunk, uint8[n, 128])
@@ -79,10 +79,10 @@ def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
     earlier_others = earlier | "EarlierOthers" >> beam.Filter(lambda clip: not _is_duplicate(clip))
     decided = {FEATURES: frames, CLAIMS: extracted.existing, EARLIER: earlier_duplicates}
     features = decided | "WriteFeatures" >> job.write
-    # features.written: Key, one a record; features.shards: ShardFile
+    # features.written: Key, one per record; features.shards: ShardFile
     features.shards | "WriteShardList" >> WriteJsonLines(run_path(output, WRITTEN_LIST))
 
-    faulty = (
+    rejected_clips = (
         inputs.rejected,
         extracted.rejected,
         embedded.rejected,
@@ -90,17 +90,17 @@ def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
     ) | "Rejected" >> beam.Flatten()
     # RejectedClip
     earlier = (earlier_others, features.earlier) | "AllEarlier" >> beam.Flatten()
-    listed = (faulty, earlier) | "AllRejected" >> beam.Flatten()
+    listed = (rejected_clips, earlier) | "AllRejected" >> beam.Flatten()
     listed | "WriteRejected" >> WriteJsonLines(run_path(output, REJECTED_LIST))
     inputs.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(output, UNMATCHED_LIST))
 
     events = (
         inputs.clips | "ExpectClips" >> beam.Map(lambda clip: expected(clip.key)),
-        inputs.rejected | "ExpectFaults" >> beam.Map(lambda clip: expected(clip.key)),
-        extracted.extra_clips | "ExpectFurther" >> beam.Map(expected),
-        features.existing | "CountAlreadyThere" >> beam.Map(existing),
+        inputs.rejected | "ExpectRejected" >> beam.Map(lambda clip: expected(clip.key)),
+        extracted.extra_clips | "ExpectExtraClips" >> beam.Map(expected),
+        features.existing | "CountExisting" >> beam.Map(existing),
         features.written | "CountWritten" >> beam.Map(written),
-        faulty | "CountRejected" >> beam.Map(rejected),
+        rejected_clips | "CountRejected" >> beam.Map(rejected),
         earlier | "CountEarlier" >> beam.Map(rejected_earlier),
         inputs.unmatched | "CountUnmatched" >> beam.Map(unmatched),
     )
@@ -120,13 +120,14 @@ def _count_progress(
     embedded: EmbeddedExamples,
     features: WrittenFeatures,
 ) -> None:
-    # Not of the flattened events: a runner gathers those first, and would tell when all is over.
+    # These count the separate collections: a runner gathers the flattened events before it processes them,
+    # so their counts would come only at the end.
     done = CLIPS_DONE, 1
     for name, values, counts in (
         ("Clips", inputs.clips, lambda _: [(CLIPS, 1)]),
-        ("Faults", inputs.rejected, lambda _: [(CLIPS, 1), (REJECTED, 1), done]),
-        ("Further", extracted.extra_clips, lambda _: [(CLIPS, 1)]),
-        ("AlreadyThere", extracted.existing, lambda _: [done]),
+        ("Rejected", inputs.rejected, lambda _: [(CLIPS, 1), (REJECTED, 1), done]),
+        ("ExtraClips", extracted.extra_clips, lambda _: [(CLIPS, 1)]),
+        ("Existing", extracted.existing, lambda _: [done]),
         ("Extracted", extracted.rejected, lambda _: [(REJECTED, 1), done]),
         ("Embedded", embedded.embeddings, _frames_and_clip),
         ("NotEmbedded", embedded.rejected, lambda _: [(REJECTED, 1), done]),

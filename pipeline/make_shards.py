@@ -1,18 +1,21 @@
-"""python -m pipeline.make_shards: audio files in, few large shards of them out, which `pipeline.run` reads.
+"""python -m pipeline.make_shards: packs audio files into a few large shards, which `pipeline.run` reads.
 
-A file is copied as it is, with what its name and the segments CSVs say of it. Features from the shards equal
-features from the files, byte for byte, where `pipeline.run` is given the same `--segments` and `--split` as
-this command. What a shard says of a file:
+The command copies each file unchanged, with the metadata from its name and the segments CSVs. If
+`pipeline.run` gets the same `--segments` and `--split` as this command, the features from the shards equal
+the features from the files, byte for byte. The metadata of a file in a shard:
 
-- Without `--segments`: its id, and the split if `--split` gives one.
-- With `--segments`, of a file named with its time, so already cut: id, times, labels and split. For these
-  `pipeline.run` needs no `--segments`, unless two splits share the time: a file is packed once.
-- With `--segments`, of a whole soundtrack: its id alone. It is packed once for all its segments, not cut;
-  `pipeline.run` cuts it and needs the same `--segments`. So it does for one segment, and for a file that is
-  just as long as its segment and does not say so in its name: only who decodes knows a length.
+- Without `--segments`: its id, and the split if `--split` is given.
+- With `--segments`, for a file whose name contains its time, so that it is already cut: id, times, labels and
+  split. For these files `pipeline.run` needs no `--segments`, unless two splits share the segment: each file
+  is packed once.
+- With `--segments`, for a whole soundtrack: its id only. It is packed once for all its segments, and not cut;
+  `pipeline.run` cuts it and needs the same `--segments`. The same holds if it has only one segment, and if
+  the file is exactly as long as its segment but its name has no time, since only decoding can show its
+  length.
 
-Files that no segment names are not packed. Of files for one clip (`duplicate` to `pipeline.run`) all are, by
-path: the first that can be decoded is the record, from the shards as from the files.
+Files without a segment are not packed. If several files have the same clip (`duplicate` in `pipeline.run`),
+all are packed, in order of path: the first one that can be decoded becomes the record, as it does from the
+files.
 """
 
 import argparse
@@ -28,7 +31,14 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.assets.resolve import find_segments
 from pipeline.cli.console import unwrap_worker_errors
-from pipeline.cli.flags import OneLineParser, check_flags
+from pipeline.cli.flags import BEAM_OPTIONS, parse_command
+from pipeline.cli.option_groups import (
+    add_assets_dir_option,
+    add_class_labels_option,
+    add_id_pattern_option,
+    add_input_option,
+    add_segments_option,
+)
 from pipeline.job.manifest import package_versions, shown_options
 from pipeline.job.no_features import why_no_features
 from pipeline.job.path_checks import Inputs, check_input, check_output, delete_input_list
@@ -74,36 +84,35 @@ from transforms.storage.files import (
 )
 from transforms.storage.filesystems import is_temporary
 from transforms.storage.globs import escape, plain_path
-from transforms.storage.shared_files import ASSETS_DIR_VARIABLE
 from transforms.write_shards import Packed, PackSettings, WriteShards
 
-# Exit statuses beside 0; 2 is a mistake in the command.
+# Exit statuses besides 0; 2 is a mistake in the command.
 LOST_FILES = 3
 NOTHING_PACKED = 4
 
-# A shard says how many files it holds and not which, so that all are one entry of the account.
+# Shards report how many files they contain but not which, so all files share one key of the account.
 _FILES: Key = ("", "", 0)
-# Outcomes beside those of an account of clips.
+# Outcomes besides those of `transforms.account`.
 _SHARDS = "shards"
 _JOINED_AGAIN = "joined_again"
 
-# In `_run` while shards are written.
+# This file is in `_run` while the command writes shards.
 _MARK = "packing"
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 def parse_shard_bytes(text: str) -> int:
-    """Reads `--shard_bytes`: 256MB, 1GB, 500KB or bytes; decimal units, in capitals or not.
+    """Parses `--shard_bytes`: 256MB, 1GB, 500KB or a number of bytes; decimal units in either case.
 
     Raises:
-      SettingError: another form, or 0.
+      SettingError: the text has another form, or is 0.
     """
     match = re.fullmatch(r"(\d{1,18}) ?([KMG]?B|)", text.strip(), re.IGNORECASE | re.ASCII)
     size = int(match[1]) * _UNITS[match[2].upper()] if match else 0
     if not size:
         raise SettingError(
-            f"--shard_bytes={text}: give a whole number above 0, of bytes or with KB, MB or GB, as 256MB"
+            f"--shard_bytes={text}: give an integer above 0, in bytes or with KB, MB or GB, such as 256MB"
         )
     return size
 
@@ -139,12 +148,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _begin(output: str) -> str:
-    """Marks a folder as one whose shards are being written, and returns the mark's path.
+    """Writes a file that marks the output as incomplete, and returns its path.
 
-    Where there is one, of a run that was killed, that run's shards are deleted first.
+    If a killed run left such a file, its shards are deleted first.
 
     Raises:
-      SettingError: there are other shards.
+      SettingError: the folder contains other shards.
     """
     mark = run_path(output, _MARK)
     if exists(mark):
@@ -184,27 +193,27 @@ def _packed_events(packed: Packed) -> Iterator[Event]:
 
 
 def _lines(job: WriteShards, account: Account, skipped: str) -> list[str]:
-    """What was packed, for a person."""
+    """Returns the result as text."""
     packed, rejected = account.total(WRITTEN), account.total(REJECTED)
     lines = [f"files read {account.total(EXPECTED)} = packed {packed} + rejected {rejected}"]
     if account.reasons():
         lines.append("rejected by reason: " + ", ".join(f"{r} {n}" for r, n in account.reasons().items()))
     if account.total(FILE_WITHOUT_SEGMENT):
-        what = "no segment names" if job.settings.segments else "--id_pattern does not match"
-        lines.append(f"files that {what}, not packed: {account.total(FILE_WITHOUT_SEGMENT)}")
+        what = "without a segment" if job.settings.segments else "that --id_pattern does not match"
+        lines.append(f"files {what}, not packed: {account.total(FILE_WITHOUT_SEGMENT)}")
     if account.total(_JOINED_AGAIN):
         lines.append(
             f"packed without times: {account.total(_JOINED_AGAIN)}; "
             "give pipeline.run the same --segments for these shards"
         )
     if not account.is_balanced:
-        lines.append("THE ACCOUNT DOES NOT CLOSE: files were lost; please report this")
+        lines.append("THE COUNTS DO NOT ADD UP: files were lost; please report this")
     if skipped:
         lines.append(f"skipped: {skipped}")
     if not packed:
         lines.append(why_no_features(job.output, job.settings, account, "packed"))
     glob = FileSystems.join(job.output, f"*.{job.kind}")
-    lines.append(f"shards: {account.total(_SHARDS)}, {glob} (lists in the folder {RUN_FOLDER} beside them)")
+    lines.append(f"shards: {account.total(_SHARDS)}, {glob} (lists in the folder {RUN_FOLDER} next to them)")
     return lines
 
 
@@ -227,80 +236,44 @@ def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: A
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--input",
-        metavar="GLOB",
-        type=plain_path,
-        action="extend",
-        nargs="+",
-        help="audio files, on any filesystem that Beam knows; ** goes into folders; repeatable (required)",
-    )
+    add_input_option(parser, "audio files", "required")
     parser.add_argument(
         "--output", metavar="DIR", type=plain_path, help="folder or gs:// path for the shards (required)"
     )
-    parser.add_argument("--format", choices=tuple(WRITERS), help="form of the shards (required)")
+    parser.add_argument("--format", choices=tuple(WRITERS), help="format of the shards (required)")
     parser.add_argument(
         "--shard_bytes",
         metavar="SIZE",
         default="256MB",
-        help="most bytes of files in a shard, with KB, MB or GB (decimal); a larger file is alone in its "
-        "own (default: %(default)s)",
+        help="maximum total size of the files in a shard, in bytes or with KB, MB or GB (decimal); a larger "
+        "file gets its own shard (default: %(default)s)",
     )
-    parser.add_argument(
-        "--segments",
-        metavar="[SPLIT=]CSV",
-        action="append",
-        help="AudioSet segments CSV; files that none names are not packed; repeatable "
-        "(default: every file is one clip)",
-    )
-    parser.add_argument(
-        "--class_labels",
-        metavar="CSV",
-        type=plain_path,
-        help="class_labels_indices.csv, for --segments (default: the released one)",
-    )
+    add_segments_option(parser, "AudioSet segments CSV; files without a segment are not packed")
+    add_class_labels_option(parser)
     parser.add_argument(
         "--split",
-        help="split of clips, where there are no segments (default: none, and pipeline.run's --split says)",
+        help="split of the clips if --segments is not given (default: none; pipeline.run's --split decides)",
     )
-    parser.add_argument(
-        "--id_pattern",
-        metavar="REGEX",
-        help="searched in each path for other file names; group 'id', and 'start' (seconds) for files "
-        "already cut to their segment",
-    )
-    parser.add_argument(
-        "--assets_dir",
-        metavar="DIR",
-        type=plain_path,
-        help="folder looked in first for the released class labels; also the environment variable "
-        f"{ASSETS_DIR_VARIABLE} (default: the user cache)",
-    )
+    add_id_pattern_option(parser)
+    add_assets_dir_option(parser)
 
 
 def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Reads the command line: own options, checked for their form, and Beam's as flags."""
-    parser = OneLineParser(
-        prog="python -m pipeline.make_shards",
-        description="Packs audio files, as they are, into shards that pipeline.run reads.",
-        epilog="Beam's options work too: --runner, --direct_num_workers, --temp_location and all others. "
-        "Give pipeline.run the same --segments, if any, for the shards.",
-        allow_abbrev=False,
+    return parse_command(
+        argv,
+        _add_options,
+        "python -m pipeline.make_shards",
+        "Packs audio files, unchanged, into shards that pipeline.run reads.",
+        f"{BEAM_OPTIONS} If you give --segments, give pipeline.run the same --segments for the shards.",
+        required=("input", "output", "format"),
     )
-    _add_options(parser)
-    options, beam_flags = parser.parse_known_args(argv)
-    check_flags(argv, _add_options)
-    for name in ("input", "output", "format"):
-        if not getattr(options, name):
-            raise SettingError(f"--{name} is required; see --help")
-    return options, beam_flags
 
 
 def _check(options: Any) -> tuple[WriteShards, Inputs]:
-    """Checks all of a command, cheap things first.
+    """Checks the whole command, with the cheap checks first.
 
     Raises:
-      SettingError: the first thing that is wrong.
+      SettingError: the first mistake found.
     """
     shard_bytes = parse_shard_bytes(options.shard_bytes)
     split = check_split(options.split) if options.split is not None else None

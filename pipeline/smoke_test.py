@@ -1,4 +1,4 @@
-"""python -m pipeline.smoke_test: does this installation embed as the reference does?"""
+"""python -m pipeline.smoke_test: checks that this installation computes the reference's embeddings."""
 
 import sys
 import tempfile
@@ -32,8 +32,8 @@ from transforms.vggish.postprocess import PcaParams, postprocess
 from transforms.write_features import WriteFeatures
 
 FAILED = 1
-# Of the released model on the sine below; tensorflow/models, research/audioset/vggish,
-# vggish_smoke_test.py.
+# Statistics of the released model's output for the sine below, from tensorflow/models,
+# research/audioset/vggish/vggish_smoke_test.py.
 EMBEDDING_MEAN, EMBEDDING_STD = 0.000657, 0.343
 POSTPROCESSED_MEAN, POSTPROCESSED_STD = 126.0, 89.3
 RELATIVE_TOLERANCE = 0.1
@@ -42,24 +42,25 @@ _NUM_EXAMPLES = 3
 
 
 class SmokeTestError(Exception):
-    """What the installation gets wrong."""
+    """A result of this installation is wrong."""
 
 
 def sine(duration_s: float = 3.0, frequency_hz: float = 1_000.0) -> NDArray[np.float64]:
-    """A sine of amplitude 1 at 16 kHz."""
+    """Returns a sine of amplitude 1 at 16 kHz, float64[samples]."""
     times_s = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     return np.sin(2 * np.pi * frequency_hz * times_s)
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs the test, prints what was checked and returns the exit status.
+    """Runs the test, prints what was checked, and returns the exit status.
 
     Raises:
-      SettingError: a mistake in the command, or weights that cannot be had.
+      SettingError: a mistake in the command, or the weights cannot be found or downloaded.
     """
     parser = OneLineParser(
         prog="python -m pipeline.smoke_test",
-        description="Embeds 3 s of a 1 kHz sine and compares with the released model's figures.",
+        description="Embeds 3 s of a 1 kHz sine and compares the statistics with those of the released "
+        "model.",
         allow_abbrev=False,
     )
     add_asset_options(parser)
@@ -76,14 +77,18 @@ def run(argv: Sequence[str]) -> int:
         if weights.released:
             _check_statistics("embeddings", embeddings, EMBEDDING_MEAN, EMBEDDING_STD)
         else:
-            say("embeddings: their statistics are not checked, since these weights are not the released")
+            say("embeddings: statistics not checked, since these are not the released weights")
         if weights.released and pca_file and pca_file.released:
             _check_statistics("postprocessed", codes, POSTPROCESSED_MEAN, POSTPROCESSED_STD)
         else:
-            say("postprocessed: not checked, since weights and PCA parameters are not both the released")
+            say(
+                "postprocessed: not checked, since weights and PCA parameters are not both the released files"
+            )
         if not np.array_equal(_codes_by_pipeline(weights.path, pca), codes):
-            raise SmokeTestError("the pipeline's record differs from the same steps without it")
-        say("pipeline: its record has the same bytes")
+            raise SmokeTestError(
+                "the pipeline's record differs from the result of the same steps without Beam"
+            )
+        say("pipeline: the record has the same bytes")
     except SmokeTestError as error:
         say(f"pipeline.smoke_test: failed: {error}", file=sys.stderr)
         return FAILED
@@ -93,19 +98,21 @@ def run(argv: Sequence[str]) -> int:
 
 def _check_array(name: str, array: NDArray, shape: tuple[int, ...]) -> None:
     if array.shape != shape or not np.isfinite(array).all():
-        raise SmokeTestError(f"{name}: shape {array.shape}, not {shape}, or not finite")
+        raise SmokeTestError(
+            f"{name}: the shape is {array.shape} instead of {shape}, or a value is not finite"
+        )
     say(f"{name}: {array.dtype}{list(array.shape)}, finite")
 
 
 def _check_statistics(name: str, array: NDArray, mean: float, std: float) -> None:
     found = f"{name}: mean {array.mean():.6g} (reference {mean}), std {array.std():.4g} (reference {std})"
     if not np.allclose([array.mean(), array.std()], [mean, std], rtol=RELATIVE_TOLERANCE):
-        raise SmokeTestError(f"{found}: more than {RELATIVE_TOLERANCE:.0%} off")
+        raise SmokeTestError(f"{found}: they differ by more than {RELATIVE_TOLERANCE:.0%}")
     say(found)
 
 
 def _codes_by_pipeline(weights: str, pca: PcaParams | None) -> NDArray:
-    """The sine's frames, from a WAV file through a real pipeline and back out of the shard."""
+    """Runs the pipeline on a WAV file of the sine, and returns the frames of the shard's record."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "sine.wav"))
         soundfile.write(path, sine(), SAMPLE_RATE_HZ, subtype="DOUBLE")

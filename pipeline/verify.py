@@ -1,4 +1,4 @@
-"""python -m pipeline.verify DIR: is this feature folder whole, and how does it compare with that one?"""
+"""python -m pipeline.verify DIR: checks that a feature folder is complete, and compares it with another."""
 
 import argparse
 import sys
@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.assets.resolve import find_segments
-from pipeline.cli.flags import OneLineParser, check_flags
+from pipeline.cli.flags import parse_command
+from pipeline.cli.option_groups import (
+    add_assets_dir_option,
+    add_class_labels_option,
+    add_json_option,
+)
 from pipeline.cli.text import format_duration, print_result
 from pipeline.output.feature_folder import FeatureFolder
 from pipeline.output.run_files import REJECTED_LIST
@@ -23,29 +28,27 @@ from transforms.inputs.read_segments import SegmentFiles
 from transforms.rejects import read_rejected
 from transforms.storage.files import is_local
 from transforms.storage.globs import plain_path
-from transforms.storage.shared_files import ASSETS_DIR_VARIABLE
 
-# Exit status where the folder has problems.
-FAULTY = 1
-_FAULTS_SHOWN = 50
-_NEXT = (
-    "delete the shards that are named, and give the command that made them again: it makes what is missing"
-)
-# Of a folder that is not on this machine: each waits for the network most of the time.
+# Exit status if the folder has problems.
+HAS_PROBLEMS = 1
+_PROBLEMS_SHOWN = 50
+_NEXT = "delete the shards named above, and run the command that made them again: it computes what is missing"
+# For a remote folder: each process spends most of its time waiting for the network.
 _REMOTE_PROCESSES = 16
-# What they run, and what takes long of what this module imports.
+# The modules that the processes run, and the slow ones among the imports of this module.
 _MODULES = ("pipeline.verification.check_folder", "pipeline.verification.compare", "pipeline.job.config")
 
 
 @dataclass
 class Verification:
-    """All that a command found out.
+    """The result of a command.
 
     Attributes:
-      summary: of the folder.
-      coverage: of segments, if there were any.
-      comparison, other_folder: with another folder, if there was one.
-      wall_s: time that it took.
+      summary: contents and problems of the folder.
+      coverage: which segments have a record; None without `--segments`.
+      comparison: the comparison with another folder; None without `--against`.
+      other_folder: that folder; None without `--against`.
+      wall_s: the time that the command took, in seconds.
     """
 
     summary: Summary
@@ -64,7 +67,7 @@ class Verification:
         return [*self.summary.notes, *(self.coverage.notes() if self.coverage else ())]
 
     def lines(self) -> list[str]:
-        """The result for a person."""
+        """Returns the result as text."""
         lines, problems = self.summary.lines(), self.problems
         lines.append(f"time    {format_duration(self.wall_s)}")
         if self.coverage:
@@ -72,9 +75,9 @@ class Verification:
         if self.comparison and self.other_folder:
             lines += self.comparison.lines(self.other_folder)
         lines += [f"note: {note}" for note in self.notes]
-        lines += problems[:_FAULTS_SHOWN]
-        if len(problems) > _FAULTS_SHOWN:
-            lines.append(f"... and {len(problems) - _FAULTS_SHOWN:,} more")
+        lines += problems[:_PROBLEMS_SHOWN]
+        if len(problems) > _PROBLEMS_SHOWN:
+            lines.append(f"... and {len(problems) - _PROBLEMS_SHOWN:,} more")
         folder = self.summary.folder
         if problems:
             lines += [f"{folder} has {len(problems):,} problems", f"next    {_NEXT}"]
@@ -96,11 +99,11 @@ class Verification:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Verifies a folder, prints what it holds and its problems, and returns the exit status.
+    """Verifies a folder, prints its contents and problems, and returns the exit status.
 
     Raises:
       SettingError: a mistake in the command.
-      OutputError: a process that was reading was killed.
+      OutputError: a reader process was killed.
     """
     begun = time.monotonic()
     options, beam_flags = _parse_options(argv)
@@ -111,7 +114,7 @@ def run(argv: Sequence[str]) -> int:
         result = _verify(options, segments, processes.map)
     result.wall_s = time.monotonic() - begun
     print_result(result.lines(), result.to_json(), options.json)
-    return FAULTY if result.problems else 0
+    return HAS_PROBLEMS if result.problems else 0
 
 
 def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all: Mapper) -> Verification:
@@ -125,11 +128,11 @@ def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all:
     if options.against is not None and summary.index is not None:
         other = verify_folder(options.against, indexed=True, run_all=run_all)
         if other.problems:
-            summary.notes.append(f"{other.folder} has {len(other.problems):,} problems itself: verify it too")
+            summary.notes.append(f"{other.folder} also has {len(other.problems):,} problems: verify it too")
         if summary.kinds and other.kinds and not summary.kinds & other.kinds:
             raise SettingError(
-                f"--against={other.folder}: holds {', '.join(other.kinds)} frames, and {summary.folder} "
-                f"{', '.join(summary.kinds)}; give folders of one kind"
+                f"--against={other.folder}: contains {', '.join(other.kinds)} frames, but {summary.folder} "
+                f"contains {', '.join(summary.kinds)} frames; give two folders of the same kind"
             )
         if other.index is not None:
             result.comparison = compare_folders(summary.index, other.index, run_all)
@@ -138,18 +141,14 @@ def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all:
 
 
 def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Reads the command line: own options, and Beam's as flags."""
-    parser = OneLineParser(
-        prog="python -m pipeline.verify",
-        description="Checks a feature folder against the AudioSet release's layout and sums it up. "
-        f"Exit status: 0 good, {FAULTY} problems (listed), 2 a mistake in the command.",
-        epilog="Beam's options of filesystems work too, as --s3_endpoint_url.",
-        allow_abbrev=False,
+    return parse_command(
+        argv,
+        _add_options,
+        "python -m pipeline.verify",
+        "Checks a feature folder against the layout of the AudioSet release, and summarizes it. "
+        f"Exit status: 0 good, {HAS_PROBLEMS} problems (listed), 2 a mistake in the command.",
+        "Beam's filesystem options work too, such as --s3_endpoint_url.",
     )
-    _add_options(parser)
-    options, beam_flags = parser.parse_known_args(argv)
-    check_flags(argv, _add_options)
-    return options, beam_flags
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -157,51 +156,38 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "folder",
         metavar="DIR",
         type=plain_path,
-        help="holds SPLIT/PREFIX.tfrecord; on any filesystem that Beam knows",
+        help="feature folder, with shards SPLIT/PREFIX.tfrecord; on any filesystem that Beam supports",
     )
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="check too that records are in order of id and start, as this pipeline writes them and "
-        "the release does not",
+        help="also check that records are sorted by id and start; this pipeline sorts them, the release does "
+        "not",
     )
     parser.add_argument(
         "--manifest",
         action="store_true",
-        help=f"check too that the shards are, byte for byte, those of {RUN_FOLDER}/{SHARDS_FILE}, which "
+        help=f"also check that the shards have exactly the bytes listed in {RUN_FOLDER}/{SHARDS_FILE}, which "
         "pipeline.run writes at its end",
     )
     parser.add_argument(
         "--segments",
         metavar="[SPLIT=]CSV",
         action="append",
-        help="check too that every clip of a segments CSV has a record with its labels, or is among the "
-        "folder's rejects; another end is noted and no problem, since the release has some; released names "
-        "tell their split; repeatable",
+        help="also check that every clip of a segments CSV has a record with its labels, or is in the "
+        "folder's list of rejects; a different end time is reported but is not an error, since the release "
+        "has some too; SPLIT= is not needed for released file names; repeatable",
     )
-    parser.add_argument(
-        "--class_labels",
-        metavar="CSV",
-        type=plain_path,
-        help="class_labels_indices.csv, for --segments (default: the released one)",
-    )
-    parser.add_argument(
-        "--assets_dir",
-        metavar="DIR",
-        type=plain_path,
-        help="folder looked in first for the released class labels; also the environment variable "
-        f"{ASSETS_DIR_VARIABLE} (default: the user cache)",
-    )
+    add_class_labels_option(parser)
+    add_assets_dir_option(parser)
     parser.add_argument(
         "--against",
         metavar="DIR2",
         type=plain_path,
-        help="compare with another folder, clip by clip, however it is sharded: a clip that only one has, "
-        "or with another number of frames, is a problem; bytes that differ are none",
+        help="compare with another folder, clip by clip; the sharding may differ; a clip that only one "
+        "folder has, or whose number of frames differs, is a problem; different bytes are not a problem",
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print the result as one JSON object, with all problems"
-    )
+    add_json_option(parser, ", with all problems")
 
 
 if __name__ == "__main__":

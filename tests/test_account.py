@@ -93,9 +93,9 @@ def test_one_clip_too_few_is_not_hidden_by_one_too_many(tmp_path):
     found = close(tmp_path, [*map(account.expected, (A, B)), account.written(A), account.written(A)])
     assert not found.is_balanced
     assert found.lost == (("eval", "a", 0, -1), ("eval", "b", 0, 1))
-    assert "THE ACCOUNT DOES NOT CLOSE for eval/a at 0.0 s, eval/b at 0.0 s;" in found.lines()[-1]
+    assert "THE COUNTS DO NOT ADD UP for eval/a at 0.0 s, eval/b at 0.0 s;" in found.lines()[-1]
 
 
 def test_the_fraction_of_nothing_is_none():
     assert Account(Counter()).reject_fraction == 0
-    assert Account(Counter()).closes
+    assert Account(Counter()).is_balanced

@@ -1,1 +1,1 @@
-"""The released files: where they come from, and which ones a run uses."""
+"""The released files: their sources, and the selection for a run."""

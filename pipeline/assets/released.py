@@ -1,4 +1,4 @@
-"""The released files that a run needs: found where the user says, in the cache, or downloaded."""
+"""Finds the released files that a run needs: at a given path, in the cache, or by download."""
 
 import os
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ class Asset:
     """A released file.
 
     Attributes:
-      name: what it is, for a person.
-      option: the flag that gives another one.
-      file_name: as released.
-      url, sha256: of the release.
-      fallback_hint: what else a user can do who cannot have it, beside giving a path or a folder.
+      name: name for messages.
+      option: the option that replaces the file.
+      file_name: released file name.
+      url, sha256: address and checksum of the released file.
+      fallback_hint: what a user without the file can do, besides giving a path or a folder.
     """
 
     name: str
@@ -48,7 +48,7 @@ WEIGHTS = Asset(
     "vggish_model.ckpt",
     "https://storage.googleapis.com/audioset/vggish_model.ckpt",
     "0962b1914e3e053922d957c45bc84a78c985765641dc6bceeeb3a7d8dfecfdf6",
-    "--weights=random:0 for a trial whose embeddings mean nothing",
+    "give --weights=random:0 for a trial, whose embeddings mean nothing",
 )
 PCA_PARAMS = Asset(
     "PCA parameters",
@@ -56,7 +56,7 @@ PCA_PARAMS = Asset(
     "vggish_pca_params.npz",
     "https://storage.googleapis.com/audioset/vggish_pca_params.npz",
     "4d878af3e306defbfb37095365aa7e5a6cecb86bad13e859e626151c4e6a8b9d",
-    "--pca_params=none for features without PCA, unlike the release",
+    "give --pca_params=none for features without PCA, unlike the release",
 )
 CLASS_LABELS = Asset(
     "class labels",
@@ -64,22 +64,23 @@ CLASS_LABELS = Asset(
     "class_labels_indices.csv",
     "https://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/class_labels_indices.csv",
     "cdd1049833c4b86127c2773ac0d14a2754b6a6d0d1798002ed5c66e699708429",
-    "no --segments for features without labels",
+    "leave out --segments, for features without labels",
 )
 
 
 def find_asset(asset: Asset, given: str | None, assets_dir: str | None) -> str:
-    """Path of an asset on this machine.
+    """Returns the path of an asset on this machine.
 
-    Looked for in this order: `given`, `assets_dir` (or the environment's), the user's cache, download.
+    The sources, in this order: `given`, `assets_dir` (or the environment variable), the user's cache,
+      download.
 
     Args:
-      asset: which.
-      given: a path, `gs://` or `https://` that the user gives for it.
-      assets_dir: a folder to look in first, by the released file name.
+      asset: the asset to find.
+      given: a path, `gs://` or `https://` address that the user gives for it.
+      assets_dir: a folder to search first for the released file name.
 
     Raises:
-      SettingError: `given` does not exist, or nothing has the asset and it cannot be downloaded.
+      SettingError: `given` does not exist, or the asset is not found and cannot be downloaded.
     """
     if given is not None:
         return _given_file(asset, given)
@@ -87,7 +88,7 @@ def find_asset(asset: Asset, given: str | None, assets_dir: str | None) -> str:
     folder = assets_dir or os.environ.get(ASSETS_DIR_VARIABLE)
     for place in ([Path(folder)] if folder else []) + cache_folders():
         path = str(place / asset.file_name)
-        if os.path.isfile(path):  # Path.is_file raises an error where a folder cannot be entered
+        if os.path.isfile(path):  # Path.is_file raises an error if a folder cannot be entered
             return path
         tried.append(path)
     try:
@@ -95,8 +96,9 @@ def find_asset(asset: Asset, given: str | None, assets_dir: str | None) -> str:
     except (requests.RequestException, ValueError, OSError) as error:
         tried.append(f"{asset.url} ({first_line(error)})")
         raise SettingError(
-            f"{asset.name} {asset.file_name} cannot be had; tried {', '.join(tried)}. Ways out: copy it "
-            f"to a folder and give --assets_dir=FOLDER; or give {asset.option}=PATH; or {asset.fallback_hint}"
+            f"{asset.name} {asset.file_name} could not be found or downloaded; tried {', '.join(tried)}. To "
+            f"fix this: copy it to a folder and give --assets_dir=FOLDER; or give {asset.option}=PATH; or "
+            f"{asset.fallback_hint}"
         ) from error
 
 
@@ -106,18 +108,19 @@ def _given_file(asset: Asset, given: str) -> str:
             return given
         raise SettingError(f"{asset.option}={given}: no such file; check the path")
     try:
-        # Again at each run: the file behind an address of the user's own may be another one by now.
+        # Downloaded again for each run, since the file at the user's address may have changed.
         return fetch(given)
     except FETCH_ERRORS as error:
         raise SettingError(
-            f"{asset.option}={given}: cannot be fetched ({first_line(error)}); give a path on this machine"
+            f"{asset.option}={given}: could not be downloaded ({first_line(error)}); give a path on this "
+            "machine"
         ) from error
 
 
 def _download(asset: Asset) -> str:
-    """Downloads a released file into the cache, checked, whole or not at all; or waits for who does."""
+    """Downloads a released file to the cache atomically and checks it; only one process does so at a time."""
     path = cache_folder() / asset.file_name
-    # The one who has the path to himself writes over what a killed process left.
+    # This process has exclusive access to the path, so it can overwrite the file of a killed process.
     temporary = path.with_name(f".{path.name}.tmp")
     with one_process_at(path):
         if path.is_file():
@@ -125,7 +128,7 @@ def _download(asset: Asset) -> str:
         try:
             download(asset.url, str(temporary), None)
             if sha256_of(str(temporary)) != asset.sha256:
-                raise ValueError(f"not the released file: its SHA-256 is not {asset.sha256[:8]}…")
+                raise ValueError(f"it is not the released file: its SHA-256 is not {asset.sha256[:8]}…")
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

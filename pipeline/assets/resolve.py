@@ -1,4 +1,4 @@
-"""The files that a run needs beside its audio, found, checked and with their checksums."""
+"""Finds and checks the files that a run needs besides its audio, and computes their checksums."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from transforms.vggish.postprocess import PcaParams, read_pca_params
 
 @dataclass(frozen=True)
 class ResolvedAsset:
-    """An asset as a run uses it.
+    """An asset that was found and checked.
 
     Attributes:
-      path: on this machine; or `random:SEED`.
-      sha256: of its bytes; None of `random:SEED`.
+      path: path on this machine, or `random:SEED`.
+      sha256: checksum of the file; None for `random:SEED`.
       released: whether it is the released file.
-      address: where workers elsewhere find it; None if it is on this machine alone.
+      address: address for remote workers; None if the file is only on this machine.
     """
 
     path: str
@@ -38,7 +38,7 @@ class ResolvedAsset:
 
     @property
     def shared(self) -> SharedFile | str:
-        """What a stage carries of it."""
+        """The form in which a stage sends the asset to workers."""
         return self.path if self.sha256 is None else SharedFile(self.path, self.sha256, self.address)
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class ResolvedAsset:
 
 
 class SegmentOptions(Protocol):
-    """The options that segments are found by, of any command."""
+    """The options of a command that select segments and class labels."""
 
     @property
     def segments(self) -> Sequence[str]: ...
@@ -60,10 +60,10 @@ class SegmentOptions(Protocol):
 
 
 def find_weights(given: str | None, assets_dir: str | None) -> ResolvedAsset:
-    """Finds and checks VGGish weights; `given` as `--weights`.
+    """Finds and checks VGGish weights; `given` is the value of `--weights`.
 
     Raises:
-      SettingError: they cannot be had, or are no VGGish weights.
+      SettingError: they cannot be found or downloaded, or are not VGGish weights.
     """
     if given is not None and given.startswith(RANDOM):
         check_weights(given)
@@ -76,10 +76,13 @@ def find_weights(given: str | None, assets_dir: str | None) -> ResolvedAsset:
 def find_pca_params(
     given: str | None, assets_dir: str | None
 ) -> tuple[PcaParams | None, ResolvedAsset | None]:
-    """Finds and reads PCA parameters; `given` as `--pca_params`, whose `none` gives (None, None).
+    """Finds and reads PCA parameters; `given` is the value of `--pca_params`.
+
+    Returns:
+      The parameters and their file; (None, None) if `given` is `none`.
 
     Raises:
-      SettingError: they cannot be had, or are no PCA parameters of VGGish.
+      SettingError: they cannot be found or downloaded, or are not PCA parameters of VGGish.
     """
     if given == NO_PCA:
         return None, None
@@ -92,7 +95,7 @@ def find_segments(options: SegmentOptions) -> tuple[SegmentFiles | None, Resolve
     """Finds and reads segments CSVs and the class labels that they use.
 
     Raises:
-      SettingError: a file cannot be had or has a bad row.
+      SettingError: a file cannot be found or downloaded, or has an invalid row.
     """
     if not options.segments:
         return None, None
@@ -100,12 +103,14 @@ def find_segments(options: SegmentOptions) -> tuple[SegmentFiles | None, Resolve
     class_labels = _resolve(CLASS_LABELS, options.class_labels, options.assets_dir)
     source = SegmentFiles.of(files, class_labels.shared)
     if not len(source.table()):
-        raise SettingError(f"--segments={','.join(options.segments)}: no segment in them; give others")
+        raise SettingError(
+            f"--segments={','.join(options.segments)}: the files contain no segment; give other files"
+        )
     return source, class_labels
 
 
 def segment_files(options: SegmentOptions) -> tuple[tuple[str, str], ...]:
-    """(split, path) of each segments CSV, as the option gives them."""
+    """Returns (split, path) of each segments CSV of the option."""
     files = []
     for text in options.segments:
         split, equals, path = text.partition("=")
@@ -116,10 +121,13 @@ def segment_files(options: SegmentOptions) -> tuple[tuple[str, str], ...]:
 
 
 def find_class_labels(given: str | None, assets_dir: str | None) -> ResolvedAsset | None:
-    """Finds and checks class labels; `given` as `--class_labels`. None if the released ones cannot be had.
+    """Finds and checks class labels; `given` is the value of `--class_labels`.
+
+    Returns:
+      The file; None if nothing is given and the released file cannot be found or downloaded.
 
     Raises:
-      SettingError: the given ones cannot be had, or are none.
+      SettingError: the given file cannot be found or downloaded, or is not a file of class labels.
     """
     try:
         file = _resolve(CLASS_LABELS, given, assets_dir)

@@ -1,4 +1,4 @@
-"""A YAML file's options as flags, and options as a YAML file."""
+"""Converts the options of a YAML file to flags, and options to a YAML file."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ from transforms.printable import printable
 from transforms.redact import HIDDEN, is_secret_option, shown, shown_option
 from transforms.storage.filesystems import FILE_ERRORS, open_to_read
 
-# Of a file of options: many times what all of them take; and a list is in a mapping.
+# Limits of a file of options, far above what all options need. Lists in a mapping have depth 2.
 _MAX_BYTES, _MAX_DEPTH = 1 << 20, 8
 
 
 def config_flags(path: str | None, argv: Sequence[str], add_own: AddOptions) -> list[str]:
-    """The options of a YAML file as flags, without those that the command line gives.
+    """Returns the options of a YAML file as flags, without those that the command line overrides.
 
     Raises:
-      SettingError: the file cannot be read, or has an option that neither the command nor Beam has.
+      SettingError: the file cannot be read, or has an unknown option.
     """
     if path is None:
         return []
@@ -35,8 +35,8 @@ def config_flags(path: str | None, argv: Sequence[str], add_own: AddOptions) -> 
         if key in given or value is None or value is False:
             continue
         if isinstance(value, Mapping) or (isinstance(value, bool) and action.nargs != 0):
-            it = HIDDEN if is_secret_option(key) else repr(value)
-            raise SettingError(f"config {path}: {key} is {it}; give a value as on the command line")
+            shown_value = HIDDEN if is_secret_option(key) else repr(value)
+            raise SettingError(f"config {path}: {key} is {shown_value}; give a value as on the command line")
         if action.nargs == 0:
             flags.append(f"--{key}")
         else:
@@ -47,15 +47,15 @@ def config_flags(path: str | None, argv: Sequence[str], add_own: AddOptions) -> 
 def config_text(
     values: Mapping[str, Any], beam_flags: Sequence[str], path: str | None, argv: Sequence[str]
 ) -> str:
-    """All options as a YAML file, with where each comes from.
+    """Returns all options as the text of a YAML file, with the origin of each.
 
-    An option that holds a secret is a comment without the secret, so that the file is never used with what
-    stands in the secret's place.
+    An option with a secret becomes a comment without the secret. Otherwise the file could be used with the
+    placeholder instead of the secret.
 
     Args:
-      values: a command's own options.
-      beam_flags: Beam's that were given.
-      path: of the YAML file that was read; None if there was none.
+      values: the command's own options.
+      beam_flags: the given options of Beam.
+      path: path of the YAML file that was read; None if there was none.
       argv: the command line.
     """
     given = {flag.split("=")[0].removeprefix("--") for flag in argv if flag.startswith("--")}
@@ -67,7 +67,7 @@ def config_text(
         value = parsed[option.destination]
         if option.value is None:
             value = True
-        elif isinstance(value, Mapping):  # which a file gives as on the command line
+        elif isinstance(value, Mapping):  # a file contains it in the form of the command line
             value = option.value
         rows.append((name, value, shown_option(option.destination, value)))
     lines = []
@@ -75,12 +75,12 @@ def config_text(
         origin = "command line" if name in given else path if name in in_file else "default"
         text, origin = _yaml_line(name, visible), printable(shown(origin or ""))
         is_secret = visible != (list(value) if isinstance(value, tuple) else value)
-        lines.append(f"# {text}  # {origin}; a secret, give it again" if is_secret else f"{text}  # {origin}")
+        lines.append(f"# {text}  # {origin}; a secret, set it again" if is_secret else f"{text}  # {origin}")
     return "\n".join(lines)
 
 
 def _yaml_line(name: str, value: Any) -> str:
-    """An option as YAML that loads as the same value; what is not fit to print is escaped as YAML does."""
+    """Returns an option as YAML that loads as the same value; unprintable characters are escaped."""
 
     def dump(unicode: bool) -> str:
         text = yaml.safe_dump({name: value}, default_flow_style=True, width=1 << 20, allow_unicode=unicode)
@@ -91,7 +91,7 @@ def _yaml_line(name: str, value: Any) -> str:
 
 
 def _check_size(text: bytes) -> None:
-    """Raises ValueError if a file is larger, deeper, or grows to more than options can be."""
+    """Raises ValueError if a file is too large, too deep, or has aliases, which could expand to more."""
     if len(text) > _MAX_BYTES:
         raise ValueError(f"it has more than {_MAX_BYTES:,} bytes")
     depth, line = 0, 1
@@ -99,16 +99,16 @@ def _check_size(text: bytes) -> None:
         line = event.start_mark.line + 1 if event.start_mark else line
         if isinstance(event, yaml.AliasEvent):
             raise ValueError(
-                f"line {line}: aliases are not read; put quotes around a value that begins with *"
+                f"line {line}: aliases are not supported; put quotes around a value that begins with *"
             )
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
-            raise ValueError(f"line {line}: it is nested more than {_MAX_DEPTH} deep")
+            raise ValueError(f"line {line}: it is nested more than {_MAX_DEPTH} levels deep")
 
 
 def _read_yaml(path: str) -> dict[str, Any]:
     try:
-        with open_to_read(path) as file:  # a pipe too, as <(...) is
+        with open_to_read(path) as file:  # may be a pipe, such as <(...)
             text = file.read(_MAX_BYTES + 1)
         _check_size(text)
         values = yaml.safe_load(text)
@@ -118,16 +118,18 @@ def _read_yaml(path: str) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise SettingError(f"config {path}: holds no options; write one a line, as 'batch_size: 64'")
+        raise SettingError(
+            f"config {path}: contains no options; write one per line, such as 'batch_size: 64'"
+        )
     return values
 
 
 def _yaml_cause(error: yaml.YAMLError) -> str:
-    """What is wrong and where, without the line itself and names in it, which may be a secret."""
+    """Returns what is wrong and where, without the line itself and names in it, which may be secrets."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     if not isinstance(problem, str):
-        return f"{where}no YAML"
-    # Of a tag, an alias or an anchor, which a value begins with that has no quotes.
+        return f"{where}not valid YAML"
+    # The problem quotes a tag, alias or anchor, which may be the beginning of a secret without quotes.
     quoted = r"'(?!<)[^']{2,}'" if isinstance(error, yaml.scanner.ScannerError) else r"(['\"])(?!<).{2,}\1"
     return where + re.sub(quoted, "'...'", problem)

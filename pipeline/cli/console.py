@@ -1,4 +1,4 @@
-"""What a person sees of a command: no chatter, and one line for a mistake."""
+"""Console output of a command: hides noise of libraries, and shows an error as one line."""
 
 import gc
 import io
@@ -19,46 +19,49 @@ from transforms.errors import OutOfMemoryError, OutputError, SettingError
 from transforms.printable import make_streams_printable, raw_stream, say
 from transforms.redact import remember_environment
 
-# What stops a run in the middle, and how it stands in the traceback that a runner gives.
+# Errors that stop a run, and the pattern of their line in the traceback text that a runner raises.
 _STOPPED: tuple[type[Exception], ...] = (SettingError, OutputError, OutOfMemoryError)
 _NAMES = "|".join(kind.__name__ for kind in _STOPPED)
 _STOPPED_TEXT = re.compile(
     rf"^transforms\.errors\.({_NAMES}): (.*?)(?: \[while running .*\])?$", re.MULTILINE
 )
-# What Beam says on every machine, and nothing follows from.
-_NO_NEWS = (
+# Messages of Beam that appear on every machine and mean nothing.
+_NOISE = (
     "Resource module is not available",  # PyTorch's
     "No semi_persistent_directory found",
-    "Discarding unparseable args",  # by a worker; those of a command are refused before
+    "Discarding unparseable args",  # by a worker; check_flags has already checked the command line
     "Really starting service",
     "Really destroying service",
     "Waiting for grpc channel to be ready",
-    "Authentication failed using Compute Engine",  # Google's; a bucket that needs credentials says so itself
+    "Authentication failed using Compute Engine",  # Google's; a bucket that needs credentials reports it
 )
 
 
 def run_command(name: str, command: Callable[[], int]) -> int:
-    """Runs a command; an error of the project's own becomes one line on the error stream.
-
-    The exit status is then 2 for a mistake in the command, and 1 for what stopped it later.
+    """Runs a command, and prints an error of this project as one line on the error stream.
 
     Args:
-      name: the command's, as `pipeline.run`.
-      command: what to run; returns the exit status.
+      name: the command's name, such as `pipeline.run`.
+      command: the function to run; returns the exit status.
+
+    Returns:
+      The exit status: the command's, 2 for a `SettingError`, or 1 for an error that stopped it later.
     """
-    # A terminal may take ASCII only.
+    # Some terminals accept only ASCII.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     remember_environment(os.environ)
     make_streams_printable()
-    gc.freeze()  # what is imported stays: to look through it for garbage takes a second at the end
+    gc.freeze()  # imported modules stay, and a search for garbage in them takes a second at the end
     logging.basicConfig(handlers=[_LineHandler()], level=logging.INFO if is_verbose() else logging.WARNING)
     if not is_verbose():
-        for handler in logging.getLogger().handlers:  # a logger's own filter sees nothing of its children's
-            handler.addFilter(_is_news)
-            handler.setLevel(logging.WARNING)  # Beam has loggers with levels of their own
-    logging.getLogger("apache_beam.utils.retry").addFilter(_without_traceback)
+        for (
+            handler
+        ) in logging.getLogger().handlers:  # a filter of a logger does not see its children's records
+            handler.addFilter(_is_relevant)
+            handler.setLevel(logging.WARNING)  # some loggers of Beam set their own levels
+    logging.getLogger("apache_beam.utils.retry").addFilter(_shorten_retry)
     try:
         return command()
     except (SettingError, OutputError, OutOfMemoryError) as error:
@@ -68,17 +71,18 @@ def run_command(name: str, command: Callable[[], int]) -> int:
 
 @contextmanager
 def unwrap_worker_errors() -> Iterator[None]:
-    """Raises what stopped a worker as it was raised there; runners give no more than its text.
+    """Raises a worker's error again as its original type; runners raise only its text.
 
     Raises:
       OutputError, OutOfMemoryError: a worker raised it.
-      SettingError: so too; a file that the command points at changed since it was checked.
+      SettingError: a worker raised it, since a file of the command changed after it was checked.
     """
     try:
-        with redirect_stderr(_WithoutStops(sys.stderr)):
+        with redirect_stderr(_WithoutStopTracebacks(sys.stderr)):
             yield
     except Exception as error:
-        # In this process it is still what it was, with Beam's words behind it; from another it is text.
+        # An error of this process has its type, but Beam appends to its message; from another process it is
+        # text.
         text = "".join(traceback.format_exception_only(error)) if isinstance(error, _STOPPED) else str(error)
         found = _STOPPED_TEXT.findall(text)
         if not found:
@@ -88,18 +92,18 @@ def unwrap_worker_errors() -> Iterator[None]:
 
 
 def is_verbose() -> bool:
-    """Whether the command line has --verbose: TensorFlow speaks before any option is read."""
+    """Returns whether the command line has --verbose; TensorFlow prints before the options are parsed."""
     return "--verbose" in sys.argv
 
 
 def import_tensorflow_quietly() -> None:
-    """Imports TensorFlow without the notes that it prints on CPU features and absent GPUs.
+    """Imports TensorFlow without its messages about CPU features and absent GPUs.
 
-    They come from C++ before any log level is read, so for the import the error stream goes to a
-    file, which is shown if the import fails. A machine without TensorFlow is left as it is: Keras has
-    other backends.
+    C++ code prints them before any log level takes effect, so the error stream goes to a file during the
+    import. If the import fails, the file's contents are shown. If TensorFlow is not installed, nothing
+    happens: Keras has other backends.
     """
-    # Google's libraries announce, many times each, when they will drop a Python version.
+    # Each of Google's libraries warns many times that it will drop a Python version.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
     if is_verbose():
         return
@@ -113,7 +117,7 @@ def import_tensorflow_quietly() -> None:
                 from transforms import frameworks
 
             if hasattr(frameworks, "tf"):
-                frameworks.tf.config.list_physical_devices()  # looks for GPUs, and says so if there is none
+                frameworks.tf.config.list_physical_devices()  # prints a message if there is no GPU
                 frameworks.tf.get_logger().setLevel(logging.ERROR)
         except BaseException:
             chatter.seek(0)
@@ -126,18 +130,18 @@ def import_tensorflow_quietly() -> None:
 
 @contextmanager
 def _lean_import() -> Iterator[None]:
-    """Keeps TensorFlow and Keras from importing what nothing here uses, where it is installed.
+    """Keeps TensorFlow and Keras from importing installed packages that this project does not use with them.
 
-    scikit-learn, IPython and JAX would take 0.17 GB of each worker process, and its first seconds.
-    Matplotlib, and a search for garbage in what stays, would take a third of the time in which a command
-    starts. What needs one of them imports it later.
+    scikit-learn, IPython and JAX would take 0.17 GB of memory in each worker process, and its first seconds.
+    Matplotlib and garbage collection during the imports would take a third of a command's start-up time. Code
+    that needs one of these packages imports it later.
     """
     names = {"IPython", "matplotlib", "sklearn"}
-    if os.environ.get("KERAS_BACKEND", "jax") != "jax":  # unset, Keras's own file may name it
+    if os.environ.get("KERAS_BACKEND", "jax") != "jax":  # if unset, Keras's configuration file may select JAX
         names.add("jax")
     names -= sys.modules.keys()
     collects = gc.isenabled()
-    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None: as if it were not there
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None: as if not installed
     gc.disable()
     try:
         yield
@@ -148,34 +152,34 @@ def _lean_import() -> Iterator[None]:
             del sys.modules[name]
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_relevant(record: logging.LogRecord) -> bool:
     text = record.getMessage()
     if record.exc_info:
         text += str(record.exc_info[1]) + "".join(traceback.format_exception(*record.exc_info))
-    return not any(said in text for said in _NO_NEWS) and not _tells_of_a_stop(text)
+    return not any(noise in text for noise in _NOISE) and not _has_stop(text)
 
 
-def _tells_of_a_stop(text: str) -> bool:
-    """Whether a worker's traceback is of an error that `unwrap_worker_errors` says in a line."""
+def _has_stop(text: str) -> bool:
+    """Returns whether a text is the traceback of an error that `unwrap_worker_errors` raises again."""
     return any(f"{kind.__module__}.{kind.__name__}: " in text for kind in _STOPPED)
 
 
 class _LineHandler(logging.StreamHandler):
-    """Writes above the live line of a run, which is drawn again."""
+    """Writes log records above the live progress line, and draws that line again."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with tqdm.external_write_mode(file=raw_stream(self.stream)):
             super().emit(record)
 
 
-class _WithoutStops(io.TextIOBase):
-    """An error stream for the time of a run: Beam's workers print there what they raise."""
+class _WithoutStopTracebacks(io.TextIOBase):
+    """The error stream during a run, without the tracebacks of `_STOPPED` errors in Beam's workers."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        if _tells_of_a_stop(text):
+        if _has_stop(text):
             return len(text)
         with tqdm.external_write_mode(file=raw_stream(self._stream)):
             return self._stream.write(text)
@@ -187,7 +191,7 @@ class _WithoutStops(io.TextIOBase):
         return self._stream.fileno()
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """Shortens what Beam says before each further try."""
+def _shorten_retry(record: logging.LogRecord) -> bool:
+    """Removes the traceback from Beam's message before each retry."""
     record.msg, record.args = " ".join(record.getMessage().partition("Traceback for above")[0].split()), ()
     return True

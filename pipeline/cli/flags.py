@@ -1,4 +1,4 @@
-"""Command lines: mistakes are one line, and an unknown option names the nearest known one."""
+"""Parsing of command lines: errors are one line, and unknown options get a suggestion."""
 
 import argparse
 import difflib
@@ -19,16 +19,20 @@ from transforms.redact import (
 
 AddOptions = Callable[[argparse.ArgumentParser], None]
 
+# Epilogs of `--help`.
+BEAM_OPTIONS = "Beam's options work too: --runner, --direct_num_workers, --temp_location and all others."
+SHARED_TEMP_LOCATION = f"{BEAM_OPTIONS} --temp_location must be a folder that all workers share."
+
 
 class OneLineParser(_BeamArgumentParser):
-    """An argument parser whose errors are one line, for `exit_on_setting_error`."""
+    """An argument parser whose errors are one-line `SettingError`s."""
 
     def error(self, message: str) -> NoReturn:
         raise SettingError(f"{message}; see --help")
 
 
 def all_options(add_own: AddOptions) -> OneLineParser:
-    """A parser of a command's own options and all of Beam's."""
+    """Returns a parser of a command's own options and all of Beam's options."""
     parser = OneLineParser(allow_abbrev=False, add_help=False)
     add_own(parser)
     for group in PipelineOptions.__subclasses__():
@@ -36,13 +40,45 @@ def all_options(add_own: AddOptions) -> OneLineParser:
     return parser
 
 
+def parse_command(
+    argv: Sequence[str],
+    add_own: AddOptions,
+    prog: str,
+    description: str,
+    epilog: str = BEAM_OPTIONS,
+    required: Sequence[str] = (),
+) -> tuple[argparse.Namespace, list[str]]:
+    """Parses the command line of a command that also accepts Beam's options.
+
+    Args:
+      argv: the command line.
+      add_own: adds the command's options to a parser.
+      prog, description, epilog: texts of `--help`.
+      required: names of the options that must be given.
+
+    Returns:
+      The command's own options, and Beam's options as flags.
+
+    Raises:
+      SettingError: an option is unknown, has a wrong value, or is missing.
+    """
+    parser = OneLineParser(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
+    add_own(parser)
+    options, beam_flags = parser.parse_known_args(argv)
+    check_flags(argv, add_own)
+    for name in required:
+        if not getattr(options, name):
+            raise SettingError(f"--{name} is required; see --help")
+    return options, beam_flags
+
+
 class GivenOption(NamedTuple):
     """An option on a command line.
 
     Attributes:
-      name: as it is given, without dashes.
-      destination: the name that parsers store it under.
-      value: text, a list of several, or None of a flag without a value.
+      name: the option as given, without dashes.
+      destination: the attribute name that parsers store it under.
+      value: text, a list of several texts, or None for a flag without a value.
     """
 
     name: str
@@ -51,7 +87,7 @@ class GivenOption(NamedTuple):
 
     @property
     def shown(self) -> list[str]:
-        """As a manifest or a screen may show it: NAME=VALUE, without secrets."""
+        """The option as --NAME=VALUE without secrets, for manifests and messages."""
         if self.value is None:
             return [f"--{self.name}"]
         values = [self.value] if isinstance(self.value, str) else self.value
@@ -59,16 +95,16 @@ class GivenOption(NamedTuple):
 
 
 def check_flags(flags: Sequence[str], add_own: AddOptions) -> None:
-    """Checks that each flag is a command's own or Beam's, and has the secrets in them hidden from now on.
+    """Checks that each flag is an option of the command or of Beam, and registers its secrets for redaction.
 
-    Beam drops what it does not know with a warning, and a mistyped option would go unseen.
+    Beam itself only warns about an unknown option, so a mistyped option would stay unnoticed.
 
     Args:
       flags: the command line.
       add_own: adds the command's options to a parser.
 
     Raises:
-      SettingError: one is neither.
+      SettingError: an option is unknown.
     """
     given, unknown = parse_given(flags, add_own)
     own = argparse.ArgumentParser(add_help=False)
@@ -82,33 +118,35 @@ def check_flags(flags: Sequence[str], add_own: AddOptions) -> None:
     parser = all_options(add_own)
     try:
         parser.parse_known_args(flags)
-    except ValueError as error:  # where Beam reads JSON, and says no more
-        raise SettingError(f"the value of one of Beam's options is no JSON ({error}); see --help") from error
+    except ValueError as error:  # from an option that Beam parses as JSON; Beam does not name the option
+        raise SettingError(
+            f"the value of one of Beam's options is not valid JSON ({error}); see --help"
+        ) from error
     if unknown:
         name, dashes = unknown[0].split("=")[0], "--"
         if _is_for_secret(unknown[0], flags):
             raise SettingError(
-                "a word that may be a secret belongs to no option, and is not shown; write --OPTION=VALUE "
-                "without spaces"
+                "a word belongs to no option; it is not shown because it may be a secret; write "
+                "--OPTION=VALUE without spaces"
             )
         raise SettingError(f"unknown option {name}{nearest(name, parser, dashes)}; see --help")
 
 
 def _is_for_secret(word: str, flags: Sequence[str]) -> bool:
-    """Whether a word that belongs to no option may be meant for the one before, as in `--password= WORD`."""
+    """Returns whether a word without an option may be the secret of the one before: `--password= WORD`."""
     places = [i for i, flag in enumerate(flags) if flag == word]
     before = [flags[i - 1].partition("=")[0] for i in places if i]
     return not word.startswith("-") and any(is_secret_option(option.lstrip("-")) for option in before)
 
 
 def parse_given(flags: Sequence[str], add_own: AddOptions) -> tuple[list[GivenOption], list[str]]:
-    """The options on a command line in order, as argparse finds them: with `=` or a space before the value.
+    """Parses a command line as argparse does: with `=` or a space before each value.
 
     Returns:
-      Them, and the words that belong to no option.
+      The options in order, and the words that belong to no option.
 
     Raises:
-      SettingError: an option lacks its value, or has one that it does not take.
+      SettingError: an option lacks its value, or has a value and takes none.
     """
     given = list[GivenOption]()
 
@@ -130,16 +168,16 @@ def parse_given(flags: Sequence[str], add_own: AddOptions) -> tuple[list[GivenOp
 
 
 def nearest(name: str, parser: argparse.ArgumentParser, dashes: str) -> str:
-    """A hint at the known option that is most like an unknown one, or nothing."""
+    """Returns a suggestion of the known option that is most similar to an unknown one, or an empty string."""
     known = [option.removeprefix("--") for option in parser._option_string_actions]
     near = difflib.get_close_matches(name.lstrip("-"), known, n=1)
     return f" (did you mean {dashes}{near[0]}?)" if near else ""
 
 
 def shown_flags(flags: Sequence[str]) -> list[str]:
-    """Beam's flags as --NAME=VALUE, as a manifest or a screen may show them: without anybody's secrets.
+    """Returns Beam's flags as --NAME=VALUE without secrets, for manifests and messages.
 
-    They may be those of another version of Beam, which had other options.
+    The flags may be from another version of Beam, which had other options.
     """
     try:
         given, unknown = parse_given(flags, lambda parser: None)
@@ -150,6 +188,6 @@ def shown_flags(flags: Sequence[str]) -> list[str]:
 
 def _shown_unknown(word: str) -> str:
     option, equals, value = word.partition("=")
-    if not word.startswith("--"):  # it may belong to any option
+    if not word.startswith("--"):  # it may be the value of any option, so it may be a secret
         return HIDDEN
     return f"{option}={shown_option(option[2:], value)}" if equals else shown_text(option)

@@ -1,4 +1,4 @@
-"""The options of `pipeline.run`, and those that several commands share, as a person reads them."""
+"""The options of `pipeline.run`, and the options that several commands share."""
 
 import argparse
 
@@ -14,134 +14,172 @@ from transforms.vggish.precision import FLOAT32, PRECISIONS
 QUANTIZED, RAW = "quantized", "raw"
 NO_PCA = "none"
 CPU, ACCELERATOR = "cpu", "accelerator"
-# What prints something, and does nothing else.
+# These options print something and exit.
 PRINT_CONFIG, PRINT_COMPLETION = "--print_config", "--print_completion"
 
 
 def add_asset_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of every command that embeds: where weights and PCA parameters come from."""
+    """Adds the options of every command that embeds: the sources of weights and PCA parameters."""
     group = parser.add_argument_group("model")
     add_weights_options(group)
     group.add_argument(
         "--pca_params",
         metavar="PATH",
         type=plain_path,
-        help=".npz with pca_eigen_vectors and pca_means, as released or of pipeline.fit_pca; or 'none' "
-        "(default: the released one)",
+        help=".npz file with pca_eigen_vectors and pca_means, such as the released file or the output of "
+        "pipeline.fit_pca; or 'none' (default: the released file)",
     )
 
 
 def add_weights_options(parser: argparse._ActionsContainer) -> None:
-    """Adds the options of where weights come from."""
+    """Adds the options for the source of the weights."""
     parser.add_argument(
         "--weights",
         metavar="PATH",
         type=plain_path,
-        help="VGGish checkpoint: TensorFlow V1 or V2, or Keras .weights.h5; a path, gs:// or https:// "
-        "(of a remote V2 checkpoint its .index); or random:SEED (default: the released one)",
+        help="VGGish checkpoint, TensorFlow V1 or V2 or Keras .weights.h5: a path, gs:// or https:// "
+        "(for a remote V2 checkpoint, give its .index file); or random:SEED (default: the released "
+        "checkpoint)",
     )
+    add_assets_dir_option(parser)
+
+
+def add_assets_dir_option(parser: argparse._ActionsContainer) -> None:
+    """Adds the option for a folder of released files."""
     parser.add_argument(
         "--assets_dir",
         metavar="DIR",
         type=plain_path,
-        help="folder looked in first for released files by their released names; also the environment "
-        f"variable {ASSETS_DIR_VARIABLE} (default: the user cache)",
+        help="folder to search first for released files, by their released names; the environment variable "
+        f"{ASSETS_DIR_VARIABLE} does the same (default: the user cache)",
     )
 
 
+def add_input_option(parser: argparse._ActionsContainer, what: str, note: str) -> None:
+    """Adds the option for the input files."""
+    parser.add_argument(
+        "--input",
+        metavar="GLOB",
+        type=plain_path,
+        action="extend",
+        nargs="+",
+        help=f"{what}, on any filesystem that Beam supports; ** also matches files in subfolders; repeatable "
+        f"({note})",
+    )
+
+
+def add_segments_option(
+    parser: argparse._ActionsContainer,
+    text: str = "AudioSet segments CSV: clips, their split, times and labels",
+) -> None:
+    """Adds the option for segments CSVs."""
+    parser.add_argument(
+        "--segments",
+        metavar="[SPLIT=]CSV",
+        action="append",
+        help=f"{text}; repeatable (default: one clip per file)",
+    )
+
+
+def add_class_labels_option(
+    parser: argparse._ActionsContainer, text: str = "for --segments (default: the released file)"
+) -> None:
+    """Adds the option for the file of class labels."""
+    parser.add_argument(
+        "--class_labels", metavar="CSV", type=plain_path, help=f"class_labels_indices.csv, {text}"
+    )
+
+
+def add_id_pattern_option(parser: argparse._ActionsContainer) -> None:
+    """Adds the option for ids in other file names."""
+    parser.add_argument(
+        "--id_pattern",
+        metavar="REGEX",
+        help="pattern to search in each path if file names have another form; its group 'id' is the clip's "
+        "id, and its optional group 'start' is the start in seconds of a file that is already cut to its "
+        "segment",
+    )
+
+
+def add_json_option(parser: argparse._ActionsContainer, note: str = "") -> None:
+    """Adds the option for output as JSON."""
+    parser.add_argument("--json", action="store_true", help=f"print the result as one JSON object{note}")
+
+
 def add_postprocess_option(parser: argparse._ActionsContainer) -> None:
-    """Adds the option of what becomes of an embedding."""
+    """Adds the option for the postprocessing of embeddings."""
     parser.add_argument(
         "--postprocess",
         choices=(QUANTIZED, RAW),
         default=QUANTIZED,
-        help="quantized: the release's 128 bytes a frame; raw: float32 embeddings (default: %(default)s)",
+        help="quantized: 128 bytes per frame, as in the release; raw: float32 embeddings (default: "
+        "%(default)s)",
     )
 
 
 def add_precision_option(parser: argparse._ActionsContainer) -> None:
-    """Adds the option of the numbers that the network computes with."""
+    """Adds the option for the data type of the network's computation."""
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default=FLOAT32,
-        help="what the network computes in; others than float32 are faster and change some output bytes "
-        "(default: %(default)s)",
+        help="data type that the network computes in; the types other than float32 are faster and change "
+        "some output bytes (default: %(default)s)",
     )
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `pipeline.run`."""
     _add_input_options(parser.add_argument_group("input"))
-    _add_clip_options(parser.add_argument_group("clips (default: a file is one, named as the file)"))
+    _add_clip_options(parser.add_argument_group("clips (default: one clip per file, with the file's name)"))
     _add_output_options(parser.add_argument_group("output"))
     add_asset_options(parser)
     _add_feature_options(parser.add_argument_group("features"))
-    _add_conduct_options(parser.add_argument_group("run"))
+    _add_execution_options(parser.add_argument_group("run"))
 
 
 def _add_input_options(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--input",
-        metavar="GLOB",
-        type=plain_path,
-        action="extend",
-        nargs="+",
-        help="audio files or shards, on any filesystem that Beam knows; ** goes into folders; repeatable "
-        "(this or --input_rejects is required)",
-    )
+    add_input_option(group, "audio files or audio shards", "this or --input_rejects is required")
     group.add_argument(
         "--input_rejects",
         metavar="GLOB",
         type=plain_path,
         action="extend",
         nargs="+",
-        help="lists of rejected clips, as DIR/_run/rejected-*.jsonl: try just those again",
+        help="lists of rejected clips, such as DIR/_run/rejected-*.jsonl: process only these clips again",
     )
     group.add_argument(
         "--input_format",
         choices=(AUTO, AUDIO, "tfrecord", "tar", "parquet"),
         default=AUTO,
-        help="form of the input files (default: %(default)s, by name and first bytes, file by file)",
+        help="format of the input files (default: %(default)s, which decides for each file by its name and "
+        "first bytes)",
     )
     group.add_argument(
         "--columns",
         metavar="FIELD=NAME,...",
         default="",
-        help=f"names of the fields in shards; fields: {', '.join(FIELDS)} (default: these)",
+        help=f"names of the fields in audio shards; the fields are {', '.join(FIELDS)} (default: the same "
+        "names)",
     )
 
 
 def _add_clip_options(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--segments",
-        metavar="[SPLIT=]CSV",
-        action="append",
-        help="AudioSet segments CSV: clips, their split, times and labels; repeatable",
-    )
-    group.add_argument(
-        "--class_labels",
-        metavar="CSV",
-        type=plain_path,
-        help="class_labels_indices.csv, for --segments (default: the released one)",
-    )
+    add_segments_option(group)
+    add_class_labels_option(group)
     group.add_argument(
         "--segment_seconds",
         metavar="S",
         type=float,
-        help="cut recordings without times into consecutive clips of S seconds (default: one clip each)",
+        help="cut recordings without times into consecutive clips of S seconds (default: one clip per "
+        "recording)",
     )
     group.add_argument(
         "--split",
         default="train",
-        help="split of clips that no segments CSV names (default: %(default)s)",
+        help="split of clips that are not in a segments CSV (default: %(default)s)",
     )
-    group.add_argument(
-        "--id_pattern",
-        metavar="REGEX",
-        help="searched in each path for other file names; group 'id', and 'start' (seconds) for files "
-        "already cut to their segment",
-    )
+    add_id_pattern_option(group)
 
 
 def _add_output_options(group: argparse._ActionsContainer) -> None:
@@ -149,24 +187,24 @@ def _add_output_options(group: argparse._ActionsContainer) -> None:
         "--output",
         metavar="DIR",
         type=plain_path,
-        help="folder for the features, on any filesystem that Beam knows; clips that are there, made with "
-        "the same settings, are not computed again (required)",
+        help="folder for the features, on any filesystem that Beam supports; the run skips clips that "
+        "already have features there, made with the same settings (required)",
     )
     group.add_argument(
-        "--overwrite", action="store_true", help="delete the features that are there, and start anew"
+        "--overwrite", action="store_true", help="delete the existing features and compute all again"
     )
     group.add_argument(
         "--sharding",
         metavar="RULE",
         default=AUDIOSET,
-        help="audioset: a file for each first two characters of an id; hash:N: N files a split "
+        help="audioset: one shard per first two characters of the ids; hash:N: N shards per split "
         "(default: %(default)s)",
     )
     group.add_argument(
         "--output_schema",
         choices=tuple(SCHEMAS),
         default=AUDIOSET_SCHEMA.name,
-        help=f"keys of the records: the AudioSet release's, or {YOUTUBE8M_SCHEMA.video_id!r} and "
+        help=f"keys of the records: the AudioSet release's keys, or {YOUTUBE8M_SCHEMA.video_id!r} and "
         f"{YOUTUBE8M_SCHEMA.frames!r}, which trainers of YouTube-8M read (default: %(default)s)",
     )
     group.add_argument(
@@ -174,7 +212,7 @@ def _add_output_options(group: argparse._ActionsContainer) -> None:
         metavar="X",
         type=float,
         default=0.05,
-        help="exit with status 4 if more of the clips than this are rejected (default: %(default)s)",
+        help="exit with status 4 if a larger share of the clips is rejected (default: %(default)s)",
     )
 
 
@@ -185,58 +223,61 @@ def _add_feature_options(group: argparse._ActionsContainer) -> None:
         metavar="S",
         type=float,
         default=0.96,
-        help="time from one frame to the next (default: %(default)s, the release's)",
+        help="time from the start of one frame to the start of the next, in seconds (default: %(default)s, "
+        "as in the release)",
     )
     group.add_argument(
         "--batch_size",
         metavar="N",
         type=int,
-        help="examples a call of the network (default: 32, or 64 in 16 bits, in the same memory)",
+        help="examples per batch (default: 32; 64 in 16-bit precision, which needs the same memory)",
     )
     add_precision_option(group)
     group.add_argument(
         "--resampler",
         choices=(RESAMPY, SOXR),
         default=RESAMPY,
-        help="resampy: the reference's filter; soxr: another one, faster, with the extra [soxr] "
-        "(default: %(default)s)",
+        help="resampy: the filter of the reference implementation; soxr: a different, faster filter, which "
+        "needs the extra [soxr] (default: %(default)s)",
     )
     group.add_argument(
         "--frontend",
         choices=(CPU, ACCELERATOR),
         default=CPU,
         help="where resampling, log-mel and quantization run; accelerator: in one graph with the network, "
-        "which changes a byte in some thousands by 1 (default: %(default)s)",
+        "which changes about one byte in several thousand by 1 (default: %(default)s)",
     )
     group.add_argument(
         "--inference_hint",
         metavar="NAME=VALUE",
         action="append",
-        help="what only machines that run the model must have: a Beam resource hint, as min_ram=16GB; what "
-        "the model takes is then shuffled to them; repeatable (default: all machines are alike)",
+        help="Beam resource hint for the inference step only, such as min_ram=16GB; the examples are then "
+        "shuffled to the machines that match it; repeatable (default: no hint)",
     )
 
 
-def _add_conduct_options(group: argparse._ActionsContainer) -> None:
+def _add_execution_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--config",
         metavar="YAML",
         type=plain_path,
-        help="a file with any of these options; flags win (see configs/)",
+        help="file with any of these options; the command line overrides it (see configs/)",
     )
     group.add_argument(
         PRINT_CONFIG,
         action="store_true",
-        help="print all options, where each comes from, as such a file; do nothing else",
+        help="print the values of all options, and where each comes from, as such a YAML file, and exit",
     )
     group.add_argument(
-        "--plan", action="store_true", help="say what there is to do, and how long it may take; write nothing"
+        "--plan",
+        action="store_true",
+        help="show what the run would do and estimate how long it would take; write nothing",
     )
-    group.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    group.add_argument("--quiet", action="store_true", help="show no progress")
-    group.add_argument("--verbose", action="store_true", help="show all that Beam and TensorFlow say")
+    add_json_option(group)
+    group.add_argument("--quiet", action="store_true", help="do not show progress")
+    group.add_argument("--verbose", action="store_true", help="show all messages of Beam and TensorFlow")
     group.add_argument(
         PRINT_COMPLETION,
         choices=("bash", "zsh", "tcsh"),
-        help="print a completion script of the command audioset-beam for a shell; do nothing else",
+        help="print a shell completion script for the command audioset-beam, and exit",
     )

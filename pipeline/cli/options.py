@@ -1,4 +1,4 @@
-"""A command line of `pipeline.run` to what was asked; config.py alone knows the flags' names too."""
+"""Parses the command line of `pipeline.run` into an `Options` object."""
 
 import argparse
 import dataclasses
@@ -14,7 +14,7 @@ from pipeline.cli.option_groups import (
 from transforms.audio.dsp.resample import Resampler
 from transforms.errors import SettingError
 
-# As installed by pip.
+# The command that pip installs.
 SCRIPT = "audioset-beam"
 _NOT_IN_CONFIGS = ("config", "print_config", "print_completion")
 _EPILOG = """\
@@ -25,15 +25,15 @@ examples:
   %(prog)s --input_rejects='/data/features/_run/rejected-*' --output=/data/features
 
 Beam's options work too: --runner, --direct_num_workers, --temp_location and all others.
-Exit status: 0 done, 1 could not go on, 2 a mistake in the command, 3 clips lost, 4 too many
-rejected, or no clip has features.
-Each option at length: docs/options.md
+Exit status: 0 success, 1 the run failed, 2 a mistake in the command, 3 clips were lost, 4 too many
+clips were rejected, or no clip has features.
+All options: docs/options.md
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The command as given: own options by name, as `--help` describes them, and Beam's as flags."""
+    """The parsed command line: the options that `--help` describes, by name, and Beam's options as flags."""
 
     input: tuple[str, ...]
     input_rejects: tuple[str, ...]
@@ -67,18 +67,17 @@ class Options:
 
 
 def parse_options(argv: Sequence[str]) -> Options:
-    """Reads a command line of `pipeline.run`, and the YAML file that it may name.
+    """Parses a command line of `pipeline.run`, and the YAML file that `--config` names.
 
     Raises:
-      SettingError: an option that neither this program nor Beam has, a value of the wrong form, or
-        one of the required options is missing.
+      SettingError: an option is unknown, has a value of the wrong form, or is required and missing.
     """
     values, beam_flags = _read(argv)
     if not values.output:
         raise SettingError("--output is required; see --help")
     if bool(values.input) == bool(values.input_rejects):
-        raise SettingError("give --input or --input_rejects, one of the two; see --help")
-    for name in ("config", "print_config", "print_completion"):
+        raise SettingError("give either --input or --input_rejects; see --help")
+    for name in _NOT_IN_CONFIGS:
         delattr(values, name)
     values.input = tuple(values.input or ())
     values.input_rejects = tuple(values.input_rejects or ())
@@ -88,17 +87,17 @@ def parse_options(argv: Sequence[str]) -> Options:
 
 
 def early_output(argv: Sequence[str]) -> str | None:
-    """What --print_config or --print_completion prints; None of a command line without them.
+    """Returns what --print_config or --print_completion prints; None if neither is given.
 
     Raises:
-      SettingError: as `parse_options`; an option may be missing.
+      SettingError: as in `parse_options`, but required options may be missing.
     """
     if PRINT_CONFIG in argv:
         values, beam_flags = _read(argv)
         own = {name: value for name, value in vars(values).items() if name not in _NOT_IN_CONFIGS}
         return config_text(own, beam_flags, values.config, argv)
     if any(flag.startswith(PRINT_COMPLETION) for flag in argv):
-        import shtab  # for this alone
+        import shtab  # only this option needs it
 
         shell = _read(argv)[0].print_completion
         return shtab.complete(make_parser(SCRIPT), shell)
@@ -114,10 +113,11 @@ def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def make_parser(prog: str = "python -m pipeline.run") -> OneLineParser:
-    """The parser of the own options of `pipeline.run`, for a command of some name."""
+    """Returns the parser of the options of `pipeline.run`, without Beam's."""
     parser = OneLineParser(
         prog=prog,
-        description="Embeds audio files with VGGish and writes features laid out as the AudioSet release.",
+        description="Embeds audio files with VGGish and writes features in the layout of the AudioSet "
+        "release.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s --input GLOB --output DIR [OPTION ...]",

@@ -1,4 +1,4 @@
-"""How a run fares, on the screen: a live line on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live line on a terminal, plain lines elsewhere."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ from transforms.progress import (
     ProgressFolder,
 )
 
-# On a terminal and elsewhere; reading the counts takes a tenth of a millisecond.
+# Update intervals on a terminal and elsewhere; reading the counts takes 0.1 ms.
 _LIVE_S, _PLAIN_S = 0.5, 10.0
 _MAX_SAMPLES = 512
 
@@ -34,11 +34,11 @@ STARTING, EMBEDDING, WRITING = "starting", "embedding", "writing shards"
 
 @dataclass(frozen=True)
 class Sample:
-    """A moment of a run.
+    """The progress of a run at one time.
 
     Attributes:
-      time_s: since the run began.
-      clips_done, rejected, frames: so far.
+      time_s: seconds since the run began.
+      clips_done, rejected, frames: counts so far.
     """
 
     time_s: float
@@ -49,15 +49,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Status:
-    """A run at a moment, as it is shown.
+    """The displayed status of a run.
 
     Attributes:
-      stage: what it is at.
-      clips_done, rejected, shards: so far.
-      clips_expected: in all; None while nobody can know.
-      is_estimate: whether it follows from the files read so far.
-      audio_s: embedded so far.
-      working_s: since the first clip.
+      stage: STARTING, EMBEDDING or WRITING.
+      clips_done, rejected, shards: counts so far.
+      clips_expected: total number of clips; None while it is unknown.
+      is_estimate: whether `clips_expected` is extrapolated from the files read so far.
+      audio_s: seconds of audio embedded so far.
+      working_s: seconds since the first clip.
     """
 
     stage: str
@@ -71,7 +71,7 @@ class Status:
 
     @classmethod
     def of(cls, counts: Counts, num_files: int, hop_s: float, working_s: float) -> "Status":
-        """From the counts of a run over a number of files whose frames are so many seconds apart."""
+        """Computes the status from the counts of a run over `num_files` files, with frames each `hop_s`."""
         files, clips = counts[FILES_READ], counts[CLIPS]
         expected = round(clips / files * num_files) if files else None
         if expected is not None:
@@ -92,13 +92,13 @@ class Status:
 
     @property
     def left_s(self) -> float | None:
-        """Time until the last clip at the speed so far; None where that says nothing."""
+        """Estimated seconds until the last clip at the average speed so far; None if there is no estimate."""
         if self.clips_expected is None or not self.clips_done or self.stage != EMBEDDING:
             return None
         return (self.clips_expected - self.clips_done) * self.working_s / self.clips_done
 
     def text(self) -> str:
-        """All but the stage, in one line."""
+        """Returns all values except the stage, in one line."""
         parts = [f"{self.clips_done:,} clips"]
         if self.clips_expected is not None:
             about = "about " if self.is_estimate else ""
@@ -116,16 +116,16 @@ class Status:
 
 
 class Progress:
-    """Shows a run's progress from a thread of its own, and remembers it.
+    """Shows a run's progress from a separate thread, and records samples of it.
 
     Args:
-      folder: that the workers count in.
-      num_files: inputs of the run.
-      hop_s: time from one frame to the next.
-      stream: to write to; None shows nothing.
+      folder: the folder where workers write their counts.
+      num_files: number of inputs of the run.
+      hop_s: time from one frame to the next, in seconds.
+      stream: stream to write to; None for no output.
 
     Attributes:
-      samples: moments of the run, at most some hundred, evenly spread.
+      samples: samples of the run at even intervals, fewer than 512.
     """
 
     def __init__(self, folder: ProgressFolder, num_files: int, hop_s: float, stream: TextIO | None):
@@ -149,11 +149,11 @@ class Progress:
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
     def status(self) -> Status:
-        """Where the run is now."""
+        """Reads the counts and returns the current status."""
         now, counts = time.monotonic(), self.folder.read()
         if counts[CLIPS] and self._first_clip is None:
             self._first_clip = now
-        if not counts[SHARDS]:  # the time in which shards are written is no speed of embedding
+        if not counts[SHARDS]:  # the time for writing shards does not count for the speed of embedding
             self._last_clip = now
         working_s = 0.0 if self._first_clip is None else self._last_clip - self._first_clip
         self._remember(Sample(now - self._begun, counts[CLIPS_DONE], counts[REJECTED], counts[FRAMES]))
@@ -163,7 +163,7 @@ class Progress:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops showing; what was shown on a terminal is wiped away."""
+        """Stops the display, and clears the live line."""
         self._finished.set()
         self._thread.join()
         self.status()
@@ -184,7 +184,7 @@ class Progress:
 
 @contextmanager
 def show_progress(num_files: int, hop_s: float, is_quiet: bool) -> Iterator[Progress]:
-    """Shows progress on the error stream for the time of a run."""
+    """Shows progress on the error stream during a run."""
     with tempfile.TemporaryDirectory(prefix="progress-") as path:
         progress = Progress(ProgressFolder(path), num_files, hop_s, None if is_quiet else sys.stderr)
         progress.start()
@@ -195,7 +195,7 @@ def show_progress(num_files: int, hop_s: float, is_quiet: bool) -> Iterator[Prog
 
 
 def _has_width(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that says how wide it is; in some containers they do not."""
+    """Returns whether a stream is a terminal that reports its width; in some containers it does not."""
     return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
 
 

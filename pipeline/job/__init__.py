@@ -1,1 +1,1 @@
-"""From options to a job that can run, and what it reports."""
+"""Turns options into a job that can run, and reports what it did."""

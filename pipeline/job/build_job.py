@@ -1,4 +1,4 @@
-"""From a configuration to the steps of a run."""
+"""Builds the steps of a run from its configuration."""
 
 from collections.abc import Sequence
 
@@ -18,8 +18,9 @@ from transforms.rejects import KeepRejected
 from transforms.vggish.precision import BFLOAT16, FLOAT16
 from transforms.write_features import WriteFeatures
 
-# Examples per batch: on CPU, 64 is faster than 32 by 14 % in float32 and by 36 % in bfloat16. In float32 it
-# needs 0.15 GB more, and a recording of hours must pass in 1.5 GB (docs/performance.md).
+# Examples per batch. On CPU, 64 is faster than 32 by 14 % in float32 and by 36 % in bfloat16. In float32 it
+# needs 0.15 GB more, and a run over a recording of several hours must need at most 1.5 GB
+# (docs/performance.md).
 _BATCH_SIZE, _BATCH_SIZES = 32, {BFLOAT16: 64, FLOAT16: 64}
 
 
@@ -35,11 +36,11 @@ def build_job(
 
     Args:
       config: the run's configuration.
-      add: whether the output has features already, made with the same settings.
-      earlier_rejects: lists of clips that earlier runs rejected.
-      progress: where workers on this machine report progress.
-      inputs: the list of the run's inputs; None: the graph lists them, as a graph that never runs may.
-      lock: `run` of the lock of the output, as `lock_folder` gives it; None if there is none.
+      add: whether the output already has features, made with the same settings.
+      earlier_rejects: paths of the lists of clips that earlier runs rejected.
+      progress: where workers on this machine report progress; None for no reports.
+      inputs: the list of the run's inputs; if None, the graph lists them itself.
+      lock: `run` of the lock of the output, as `lock_folder` yields it; None if there is none.
     """
     options, clips, assets = config.options, config.clips, config.assets
     notes = ShardNotes(options.output, lock)

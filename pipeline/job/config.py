@@ -1,4 +1,4 @@
-"""A run that can begin: valid options, the inputs, and the assets; only individual clips can still fail."""
+"""A validated configuration: options, inputs and assets; after this only individual clips can fail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, Quantizatio
 
 @dataclass(frozen=True)
 class RunAssets:
-    """The files that a run uses besides its audio; None for those that it does not use.
+    """The files that a run uses besides its audio; None for each file that it does not use.
 
     Attributes:
-      weights, pca_params, class_labels: where they are, and their checksums.
-      pca: the parameters in `pca_params`; None leaves PCA out.
+      weights, pca_params, class_labels: their paths and checksums.
+      pca: the parameters in `pca_params`; None for no PCA.
       segments: the segments CSVs.
     """
 
@@ -48,13 +48,13 @@ class RunAssets:
 
     @property
     def quantization(self) -> QuantizationRange:
-        """The values that a byte of the features stands for."""
+        """The range of values that the bytes of the features represent."""
         return self.pca.quantization if self.pca else RELEASED_RANGE
 
 
 @dataclass(frozen=True)
 class Config:
-    """A run that can begin.
+    """The validated configuration of a run.
 
     Attributes:
       valid: the options.
@@ -80,15 +80,15 @@ class Config:
 
 
 def prepare(valid: ValidOptions) -> Config:
-    """Lists the inputs and resolves the assets, cheap checks first.
+    """Lists the inputs and resolves the assets, with the cheap checks first.
 
     Raises:
-      SettingError: the first thing that is wrong.
+      SettingError: the first mistake found.
     """
     options = valid.given
     inputs = check_input(options.input, output=options.output)
     rejects = _find_rejects(options.input_rejects) if options.input_rejects else None
-    if not options.plan:  # a plan writes nothing, not even to see whether it could
+    if not options.plan:  # --plan writes nothing, not even to check that the output is writable
         check_output(options.output)
     assets = _resolve_assets(valid, inputs)
     if rejects is not None:
@@ -110,7 +110,7 @@ def _resolve_assets(valid: ValidOptions, inputs: Inputs) -> RunAssets:
     options = valid.given
     segments, class_labels = find_segments(options)
     if class_labels is None and (options.class_labels is not None or _has_shards(options, inputs)):
-        # Shards may name labels; without class labels only clips with such labels are rejected.
+        # Records in shards may have labels by name; without class labels, only these clips are rejected.
         class_labels = find_class_labels(options.class_labels, options.assets_dir)
     # In the run's own folder, where the next run deletes what is left of the probe if this one is killed.
     own = FileSystems.join(options.output, RUN_FOLDER)
@@ -121,7 +121,7 @@ def _resolve_assets(valid: ValidOptions, inputs: Inputs) -> RunAssets:
         pca, pca_params = find_pca_params(options.pca_params, options.assets_dir)
     weights = find_weights(options.weights, options.assets_dir)
     for asset in (weights, class_labels):
-        if asset and asset.sha256 and asset.address is None:  # from --assets_dir, and not the released file
+        if asset and asset.sha256 and asset.address is None:  # a local file that is not the released one
             check_seen(options, asset.path)
     return RunAssets(weights, pca_params, class_labels, pca, segments)
 
@@ -150,16 +150,16 @@ def _has_shards(options: Options, inputs: Inputs) -> bool:
 def _find_rejects(patterns: Sequence[str]) -> RejectFiles:
     given = f"--input_rejects={' '.join(patterns)}"
     listed = check_input(patterns, "input_rejects")
-    for path, cause in listed.faults:
+    for path, cause in listed.problems:
         raise SettingError(f"{given}: {path} cannot be listed ({cause})")
     rejects = RejectFiles.of(listed.paths)
     if not rejects.index().files:
-        raise SettingError(f"{given}: no clip was rejected; there is nothing to do")
+        raise SettingError(f"{given}: the lists contain no rejected clip; there is nothing to do")
     return rejects
 
 
 def _check_prefixes(valid: ValidOptions, inputs: Inputs, segments: SegmentFiles | None) -> None:
-    """On a disk that folds case, `ab.tfrecord` would replace `AB.tfrecord`."""
+    """Raises SettingError if prefixes differ only by case: `ab.tfrecord` would replace `AB.tfrecord`."""
     options = valid.given
     where = f"--output={options.output}: this disk treats 'ab' and 'AB' as the same name"
     remedy = "give --sharding=hash:N, such as hash:64"

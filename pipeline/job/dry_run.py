@@ -1,4 +1,4 @@
-"""--dry_run: a run's graph, and for Dataflow its job, as far as they can be made offline."""
+"""--dry_run: builds a run's graph, and for Dataflow its job, as far as possible offline."""
 
 from collections.abc import Iterator
 from typing import TypeAlias
@@ -23,12 +23,13 @@ _HINT_NAMES = {AcceleratorHint.urn: "accelerator", MinRamHint.urn: "min_ram"}
 
 
 def build_offline(pipeline: beam.Pipeline, options: Options) -> Job | Graph:
-    """Builds a run's graph; where the runner makes a job of it for a service, as Dataflow's does, the job.
+    """Builds a run's graph, or for a runner that submits jobs to a service, such as Dataflow's, the job.
 
-    No input, output, weights or other file is opened, and nothing is sent.
+    It opens no input, output, weights or other file, and sends nothing.
 
     Args:
-      pipeline: with Beam's options, `dry_run` among them.
+      pipeline: a pipeline with Beam's options, including `dry_run`.
+      options: the options of the run.
 
     Raises:
       SettingError: a mistake in the command.
@@ -37,7 +38,7 @@ def build_offline(pipeline: beam.Pipeline, options: Options) -> Job | Graph:
     build_graph(pipeline, build_job(config, add=False, earlier_rejects=()))
     if "dataflow" in type(pipeline.runner).__name__.lower():
         job = pipeline.run().job
-        # Beam makes it when it sends the job.
+        # Beam creates the environment only when it sends the job.
         job.proto.environment = Environment(
             [], job.options, _FNAPI_ENVIRONMENT_MAJOR_VERSION, "", job.proto_pipeline
         ).proto
@@ -46,10 +47,10 @@ def build_offline(pipeline: beam.Pipeline, options: Options) -> Job | Graph:
 
 
 def job_lines(job: Job | Graph) -> list[str]:
-    """A job for a person: its steps, what they ask of a machine, and what its machines are."""
+    """Describes a job as text: its steps with their resource hints, and its machines."""
     graph = job.proto_pipeline if isinstance(job, Job) else job
     transforms = graph.components.transforms
-    lines = [f"dry run: {len(transforms)} steps, and nothing was read, written or sent"]
+    lines = [f"dry run: {len(transforms)} steps; nothing was read, written or sent"]
     for root in graph.root_transform_ids:
         for name in transforms[root].subtransforms:
             hints = sorted({hint for step in inner_steps(graph, name) for hint in step_hints(graph, step)})
@@ -58,7 +59,7 @@ def job_lines(job: Job | Graph) -> list[str]:
 
 
 def inner_steps(graph: Graph, name: str) -> Iterator[str]:
-    """Yields the ids of the steps that a step consists of, which are what runs."""
+    """Yields the ids of the innermost steps of a step, which are the ones that run."""
     inner = graph.components.transforms[name].subtransforms
     if not inner:
         yield name
@@ -67,7 +68,7 @@ def inner_steps(graph: Graph, name: str) -> Iterator[str]:
 
 
 def step_hints(graph: Graph, name: str) -> list[str]:
-    """Beam's resource hints of a step, as NAME=VALUE, with sizes in bytes."""
+    """Returns the resource hints of a step as NAME=VALUE, with sizes in bytes."""
     environment = graph.components.environments[graph.components.transforms[name].environment_id]
     return [
         f"{_HINT_NAMES.get(urn, urn)}={value.decode()}" for urn, value in environment.resource_hints.items()
@@ -75,7 +76,7 @@ def step_hints(graph: Graph, name: str) -> list[str]:
 
 
 def staged_files(graph: Graph) -> list[str]:
-    """Names of the files that workers get before they start, as the package of this project."""
+    """Returns the names of the files that workers get before they start, such as this project's package."""
     return sorted(
         {
             beam_runner_api_pb2.ArtifactStagingToRolePayload.FromString(file.role_payload).staged_name
@@ -91,7 +92,7 @@ def _machine_lines(job: Job) -> Iterator[str]:
     yield f"machine type: {pool.machine_type or 'the default'}"
     images = sorted({image.container_image for image in pool.sdk_harness_container_images})
     yield f"container image: {', '.join(images)}"
-    yield f"threads of a worker process: {pool.num_threads_per_worker or 'the default'}"
+    yield f"threads per worker process: {pool.num_threads_per_worker or 'the default'}"
     yield f"staged: {', '.join(staged_files(job.proto_pipeline)) or 'nothing'}"
     yield f"service options: {', '.join(environment.service_options) or 'none'}"
     yield f"experiments: {', '.join(environment.experiments)}"

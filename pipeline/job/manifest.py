@@ -1,4 +1,4 @@
-"""What ran, with what, and where every input went."""
+"""The manifest of a run: its settings, options, assets and versions, and its account."""
 
 import dataclasses
 import importlib.metadata
@@ -23,7 +23,7 @@ from transforms.printable import json_text
 from transforms.redact import shown
 
 DISTRIBUTION = "audioset-beam"
-# Those whose version can change a feature.
+# Packages whose version can change a feature.
 PACKAGES = (
     DISTRIBUTION,
     "apache-beam",
@@ -39,7 +39,7 @@ PACKAGES = (
 
 
 def settings_of(config: Config) -> Settings:
-    """What features in one folder must have in common: all that a byte of them, or its place, depends on."""
+    """Returns the settings that determine the bytes of features, or their shards: one set per folder."""
     assets, options = config.assets, config.options
     return {
         "weights": assets.weights.sha256 or assets.weights.path,
@@ -66,13 +66,14 @@ def make_manifest(
     account: Account | None = None,
     clips: Counter[str] | None = None,
 ) -> str:
-    """The manifest's JSON text, at the start of a run and at its end.
+    """Returns the manifest as JSON text, at the start of a run or at its end.
 
     Args:
-      config: of the run.
-      before: the folder as the run found it.
-      started, finished: times in ISO 8601; None if the run is still at work.
-      account, clips: of the run and of the folder after it, by split.
+      config: the run's configuration.
+      before: the folder as it was before the run.
+      started, finished: times in ISO 8601; `finished` is None at the start.
+      account: the run's account; None at the start.
+      clips: split -> number of clips in the folder after the run; None at the start.
     """
     settings = settings_of(config)
     manifest = {
@@ -103,7 +104,7 @@ def make_manifest(
 
 
 def shown_options(options: dict[str, Any]) -> dict[str, Any]:
-    """A command's options, `beam_flags` among them, as a manifest shows them."""
+    """Returns a command's options, including `beam_flags`, without secrets."""
     beam_flags = options.get("beam_flags")
     others = {name: shown(value) for name, value in options.items()}
     if isinstance(beam_flags, list | tuple) and all(isinstance(flag, str) for flag in beam_flags):
@@ -112,7 +113,7 @@ def shown_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shown_run(run: dict[str, Any]) -> dict[str, Any]:
-    """A run of the history: what earlier versions showed of it may have secrets in it."""
+    """Returns a run of the history without secrets, which manifests of earlier versions may contain."""
     if not isinstance(run, dict):
         return run
     options, assets = run.get("options"), run.get("assets")
@@ -124,7 +125,7 @@ def _shown_run(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python, of the platform, and of the packages and libraries that features depend on."""
+    """Returns the versions of Python, the platform, and the libraries that features depend on."""
     versions = {"python": platform.python_version(), "platform": platform.platform(), **decoder_versions()}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Why a run ended without any clip's features, in one line that says what to do."""
+"""Explains in one line why a run produced no features, and how to fix it."""
 
 import json
 from collections.abc import Iterator
@@ -15,20 +15,20 @@ from transforms.write_shards import PackSettings
 
 
 def has_features(account: Account) -> bool:
-    """Whether some clip of the inputs has features now."""
+    """Returns whether at least one clip of the inputs has features after the run."""
     return bool(account.total(WRITTEN) + account.total(EXISTING))
 
 
 def why_no_features(
     output: str, settings: ClipSettings | PackSettings, account: Account, done: str = "embedded"
 ) -> str:
-    """The line on a run that has written its lists, and nothing else.
+    """Explains why a run produced no features.
 
     Args:
-      output: the folder with the lists.
+      output: the folder with the lists that the run wrote.
       settings: how inputs become clips.
-      account: of the run.
-      done: what could not be done to any input.
+      account: the run's account.
+      done: the verb for the message: no input could be `done`.
     """
     if expected := account.total(EXPECTED):
         reasons = ", ".join(f"{reason} {n}" for reason, n in account.reasons().items())
@@ -40,32 +40,32 @@ def why_no_features(
     for line in _lines(output, UNMATCHED_LIST):
         if line["kind"] == FILE_WITHOUT_SEGMENT:
             return why_no_clips(settings, line["file"], line["id"])
-    return "the inputs hold no clips; give others"
+    return "the inputs contain no clips; give other inputs"
 
 
 def why_no_clips(settings: ClipSettings | PackSettings, path: str, video_id: str | None = None) -> str:
-    """The line on inputs whose names, or ids in shards, are not those of any clip.
+    """Explains why no input gives a clip: the ids in file names or shards do not match.
 
     Args:
       settings: how inputs become clips.
-      path: of an input.
-      video_id: of a clip in it, if it is a shard.
+      path: the path of one input.
+      video_id: the id of a clip in it, if it is a shard.
     """
     pattern, segments = settings.id_pattern, settings.segments
-    remedy = "give --id_pattern=REGEX whose group id finds the id in a path"
+    remedy = "give --id_pattern=REGEX with a group 'id' that matches the id in a path"
     if video_id is None:
         video_id = video_id_of(path, pattern)
     if pattern is not None and video_id is None:
         return (
-            f"no input gives a clip: --id_pattern={pattern.pattern} finds no id in any path, as {path}; "
+            f"no input gives a clip: --id_pattern={pattern.pattern} finds no id in any path, such as {path}; "
             f"{remedy}"
         )
     if segments is None:
-        return f"no input gives a clip, as {path}; {remedy}"
+        return f"no input gives a clip, for example {path}; {remedy}"
     wanted = next(iter(segments.table())).video_id
     return (
-        f"no segment is of any input: segments have ids such as {wanted!r}, and inputs such as "
-        f"{video_id or stem(path)!r} ({path}); {remedy}, or other --segments"
+        f"no segment matches an input: segments have ids such as {wanted!r}, but inputs have ids such as "
+        f"{video_id or stem(path)!r} ({path}); {remedy}, or give other --segments"
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether what a command names can be read and written, before any work."""
+"""Checks before any work that the inputs of a command can be read and its output written."""
 
 import os
 from array import array
@@ -18,63 +18,63 @@ from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.globs import escape
 from transforms.storage.listing import list_files
 
-# Files that are looked at where not all can be.
-_SOME_INPUTS = 16
+# Number of files to sample when checking all would be too slow.
+_SAMPLED_INPUTS = 16
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run reads, listed once; of millions of files it takes some 150 bytes each.
+    """The inputs of a run, listed once. Each file takes about 150 bytes of memory.
 
     Attributes:
-      paths: of the files, sorted.
-      sizes: of each, in bytes; empty where nobody has asked.
-      faults: (path, cause), as of `Listing`, sorted.
-      hidden: files and folders left out since their names begin with a dot.
+      paths: paths of the files, sorted.
+      sizes: size of each file in bytes; empty if not known.
+      problems: (path, cause) of what could not be listed, sorted; see `Listing`.
+      hidden: number of files and folders that were skipped because their names begin with a dot.
     """
 
     paths: Sequence[str] = ()
     sizes: Sequence[int] = ()
-    faults: tuple[tuple[str, str], ...] = ()
+    problems: tuple[tuple[str, str], ...] = ()
     hidden: int = 0
 
     @property
     def count(self) -> int:
-        """How many files there are."""
+        """Number of files."""
         return len(self.paths)
 
     @property
     def some(self) -> Sequence[str]:
-        """A few of the files, from all over the list."""
-        return self.paths[:: max(1, self.count // _SOME_INPUTS)][:_SOME_INPUTS]
+        """At most 16 files, evenly spread over the list."""
+        return self.paths[:: max(1, self.count // _SAMPLED_INPUTS)][:_SAMPLED_INPUTS]
 
     @property
     def skipped(self) -> str:
-        """What was left out, for a person; empty if nothing was."""
+        """Text that describes the skipped names; empty if there are none."""
         names = "name that begins" if self.hidden == 1 else "names that begin"
         return f"{self.hidden:,} {names} with a dot" if self.hidden else ""
 
     def write(self, path: str) -> InputList:
-        """Hands them on to the workers, in files of this path.
+        """Writes the list to files with this path prefix, for the workers.
 
         Raises:
-          OutputError: it cannot be written.
+          OutputError: the list cannot be written.
         """
-        return write_input_list(path, list(zip(self.paths, self.sizes, strict=True)), self.faults)
+        return write_input_list(path, list(zip(self.paths, self.sizes, strict=True)), self.problems)
 
 
 def check_input(patterns: Sequence[str], option: str = "input", output: str | None = None) -> Inputs:
-    """Lists what an option's globs match, and checks that each matches something.
+    """Lists the files that an option's globs match, and checks that each glob matches at least one file.
 
     Args:
       patterns: the globs.
-      option: its name.
-      output: a folder whose own files are no inputs: the run's, and its shards of features.
+      option: the option's name.
+      output: a feature folder whose own files, shards and lists, are not inputs.
 
     Raises:
-      SettingError: one matches nothing, or cannot be listed.
+      SettingError: a glob matches no file, or cannot be listed.
     """
-    sizes, faults, hidden = dict[str, int](), dict[str, str](), 0
+    sizes, problems, hidden = dict[str, int](), dict[str, str](), 0
     for pattern in patterns:
         given = f"--{option}={pattern}"
         try:
@@ -86,28 +86,31 @@ def check_input(patterns: Sequence[str], option: str = "input", output: str | No
         if output is not None:
             listing.files = _without_own(listing.files, output)
         if not listing.files and not listing.faults:
-            but = ""
+            exception = ""
             if num_files:
-                but = f" but {num_files:,} of --output itself"
+                exception = f" except {num_files:,} of --output itself"
             elif listing.hidden:
-                but = f" but {listing.hidden:,} hidden, which a glob has to name, as in FOLDER/.*"
+                exception = (
+                    f" except {listing.hidden:,} hidden ones, which need an explicit glob such as FOLDER/.*"
+                )
             raise SettingError(
-                f"{given}: matches no file{but}; give a glob, as FOLDER/*.wav, or FOLDER/** for all below it"
+                f"{given}: matches no file{exception}; give a glob such as FOLDER/*.wav, or FOLDER/** to "
+                "include subfolders"
             )
         sizes.update(listing.files)
-        faults.update(listing.faults)
+        problems.update(listing.faults)
         hidden += listing.hidden
     paths = sorted(sizes)
-    return Inputs(paths, array("q", map(sizes.__getitem__, paths)), tuple(sorted(faults.items())), hidden)
+    return Inputs(paths, array("q", map(sizes.__getitem__, paths)), tuple(sorted(problems.items())), hidden)
 
 
 def delete_input_list(output: str) -> None:
-    """Deletes the list of a run that has ended, or was killed."""
+    """Deletes the input list of a run that has ended or was killed."""
     delete_files(match_files(f"{escape(run_path(output, INPUT_LIST))}-*-of-*.jsonl"))
 
 
 def _without_own(files: Iterable[tuple[str, int]], output: str) -> list[tuple[str, int]]:
-    """Files that no run wrote into a folder of features.
+    """Returns the files without those that runs wrote to the feature folder `output`.
 
     Raises:
       SettingError: the folder cannot be listed.
@@ -133,26 +136,26 @@ def _real_path(path: str) -> str:
 
 
 def check_output(output: str, *shards: str) -> None:
-    """Raises SettingError if a folder cannot be made and written, or holds files that match `shards`."""
+    """Raises SettingError if a folder cannot be created or written, or has files that match `shards`."""
     _check_writable(output, run_path(output, "probe"))
     found = [path for pattern in shards for path in match_files(FileSystems.join(escape(output), pattern))]
     if found:
         raise SettingError(
-            f"--output={output}: holds {len(found)} shards already, as {found[0]}; "
-            "give another folder or remove them"
+            f"--output={output}: already contains {len(found)} shards, such as {found[0]}; "
+            "give another folder or delete them"
         )
 
 
 def check_output_file(output: str) -> None:
-    """Raises SettingError if a file of this name, or with more behind it, cannot be written."""
+    """Raises SettingError if a file with this name, or with a suffix added to it, cannot be written."""
     _check_writable(output, f"{output}.probe")
 
 
 def _check_writable(output: str, probe: str) -> None:
     try:
         output.encode()
-    except UnicodeEncodeError as error:  # Beam carries paths as UTF-8
-        raise SettingError(f"--output={output}: its name is not UTF-8; give another place") from error
+    except UnicodeEncodeError as error:  # Beam encodes paths as UTF-8
+        raise SettingError(f"--output={output}: its name is not UTF-8; give another path") from error
     try:
         check_reachable(output)
         try:
@@ -161,4 +164,4 @@ def _check_writable(output: str, probe: str) -> None:
             write_atomic(probe, b"can be written\n")
         delete_files([probe])
     except (*FILE_ERRORS, ValueError) as error:
-        raise SettingError(f"--output={output}: cannot be written ({error}); give another place") from error
+        raise SettingError(f"--output={output}: cannot be written ({error}); give another path") from error

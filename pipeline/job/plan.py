@@ -1,4 +1,4 @@
-"""What a run would do, and how long it may take, found out without writing anything."""
+"""The plan of a run: what it would do, and an estimate of its time. It writes nothing."""
 
 import dataclasses
 import itertools
@@ -27,20 +27,20 @@ from transforms.storage.tfrecord import HEADER_BYTES
 from transforms.vggish.params import EMBEDDING_SIZE
 
 _TRIAL_S = 2.0
-# Clips that a trial takes from an input, and input shards that are looked into for their number of clips.
-_OF_INPUT, _SHARDS_COUNTED = 8, 2
+# Clips that a trial takes per input, and input shards whose clips are counted.
+_TRIAL_CLIPS_PER_INPUT, _SHARDS_COUNTED = 8, 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """Some clips, embedded as the run would.
+    """The result of embedding some clips in the same way as the run would.
 
     Attributes:
-      clips, frames, audio_s: that were embedded.
-      wall_s: the time that it took; without loading the model.
-      record_bytes: of their records.
-      rejected: reason -> clips tried that gave nothing.
-      first_reject: which file, and why; empty if there was none.
+      clips, frames, audio_s: embedded clips, frames, and seconds of audio.
+      wall_s: seconds that embedding took, without loading the model.
+      record_bytes: total size of the clips' records.
+      rejected: reason -> number of rejected clips.
+      first_reject: file and reason of the first reject; empty if there was none.
     """
 
     clips: int
@@ -57,16 +57,16 @@ class Plan:
     """What a run would do.
 
     Attributes:
-      inputs: form -> number of files.
-      input_bytes: of all of them.
-      clips: that they give.
-      is_estimate: clips were not counted, but follow from some of the inputs.
-      feature_shards: files of features.
-      there: files of features that the output has already.
-      skipped: inputs that are left out, for a person; empty if there are none.
-      unlisted: folders that cannot be listed, each a reject.
-      no_clips: why the inputs give no clip, and what to do; empty if they give some.
-      trial: of a few clips.
+      inputs: format -> number of files.
+      input_bytes: total size of the files.
+      clips: number of clips in them.
+      is_estimate: whether `clips` is extrapolated from some of the inputs.
+      feature_shards: number of feature shards after the run; None if unknown.
+      there: number of feature shards that the output already has.
+      skipped: text on skipped inputs; empty if there are none.
+      unlisted: number of folders that cannot be listed; each counts as a reject.
+      no_clips: why the inputs contain no clip, and what to do; empty if they contain some.
+      trial: result of embedding a few clips.
     """
 
     inputs: dict[str, int]
@@ -86,24 +86,24 @@ class Plan:
 
     @property
     def wall_s(self) -> float | None:
-        """Time that all clips take at the trial's speed; None if no clip could be embedded."""
+        """Estimated seconds for all clips at the trial's speed; None if no clip could be embedded."""
         return self.clips * self.trial.wall_s / self.trial.clips if self.trial.clips else None
 
     def lines(self) -> list[str]:
-        """The plan for a person."""
+        """Returns the plan as text."""
         trial, about = self.trial, "about " if self.is_estimate else ""
-        shards = "number unknown before the shards are read"
+        shards = "number unknown until the input shards are read"
         if self.feature_shards is not None:
             shards = f"{self.feature_shards:,} shards"
         forms = ", ".join(f"{n:,} {form}" for form, n in sorted(self.inputs.items()))
         rows = {
             "inputs": f"{forms}, {format_bytes(self.input_bytes)}",
             "skipped": self.skipped,
-            "unlisted": f"{self.unlisted:,} folders or names cannot be read, and are rejects"
+            "unlisted": f"{self.unlisted:,} folders or names cannot be read and will be rejected"
             if self.unlisted
             else "",
             "clips": f"{about}{self.clips:,}" + (f": {self.no_clips}" if self.no_clips else ""),
-            "there": f"{self.there:,} shards; their clips are not computed again" if self.there else "",
+            "existing": f"{self.there:,} shards; the run skips their clips" if self.there else "",
             "features": f"{shards}, about {format_bytes(self.feature_bytes)}",
             "trial": "no clip of the first inputs could be embedded",
         }
@@ -116,8 +116,8 @@ class Plan:
             rows["time"] = f"about {format_duration(self.wall_s)} in one process on this machine"
         if trial.rejected:
             reasons = ", ".join(f"{reason} {n}" for reason, n in trial.rejected.items())
-            rows["rejected"] = f"of the clips tried: {reasons}; {trial.first_reject}"
-        rows["next"] = "the same command without --plan; nothing was written"
+            rows["rejected"] = f"in the trial: {reasons}; {trial.first_reject}"
+        rows["next"] = "run the same command without --plan; nothing was written"
         return format_table(rows)
 
     def to_json(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Plan:
 
 
 def make_plan(config: Config) -> Plan:
-    """Looks at a run's inputs, and tries some for two seconds."""
+    """Counts a run's inputs and clips, and embeds some of them for two seconds."""
     inputs, paths = config.inputs, config.inputs.paths
     forms = Counter(_form(config, path) for path in paths)
     shards = [path for path in paths if _form(config, path) != AUDIO]
@@ -153,7 +153,7 @@ def make_plan(config: Config) -> Plan:
         config.sharding.num_shards or (None if shards else len(places)),
         len(FeatureFolder.at(config.options.output).shards),
         inputs.skipped,
-        len(inputs.faults),
+        len(inputs.problems),
         "" if clips or not paths else why_no_clips(config.clips, paths[0]),
         try_clips(config),
     )
@@ -165,18 +165,18 @@ def _form(config: Config, path: str) -> str:
 
 
 def try_clips(config: Config) -> Trial:
-    """Embeds clips of some inputs, again and again, for two seconds."""
+    """Embeds clips of some inputs, repeatedly, for two seconds."""
     job = build_job(config, False, [])
     model = job.embed.handler.load_model()
     outputs = [
         output
         for path in config.inputs.some
-        for output in itertools.islice(outputs_of_file(path, config.clips), _OF_INPUT)
+        for output in itertools.islice(outputs_of_file(path, config.clips), _TRIAL_CLIPS_PER_INPUT)
     ]
     clips = [output for output in outputs if isinstance(output, Clip)]
-    # Clips come again and again, and are counted once.
+    # The trial repeats clips, but each reject counts once.
     rejects = {(r.file, r.offset, r.key): r for r in outputs if isinstance(r, RejectedClip)}
-    for _ in _embedded(job, model, clips[:1], rejects):  # compiles
+    for _ in _embedded(job, model, clips[:1], rejects):  # compiles the model
         pass
     frames, done, audio_s, record_bytes = 0, 0, 0.0, 0
     begun = time.monotonic()
@@ -206,7 +206,7 @@ def try_clips(config: Config) -> Trial:
 def _embedded(
     job: EmbeddingJob, model: Any, clips: Iterable[Clip], rejects: dict[tuple, RejectedClip]
 ) -> Iterator[Examples]:
-    """(ClipChunk, features) of clips, in batches as Beam makes them; those that fail go to `rejects`."""
+    """Yields (ClipChunk, features) of clips, in the same batches as Beam; clips that fail go to `rejects`."""
     size_of_batch = job.embed.handler.batch_elements_kwargs()["max_batch_size"]
     batch, num_examples = list[Examples](), 0
     for element in itertools.chain(job.extract.extract(clips), [None]):

@@ -1,4 +1,4 @@
-"""What an engine needs beside Beam, looked for before a job is made: Beam would find out in the middle."""
+"""Preflight checks for Beam runners: Java, jars, cluster. Beam itself would fail late, during a run."""
 
 import os
 import shutil
@@ -29,23 +29,23 @@ from transforms.worker_process import start_workers_here
 _PATIENCE_S = 10.0
 
 
-# As Beam calls them within.
+# Class names of the runners whose workers are on this machine.
 _LOCAL_RUNNERS = ("SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner")
 
 
 def check_engine(options: PipelineOptions) -> None:
-    """Checks that what a job is handed to can be had on this machine: Java, jars, binaries, a cluster.
+    """Checks that this machine has what the runner needs: Java, jars, binaries, access to a cluster.
 
     Args:
-      options: of a pipeline.
+      options: the options of a pipeline.
 
     Raises:
-      SettingError: it cannot.
+      SettingError: something is missing.
     """
     runner = (options.view_as(StandardOptions).runner or "").lower()
     flink, spark = options.view_as(FlinkRunnerOptions), options.view_as(SparkRunnerOptions)
     if options.view_as(PortableOptions).job_endpoint:
-        return  # a job server that runs already
+        return  # the job server already runs
     if runner == "flinkrunner":
         _check_job_server(options, "flink_job_server_jar", flink.flink_job_server_jar)
         _check_cluster("flink_master", flink.flink_master)
@@ -53,7 +53,7 @@ def check_engine(options: PipelineOptions) -> None:
         _check_job_server(options, "spark_job_server_jar", spark.spark_job_server_jar)
     elif runner == "dataflowrunner":
         if not options.view_as(TestOptions).dry_run and not has_google_credentials():
-            # Beam would look for them for a minute.
+            # Beam would search for credentials for a minute.
             raise SettingError(f"--runner=DataflowRunner: {NO_CREDENTIALS}")
     elif runner == "prismrunner":
         _check_file("prism_location", options.view_as(PrismRunnerOptions).prism_location)
@@ -63,8 +63,8 @@ def _check_job_server(options: PipelineOptions, option: str, jar: str | None) ->
     java = options.view_as(JobServerOptions).job_server_java_launcher
     if shutil.which(java) is None:
         raise SettingError(
-            f"no program {java!r}, which Beam's job server runs on: install Java, 11 or later, or give "
-            "--job_server_java_launcher=PATH, or --job_endpoint=HOST:PORT of a job server elsewhere"
+            f"the program {java!r} was not found, but Beam's job server needs it: install Java 11 or later, "
+            "or give --job_server_java_launcher=PATH, or --job_endpoint=HOST:PORT of another job server"
         )
     _check_file(option, jar)
 
@@ -83,25 +83,25 @@ def _check_cluster(option: str, address: str) -> None:
         socket.create_connection((url.hostname or "", port), _PATIENCE_S).close()
     except (OSError, ValueError) as error:
         raise SettingError(
-            f"--{option}={address}: nobody answers there ({error}); give the REST address of a cluster that "
-            "runs, or [local]"
+            f"--{option}={address}: the cluster does not answer ({error}); give the REST address of a "
+            "running cluster, or [local]"
         ) from error
 
 
 def runs_here(pipeline: beam.Pipeline) -> bool:
-    """Whether a pipeline's workers are processes of this machine."""
+    """Returns whether a pipeline's workers are processes on this machine."""
     runner = type(pipeline.runner).__name__
     environment = pipeline.options.view_as(PortableOptions).environment_type
-    if environment is None and runner == "FlinkRunner":  # takes this machine where it starts Flink itself
+    if environment is None and runner == "FlinkRunner":  # uses this machine if it starts Flink itself
         return pipeline.options.view_as(FlinkRunnerOptions).flink_master.startswith("[")
     return runner in _LOCAL_RUNNERS or environment == "LOOPBACK"
 
 
 def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
-    """A pipeline with Beam's options; worker processes that it starts on this machine share its cores.
+    """Returns a pipeline with Beam's options; worker processes on this machine will share its cores.
 
     Raises:
-      SettingError: Beam refuses them, or what they name cannot be had.
+      SettingError: Beam refuses an option, or the runner lacks something that it needs.
     """
     options = PipelineOptions(beam_flags)
     check_engine(options)
@@ -112,18 +112,17 @@ def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
     if direct.direct_running_mode == "multi_processing":
         share_cores(direct.direct_num_workers or num_cores())
         start_workers_here()
-        # What workers import first: it keeps TensorFlow quiet, which a stage would import as it is.
+        # Workers import this first: it imports TensorFlow quietly before a stage imports it.
         setup.beam_plugins = [*(setup.beam_plugins or ()), "pipeline"]
     try:
         return beam.Pipeline(options=options)
-    except ValueError as error:  # Beam's own checks of its options: an unknown runner, no project
+    except ValueError as error:  # Beam checks its options: for example an unknown runner, or no project
         raise SettingError(f"Beam refuses its options: {error}") from error
 
 
 def share_cores(num_processes: int) -> None:
-    """Gives each of some processes that this one will start its part of the cores.
+    """Divides the cores among the processes that this one will start, unless the environment sets a number.
 
-    TensorFlow starts a thread a core in every process, and the threads of several processes would wait for
-    each other. What the environment says already stays.
+    TensorFlow starts one thread per core in each process, so the threads of several processes would compete.
     """
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, num_cores() // num_processes)))

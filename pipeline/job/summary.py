@@ -1,4 +1,4 @@
-"""What a command says at its end, for a person as a table and for a machine as JSON."""
+"""The summary at the end of a run, as text and as JSON."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,12 @@ class RunSummary:
     """What a run did.
 
     Attributes:
-      account: of its clips.
+      account: the account of the clips.
       output: the feature folder.
-      shards, size_bytes: of the folder after the run.
-      wall_s: from the check of the command to the last file.
+      shards, size_bytes: number and total size of the folder's shards after the run.
+      wall_s: seconds from the check of the command to the last file.
       report: path of the report; empty if it could not be written.
-      skipped: inputs that were left out, for a person; empty if none were.
+      skipped: text on skipped inputs; empty if there are none.
     """
 
     account: Account
@@ -33,7 +33,7 @@ class RunSummary:
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of audio that were embedded in a second, start and end of the run included."""
+        """Embedded seconds of audio per second, including the start and end of the run."""
         return self.account.audio_s / self.wall_s
 
     def lines(self) -> list[str]:
@@ -42,7 +42,7 @@ class RunSummary:
             f"{format_duration(account.audio_s)} in {account.frames:,} frames" if account.frames else "none"
         )
         speed = f", {self.real_time_factor:,.1f}x real time" if account.frames else ""
-        again = f"{RUN_FOLDER}/{REJECTED_LIST}-*.jsonl says why; try them again with --input_rejects"
+        hint = f"see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl; process them again with --input_rejects"
         return [
             *account.lines(),
             *format_table(
@@ -51,7 +51,7 @@ class RunSummary:
                     "wall time": format_duration(self.wall_s) + speed,
                     "features": f"{self.output}: {self.shards:,} shards, {format_bytes(self.size_bytes)}",
                     "report": self.report,
-                    "rejected": f"{rejects:,}: {again}" if rejects else "",
+                    "rejected": f"{rejects:,}: {hint}" if rejects else "",
                     "skipped": self.skipped,
                     "next": f"python -m pipeline.verify {self.output}",
                 }

@@ -1,4 +1,4 @@
-"""A command's options, checked without opening, listing, downloading or writing anything."""
+"""Checks a command's options without opening, listing, downloading or writing anything."""
 
 import importlib.util
 import math
@@ -23,7 +23,7 @@ from transforms.vggish.params import Framing
 
 @dataclass(frozen=True)
 class ValidOptions:
-    """Options whose values are right by themselves, with those that are more than a string parsed.
+    """Validated options, with parsed values where an option is more than a string.
 
     Attributes:
       given: the options as given.
@@ -31,7 +31,7 @@ class ValidOptions:
       sharding: which shard a clip goes to.
       columns: names of the fields in audio shards.
       segment_files: (split, path) of each segments CSV.
-      id_pattern: for names of input files; None without one.
+      id_pattern: pattern of the ids in input paths; None if not given.
     """
 
     given: Options
@@ -43,10 +43,10 @@ class ValidOptions:
 
 
 def validate(options: Options) -> ValidOptions:
-    """Checks all that the command line alone can tell.
+    """Checks everything that depends only on the command line.
 
     Raises:
-      SettingError: the first thing that is wrong.
+      SettingError: the first mistake found.
     """
     framing = _framing(options.example_hop_seconds)
     if options.batch_size is not None and not 1 <= options.batch_size <= 4096:
@@ -61,7 +61,8 @@ def validate(options: Options) -> ValidOptions:
     check_split(options.split)
     if options.segment_seconds is not None and not framing.min_s <= options.segment_seconds < math.inf:
         raise SettingError(
-            f"--segment_seconds={options.segment_seconds}: give at least {framing.min_s} s, one frame"
+            f"--segment_seconds={options.segment_seconds}: give at least {framing.min_s} s, the length of "
+            "one frame"
         )
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
     _check_hints(options.inference_hint)
@@ -78,11 +79,11 @@ def _check_hints(hints: Sequence[str]) -> None:
         name, equals, value = hint.partition("=")
         try:
             if not equals:
-                raise ValueError("it lacks a value")
+                raise ValueError("it has no value")
             parse_resource_hints({name: value})
         except ValueError as error:
             raise SettingError(
-                f"--inference_hint={hint}: {error}; give NAME=VALUE with a resource hint of Beam, such as "
+                f"--inference_hint={hint}: {error}; give one of Beam's resource hints as NAME=VALUE, such as "
                 "min_ram=16GB"
             ) from error
 

@@ -1,4 +1,4 @@
-"""What workers elsewhere see of the paths that a command names."""
+"""Checks that remote workers can access the given paths."""
 
 from collections.abc import Iterable
 
@@ -17,14 +17,14 @@ from transforms.vggish.checkpoint import RANDOM
 
 
 def check_paths(options: Options, segments: Iterable[str]) -> None:
-    """Checks that workers can see what they are to read and write.
+    """Checks that the workers can access the paths that they read and write.
 
     Args:
-      options: of the command.
+      options: the command's options.
       segments: paths of its segments CSVs.
 
     Raises:
-      SettingError: a path is of this machine, and the workers certainly are not.
+      SettingError: a path is local to this machine, but the workers are certainly on other machines.
     """
     for name, paths in (
         ("input", options.input),
@@ -40,20 +40,20 @@ def check_paths(options: Options, segments: Iterable[str]) -> None:
 
 
 def check_seen(options: Options, what: str) -> None:
-    """Raises SettingError if workers certainly do not see `what`, a path of this machine."""
+    """Raises SettingError if the workers certainly cannot access `what`, a local path of this machine."""
     workers = _workers_elsewhere(PipelineOptions(list(options.beam_flags)))
     if workers:
         raise SettingError(
-            f"{what}: {workers} do not see this machine's files; put them on gs:// or another filesystem "
-            "that they reach, and give that path"
+            f"{what}: {workers} cannot access this machine's files; copy them to gs:// or another filesystem "
+            "that the workers can access, and give that path"
         )
 
 
 def _workers_elsewhere(options: PipelineOptions) -> str | None:
-    """Who the workers are, if they have no disk in common with this machine; None if they may have one.
+    """Describes the workers if they share no disk with this machine; None if they may share one.
 
-    A cluster whose workers are processes (EXTERNAL, PROCESS) may share a disk: whether it does, a worker
-    finds out when it looks for its files.
+    A cluster whose workers are processes (EXTERNAL, PROCESS) may share a disk; only a worker can find out,
+    when it opens its files.
     """
     runner = (options.view_as(StandardOptions).runner or "").lower()
     if "dataflow" in runner:
@@ -63,7 +63,7 @@ def _workers_elsewhere(options: PipelineOptions) -> str | None:
 
 
 def _default_environment(runner: str, options: PipelineOptions) -> str:
-    """Beam's, where the command names none: containers, unless the runner starts the whole engine itself."""
+    """Returns Beam's default environment type: containers, unless the runner starts the engine itself."""
     if "flink" in runner:
         starts_it = options.view_as(FlinkRunnerOptions).flink_master.startswith("[")
     elif "spark" in runner:

@@ -1,1 +1,1 @@
-"""The feature folder: its shards, lock, lists, and counts."""
+"""The feature folder: its shards, lock, lists and account."""

@@ -1,4 +1,4 @@
-"""The account of a run: what became of every clip."""
+"""The account of a run: the outcome of every clip."""
 
 import dataclasses
 from collections import Counter
@@ -21,12 +21,12 @@ _LOST_SHOWN = 10
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """Clips expected, written, rejected and already there.
+    """Counts of expected, written, rejected and existing clips.
 
     Attributes:
       counts: (split, outcome) -> number, with the outcomes of `transforms.account`.
-      lost: (split, id, start in ms, inputs without an outcome) of clips that have not as many outcomes as
-        inputs, at most `transforms.account.MAX_LOST`.
+      lost: (split, id, start in ms, number of inputs without an outcome) of clips with fewer or more outcomes
+        than inputs, at most `transforms.account.MAX_LOST`.
     """
 
     counts: Counter[tuple[str, str]]
@@ -39,7 +39,7 @@ class Account:
         return cls(counts, tuple((split, name, ms, n) for split, name, ms, n in account["lost"]))
 
     def total(self, outcome: str, split: str | None = None) -> int:
-        """Number with an outcome (a prefix: "rejected:" is any reason), of one split or of all."""
+        """Returns the count of an outcome, in one split or in all; `outcome` may be a prefix: "rejected:"."""
         return sum(n for (s, o), n in self.counts.items() if o.startswith(outcome) and split in (None, s))
 
     @property
@@ -47,7 +47,7 @@ class Account:
         return sorted({split for split, outcome in self.counts if outcome in (EXPECTED, WRITTEN)})
 
     def reasons(self, split: str | None = None) -> dict[str, int]:
-        """Reason of rejection -> number, of one split or of all."""
+        """Returns reason -> number of rejected clips, in one split or in all."""
         reasons: Counter[str] = Counter()
         for (s, outcome), n in self.counts.items():
             if outcome.startswith(REJECTED) and split in (None, s):
@@ -66,12 +66,12 @@ class Account:
 
     @property
     def is_balanced(self) -> bool:
-        """Whether every clip that an input gave was written, rejected, or already there, once."""
+        """Whether every clip of an input was written, rejected or existing, exactly once."""
         return not self.lost
 
     @property
     def reject_fraction(self) -> float:
-        """Share of the expected clips that were rejected; 0 of none."""
+        """Share of the expected clips that were rejected; 0 if there are none."""
         return self.total(REJECTED) / max(1, self.total(EXPECTED))
 
     def to_json(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Account:
         }
 
     def lines(self) -> list[str]:
-        """The account for a person: a sum, then a line a split where there are several."""
+        """Returns the account as text: the total, then one line per split if there are several."""
         lines = [self._line("clips expected", None)]
         if len(self.splits) > 1:
             lines += [self._line(f"  {split}", split) for split in self.splits]
@@ -99,8 +99,8 @@ class Account:
                 lines.append(f"rejected{of} by reason: " + ", ".join(f"{r} {n}" for r, n in reasons.items()))
         for kind, text in (
             (REJECTED_EARLIER, "rejected by earlier runs, and not among these inputs"),
-            (FILE_WITHOUT_SEGMENT, "files that no segment names"),
-            (SEGMENT_WITHOUT_FILE, "segments with no file"),
+            (FILE_WITHOUT_SEGMENT, "files without a segment"),
+            (SEGMENT_WITHOUT_FILE, "segments without a file"),
         ):
             if self.total(kind):
                 lines.append(f"{text}: {self.total(kind)}")
@@ -109,7 +109,10 @@ class Account:
                 f"{split}/{name} at {ms / 1000} s" for split, name, ms, _ in self.lost[:_LOST_SHOWN]
             )
             more = " and more, listed in the manifest" if len(self.lost) > _LOST_SHOWN else ""
-            lines.append(f"THE ACCOUNT DOES NOT CLOSE for {shown}{more}; run again, and please report this")
+            lines.append(
+                f"THE COUNTS DO NOT ADD UP for {shown}{more}; run the same command again, and please report "
+                "this"
+            )
         return lines
 
     def _line(self, name: str, split: str | None) -> str:

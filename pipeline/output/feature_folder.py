@@ -1,4 +1,4 @@
-"""A feature folder before and after a run: what is there, and how it was made."""
+"""The state of a feature folder before and after a run: its shards, and the settings that made them."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -45,8 +45,8 @@ from transforms.vggish.precision import FLOAT32
 
 Settings = dict[str, Any]
 
-# Settings that older manifests lack, as runs then had them.
-_SETTINGS_BEFORE: Settings = {
+# Settings that older manifests lack, with the values that runs had at that time.
+_DEFAULT_SETTINGS: Settings = {
     "precision": FLOAT32,
     "resampler": RESAMPY,
     "frontend": CPU,
@@ -56,7 +56,7 @@ _SETTINGS_BEFORE: Settings = {
 }
 
 
-# Of what is read of a manifest; each may be missing.
+# Allowed types of the manifest's fields that are read; each field may be missing.
 _MANIFEST_TYPES: dict[str, tuple[type, ...]] = {
     "finished": (str, type(None)),
     "clips": (dict, type(None)),
@@ -67,14 +67,14 @@ _SHOWN = 80
 
 @dataclass(frozen=True)
 class FeatureFolder:
-    """What a run finds.
+    """A feature folder at one time.
 
     Attributes:
       path: the folder.
       shards: paths of the shards that its runs wrote, sorted.
-      foreign: paths of all other files SPLIT/NAME.tfrecord, sorted; they are left alone.
-      is_told: whether a file in `_run` says which are which. Otherwise all are foreign.
-      manifest: of the last run; None if there was none.
+      foreign: paths of all other files SPLIT/NAME.tfrecord, sorted; runs never change them.
+      is_told: whether a file in `_run` lists the shards that runs wrote. Otherwise all shards are foreign.
+      manifest: the manifest of the last run; None if there is none.
     """
 
     path: str
@@ -85,7 +85,7 @@ class FeatureFolder:
 
     @classmethod
     def at(cls, path: str) -> "FeatureFolder":
-        """The folder as it is now.
+        """Reads the current state of a folder.
 
         Raises:
           SettingError: it cannot be listed, or its manifest or a list of its shards cannot be read.
@@ -95,7 +95,7 @@ class FeatureFolder:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The runs so far, the first one first."""
+        """The runs so far, from first to last."""
         if self.manifest is None:
             return []
         last = {key: value for key, value in self.manifest.items() if key not in ("history", "clips")}
@@ -103,15 +103,15 @@ class FeatureFolder:
 
     @property
     def settings(self) -> Settings:
-        """What the features were made with; of a folder without a manifest what every release has."""
-        return _SETTINGS_BEFORE | (self.manifest["settings"] if self.manifest else {})
+        """The settings of the features; without a manifest, those of older runs and of releases."""
+        return _DEFAULT_SETTINGS | (self.manifest["settings"] if self.manifest else {})
 
     @property
     def quantization(self) -> QuantizationRange:
-        """The values that a byte of the features stands for.
+        """The range of values that the bytes of the features represent.
 
         Raises:
-          SettingError: the manifest has something else there.
+          SettingError: the manifest contains an invalid range.
         """
         try:
             low, high = map(float, self.settings["quantization_range"])
@@ -121,60 +121,60 @@ class FeatureFolder:
             raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
 
     def lists(self, name: str) -> list[str]:
-        """Paths of the files of one of the last run's lists."""
+        """Returns the paths of the files of one of the last run's lists."""
         return match_files(run_path(escape(self.path), f"{name}-*-of-*.jsonl"))
 
     def check_settings(self, settings: Settings) -> None:
-        """Checks that features made with some settings may stand beside those that are there.
+        """Checks that the existing features were made with the same settings as a new run.
 
         Raises:
-          SettingError: those that are there were made with others, or nobody knows how.
+          SettingError: they were made with different or unknown settings.
         """
         if not self.shards:
             return
-        where = f"--output={self.path}: holds {len(self.shards)} shards"
+        where = f"--output={self.path}: contains {len(self.shards)} shards"
         if self.manifest is None:
             raise SettingError(
-                f"{where}, as {self.shards[0]}, and no {RUN_FOLDER}/{MANIFEST_FILE} that says how they were "
-                "made; give another folder"
+                f"{where}, such as {self.shards[0]}, but no {RUN_FOLDER}/{MANIFEST_FILE} with their "
+                "settings; give another folder"
             )
         made = self.settings
         for name in sorted({*made, *settings}):
             if made.get(name) != settings.get(name):
                 raise SettingError(
-                    f"{where} made with {name} {made.get(name)}, and this command has {settings.get(name)}; "
-                    "give another folder, or --overwrite to make them all anew"
+                    f"{where} made with {name} {made.get(name)}, but this command has {settings.get(name)}; "
+                    "give another folder, or --overwrite to compute all features again"
                 )
 
-    def check_room(self, splits: Collection[str], sharding: Sharding) -> None:
-        """Checks that no file of somebody else stands where a run may have to put a shard.
+    def check_conflicts(self, splits: Collection[str], sharding: Sharding) -> None:
+        """Checks that no foreign file has the path of a shard that a run may write.
 
         Args:
-          splits: those that the command names. Others, which inputs name, are checked when they are written.
-          sharding: the run's.
+          splits: the splits that the command names. Splits named by inputs are checked when they are written.
+          sharding: the run's sharding.
 
         Raises:
-          SettingError: one stands there, or nobody knows which shards are the runs' own.
+          SettingError: there is such a file, or it is unknown which shards the runs wrote.
         """
         if self.foreign and self.manifest is not None and not self.is_told:
             raise SettingError(
-                f"{run_path(self.path, SHARDS_FILE)}: is missing, and nothing else tells which shards its "
-                "runs wrote; restore it from a copy, or give another folder"
+                f"{run_path(self.path, SHARDS_FILE)}: is missing, so it is unknown which shards the runs "
+                "wrote; restore it from a copy, or give another folder"
             )
-        in_the_way = [path for path in self.foreign if _may_be_shard(path, splits, sharding)]
-        if in_the_way:
+        conflicts = [path for path in self.foreign if _may_be_shard(path, splits, sharding)]
+        if conflicts:
             raise SettingError(
-                f"--output={self.path}: {in_the_way[0]} stands where a shard may have to go"
-                f"{and_more(in_the_way)}, and no run wrote it, as {RUN_FOLDER}/{SHARDS_FILE} tells; "
-                "move it away, or give another folder"
+                f"--output={self.path}: {conflicts[0]} has the path of a shard that this run may write"
+                f"{and_more(conflicts)}, but {RUN_FOLDER}/{SHARDS_FILE} does not list it as written by a "
+                "run; move it away, or give another folder"
             )
 
     def clear(self) -> None:
-        """Deletes what runs of this pipeline wrote, and nothing else.
+        """Deletes the files that runs of this pipeline wrote, and nothing else.
 
         Raises:
-          SettingError: there are features without a manifest, which may be anybody's.
-          OutputError: something cannot be deleted.
+          SettingError: there are features without a manifest, so their origin is unknown.
+          OutputError: a file cannot be deleted.
         """
         if self.manifest is None:
             self.check_settings({})
@@ -182,32 +182,32 @@ class FeatureFolder:
             self._clear()
         except FILE_ERRORS as error:
             raise OutputError(
-                f"{self.path}: what runs wrote there cannot be deleted ({error}); mend it and run the same "
-                "command again"
+                f"{self.path}: the files of earlier runs cannot be deleted ({error}); fix this and run the "
+                "same command again"
             ) from error
 
     def _clear(self) -> None:
         delete_files([*self.shards, *self._all_lists()])
         delete_found(match_files(run_path(escape(self.path), f"{SOURCES_FOLDER}/*")))
-        # Last, since these tell which shards were a run's own if this process is killed; and no manifest may
-        # stay without them.
+        # These come last: if this process is killed, they still list the shards that runs wrote. The manifest
+        # must not outlive them.
         ShardNotes(self.path).end()
         names = (REPORT_FILE, ACCOUNT_FILE, DISPLACED_FILE, MANIFEST_FILE, SHARDS_FILE)
         delete_files(run_path(self.path, name) for name in names)
 
     def begin(self) -> None:
-        """Lists the shards that a run finds, and deletes what killed runs left.
+        """Records the existing shards, and deletes the temporary files of killed runs.
 
         Raises:
-          OutputError: a list cannot be written, or what a killed run left cannot be read.
+          OutputError: a list cannot be written, or a file of a killed run cannot be read.
         """
         self._keep_displaced()
-        # Before the notes are gone that tell of a shard which a killed run did not put in place.
+        # First, since `begin` deletes the notes that announce the shards that a killed run did not finish.
         self._delete_traces(announced_shards(self.path))
         ShardNotes(self.path).begin(relative_path(path) for path in self.shards)
 
     def end(self) -> None:
-        """Deletes what is of use during a run alone."""
+        """Deletes the files that are needed only during a run."""
         self._delete_traces({relative_path(path) for path in find_shards(self.path).own})
         delete_files([run_path(self.path, DISPLACED_FILE)])
         ShardNotes(self.path).end()
@@ -233,10 +233,10 @@ class FeatureFolder:
         delete_files([*self.lists(WRITTEN_LIST), *self.lists(TRIED_LIST), run_path(self.path, ACCOUNT_FILE)])
 
     def keep_tried(self, rejects: RejectFiles) -> RejectFiles:
-        """Copies lists of rejected clips, which may be this folder's own, that the run replaces.
+        """Copies the given lists of rejected clips, since the run may replace them with its own.
 
         Raises:
-          SettingError: one of them cannot be read.
+          SettingError: a list cannot be read.
           OutputError: a copy cannot be written.
         """
         count = len(rejects.paths)
@@ -260,15 +260,15 @@ def _is_own_file(path: str, own: Collection[str]) -> bool:
 
 
 def and_more(paths: Sequence[str]) -> str:
-    """What stands behind the first of some paths, if there are more."""
+    """Returns " (and N more)" for the paths after the first one; empty if there are none."""
     return f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
 
 
 def read_manifest(folder: str) -> dict[str, Any] | None:
-    """The manifest of the last run that wrote to a folder, None if there is none.
+    """Returns the manifest of the last run that wrote to a folder; None if there is none.
 
     Raises:
-      SettingError: it cannot be read.
+      SettingError: the manifest cannot be read.
     """
     path = run_path(folder, MANIFEST_FILE)
     try:
@@ -277,20 +277,20 @@ def read_manifest(folder: str) -> dict[str, Any] | None:
         with open_file(path) as file:
             manifest = json.load(file)
         if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
-            raise ValueError("it lacks settings")
+            raise ValueError("it has no settings")
         for name, kinds in _MANIFEST_TYPES.items():
             if not isinstance(manifest.get(name), kinds):
                 raise ValueError(f"{name} is {str(manifest[name])[:_SHOWN]}")
         clips = (manifest.get("clips") or {}).values()
         if not all(isinstance(number, int) for number in clips):
-            raise ValueError("clips are not counted in whole numbers")
+            raise ValueError("a number of clips is not an integer")
         return manifest
     except (*FILE_ERRORS, ValueError, RecursionError) as error:
         raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
 
 
 def delete_stale_lists(folder: str, name: str, num_lines: int) -> None:
-    """Deletes the files of a list of an earlier run that had another number of lines, and so of files."""
+    """Deletes the files of an earlier run's list if it had a different number of files than the new list."""
     ending = f"-of-{num_files(num_lines):05d}.jsonl"
     paths = match_files(run_path(escape(folder), f"{name}-*-of-*.jsonl"))
     delete_files(path for path in paths if not path.endswith(ending))

@@ -1,4 +1,4 @@
-"""One run at a time in a folder."""
+"""A lock that allows only one run at a time in a folder."""
 
 import sys
 import threading
@@ -16,31 +16,32 @@ from transforms.storage import exclusive
 from transforms.storage.exclusive import Version
 from transforms.storage.filesystems import FILE_ERRORS
 
-# Each run writes another number to its lock so often.
+# Interval of heartbeats: a run increments the number in its lock.
 BEAT_S = 10.0
-# A run of which this machine cannot tell whether it lives is dead if its lock stays as it is for so long.
+# If this machine cannot check whether the lock's owner lives, the owner counts as dead after this time
+# without a heartbeat.
 DEAD_S = 60.0
-# Where a lock cannot be written exclusively, the last one to write has it. Each looks after a time in which
-# the others have written.
+# On filesystems without exclusive writes, the last writer owns the lock. Each run waits this long, until the
+# others have written, before it reads the lock again.
 _SETTLE_S = 1.0
 _POLL_S = 1.0
-# Exit status of a run that cannot go on.
+# Exit status of a run that lost its lock.
 _LOST = 1
 
 
 @contextmanager
 def lock_folder(output: str, hint: str = "") -> Iterator[str]:
-    """Holds a folder for this process; gives the lock's `run`.
+    """Locks a folder for this process, and yields the lock's `run`.
 
-    A run that died does not hold it forever. A signal that ends the command gives it up. If the lock is lost,
+    The lock of a dead run expires. A signal that ends the command releases the lock. If the lock is lost,
     because another run took it or it was deleted, the process ends with status 1.
 
     Args:
       output: the folder.
-      hint: what the line of such a signal says too.
+      hint: text to add to the message of such a signal.
 
     Raises:
-      SettingError: another run has it, or what has it cannot be read.
+      SettingError: another run has the lock, or the lock cannot be read.
     """
     path, mine = run_path(output, LOCK_FILE), LockOwner.this_process()
     try:
@@ -50,7 +51,7 @@ def lock_folder(output: str, hint: str = "") -> Iterator[str]:
     keeper = _Keeper(path, mine, version)
     keeper.start()
     try:
-        with on_end(keeper.give_up, hint):
+        with on_end(keeper.release, hint):
             yield mine.run
     finally:
         keeper.stop()
@@ -60,16 +61,16 @@ def _acquire(output: str, path: str, mine: LockOwner) -> Version:
     while True:
         version = exclusive.create(path, mine.encode())
         if version is None:
-            there = exclusive.read(path)
-            if there is None:
-                continue  # it was given up meanwhile
-            owner = LockOwner.decode(there.data, path)
-            lives = owner.lives()
-            if lives or (lives is None and _changes(path, there, owner)):
+            found = exclusive.read(path)
+            if found is None:
+                continue  # its owner has released it in the meantime
+            owner = LockOwner.decode(found.data, path)
+            is_alive = owner.is_alive()
+            if is_alive or (is_alive is None and _wait_for_beat(path, found, owner)):
                 raise _refusal(output, path, owner)
-            version = exclusive.replace(path, mine.encode(), there)
+            version = exclusive.replace(path, mine.encode(), found)
         if version is None:
-            continue  # another one was faster
+            continue  # another run was faster
         if exclusive.is_atomic(path):
             return version
         time.sleep(_SETTLE_S)
@@ -78,11 +79,11 @@ def _acquire(output: str, path: str, mine: LockOwner) -> Version:
             return now
 
 
-def _changes(path: str, there: Version, owner: LockOwner) -> bool:
-    """Looks at a lock until its owner writes to it or is dead; clocks are not compared."""
+def _wait_for_beat(path: str, found: Version, owner: LockOwner) -> bool:
+    """Watches a lock until its owner writes to it or counts as dead; this compares no clocks."""
     say(
-        f"{path}: {owner} may be at work there, which this machine cannot tell; "
-        f"waiting for a sign of it for up to {DEAD_S:.0f} s",
+        f"{path}: {owner} may still be running, but this machine cannot check it; "
+        f"waiting up to {DEAD_S:.0f} s for a heartbeat",
         file=sys.stderr,
         flush=True,
     )
@@ -90,27 +91,27 @@ def _changes(path: str, there: Version, owner: LockOwner) -> bool:
     while time.monotonic() - begun < DEAD_S:
         time.sleep(_POLL_S)
         now = exclusive.read(path)
-        if now is None or now.data != there.data:
+        if now is None or now.data != found.data:
             return now is not None
     return False
 
 
 def _refusal(output: str, path: str, owner: LockOwner) -> SettingError:
     return SettingError(
-        f"--output={output}: another run is at work there ({owner}); wait for its end, or give another "
-        f"folder. If you know that it is dead, delete {path}"
+        f"--output={output}: another run is using this folder ({owner}); wait until it ends, or give another "
+        f"folder; if you know that it is dead, delete {path}"
     )
 
 
 class _Keeper:
-    """A thread that says that the run lives, and ends the process when it may not go on.
+    """A thread that writes heartbeats to the lock, and ends the process if the lock is lost.
 
-    The process is ended at once, since a runner would first finish a bundle, which takes hours.
+    It ends the process at once, since a runner would first finish a bundle, which may take hours.
     """
 
     def __init__(self, path: str, mine: LockOwner, version: Version):
         self._path, self._mine, self._version = path, mine, version
-        self._at_it = threading.Lock()
+        self._mutex = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -118,34 +119,34 @@ class _Keeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Gives the lock up."""
+        """Stops the heartbeats and releases the lock."""
         self._stopped.set()
         self._thread.join()
-        self.give_up()
+        self.release()
 
-    def give_up(self) -> None:
-        """Gives the lock up, from any thread, while the run still goes on."""
-        with self._at_it, suppress(*FILE_ERRORS):
+    def release(self) -> None:
+        """Releases the lock, from any thread, also while the run continues."""
+        with self._mutex, suppress(*FILE_ERRORS):
             self._stopped.set()
             exclusive.remove(self._path, self._version)
 
     def _run(self) -> None:
         while not self._stopped.wait(BEAT_S):
-            taken = None
-            with self._at_it, suppress(*FILE_ERRORS):  # a server may be away for a while
-                taken = None if self._stopped.is_set() else self._beat()
-            if taken:
+            cause = None
+            with self._mutex, suppress(*FILE_ERRORS):  # a server may be unavailable for a while
+                cause = None if self._stopped.is_set() else self._beat()
+            if cause:
                 end_process(
                     _LOST,
-                    f"error: {self._path}: this run has lost the lock ({taken}); what stands "
-                    "there is whole: when no other run is at work there, give the same command again",
+                    f"error: {self._path}: this run has lost the lock ({cause}); all files in the folder are "
+                    "complete; when no other run is using the folder, run the same command again",
                 )
 
     def _beat(self) -> str | None:
-        """Writes the next number; who has the lock if that is not possible."""
+        """Writes a heartbeat; returns why the lock is lost, or None."""
         self._mine = self._mine.next_beat()
         version = exclusive.replace(self._path, self._mine.encode(), self._version)
         if version is None:
-            return "another has it" if exclusive.read(self._path) else "it was deleted"
+            return "another run took it" if exclusive.read(self._path) else "it was deleted"
         self._version = version
         return None

@@ -1,4 +1,4 @@
-"""The run that a lock names, and whether this machine can tell that it lives."""
+"""The owner of a lock, and the check whether it is alive."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from transforms.errors import SettingError
 from transforms.launcher import process_started, sees_own_numbers
 
-# A kernel since it was started, and a process's view of the others: what the number of a process is in.
+# They identify a boot of a kernel and a PID namespace; a process number is unique only within both.
 _BOOT_ID, _PID_NAMESPACE = "/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"
 
 
@@ -20,11 +20,11 @@ class LockOwner:
     """A run that has, or wants, a lock.
 
     Attributes:
-      run: a number of its own.
-      host, boot_id, pid_namespace, pid, process_started: its launcher. The start, in a unit of the kernel's
-        and not by the clock, tells a later process with the same number.
-      since: when it began, in ISO 8601, for a person.
-      beat: counts up while it lives.
+      run: unique id of the run.
+      host, boot_id, pid_namespace, pid, process_started: identify its launcher process. The start time, in a
+        unit of the kernel and not of the clock, distinguishes it from a later process with the same number.
+      since: start of the run in ISO 8601, for messages.
+      beat: number of heartbeats so far.
     """
 
     run: str
@@ -38,7 +38,7 @@ class LockOwner:
 
     @classmethod
     def this_process(cls) -> "LockOwner":
-        """A run of this process."""
+        """Returns a new owner for this process."""
         pid = os.getpid()
         return cls(
             uuid.uuid4().hex,
@@ -53,11 +53,11 @@ class LockOwner:
     def next_beat(self) -> "LockOwner":
         return dataclasses.replace(self, beat=self.beat + 1)
 
-    def lives(self) -> bool | None:
-        """Whether the run goes on; None if this process cannot tell.
+    def is_alive(self) -> bool | None:
+        """Returns whether the run's process is alive; None if this process cannot check it.
 
-        It can where both have one kernel and see the same processes. Two containers may have one name of the
-        host and not see each other.
+        The check needs the same kernel and PID namespace. Two containers may have the same host name and not
+        see each other's processes.
         """
         is_here = self.boot_id and (self.boot_id, self.pid_namespace) == (_boot_id(), _pid_namespace())
         if not is_here:
@@ -67,21 +67,21 @@ class LockOwner:
         except ProcessLookupError:
             return False
         except PermissionError:
-            pass  # of another user
+            pass  # the process exists, and belongs to another user
         if not sees_own_numbers():
             return None
         return process_started(self.pid) == self.process_started
 
     def encode(self) -> bytes:
-        """The bytes of a lock."""
+        """Returns the content of a lock file."""
         return json.dumps(dataclasses.asdict(self)).encode()
 
     @classmethod
     def decode(cls, data: bytes, path: str) -> "LockOwner":
-        """The inverse of `encode`; a later version may have more fields.
+        """Inverts `encode`; later versions may add fields.
 
         Raises:
-          SettingError: it is no lock.
+          SettingError: the data is not a lock.
         """
         try:
             row = json.loads(data)
@@ -92,8 +92,8 @@ class LockOwner:
             return cls(**values)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise SettingError(
-                f"{path}: is no lock of this version ({error!r}); if no run is at work there, delete it and "
-                "give the same command again"
+                f"{path}: is not a lock of this version ({error!r}); if no run is using the folder, delete "
+                "the lock and run the same command again"
             ) from error
 
     def __str__(self) -> str:

@@ -20,10 +20,10 @@ _HASHED_AT_ONCE = 8
 
 
 def read_shard_list(paths: Iterable[str]) -> dict[str, ShardFile]:
-    """Path below the folder -> shard, from lists of JSON lines.
+    """Reads lists of shards, and returns path relative to the folder -> shard.
 
     Raises:
-      SettingError: a list cannot be read, or a line is no shard.
+      SettingError: a list cannot be read, or a line does not describe a shard.
     """
     shards = {}
     for path in paths:
@@ -43,10 +43,10 @@ def read_shard_list(paths: Iterable[str]) -> dict[str, ShardFile]:
 def _parse(line: bytes, number: int) -> ShardFile:
     try:
         row = json.loads(line)
-        # A later version may have more fields.
+        # Later versions may add fields.
         shard = ShardFile(row["path"], row["records"], row["size_bytes"], row["sha256"])
         if [type(value) for value in shard.to_json().values()] != [str, int, int, str]:
-            raise TypeError("a value is of another type")
+            raise TypeError("a value has a wrong type")
         return shard
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"line {number}: {error!r}") from error
@@ -56,10 +56,10 @@ def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
     """Writes the list of all shards with their checksums, after a run.
 
     Args:
-      before: the folder as the run found it.
+      before: the folder as it was before the run.
 
     Returns:
-      All shards, by path.
+      All shards, sorted by path.
 
     Raises:
       OutputError: the list cannot be written, or a shard cannot be read.
@@ -67,7 +67,7 @@ def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
     now = FeatureFolder.at(before.path)
     path = run_path(before.path, SHARDS_FILE)
     known: dict[str, ShardFile] = {}
-    # A run that did not come to its end has changed shards and not the list.
+    # An unfinished run may have changed shards without updating the list.
     if before.manifest and before.manifest.get("finished") and exists(path):
         known = read_shard_list([path])
     known |= read_shard_list(now.lists(WRITTEN_LIST))

@@ -1,13 +1,13 @@
-"""How a command ends before its work is done: with one line, within two seconds, and nothing left behind.
+"""Ends a command early: with one line, within two seconds, and without leftovers.
 
-A signal is handled in a thread of its own, whatever the main thread does: a Python handler would wait until
-a call of C code returns, and an exception thrown into Beam, TensorFlow or an import ends in their
-tracebacks and waits for their threads. So the thread prints the line, kills the child processes, runs the
-clean-ups of what the command holds, and ends the process with `os._exit`. That is no more than SIGKILL does,
-which a run survives at any moment: every file appears whole or not at all.
+A separate thread handles signals, independent of the main thread. A Python signal handler would wait until C
+code returns, and an exception in Beam, TensorFlow or an import would print their tracebacks and wait for
+their threads. So the thread prints the line, kills the child processes, runs the clean-up functions of the
+command, and ends the process with `os._exit`. This is as safe as SIGKILL, which a run survives at any time:
+all files are written atomically.
 
-Children never see Ctrl-C or a hang-up of the terminal, since all threads but the one block these signals, and
-a child begins with the mask of the thread that starts it.
+Children do not receive Ctrl-C or a hang-up of the terminal: all threads except this one block these signals,
+and a child inherits the signal mask of the thread that starts it.
 """
 
 import atexit
@@ -25,39 +25,40 @@ from transforms.launcher import stop_writes
 from transforms.printable import printable
 from transforms.redact import shown_text
 
-if TYPE_CHECKING:  # it takes as long to import as all else here, in which nothing is caught yet
+if TYPE_CHECKING:  # importing it doubles the import time of this module, in which signals are not yet caught
     import psutil
 
-# Exit status of a command that a signal ends, without the signal's number.
+# Exit status of a command that a signal ends is this plus the signal's number.
 BY_SIGNAL = 128
-_WORDS = {
+_MESSAGES = {
     signal.SIGINT: "was interrupted",
-    signal.SIGTERM: "was told to end",
+    signal.SIGTERM: "was terminated",
     signal.SIGHUP: "lost its terminal",
 }
-# Time for clean-ups, which may wait for a server. What is left then, the next run clears.
+# Time limit for clean-up functions, which may wait for a server. The next run cleans up the rest.
 _CLEAN_UP_S = 1.5
 _FLUSH_S = 0.2
-# A program that runs this one may pass on what the terminal has sent to both.
+# A parent program may forward a signal that the terminal has already sent to both; within this time it counts
+# as the same signal.
 _SAME_SIGNAL_S = 0.2
 
 _clean_ups: list[Callable[[], None]] = []
 _hints: list[str] = []
-_claimed = threading.Lock()  # by who ends the process
+_claimed = threading.Lock()  # held by the thread that ends the process
 _name = "pipeline"
 _catches = False
 _status: int | None = None
-# The error stream of the command, also while descriptor 2 is another file.
+# Descriptor of the command's error stream, even while descriptor 2 is redirected.
 _stderr = 2
 
 
 @contextmanager
 def on_end(clean_up: Callable[[], None], hint: str = "") -> Iterator[None]:
-    """Has something done if the process ends early in the meantime.
+    """Registers a clean-up function for the case that the process ends early in this context.
 
     Args:
-      clean_up: runs in another thread than what it clears up after, and once at most.
-      hint: what the line of a signal says too.
+      clean_up: the function; it runs at most once, in another thread.
+      hint: text to add to the line for a signal.
     """
     _clean_ups.append(clean_up)
     _hints.append(hint)
@@ -71,7 +72,7 @@ def on_end(clean_up: Callable[[], None], hint: str = "") -> Iterator[None]:
 def end_process(status: int, line: str) -> None:
     """Ends this process and its children now, with one line on the error stream; does not return.
 
-    Of several calls, also at the end of `leave`, the first one counts.
+    If several threads end the process, including a normal end after `leave`, only the first one does.
     """
     if not _claimed.acquire(blocking=False):
         _wait_for_the_end()
@@ -79,11 +80,11 @@ def end_process(status: int, line: str) -> None:
     timer.daemon = True
     timer.start()
     try:
-        # Other threads still run, and would take a decoder that is killed here for a clip that crashes it.
+        # Other threads still run, and would treat a decoder that is killed here as crashed by its clip.
         stop_writes()
         _last_line(printable(shown_text(f"{_name}: {line}")))
         _kill_children()
-        for clean_up in _clean_ups.copy():  # a lock comes after all that it protects
+        for clean_up in _clean_ups.copy():  # last, since one of them releases the lock
             with suppress(Exception):
                 clean_up()
     finally:
@@ -91,10 +92,10 @@ def end_process(status: int, line: str) -> None:
 
 
 def catch_signals(name: str) -> None:
-    """Ends this process as a command, from now on, by SIGINT, SIGTERM and SIGHUP: 128 + the signal.
+    """Lets SIGINT, SIGTERM and SIGHUP end this process with one line and status 128 + the signal's number.
 
-    Signals that are ignored, as under `nohup`, stay so. A second one ends the process at once. To be called
-    in the main thread, which starts others afterwards; again to give another name.
+    Ignored signals, such as SIGHUP under `nohup`, stay ignored. A second signal ends the process at once.
+    Call this in the main thread, before it starts others. A second call only changes the name.
     """
     global _name, _catches, _stderr
     _name = name
@@ -106,25 +107,26 @@ def catch_signals(name: str) -> None:
     caught, written = os.pipe()
     os.set_blocking(written, False)
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-    for number in _WORDS:
+    for number in _MESSAGES:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _leave_it_to_the_thread)
+            signal.signal(number, _ignore_here)
     threading.Thread(target=_listen, args=(caught,), name="signals", daemon=True).start()
     keep_terminal_from_children()
-    # The first to be registered is the last to be called.
+    # Functions run in reverse order of registration, so this one runs last.
     atexit.register(_leave)
 
 
 def keep_terminal_from_children() -> None:
-    """Has children that this thread starts not see the terminal's signals, if this process catches them."""
+    """Blocks the terminal's signals in children that this thread starts, if this process catches signals."""
     if _catches:
-        # Not SIGTERM: whoever starts a child ends it with that.
+        # SIGTERM is not blocked, since parents use it to end their children.
         signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINAL)
 
 
 def leave(status: int) -> int:
-    """Says that the work is done. Then no library takes apart what it has when the interpreter ends, which
-    takes time and lets a signal through.
+    """Sets the exit status for `_leave`, which ends the process when the interpreter exits.
+
+    It skips the teardown of libraries, which takes time, and in which a signal would not be handled.
 
     Returns:
       The status, for `sys.exit`.
@@ -135,19 +137,19 @@ def leave(status: int) -> int:
 
 
 def _leave() -> None:
-    """Runs after all that the interpreter calls at its end, among it what flushes logs."""
+    """Ends the process after all other exit functions of the interpreter, such as flushing logs."""
     if not _claimed.acquire(blocking=False):
         _wait_for_the_end()
     if _status is None:
-        return  # an exception, which the interpreter has shown
+        return  # the interpreter has printed an exception
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
     os._exit(_status)
 
 
-def _leave_it_to_the_thread(number: int, frame: object) -> None:
-    pass
+def _ignore_here(number: int, frame: object) -> None:
+    """Does nothing: the thread in `_listen` handles the signal."""
 
 
 def _listen(caught: int) -> None:
@@ -155,31 +157,31 @@ def _listen(caught: int) -> None:
     first_s: float | None = None
     while True:
         number = os.read(caught, 1)[0]
-        if number not in _WORDS:
+        if number not in _MESSAGES:
             continue
         status, now_s = BY_SIGNAL + number, time.monotonic()
         if first_s is None:
             first_s = now_s
             hint = next((f"; {hint}" for hint in _hints if hint), "")
             number = signal.Signals(number)
-            line = f"{_WORDS[number]} ({number.name}){hint}"
+            line = f"{_MESSAGES[number]} ({number.name}){hint}"
             threading.Thread(target=end_process, args=(status, line), daemon=True).start()
         elif now_s - first_s > _SAME_SIGNAL_S:
             os._exit(status)
 
 
 def _last_line(line: str) -> None:
-    """Prints what is left of the output, and a line, and closes both streams: what dies now would speak."""
-    # In a thread, since the reader of a pipe may not read.
+    """Flushes the output, prints a line, and closes both streams, so that dying libraries print nothing."""
+    # In a thread, since the reader of a pipe may block it.
     flushing = threading.Thread(target=_flush, daemon=True)
     flushing.start()
     flushing.join(_FLUSH_S)
     with suppress(OSError):
         kept = os.dup(_stderr)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+        devnull = os.open(os.devnull, os.O_WRONLY)
         for number in (1, 2, _stderr):
-            os.dup2(nowhere, number)
-        # Below a live line, or behind the terminal's ^C.
+            os.dup2(devnull, number)
+        # A new line, since the cursor may be after a live line or the terminal's ^C.
         start = "\n" if os.isatty(kept) else ""
         os.write(kept, f"{start}{line}\n".encode())
 
@@ -192,8 +194,8 @@ def _flush() -> None:
 def _kill_children() -> None:
     import psutil
 
-    for _ in range(3):  # one may have been starting another
-        children = [child for child in psutil.Process().children(recursive=True) if not _clears_up(child)]
+    for _ in range(3):  # a child may just have started another process
+        children = [child for child in psutil.Process().children(recursive=True) if not _is_spared(child)]
         if not children:
             return
         for child in children:
@@ -202,8 +204,8 @@ def _kill_children() -> None:
         psutil.wait_procs(children, timeout=0.2)
 
 
-def _clears_up(process: "psutil.Process") -> bool:
-    """Whether a process is dead, or the one that removes semaphores when all that had them have ended."""
+def _is_spared(process: "psutil.Process") -> bool:
+    """Returns whether a process is dead or Python's resource tracker, which removes semaphores at the end."""
     import psutil
 
     try:
@@ -215,9 +217,9 @@ def _clears_up(process: "psutil.Process") -> bool:
 
 
 def _open_standard_files() -> None:
-    """Opens those of the descriptors 0 to 2 that are closed, to nowhere.
+    """Opens closed descriptors among 0 to 2 as the null device.
 
-    The next file that is opened, which may be a shard, would get the number, and what libraries print.
+    Otherwise the next opened file, such as a shard, would get the number and the output of libraries.
     """
     for number in range(3):
         try:

@@ -1,4 +1,4 @@
-"""The frame of every command: what a process is set up with, and how it ends."""
+"""The main function of every command: sets up the process and ends it."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,14 @@ from pipeline.process.temporary import own_temporary_folder
 
 
 def run_main(name: str, command: Callable[[], int]) -> int:
-    """Runs a command as all that this process does.
+    """Runs a command as the only work of this process.
 
-    SIGINT, SIGTERM and SIGHUP end it with one line. Output that cannot be printed changes the exit status and
-    nothing else. Temporary files are in a folder of their own.
+    SIGINT, SIGTERM and SIGHUP end it with one line. If output cannot be printed, only the exit status
+    changes. Temporary files are in a separate folder.
 
     Args:
-      name: the command's, as `pipeline.run`.
-      command: what to run; returns the exit status.
+      name: the command's name, such as `pipeline.run`.
+      command: the function to run; returns the exit status.
 
     Returns:
       The exit status, for `sys.exit`.
@@ -30,6 +30,6 @@ def run_main(name: str, command: Callable[[], int]) -> int:
     make_streams_patient()
     try:
         status = run_command(name, in_own_folder)
-    except SystemExit as ended:  # by --help
+    except SystemExit as ended:  # from --help
         status = int(ended.code or 0)
     return leave(close_output(name, status))

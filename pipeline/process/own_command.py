@@ -1,4 +1,4 @@
-"""Which command this process runs, before its imports; with next to no imports of its own."""
+"""Determines the command of this process, before and almost without imports."""
 
 import os
 import signal
@@ -9,10 +9,10 @@ OF_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 
 
 def hold_signals() -> str | None:
-    """Has the terminal's signals wait until `ending.catch_signals`, if this process runs a command.
+    """Blocks the terminal's signals until `ending.catch_signals`, if this process runs a command.
 
     Returns:
-      The command's name; None of any other program, whose signals are its own.
+      The command's name; None for other programs, whose signals stay unchanged.
     """
     name = _own_command()
     if name:
@@ -22,7 +22,7 @@ def hold_signals() -> str | None:
 
 def _own_command() -> str | None:
     program = sys.argv[0] if sys.argv else ""
-    if program == "-m":  # until the module is found, whose package is imported before
+    if program == "-m":  # Python sets it until it finds the module, and imports the package before that
         words = iter(sys.orig_argv)
         for word in words:
             if word.startswith("-m"):

@@ -1,4 +1,4 @@
-"""Output streams that never fail: what cannot be printed changes nothing of the work, but the exit status."""
+"""Output streams that never fail: if output cannot be printed, only the exit status changes."""
 
 import errno
 import io
@@ -15,10 +15,10 @@ _CANNOT_PRINT = 1
 
 
 class _Patient(io.RawIOBase):
-    """A file that takes everything, and remembers the first error.
+    """A file that accepts all data, and drops it after the first error.
 
     Attributes:
-      error: why the rest was dropped.
+      error: the first error; None if there was none.
     """
 
     def __init__(self, file: io.FileIO):
@@ -35,7 +35,7 @@ class _Patient(io.RawIOBase):
         return self._file.isatty()
 
     def write(self, data: Any) -> int:
-        """Writes all of it, since nobody asks for the rest where streams have no buffer (`python -u`)."""
+        """Writes all data, since callers without a buffer (`python -u`) do not complete a partial write."""
         rest = memoryview(data)
         while rest and self.error is None:
             try:
@@ -43,7 +43,7 @@ class _Patient(io.RawIOBase):
             except OSError as error:
                 self.error = error
             else:
-                if written is None:  # another program has the terminal not wait
+                if written is None:  # another program has set the terminal to non-blocking mode
                     select.select([], [self._file], [])
                 rest = rest[written or 0 :]
         return len(data)
@@ -53,12 +53,12 @@ _patient: dict[str, _Patient] = {}
 
 
 def make_streams_patient() -> None:
-    """Puts streams that never fail in the place of the output and the error stream, if those are files."""
+    """Replaces standard output and standard error by streams that never fail, if they are files."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        # Tests, and programs that run a command within, have streams of their own.
+        # Tests and programs that call a command as a function may have other streams.
         buffer = getattr(stream, "buffer", None)
-        file = getattr(buffer, "raw", buffer)  # without a buffer it is the file
+        file = getattr(buffer, "raw", buffer)  # without buffering, `buffer` is the file
         if not isinstance(file, io.FileIO):
             continue
         with suppress(OSError):
@@ -75,21 +75,24 @@ def make_streams_patient() -> None:
 
 
 def close_output(name: str, status: int) -> int:
-    """Prints what is left of a command's output.
+    """Flushes a command's output.
 
     Args:
-      name: the command's.
+      name: the command's name.
       status: its exit status.
 
     Returns:
-      The exit status. Of a command that did all but print it is 141 if the reader of a pipe has ended, as
-      `head` does, and 1 otherwise. A line on the error stream says so.
+      The exit status. If the status is 0 but the output could not be printed, it is 141 if the reader of the
+      pipe has ended, such as `head`, and 1 otherwise. A line on the error stream explains it.
     """
     sys.stdout.flush()
     error = _patient["stdout"].error if "stdout" in _patient else None
     if error is None:
         return status
-    say(f"{name}: error: the output cannot be printed ({error.strerror}); all else is done", file=sys.stderr)
+    say(
+        f"{name}: error: the output cannot be printed ({error.strerror}); the rest of the work is done",
+        file=sys.stderr,
+    )
     sys.stderr.flush()
     if status:
         return status

@@ -1,8 +1,8 @@
-"""All temporary files of a command in one folder, which goes with it; or if it is killed, with the next one.
+"""Keeps all temporary files of a command in one folder, which it deletes; if it is killed, the next one does.
 
-Beam, TensorFlow and the progress of a run have files below the system's temporary folder. What they leave
-there when they are killed bears no name of an owner. So a command has them in a folder of its own, in
-which it holds the kernel's lock on a file: that goes with the process, whatever ends it.
+Beam, TensorFlow and the progress display create files in the system's temporary folder. If they are killed,
+nothing identifies the owner of the files that stay there. So each command uses its own folder, and holds a
+kernel lock on a file in it. The kernel releases the lock when the process ends for any reason.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pipeline.process.ending import on_end
 from transforms.errors import SettingError
 
-# Short, since sockets below it may have paths of some hundred bytes.
+# Short, since paths of sockets in the folder are limited to about 100 bytes.
 _PREFIX = "audioset-"
 _LOCK = "lock"
 _VARIABLE = "TMPDIR"
@@ -24,12 +24,12 @@ _VARIABLE = "TMPDIR"
 
 @contextmanager
 def own_temporary_folder() -> Iterator[None]:
-    """Has this process and its children put their temporary files in a new folder, which is then deleted.
+    """Lets this process and its children use a new folder for temporary files, and deletes it afterwards.
 
-    Deletes those of this user's killed commands before.
+    It first deletes the folders of this user's killed commands.
 
     Raises:
-      SettingError: there is no place for it.
+      SettingError: the folder cannot be created.
     """
     before, default = os.environ.get(_VARIABLE), tempfile.tempdir
     try:
@@ -38,7 +38,8 @@ def own_temporary_folder() -> Iterator[None]:
         folder, lock = _make(place)
     except OSError as error:
         raise SettingError(
-            f"{_VARIABLE}={before or ''}: no folder for temporary files can be made ({error}); give another"
+            f"{_VARIABLE}={before or ''}: the folder for temporary files cannot be created ({error}); set "
+            f"{_VARIABLE} to another folder"
         ) from error
     tempfile.tempdir = os.environ[_VARIABLE] = folder
     try:
@@ -55,11 +56,11 @@ def own_temporary_folder() -> Iterator[None]:
 
 
 def _make(place: str) -> tuple[str, int]:
-    """A new folder, and the descriptor that holds its lock."""
+    """Creates a folder, and returns it with the descriptor that holds its lock."""
     while True:
         folder = tempfile.mkdtemp(prefix=_PREFIX, dir=place)
         path = os.path.join(folder, _LOCK)
-        # Until it is locked, another command may take the folder for a dead one's.
+        # Until it is locked, another command may delete the folder as a leftover of a killed command.
         with suppress(FileNotFoundError):
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             if _locks(lock) is not False and os.path.exists(path):
@@ -82,7 +83,7 @@ def _delete_if_dead(folder: str) -> None:
     try:
         lock = os.open(os.path.join(folder, _LOCK), os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
-        os.rmdir(folder)  # which fails if there is anything in it
+        os.rmdir(folder)  # fails if it is not empty
         return
     try:
         if _locks(lock):
@@ -92,7 +93,7 @@ def _delete_if_dead(folder: str) -> None:
 
 
 def _delete(folder: str) -> None:
-    """Deletes a folder, and that it is a command's last, so that the next one finds what is left."""
+    """Deletes a folder, its lock file last, so that the next command recognizes an incomplete deletion."""
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
             if entry.name == _LOCK:
@@ -108,7 +109,7 @@ def _delete(folder: str) -> None:
 
 
 def _locks(descriptor: int) -> bool | None:
-    """Takes the lock on a file: False if another process has it, None if this filesystem has no locks."""
+    """Locks a file; returns False if another process has the lock, None if the filesystem has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""`DIR/_run/report.html`: what a run did and what its features look like, in one file without network."""
+"""The report of a run and its features, `DIR/_run/report.html`: one file that needs no network."""
 
 from pipeline.report.write import write_report
 

@@ -1,4 +1,4 @@
-"""A few of a run's clips, read again for their pictures."""
+"""Reads a few of a run's clips again, for the figures of the report."""
 
 import itertools
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from transforms.storage.files import exists
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.params import MEL_BANDS, Framing
 
-# Of a clip, so that frames can be told apart on a narrow screen.
+# Frames per clip, few enough to be distinguishable on a narrow screen.
 _MAX_FRAMES = 24
 
 
@@ -33,9 +33,9 @@ class ExampleClip:
     """The beginning of a clip.
 
     Attributes:
-      clip: which it is.
-      log_mel: float32[spectrogram frames, 64].
-      frames: its features, [n, 128].
+      clip: the clip.
+      log_mel: log-mel spectrogram, float32[spectrogram frames, 64].
+      frames: features, [n, 128].
     """
 
     clip: Clip
@@ -44,7 +44,7 @@ class ExampleClip:
 
 
 def example_clips(config: Config, count: int) -> list[ExampleClip]:
-    """The first clip of each of some inputs, as far as it has a record; at most so many."""
+    """Returns at most `count` clips: the first clip of each of some inputs, if it has a record."""
     with closing(IsolatedDecoder()) as decoder:
         found = (example for clip in _first_clips(config) if (example := _example(config, clip, decoder)))
         return list(itertools.islice(found, count))
@@ -66,15 +66,15 @@ def _example(config: Config, clip: Clip, decoder: IsolatedDecoder) -> ExampleCli
     if record is None:
         return None
     frames = decode_example(record, clip.split)[1][:_MAX_FRAMES]
-    # Side by side, whatever the features' hop is.
+    # The spectrogram has no overlap between examples, whatever the hop of the features is.
     framing, options = Framing(), config.options
     try:
         with open_clip(clip) as file:
-            spans = clip_spans(file, clip, options.segment_seconds, decoder)  # the audio closes with it
+            spans = clip_spans(file, clip, options.segment_seconds, decoder)  # closing it closes the audio
             _, span = next(spans)
             wanted = round(len(frames) * options.example_hop_seconds / framing.hop_s) or 1
             examples, left = [], wanted
-            # And not all of a long recording: so much, and what resampling reaches.
+            # Read only as much of a long recording as is needed, plus 1 s for the resampling filter.
             enough = span.start + round((wanted * framing.hop_s + 1) * span.audio.rate_hz)
             stop = enough if span.stop is None else min(span.stop, enough)
             extraction = Extraction(framing, options.resampler)
@@ -83,6 +83,6 @@ def _example(config: Config, clip: Clip, decoder: IsolatedDecoder) -> ExampleCli
                 left -= len(examples[-1])
                 if not left:
                     break
-    except (ClipError, *FILE_ERRORS):  # it has changed since
+    except (ClipError, *FILE_ERRORS):  # the file has changed since the run read it
         return None
     return ExampleClip(clip, np.concatenate(examples).reshape(-1, MEL_BANDS), frames)

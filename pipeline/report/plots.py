@@ -1,4 +1,4 @@
-"""The report's pictures as SVG that takes its colours from the page, so that one file is light and dark."""
+"""The figures of the report as SVG. They use the colours of the page, which has a light and a dark mode."""
 
 import io
 import re
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from transforms.printable import printable
 
-# Drawn in these colours, which then become the page's variables; no picture has them otherwise.
+# Figures are drawn in these colours, which are then replaced by the page's variables. No figure uses these
+# colours for another purpose.
 _VARIABLES = {
     "#000001": "var(--ink)",
     "#000002": "var(--muted)",
@@ -32,9 +33,9 @@ _VARIABLES = {
 }
 _INK, _MUTED, _GRID, *COLOURS = _VARIABLES
 _SETTINGS: Any = {
-    "svg.fonttype": "none",  # text stays text: small, selectable and in the page's font
+    "svg.fonttype": "none",  # keeps text as text: small, selectable and in the page's font
     "svg.hashsalt": "report",
-    # A dollar sign in a name is no formula, whatever the user's own settings are.
+    # A dollar sign in a name must not start a formula, whatever the user's Matplotlib settings are.
     "text.parse_math": False,
     "text.usetex": False,
     "axes.formatter.use_mathtext": False,
@@ -52,14 +53,14 @@ _SETTINGS: Any = {
     "ytick.color": _MUTED,
     "legend.frameon": False,
 }
-# Inches; on a phone's width the text is then some 11 pixels high.
+# In inches; the text is then about 11 pixels high on a phone.
 _WIDTH, _HEIGHT = 4.4, 2.5
-# Of a name in a picture.
+# Maximum length of a name in a figure.
 _NAME_CHARACTERS = 32
 
 
 def throughput(times_s: Sequence[float], clips: Sequence[int], rejected: Sequence[int]) -> str:
-    """Clips done and rejected over the time of a run."""
+    """Plots the number of done and rejected clips over the time of a run."""
 
     def draw(axes: Axes) -> None:
         unit_s, unit = (60, "minutes") if times_s[-1] > 300 else (1, "seconds")
@@ -76,7 +77,7 @@ def throughput(times_s: Sequence[float], clips: Sequence[int], rejected: Sequenc
 
 
 def lengths(seconds: NDArray[np.float64]) -> str:
-    """How long clips are."""
+    """Plots the histogram of clip lengths."""
 
     def draw(axes: Axes) -> None:
         axes.hist(seconds, bins=30 if np.ptp(seconds) else 1, histtype="stepfilled", color=COLOURS[0])
@@ -88,7 +89,7 @@ def lengths(seconds: NDArray[np.float64]) -> str:
 
 
 def frames_by_split(frames: dict[str, float]) -> str:
-    """Frames of each split."""
+    """Plots the number of frames per split."""
 
     def draw(axes: Axes) -> None:
         names, numbers = list(frames)[::-1], list(frames.values())[::-1]
@@ -106,7 +107,7 @@ def frames_by_split(frames: dict[str, float]) -> str:
 
 
 def values(counts: NDArray, edges: NDArray, is_raw: bool) -> str:
-    """How often each byte occurs, or of raw embeddings each value."""
+    """Plots the histogram of bytes, or of values for raw embeddings."""
 
     def draw(axes: Axes) -> None:
         share = counts / counts.sum() * 100
@@ -119,7 +120,7 @@ def values(counts: NDArray, edges: NDArray, is_raw: bool) -> str:
 
 
 def saturation(at_0: NDArray, at_255: NDArray) -> str:
-    """In how many of the frames each dimension is at an end of its range."""
+    """Plots the share of frames in which each dimension is at an end of its range."""
 
     def draw(axes: Axes) -> None:
         edges = np.arange(len(at_0) + 1) - 0.5
@@ -138,17 +139,17 @@ def saturation(at_0: NDArray, at_255: NDArray) -> str:
 
 
 def embedding_map(points: NDArray, groups: NDArray, names: Sequence[str], shares: NDArray) -> str:
-    """Frames on their first two principal components.
+    """Plots frames on their first two principal components.
 
     Args:
       points: float[n, 2].
-      groups: int[n], of each point the place of its group among the names; -1 of the others.
-      names: of the groups, at most eight; each has a colour.
-      shares: of the variance, of each component.
+      groups: int[n], for each point the index of its group in `names`; -1 for other points.
+      names: names of the groups, at most eight; each has its own colour.
+      shares: share of the variance of each component.
     """
 
     def draw(axes: Axes) -> None:
-        shown: dict[int, Artist] = {}  # others are at -1
+        shown: dict[int, Artist] = {}  # the key of other points is -1
         others = points[groups < 0]
         if len(others):
             shown[-1] = axes.scatter(others[:, 0], others[:, 1], s=9, color=_MUTED, alpha=0.35, linewidths=0)
@@ -168,7 +169,8 @@ def embedding_map(points: NDArray, groups: NDArray, names: Sequence[str], shares
             markerscale=1.6,
         )
         legend.set_in_layout(True)
-        # Now, since a legend leaves out what has an empty label or one that begins with an underscore.
+        # Labels are set afterwards, since a legend skips empty labels and labels that begin with an
+        # underscore.
         for text, place in zip(legend.get_texts(), shown, strict=True):
             text.set_text("others" if place < 0 else _short(names[place]))
 
@@ -176,13 +178,13 @@ def embedding_map(points: NDArray, groups: NDArray, names: Sequence[str], shares
 
 
 def clip_pictures(log_mel: NDArray[np.float32], frames: NDArray, hop_s: float, name: str) -> str:
-    """A clip's log-mel spectrogram above its embeddings, on one axis of time.
+    """Plots a clip's log-mel spectrogram above its embeddings, on a common time axis.
 
     Args:
-      log_mel: float32[spectrogram frames, 64], 10 ms each.
-      frames: [n, 128].
-      hop_s: time from one frame to the next.
-      name: that nothing else on the page has.
+      log_mel: float32[spectrogram frames, 64], 10 ms per frame.
+      frames: features, [n, 128].
+      hop_s: time from one frame to the next, in seconds.
+      name: a unique name on the page.
     """
     length_s = len(log_mel) / 100
 
@@ -202,8 +204,8 @@ def clip_pictures(log_mel: NDArray[np.float32], frames: NDArray, hop_s: float, n
 
 
 def _svg(name: str, draw: Callable[..., None], height: float = _HEIGHT, rows: int = 1) -> str:
-    # Ids of their own beside other pictures. What matplotlib warns of, as letters that its font does not have
-    # and the page's has, says nothing to who runs a command.
+    # The salt makes ids unique on the page. Warnings are hidden: for example, Matplotlib warns of characters
+    # that are missing in its own font, but the page uses another font.
     with rc_context({**_SETTINGS, "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         figure = Figure((_WIDTH, height), layout="constrained")
@@ -212,23 +214,23 @@ def _svg(name: str, draw: Callable[..., None], height: float = _HEIGHT, rows: in
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
-    # The page says how large it is.
+    # The page sets the size.
     svg = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    return re.sub("<[^>]*>", _page_tag, svg)  # tags alone: a name may look like a part of one
+    return re.sub("<[^>]*>", _page_tag, svg)  # changes only tags, since a name may look like a part of one
 
 
 def _page_tag(match: re.Match[str]) -> str:
-    """A tag with the page's colours and font."""
+    """Replaces the colours and the font of a tag by the page's."""
     tag = match[0]
     for colour, variable in _VARIABLES.items():
         tag = tag.replace(colour, variable)
-    tag = re.sub(r'^<g id="[^"]*"', "<g", tag)  # names that every picture has, and nothing points at
+    tag = re.sub(r'^<g id="[^"]*"', "<g", tag)  # these ids are the same in every figure and not referenced
     return re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
 
 
 def _short(name: str) -> str:
-    """A name that has room in a picture."""
+    """Shortens a name so that it fits in a figure."""
     name = printable(name)
     half = _NAME_CHARACTERS // 2
     return name if len(name) <= _NAME_CHARACTERS else f"{name[: half - 1]}…{name[-half:]}"

@@ -1,4 +1,4 @@
-"""The report's contents, from what the run left and a sample of its features."""
+"""Writes the report from the results of a run and a sample of the features."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from transforms.redact import shown_text
 from transforms.rejects import read_rejected
 from transforms.storage.files import write_output
 
-# Clips whose features are looked at, points on the map, and clips with pictures of their own.
+# Sampled clips, points on the map, and clips with their own figures.
 _SAMPLE_CLIPS, _MAP_POINTS, _EXAMPLES = 2_000, 1_500, 3
 _REJECTS_SHOWN = 3
 _NAMES_ON_MAP = 8
@@ -35,7 +35,7 @@ _NAMES_ON_MAP = 8
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture: its name on the page, title, SVG, and what to look for."""
+    """A figure: its id on the page, title, SVG and caption."""
 
     name: str
     title: str
@@ -53,17 +53,17 @@ def write_report(
 ) -> None:
     """Writes the report of a run that has ended.
 
-    What it costs does not grow with the corpus: features are looked at in some 2,000 clips, always the same
-    ones.
+    The cost does not grow with the corpus: the report uses a sample of at most 2,000 clips, which is the same
+    for the same folder.
 
     Args:
-      config, manifest, account: of the run.
-      shards: of the folder after it.
-      samples: moments of the run; none of a run elsewhere.
-      wall_s: time that the run took.
+      config, manifest, account: configuration, manifest and account of the run.
+      shards: shards of the folder after the run.
+      samples: progress samples of the run; empty if the workers were on other machines.
+      wall_s: duration of the run, in seconds.
 
     Raises:
-      OutputError: it cannot be written, or a shard cannot be read.
+      OutputError: the report cannot be written, or a shard cannot be read.
     """
     output = config.options.output
     by_split = defaultdict(list)
@@ -98,14 +98,14 @@ def write_report(
 
 
 def render_page(**values: Any) -> str:
-    """The page with the values that page.html names; strings in them are text, whatever they hold."""
+    """Renders page.html with values; strings in them are escaped, whatever they contain."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
     page = resources.files("pipeline.report").joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(page).render(values)
 
 
 def _shown(value: Any) -> Any:
-    """A value as the page shows it; what is markup already, the pictures, stays."""
+    """Makes a string printable and free of secrets; markup, such as the figures, stays unchanged."""
     return printable(shown_text(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -119,7 +119,7 @@ def _tiles(account: Account, shards: Sequence[ShardFile], wall_s: float) -> list
         (f"{account.audio_s / wall_s:,.0f}x", "real time", ""),
         (format_bytes(sum(shard.size_bytes for shard in shards)), f"in {len(shards):,} shards", ""),
         (
-            "closes" if account.is_balanced else "DOES NOT CLOSE",
+            "complete" if account.is_balanced else "INCOMPLETE",
             "account",
             "good" if account.is_balanced else "bad",
         ),
@@ -130,23 +130,24 @@ def _notes(config: Config, account: Account, statistics: FrameStatistics | None)
     if config.assets.weights.sha256 is None:
         yield f"Weights {config.assets.weights.path} are noise: these embeddings mean nothing."
     if not account.is_balanced:
-        yield "The account does not close: clips are lost. The manifest names them; please report this."
+        yield "The counts do not add up: clips are missing. The manifest lists them; please report this."
     if account.reject_fraction > config.options.max_reject_fraction:
-        yield f"More clips are rejected than --max_reject_fraction={config.options.max_reject_fraction}."
+        yield f"More clips are rejected than --max_reject_fraction={config.options.max_reject_fraction} "
+        "allows."
     if statistics is None:
-        yield "No features to look at."
+        yield "The folder contains no frames."
         return
     yield from stuck_notes(statistics)
 
 
 def stuck_notes(statistics: FrameStatistics) -> Iterator[str]:
-    """Calls out dimensions that say little: at an end of their range in most frames, or always the same."""
+    """Yields notes on uninformative dimensions: at an end of their range in most frames, or constant."""
     stuck = statistics.stuck()
     for value in (0, 255):
-        there = [f"{dimension} ({share:.0%})" for dimension, at, share in stuck if at == value]
-        if there:
-            more = f" and {len(there) - 12} more" if len(there) > 12 else ""
-            yield f"Stuck at {value} in most frames: dimension {', '.join(there[:12])}{more}."
+        names = [f"{dimension} ({share:.0%})" for dimension, at, share in stuck if at == value]
+        if names:
+            more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+            yield f"Stuck at {value} in most frames: dimension {', '.join(names[:12])}{more}."
     constant = np.flatnonzero(statistics.is_constant)
     if len(constant) and statistics.counts.sum() > 128:
         yield f"The same value in every frame: dimension {', '.join(map(str, constant[:12]))}."
@@ -163,8 +164,8 @@ def _account_rows(account: Account, records: Counter[str]) -> list[tuple[Any, ..
 
 def _sample_text(clips: Sequence[SampledClip], total: int) -> str:
     if len(clips) == total:
-        return f"Of all {total:,} clips in the folder."
-    return f"Of a sample of {len(clips):,} of {total:,} clips in the folder, the same each time."
+        return f"From all {total:,} clips in the folder."
+    return f"From a sample of {len(clips):,} of {total:,} clips in the folder, the same in each report."
 
 
 def _run_figures(samples: Sequence[Sample]) -> Iterator[Figure]:
@@ -174,7 +175,8 @@ def _run_figures(samples: Sequence[Sample]) -> Iterator[Figure]:
             "throughput",
             "Throughput",
             plots.throughput(*columns),
-            "Clips over the time of the run. A straight line is a steady run; a flat one is waiting.",
+            "Clips over the time of the run. A straight line means a constant speed; a flat line means "
+            "waiting.",
         )
 
 
@@ -198,10 +200,10 @@ def _feature_figures(
         of_split[clip.segment.split] += len(clip.frames)
     yield Figure(
         "frames",
-        "Frames a split",
+        "Frames per split",
         plots.frames_by_split({s: of_split[s] / sampled[s] * records[s] for s in sorted(sampled)}),
-        f"A frame each {config.options.example_hop_seconds} s"
-        + ("." if sum(sampled.values()) == sum(records.values()) else "; about, from the sample."),
+        f"One frame per {config.options.example_hop_seconds} s"
+        + ("." if sum(sampled.values()) == sum(records.values()) else "; estimated from the sample."),
     )
     is_raw = frames.dtype != np.uint8
     yield Figure(
@@ -218,7 +220,7 @@ def _feature_figures(
             "saturation",
             "Saturation by dimension",
             plots.saturation(statistics.at_0, statistics.at_255),
-            "In how many of the frames a dimension is clipped, and says no more than that.",
+            "Share of frames in which each dimension is clipped, and therefore uninformative.",
         )
     yield _map_figure(config, clips)
 
@@ -246,7 +248,7 @@ def _map_figure(config: Config, clips: Sequence[SampledClip]) -> Figure:
         "map",
         "Map of embeddings",
         svg,
-        f"A point a frame, on the sample's first two principal components, coloured by {by}.",
+        f"One point per frame, on the sample's first two principal components, coloured by {by}.",
     )
 
 
@@ -254,7 +256,7 @@ def _label_names(config: Config) -> dict[int, str]:
     if config.clips.class_labels is None:
         return {}
     indices = config.clips.class_labels.indices()
-    return {index: name for name, index in indices.items() if not name.startswith("/")}  # and no mid
+    return {index: name for name, index in indices.items() if not name.startswith("/")}  # without mids
 
 
 def _all_frames(clips: Sequence[SampledClip]) -> np.ndarray:
@@ -277,7 +279,7 @@ def _example_figure(config: Config, number: int, example: ExampleClip) -> Figure
 
 def _rejects(config: Config, account: Account) -> list[tuple[str, int, list[tuple[str, str]]]]:
     shown: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    # Lines are spread over the files by their hash: the first has some of every reason that is not rare.
+    # A hash assigns lines to files, so the first file contains every reason that is not rare.
     for path in FeatureFolder.at(config.options.output).lists(REJECTED_LIST)[:1]:
         for clip in read_rejected(path):
             if len(shown[clip.reason.value]) < _REJECTS_SHOWN:
@@ -293,7 +295,7 @@ def _tables(manifest: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]
 
     options = {k: v for k, v in manifest["options"].items() if v not in (None, False, "", [])}
     return [
-        ("Settings that bytes depend on", [(k, text(v)) for k, v in manifest["settings"].items()]),
+        ("Settings that determine the features", [(k, text(v)) for k, v in manifest["settings"].items()]),
         ("Options", [(k, text(v)) for k, v in options.items()]),
         ("Versions", list(manifest["versions"].items())),
     ]

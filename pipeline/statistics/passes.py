@@ -1,4 +1,4 @@
-"""Runs a pass over corpora and brings what the workers found to the command."""
+"""Runs an analysis pipeline and returns its results to the launcher."""
 
 import importlib.util
 import platform
@@ -37,7 +37,7 @@ class FrameFolder(NamedTuple):
 
     @classmethod
     def at(cls, path: str) -> "FrameFolder":
-        """The folder as it is now.
+        """Reads the state of a folder.
 
         Raises:
           SettingError: it has no shards or no frames, or cannot be listed.
@@ -50,19 +50,19 @@ class FrameFolder(NamedTuple):
         return cls(folder, kind)
 
     def reader(self, classes: Collection[int] = ()) -> ReadFeatures:
-        """Reads its records; their labels must be among some classes, unless there are none."""
+        """Returns the transform that reads the records; if `classes` is not empty, labels must be in it."""
         return ReadFeatures(self.path, self.kind, frozenset(classes) or None)
 
 
-# Makes the pass over a corpus; the path is of a folder for its graphs.
+# Creates the analysis of a corpus; the argument is the path of a folder for its graphs.
 AnalysisFactory = Callable[[str], "AnalyzeFeatures | AnalyzeAudio"]
 
 
 def run_analyses(pipeline: beam.Pipeline, passes: Sequence[AnalysisFactory]) -> list["AnalysisResult"]:
-    """Runs a pipeline of passes.
+    """Runs a pipeline with one analysis per corpus, and returns their results.
 
     Raises:
-      SettingError: the pipeline's temporary folder cannot be made, or a corpus is not what was said.
+      SettingError: the pipeline's temporary folder cannot be created, or a corpus is not of the given kind.
       OutputError: a corpus is damaged.
     """
     from transforms.statistics.analyze_corpus import WriteFindings, read_findings
@@ -78,7 +78,7 @@ def run_analyses(pipeline: beam.Pipeline, passes: Sequence[AnalysisFactory]) -> 
 
 @contextmanager
 def _temporary_folder(pipeline: beam.Pipeline) -> Iterator[str]:
-    """A folder that workers share, in Beam's --temp_location, and gone afterwards."""
+    """Yields a new folder in Beam's --temp_location, which workers share, and deletes it afterwards."""
     place = pipeline.options.view_as(GoogleCloudOptions).temp_location
     folder = FileSystems.join(place or tempfile.gettempdir(), f"audioset-beam-{uuid.uuid4().hex}")
     try:
@@ -88,14 +88,14 @@ def _temporary_folder(pipeline: beam.Pipeline) -> Iterator[str]:
     try:
         yield folder
     finally:
-        if is_local(folder):  # of which Beam takes the name for a glob
+        if is_local(folder):  # Beam would treat the path as a glob
             shutil.rmtree(folder)
         else:
             FileSystems.delete([folder])
 
 
 def check_analysis_installed() -> None:
-    """Raises SettingError if there is no TensorFlow Transform."""
+    """Raises SettingError if TensorFlow Transform is not installed."""
     if importlib.util.find_spec("tensorflow_transform") is None:
         raise SettingError(
             "TensorFlow Transform is not installed; pip install 'audioset-beam[analysis]', with Python 3.11 "

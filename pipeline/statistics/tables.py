@@ -1,4 +1,4 @@
-"""What `pipeline.analyze` found, for a person and as JSON."""
+"""The results of `pipeline.analyze`, as Markdown tables and as JSON."""
 
 import re
 from collections import Counter
@@ -16,23 +16,25 @@ from transforms.statistics.count_clips import Count
 from transforms.statistics.moments import Moments, frechet_distance, mean_shifts
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 
-AUDIO = "audio"  # beside the kinds of frames
+AUDIO = "audio"  # besides the kinds of frames
 _PERCENTS = (1, 5, 25, 50, 75, 95, 99)
 _NUMBER = re.compile(r"-?([\d,.]+%?|inf)")
 _MS_PER_HOUR = 3_600_000
-# What Markdown may take for markup; an underscore inside a word is none.
+# Characters that Markdown may treat as markup; an underscore inside a word is not.
 _MARKUP = re.compile(r"[\\`*<>\[\]&~$]|\b_|_\b|__")
-# Of a number in JSON. Runners add in different orders, which shows in the last two or three of sixteen.
+# Digits of a number in JSON. Runners add in different orders, which changes the last two or three of 16
+# digits.
 _DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows for a person, as Markdown.
+    """A Markdown table.
 
     Attributes:
-      title, header: words.
-      rows: values, as they are shown.
+      title: title of the table.
+      header: names of the columns.
+      rows: formatted values.
     """
 
     title: str
@@ -40,13 +42,13 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def lines(self, max_rows: int | None = None) -> Iterator[str]:
-        """The table's lines, of its first rows only if there are more than so many."""
+        """Yields the table's lines, with at most `max_rows` rows."""
         yield f"## {self.title}"
         yield ""
         shown = self.rows[:max_rows]
         columns = list(zip(self.header, *shown, strict=True))
         widths = [max(map(len, column)) for column in columns]
-        # Names stand on the left, numbers on the right.
+        # Columns of names are left-aligned, columns of numbers right-aligned.
         named = [not all(map(_NUMBER.fullmatch, column[1:])) for column in columns]
         for row in (self.header, None, *shown):
             cells = []
@@ -64,17 +66,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What is known of a feature folder, or of a corpus of audio.
+    """Statistics of a feature folder or an audio corpus.
 
     Attributes:
       source: the folder, or the globs.
       kind: `quantized` or `raw` features, or `audio`.
-      counts: of clips, by split and label.
-      moments: of frames, dequantized where they are quantized; of audio of the spectrogram's frames; None
-        if there are none.
-      quantization: what the bytes stand for.
-      class_names: index -> display name; empty if nobody knows.
-      rejected: reason -> clips of audio that gave no frame.
+      counts: counts of clips, by split and label.
+      moments: moments of the frames, dequantized if they are quantized; for audio, of the spectrogram's
+        frames; None if there are no frames.
+      quantization: range of values that the bytes represent.
+      class_names: index -> display name; empty if unknown.
+      rejected: for audio, reason -> number of clips without a frame.
     """
 
     source: str
@@ -86,7 +88,7 @@ class Statistics:
     rejected: Mapping[str, int] = field(default_factory=dict)
 
     def total(self, name: str) -> int:
-        """Clips, frames or milliseconds of all splits."""
+        """Returns the sum over all splits of a field of `Count`: clips, frames or duration_ms."""
         return sum(getattr(count, name) for count in self.counts if count.label is None)
 
     @property
@@ -95,13 +97,13 @@ class Statistics:
 
     @property
     def clipped(self) -> tuple[float, float]:
-        """Shares of all bytes that are 0, and 255."""
+        """Share of bytes that are 0, and share of bytes that are 255."""
         assert self.moments
         values = self.moments.count * len(self.moments.mean)
         return float(self.moments.at_0.sum() / values), float(self.moments.at_255.sum() / values)
 
     def summary(self) -> list[str]:
-        """The whole in a few lines, as a Markdown list."""
+        """Returns a summary of a few lines, as a Markdown list."""
         lines = [f"- {self.kind}: {markdown_text(self.source)}"]
         lines.append(
             f"- {self.total('clips'):,} clips, {self.total('frames'):,} frames, {self.hours:,.2f} hours"
@@ -114,17 +116,17 @@ class Statistics:
         if self.kind == QUANTIZED:
             low, high = self.quantization.low, self.quantization.high
             at_0, at_255 = self.clipped
-            lines.append(f"- bytes stand for {low:g} to {high:g}; {at_0:.2%} are 0 and {at_255:.2%} are 255")
+            lines.append(f"- bytes represent {low:g} to {high:g}; {at_0:.2%} are 0 and {at_255:.2%} are 255")
         variances = self.moments.axis_variances
         lines.append(
             f"- variance along the axes of the covariance from {variances[0]:.4g} to {variances[-1]:.4g}, "
-            f"in all {variances.sum():.4g}; correlation of two dimensions "
-            f"{self.moments.mean_correlation:.4f} on average"
+            f"total {variances.sum():.4g}; mean correlation of two dimensions "
+            f"{self.moments.mean_correlation:.4f}"
         )
         return lines
 
     def tables(self) -> Iterator[Table]:
-        """All of it."""
+        """Yields all tables."""
         yield self._splits()
         if any(count.label is not None for count in self.counts):
             yield self._labels()
@@ -223,10 +225,10 @@ class Statistics:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Two feature folders of one kind, both with frames.
+    """A comparison of two feature folders of the same kind, both with frames.
 
     Attributes:
-      one, other: what is compared, and with what.
+      one, other: the statistics of the first and the second folder.
     """
 
     one: Statistics
@@ -238,20 +240,20 @@ class SideBySide:
         return self.one.moments, self.other.moments
 
     def summary(self) -> list[str]:
-        """The whole in a few lines, as a Markdown list."""
+        """Returns a summary of a few lines, as a Markdown list."""
         one, other = self.moments
         shifts = np.abs(mean_shifts(one, other))
         lines = [
             *self.one.summary(),
             *self.other.summary(),
             f"- Fréchet audio distance {frechet_distance(one, other):.6g}",
-            f"- means are shifted by {shifts.mean():.4g} standard deviations of the second on average, at "
-            f"most by {shifts.max():.4g} (dimension {shifts.argmax()})",
+            f"- shift of the means, in standard deviations of the second: mean {shifts.mean():.4g}, "
+            f"maximum {shifts.max():.4g} (dimension {shifts.argmax()})",
         ]
         return lines
 
     def tables(self) -> Iterator[Table]:
-        """The dimensions, that with the largest shift first."""
+        """Yields the table of dimensions, sorted by shift, largest first."""
         one, other = self.moments
         shifts = mean_shifts(one, other)
         columns = {
@@ -276,12 +278,12 @@ class SideBySide:
 
 
 def markdown_text(text: str) -> str:
-    """Text of others for Markdown: as it is, or as code where it would be markup."""
+    """Escapes foreign text for Markdown: unchanged, or as code if it could be markup."""
     text = printable(text)
     if not _MARKUP.search(text):
         return text
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    space = " " if text[0] in "` " or text[-1] in "` " else ""  # which Markdown takes away again
+    space = " " if text[0] in "` " or text[-1] in "` " else ""  # Markdown removes it again
     return f"{fence}{space}{text}{space}{fence}"
 
 
@@ -290,7 +292,7 @@ def _cell(text: str) -> str:
 
 
 def rounded(value: Any) -> Any:
-    """A number to twelve digits, or numbers in lists; None of what is infinite, which JSON does not know."""
+    """Rounds a number, or the numbers in lists, to 12 digits; None for non-finite ones, which JSON lacks."""
     if isinstance(value, list):
         return [rounded(item) for item in value]
     return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None

@@ -1,1 +1,1 @@
-"""Checks of a feature folder, and comparison with another."""
+"""Checks of a feature folder, and comparison with another folder."""

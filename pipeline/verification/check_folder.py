@@ -1,4 +1,4 @@
-"""A feature folder as a whole: its shards, one by one and together."""
+"""Checks a feature folder: each shard, and the shards together."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -25,14 +25,14 @@ from transforms.vggish.params import Framing
 
 @dataclass
 class Summary(Totals):
-    """What a folder holds.
+    """The contents and problems of a folder.
 
     Attributes:
-      folder: its path.
-      shards: their number.
-      clips: split -> records.
-      notes: what is no problem, one line each.
-      index: where the records are, if it was asked for.
+      folder: path of the folder.
+      shards: number of shards.
+      clips: split -> number of records.
+      notes: remarks that are not problems, one line each.
+      index: index of the records; None if not requested.
     """
 
     folder: str = ""
@@ -42,7 +42,7 @@ class Summary(Totals):
     index: RecordIndex | None = None
 
     def lines(self) -> list[str]:
-        """The summary for a person."""
+        """Returns the summary as text."""
         lines = [f"clips   {sum(self.clips.values()):,}, in {self.shards:,} shards"]
         if len(self.clips) > 1:
             lines += [f"  {split}: {n:,}" for split, n in sorted(self.clips.items())]
@@ -68,20 +68,20 @@ def verify_folder(
     indexed: bool = False,
     run_all: Mapper = map,
 ) -> Summary:
-    """Reads every record of every shard and checks it against the release; see `CheckShard`.
+    """Reads every record of every shard and checks it against the release's layout; see `CheckShard`.
 
-    Checked too are that quantized and raw frames do not mix, that numbered shards are all there, and, where
-    a run wrote its manifest, the number of clips of each split. The manifest tells the records' schema too.
+    It also checks that a folder does not contain both quantized and raw frames, that all numbered shards
+    exist, and, if there is a manifest, the number of clips of each split. The manifest also gives the schema.
 
     Args:
-      folder: holds SPLIT/PREFIX.tfrecord.
-      strict: check too that records stand in order of id and start, which the release does not keep.
+      folder: feature folder, with shards SPLIT/PREFIX.tfrecord.
+      strict: also check that records are sorted by id and start; the release does not sort them.
       by_list: check the shards' bytes against the list that the last run wrote.
-      indexed: keep an index of the records.
-      run_all: runs tasks; `Processes.map` in several processes.
+      indexed: return an index of the records.
+      run_all: the map function that runs the tasks, such as `Processes.map`.
 
     Raises:
-      SettingError: there is no shard in the folder, or its manifest or its list cannot be read.
+      SettingError: the folder contains no shard, or its manifest or its list of shards cannot be read.
     """
     found = find_shards(folder)
     listed = _read_list(folder) if by_list else None
@@ -98,48 +98,49 @@ def verify_folder(
             summary.problems += _list_problems(path, report, listed.get(f"{split}/{name}"))
     if listed is not None:
         missing = sorted(listed.keys() - names.keys())
-        summary.problems += [f"{folder}: {name} is in the list of shards and not there" for name in missing]
+        summary.problems += [f"{folder}: {name} is in the list of shards but missing" for name in missing]
     if indexed:
         summary.index = RecordIndex.of(folder, found.shards, rows, found.quantization)
     if len(summary.kinds) > 1:
-        summary.problems.append(f"{folder}: quantized and raw frames in one folder")
+        summary.problems.append(f"{folder}: contains both quantized and raw frames")
     summary.problems += _layout_problems(folder, names)
     if by_list:
         summary.problems += [f"{path}: is not in the list of shards" for path in found.foreign]
     elif found.foreign:
         summary.notes.append(
-            f"no run here wrote {found.foreign[0]}{and_more(found.foreign)}, so it was not read as a shard"
+            f"{found.foreign[0]}{and_more(found.foreign)} was not written by a run here, so it was not "
+            "checked"
         )
     if found.manifest is not None:
         clips = found.manifest.get("clips")
         if clips is None:
-            summary.notes.append(f"the last run in {folder} did not finish: give its command again")
+            summary.notes.append(f"the last run in {folder} did not finish: run its command again")
             clips = summary.clips
         for split in sorted({*clips, *summary.clips}):
-            said, there = clips.get(split, 0), summary.clips[split]
-            if said != there:
+            expected, found_clips = clips.get(split, 0), summary.clips[split]
+            if expected != found_clips:
                 summary.problems.append(
-                    f"{folder}: {said} clips of {split} by the manifest, {there} in the shards"
+                    f"{folder}: {split} has {expected} clips in the manifest, but {found_clips} in the shards"
                 )
     return summary
 
 
 def find_shards(folder: str) -> FeatureFolder:
-    """A feature folder that has shards.
+    """Reads the state of a feature folder that has shards.
 
     Returns:
-      The folder; where no run wrote shards in it, as in the release, with all shards as its own.
+      The folder; without a list of the runs' shards, as in the release, all its shards count as own.
 
     Raises:
-      SettingError: it has none, or cannot be listed, or its manifest cannot be read.
+      SettingError: it has no shards, cannot be listed, or its manifest cannot be read.
     """
     found = FeatureFolder.at(folder)
     if not found.is_told:
         found = replace(found, shards=found.foreign, foreign=())
     if not found.shards and not found.foreign:
         if match_files(FileSystems.join(escape(folder), f"*{SHARD_SUFFIX}")):
-            raise SettingError(f"{folder}: is one split's folder; give the folder that it is in")
-        raise SettingError(f"{folder}: no SPLIT/PREFIX{SHARD_SUFFIX} in it; give a feature folder")
+            raise SettingError(f"{folder}: is the folder of one split; give its parent folder")
+        raise SettingError(f"{folder}: contains no SPLIT/PREFIX{SHARD_SUFFIX}; give a feature folder")
     return found
 
 
@@ -160,7 +161,7 @@ def _schema(found: FeatureFolder) -> Schema:
         return SCHEMAS[name]
     path = run_path(found.path, MANIFEST_FILE)
     raise SettingError(
-        f"{path}: output_schema {name!r} is none of {', '.join(SCHEMAS)}; restore or remove it"
+        f"{path}: output_schema {name!r} is not one of {', '.join(SCHEMAS)}; restore or remove it"
     )
 
 
@@ -169,7 +170,7 @@ def _read_list(folder: str) -> dict[str, ShardFile]:
     if exists(path):
         return read_shard_list([path])
     raise SettingError(
-        f"--manifest: {folder} has no {RUN_FOLDER}/{SHARDS_FILE}, which a run writes at its end"
+        f"--manifest: {folder} has no {RUN_FOLDER}/{SHARDS_FILE}, which a run writes at its end; leave it out"
     )
 
 
@@ -178,16 +179,16 @@ def _list_problems(path: str, report: ShardReport, listed: ShardFile | None) -> 
         yield f"{path}: is not in the list of shards"
         return
     differences = [
-        f"{name} {getattr(report, name)} and not {getattr(listed, name)}"
+        f"{name} {getattr(report, name)} instead of {getattr(listed, name)}"
         for name in ("records", "size_bytes", "sha256")
         if getattr(report, name) != getattr(listed, name)
     ]
     if differences:
-        yield f"{path}: is not the file in the list of shards: {', '.join(differences)}"
+        yield f"{path}: differs from the list of shards: {', '.join(differences)}"
 
 
 def _layout_problems(folder: str, names: Iterable[str]) -> Iterator[str]:
-    """A split whose shards are sharded in several ways, or numbered and not all there."""
+    """Yields problems of splits that are sharded in several ways, or lack numbered shards."""
     by_split: dict[str, dict[str, Sharding]] = defaultdict(dict)
     for name in names:
         split, shard = name.removesuffix(SHARD_SUFFIX).split("/")
@@ -196,7 +197,7 @@ def _layout_problems(folder: str, names: Iterable[str]) -> Iterator[str]:
         numbers = sorted({sharding.num_shards or 0 for sharding in shards.values()})
         if len(numbers) > 1:
             rules = ", ".join(f"hash:{number}" if number else AUDIOSET for number in numbers)
-            yield f"{folder}: {split} is sharded in several ways ({rules}), so that clips may come twice"
+            yield f"{folder}: {split} is sharded in several ways ({rules}), so clips may occur twice"
         for number in filter(None, numbers):
             for shard in Sharding(number).all_names(split):
                 if shard not in shards:

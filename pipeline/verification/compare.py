@@ -1,4 +1,4 @@
-"""Two feature folders, clip by clip: which clips only one has, and how far the embeddings are apart."""
+"""Compares two feature folders clip by clip: clips that only one folder has, and distances of embeddings."""
 
 import heapq
 import math
@@ -15,20 +15,20 @@ from transforms.features.record_index import RecordIndex, RecordReader
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange, dequantize
 
 _WORST = 10
-# Clips in one task: enough to keep all cores busy where a folder is one shard.
+# Maximum number of clips per task, so that all cores are busy even if a folder has only one shard.
 _TASK_CLIPS = 2_000
 
 
 @dataclass(frozen=True, order=True)
 class ClipDifference:
-    """How far two records of a clip are apart, over the frames that both have.
+    """The difference of two records of a clip, over the frames that both have.
 
     Attributes:
-      cosine: similarity of embeddings, mean of the frames; of dequantized ones where they are quantized.
-      least_cosine: of a frame.
-      equal: share of equal bytes, or of equal values of raw features.
-      largest: difference of two bytes, or of two values.
-      split, video_id, start_s: of the clip.
+      cosine: mean cosine similarity of the frames' embeddings, dequantized if they are quantized.
+      least_cosine: lowest cosine similarity of a frame.
+      equal: share of equal bytes, or of equal values for raw features.
+      largest: largest difference of two bytes, or of two values.
+      split, video_id, start_s: split, id and start of the clip.
     """
 
     cosine: float
@@ -42,23 +42,23 @@ class ClipDifference:
     def __str__(self) -> str:
         return (
             f"{self.split} {self.video_id!r} at {self.start_s} s: cosine {self.cosine:.6f} "
-            f"(least {self.least_cosine:.6f}), {self.equal:.2%} equal, largest difference {self.largest:g}"
+            f"(minimum {self.least_cosine:.6f}), {self.equal:.2%} equal, largest difference {self.largest:g}"
         )
 
 
 @dataclass
 class Comparison:
-    """What two folders have in common.
+    """The result of comparing two folders.
 
     Attributes:
-      clips, only_here, only_there: in both folders, and in one.
-      other_times, other_labels: clips that end at another time, or have other labels, in the other folder.
-      frames: compared.
-      cosine_sum, least_cosine: of all frames.
-      values, equal, largest: bytes (of raw features, values) compared, those that are equal, and the largest
-        difference.
-      identical: clips all of whose frames are equal.
-      worst: clips that differ, those with the least cosine first.
+      clips, only_here, only_there: number of clips in both folders, only in the first, only in the second.
+      other_times, other_labels: number of clips with a different end time, or different labels.
+      frames: number of compared frames.
+      cosine_sum, least_cosine: sum and minimum of the cosine similarity of all frames.
+      values, equal, largest: number of compared bytes (values for raw features), number of equal ones, and
+        the largest difference.
+      identical: number of clips whose frames are all equal.
+      worst: clips that differ, sorted by cosine similarity, lowest first.
       problems: one line each.
     """
 
@@ -86,11 +86,11 @@ class Comparison:
 
     @property
     def cosine(self) -> float | None:
-        """Mean of all frames; None of none."""
+        """Mean cosine similarity of all frames; None if there are none."""
         return self.cosine_sum / self.frames if self.frames else None
 
     def lines(self, folder: str) -> list[str]:
-        """The comparison for a person; `folder` is the other one."""
+        """Returns the comparison as text; `folder` is the path of the second folder."""
         lines = [
             f"against {folder}",
             f"  clips   {self.clips:,} in both, {self.identical:,} of them identical; "
@@ -98,15 +98,18 @@ class Comparison:
         ]
         if self.frames:
             lines += [
-                f"  cosine  {self.cosine:.6f} on average, {self.least_cosine:.6f} at least, "
-                f"of {self.frames:,} frames",
+                f"  cosine  mean {self.cosine:.6f}, minimum {self.least_cosine:.6f}, "
+                f"over {self.frames:,} frames",
                 f"  values  {self.equal / self.values:.4%} equal, largest difference {self.largest:g}",
             ]
-        for number, what in ((self.other_times, "another end"), (self.other_labels, "other labels")):
+        for number, what in ((self.other_times, "a different end"), (self.other_labels, "different labels")):
             if number:
                 lines.append(f"  {number:,} clips have {what} there")
         if self.worst:
-            lines += ["  clips that differ, the worst first:", *(f"    {clip}" for clip in self.worst)]
+            lines += [
+                "  clips that differ, largest difference first:",
+                *(f"    {clip}" for clip in self.worst),
+            ]
         return lines
 
     def to_json(self) -> dict[str, Any]:
@@ -118,14 +121,15 @@ class Comparison:
 
 
 class Places(NamedTuple):
-    """Records of a shard, and where those of the same clips are in the other folder, if they are.
+    """Locations of a shard's records, and of the records of the same clips in the other folder, if any.
 
     Attributes:
-      path, offsets: int64[n], of the records.
-      folder, other_folder: names for a person.
-      quantization, other_quantization: the values that a byte of their frames stands for.
-      other_paths: of the shards that hold the others.
-      other_numbers, other_offsets: int64[n], of each the number of its path, and its offset.
+      path, offsets: path of the shard, and int64[n] offsets of the records in bytes.
+      folder, other_folder: paths of the folders, for messages.
+      quantization, other_quantization: ranges of values that the bytes of the frames represent.
+      other_paths: paths of the other folder's shards.
+      other_numbers, other_offsets: int64[n], for each record the index in `other_paths`, and the offset
+        there.
     """
 
     path: str
@@ -140,13 +144,13 @@ class Places(NamedTuple):
 
 
 def compare_folders(one: RecordIndex, other: RecordIndex, run_all: Mapper = map) -> Comparison:
-    """Compares all records of two folders, however either is sharded, and reads no more than one of each.
+    """Compares all records of two folders with any sharding; a process holds one record of each at a time.
 
     A clip that only one folder has, or whose number of frames differs, is a problem; differing bytes are not.
 
     Args:
-      one, other: the folders' indices.
-      run_all: runs tasks; `Processes.map` in several processes.
+      one, other: the indices of the folders.
+      run_all: the map function that runs the tasks, such as `Processes.map`.
     """
     _, here, there = np.intersect1d(
         one.rows["key"], other.rows["key"], assume_unique=True, return_indices=True
@@ -170,7 +174,7 @@ def compare_folders(one: RecordIndex, other: RecordIndex, run_all: Mapper = map)
 def _tasks(
     index: RecordIndex, other: RecordIndex, rows: NDArray, partners: NDArray | None = None
 ) -> Iterator[Places]:
-    """Rows, with their partners in the other folder, by shard and as they stand there."""
+    """Yields tasks of rows and their partners in the other folder, by shard, in order of offset."""
     order = np.lexsort((rows["offset"], rows["shard"]))
     rows = rows[order]
     _, starts, counts = np.unique(rows["shard"], return_index=True, return_counts=True)
@@ -222,7 +226,7 @@ def _name_places(places: Places) -> list[str]:
                 segment, _ = records.read(places.path, offset)
                 problems.append(f"{places.path}: {_name(segment)} is not in {places.other_folder}")
             except ValueError as error:
-                problems.append(f"{error}, and its clip not in {places.other_folder}")
+                problems.append(f"{error}, and its clip is not in {places.other_folder}")
     return problems
 
 
@@ -234,12 +238,12 @@ def _add_clip(
         if frames.dtype == np.uint8:
             raw, quantized = quantized, raw
         comparison.problems.append(
-            f"{places.path}: {_name(segment)} is raw in {raw} and quantized in {quantized}; not compared"
+            f"{places.path}: {_name(segment)} is raw in {raw} but quantized in {quantized}; not compared"
         )
         return
     if len(frames) != len(other_frames):
         comparison.problems.append(
-            f"{places.path}: {_name(segment)} has {len(frames)} frames, and {len(other_frames)} in "
+            f"{places.path}: {_name(segment)} has {len(frames)} frames, but {len(other_frames)} in "
             f"{places.other_folder}"
         )
     common = min(len(frames), len(other_frames))
@@ -272,11 +276,11 @@ def cosine_similarity(
     quantization: QuantizationRange = RELEASED_RANGE,
     other_quantization: QuantizationRange = RELEASED_RANGE,
 ) -> NDArray[np.float64]:
-    """Cosine of the angle between each two embeddings, [n, 128] and [n, 128] to [n]; of equal ones exactly 1.
+    """Returns the cosine similarity of each pair of embeddings, float64[n]; exactly 1 for equal embeddings.
 
     Args:
-      one, other: uint8, which are dequantized, or float32.
-      quantization, other_quantization: ranges of the bytes.
+      one, other: embeddings [n, 128], float32, or uint8, which are dequantized.
+      quantization, other_quantization: ranges of values that the bytes represent.
     """
     a, b = (
         dequantize(frames, of) if frames.dtype == np.uint8 else frames

@@ -1,4 +1,4 @@
-"""Does a feature folder hold, or reject, every clip that segments name?"""
+"""Checks that a feature folder contains or rejects the clip of every segment."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -14,15 +14,15 @@ from transforms.features.record_index import ROW, RecordIndex, hash_key, hash_la
 
 @dataclass
 class Coverage:
-    """What became of segments.
+    """Counts of segments with and without a record.
 
     Attributes:
-      segments: their number, the sum of the next three.
-      there, rejected, missing: with a record; without, but among the folder's rejects; with neither.
-      unnamed: records that no segment names.
-      other_ends: records that end at another time than their segment.
-      other_labels: records with other labels than their segment.
-      hidden: rejects that do not tell their clip.
+      segments: number of segments, the sum of the next three.
+      there, rejected, missing: segments with a record; without one, but in the list of rejects; with neither.
+      unnamed: records without a segment.
+      other_ends: records whose end differs from their segment's.
+      other_labels: records whose labels differ from their segment's.
+      hidden: rejects without the id of a clip.
       problems: one line each.
     """
 
@@ -43,11 +43,11 @@ class Coverage:
         ]
 
     def notes(self) -> list[str]:
-        """What is no problem."""
+        """Returns remarks that are not problems."""
         counts = (
-            (self.unnamed, "records that no segment names"),
-            (self.other_ends, "records that end at another time than their segment"),
-            (self.hidden, "rejects that do not tell their clip, which may be a missing one"),
+            (self.unnamed, "records without a segment"),
+            (self.other_ends, "records whose end differs from their segment's"),
+            (self.hidden, "rejects without the id of a clip, which may be a missing clip"),
         )
         return [f"{text}: {n}" for n, text in counts if n]
 
@@ -58,15 +58,15 @@ class Coverage:
 def cover_segments(
     index: RecordIndex, segments: Iterable[Segment], rejects: Iterable[RejectedClip]
 ) -> Coverage:
-    """Looks every segment up among the records and the rejects of a folder.
+    """Looks up every segment in the records and the rejects of a folder.
 
-    Times are compared as records have them, rounded to float32. Labels that differ are a problem. An end that
-    differs is none: the release itself has records that end a second before their segment.
+    Times are compared as in records, rounded to float32. Different labels are a problem. A different end is
+    not: the release itself has records that end one second before their segment.
 
     Args:
-      index: of the folder.
-      segments: those that it should hold; iterated twice.
-      rejects: of the folder.
+      index: the index of the folder's records.
+      segments: the segments that it should contain; iterated twice.
+      rejects: the folder's rejects.
     """
     wanted = np.fromiter(map(_row, segments), ROW)
     rows = index.rows
@@ -90,7 +90,8 @@ def cover_segments(
         clip_name = f"{segment.video_id!r} at {segment.start_s} s"
         if is_missing[number]:
             coverage.problems.append(
-                f"{index.folder}: {clip_name} of {segment.split} has no record and is not among the rejects"
+                f"{index.folder}: {clip_name} of {segment.split} has no record and is not in the list of "
+                "rejects"
             )
         elif has_other_labels[number]:
             path = index.paths[found["shard"][number]]

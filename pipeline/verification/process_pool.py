@@ -1,4 +1,4 @@
-"""Many small tasks on all cores, where there are enough of them."""
+"""Runs many small tasks on all cores, if there are enough tasks."""
 
 import multiprocessing
 import os
@@ -18,25 +18,26 @@ from transforms.errors import OutputError
 from transforms.launcher import Launcher, follow_launcher
 from transforms.prefetch import num_cores
 
-# A function and its tasks -> results, in order. The builtin `map` is one.
+# (function, tasks) -> results in order, such as the built-in `map`.
 Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
 
-# About what starting the processes takes on a busy machine: their server imports all that tasks need.
+# About the time to start the processes on a busy machine: their server imports everything that tasks need.
 _PATIENCE_S = 10.0
 _MAX_CHUNK = 32
 
 
 class Processes:
-    """Maps functions over tasks: in this process for some seconds, then in several, so that little is quick.
+    """Maps functions over tasks: at first in this process, so that few tasks are quick, later in several.
 
-    The processes come from a server that is started afresh: nothing is forked from this process, where
-    TensorFlow, Beam or CUDA may have threads whose locks a fork would never see released.
+    The processes are forked from a new server process and not from this one: here, TensorFlow, Beam or CUDA
+      may
+    have threads that hold locks, which would stay locked forever in a forked process.
 
     Args:
-      count: of processes; None for one a core.
-      modules: names of those that the functions are in, imported once for all processes.
-      beam_flags: Beam's options of filesystems, as --s3_endpoint_url, for this process too.
-      patience_s: time in this process.
+      count: number of processes; None for one per core.
+      modules: names of the modules of the functions, which the server imports once for all processes.
+      beam_flags: Beam's filesystem options, such as --s3_endpoint_url; they also apply to this process.
+      patience_s: time to work in this process before others start, in seconds.
     """
 
     def __init__(
@@ -64,7 +65,8 @@ class Processes:
         """Yields the results in the tasks' order.
 
         Args:
-          function: of a module that the processes can import.
+          function: a function in a module that the processes can import.
+          tasks: its arguments.
 
         Raises:
           OutputError: a process was killed.
@@ -82,7 +84,7 @@ class Processes:
             yield from self._pool.map(function, rest, chunksize=chunk)
         except BrokenProcessPool as error:
             raise OutputError(
-                "a process that was reading was killed, as when memory runs out; free some and try again"
+                "a reader process was killed, possibly because memory ran out; free some memory and try again"
             ) from error
 
     def _start_pool(self) -> ProcessPoolExecutor:
@@ -94,9 +96,9 @@ class Processes:
 
 
 def _start_resource_tracker() -> None:
-    """Starts Python's own process that removes semaphores, whose start lets all children see Ctrl-C again.
+    """Starts Python's resource tracker, whose start unblocks Ctrl-C for children, and blocks it again.
 
-    It also says how many there were where this process ends early, which is no news.
+    The tracker would also print the number of leaked semaphores if this process ends early; this is silenced.
     """
     before = os.environ.get("PYTHONWARNINGS")
     silent = "ignore::UserWarning:multiprocessing.resource_tracker"
@@ -112,7 +114,7 @@ def _start_resource_tracker() -> None:
 
 
 def _begin_process(launcher: Launcher | None, beam_flags: Sequence[str]) -> None:
-    # An executor's processes wait for tasks forever where it was killed.
+    # If the executor is killed, its processes would wait for tasks forever.
     follow_launcher(launcher)
     _set_beam_options(beam_flags)
 

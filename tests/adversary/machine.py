@@ -228,7 +228,7 @@ class Adversary(RuleBasedStateMachine):
             status, said = self.place.run(flags)
             assert status == 2, said
             if not self.cut:
-                assert f"made with sharding {self.sharding}, and this command has {sharding}" in said, said
+                assert f"made with sharding {self.sharding}, but this command has {sharding}" in said, said
             assert self.shards() == before
         self.must_overwrite |= changes
         self.sharding = sharding
@@ -245,7 +245,7 @@ class Adversary(RuleBasedStateMachine):
         if not listed:
             assert status in (2, -signal.SIGKILL), said
             if status == 2:
-                assert "no clip was rejected" in said or (not before and "matches no file" in said), said
+                assert "no rejected clip" in said or (not before and "matches no file" in said), said
             return
         files = {line["file"] for line in listed if line["split"] == mode.split}
         whole = {path for path in files if not path.endswith((".tar", ".tfrecord"))}
@@ -273,7 +273,7 @@ class Adversary(RuleBasedStateMachine):
         started.append(self.place.start(self.command(mode, both[1])))
         ends = [self.place.wait(one) for one in started]
         self.place.counts["races"] += 1
-        refused = [status == 2 and "another run is at work there" in said for status, said in ends]
+        refused = [status == 2 and "another run is using this folder" in said for status, said in ends]
         assert not all(refused), ends
         self.place.counts["races that one lost"] += any(refused)
         # The one that came to its end was there last.
@@ -289,7 +289,7 @@ class Adversary(RuleBasedStateMachine):
         flags = [*self.command(mode, self.present, self.must_overwrite), "--no_wait_until_finish"]
         status, said = self.place.run(flags)
         if status == 0:
-            assert "the job is handed over" in said
+            assert "the job is submitted" in said
             self.place.counts["jobs handed over"] += 1
             self.forget(mode, self.files_of(self.present), self.must_overwrite)
             self.lock_elsewhere()
@@ -368,7 +368,7 @@ class Adversary(RuleBasedStateMachine):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"precious")
         status, said = self.place.run(self.command(Mode("train"), self.present, overwrite))
-        assert status == 2 and f"{path} stands where a shard may have to go" in said, said
+        assert status == 2 and f"{path} has the path of a shard that this run may write" in said, said
         assert path.read_bytes() == b"precious"
         path.unlink()
         assert self.shards() == before

@@ -148,7 +148,7 @@ def test_one_run_at_a_time_has_a_folder_in_a_bucket(server: Server, environment)
             result = run_pipeline(*flags, **environment)
         finally:
             ended.set()
-    assert result.returncode == 2 and "another run is at work there" in result.stderr, result.stderr
+    assert result.returncode == 2 and "another run is using this folder" in result.stderr, result.stderr
     assert server.get("held").keys() == {"_run/lock.json"}
 
 

@@ -42,7 +42,7 @@ with lock_folder(sys.argv[1] + "/locked"):
         with lock_folder(sys.argv[1] + "/locked"):
             raise AssertionError("two have it")
     except SettingError as error:
-        assert "another run is at work" in str(error)
+        assert "another run is using this folder" in str(error)
 assert exclusive.read(sys.argv[1] + "/locked/_run/lock.json") is None
 print("done")
 """

@@ -112,19 +112,19 @@ def refused(capsys, command, *flags: str) -> str:
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ([], "give --features or --input, one of the two; see --help"),
-        (["--features=a", "--input=b"], "give --features or --input, one of the two; see --help"),
-        (["--input=a", "--compare=b"], "--compare=b: compares feature folders; give --features, not --input"),
-        (["--features=a", "--segments=c"], "--segments: is for --input; the records of --features have"),
+        ([], "give either --features or --input; see --help"),
+        (["--features=a", "--input=b"], "give either --features or --input; see --help"),
+        (["--input=a", "--compare=b"], "--compare=b: it compares feature folders; give --features instead"),
+        (["--features=a", "--segments=c"], "--segments: works with --input only, since feature records"),
         (["--feature=a"], "unknown option --feature (did you mean --features?); see --help"),
-        (["--features=none"], "none: no SPLIT/PREFIX.tfrecord in it; give a feature folder"),
-        (["--features=split"], "split: is one split's folder; give the folder that it is in"),
+        (["--features=none"], "none: contains no SPLIT/PREFIX.tfrecord; give a feature folder"),
+        (["--features=split"], "split: is the folder of one split; give its parent folder"),
         (["--features=empty"], "empty: its 1 shards have no frames; give another folder"),
         (
             ["--features=bytes", "--compare=none"],
-            "none: no SPLIT/PREFIX.tfrecord in it; give a feature folder",
+            "none: contains no SPLIT/PREFIX.tfrecord; give a feature folder",
         ),
-        (["--features=bytes", "--compare=raw"], "--compare=raw: holds raw frames, and bytes quantized; give"),
+        (["--features=bytes", "--compare=raw"], "--compare=raw: contains raw frames, but bytes contains"),
         (
             ["--features=bytes", "--class_labels=no.csv"],
             "--class_labels=no.csv: no such file; check the path",
@@ -154,11 +154,11 @@ def test_mistakes_are_one_line_before_any_work(tmp_path, monkeypatch, capsys, fl
         (["--output=p.npz"], "--features is required; see --help"),
         (
             ["--features=bytes", "--output=p.npz"],
-            "--features=bytes: holds quantized frames, and PCA is fitted to",
+            "--features=bytes: contains quantized frames, but PCA needs raw",
         ),
         (
             ["--features=raw", "--output=p.npz", "--quantization_quantile=0.5"],
-            "--quantization_quantile=0.5: give 0.001 to 0.499, in thousandths",
+            "--quantization_quantile=0.5: give a multiple of 0.001 from 0.001 to 0.499",
         ),
         (
             ["--features=raw", "--output=p.npz", "--quantization_quantile=0.0005"],

@@ -75,7 +75,7 @@ def test_what_verify_says_of_any_ids(tmp_path_factory, ids):
             path = folder / place
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(frame_records([encoded]))
-    faults = verify_folder(str(folder)).faults
+    faults = verify_folder(str(folder)).problems
     assert faults and all(isinstance(fault, str) for fault in faults)
     shown = printed(lambda: verify.run([str(folder)]))
     assert_safe(shown)
@@ -98,7 +98,7 @@ def test_an_output_whose_name_is_not_utf8_is_refused_in_one_line(tmp_path, capsy
     assert console.run_command("pipeline.run", lambda: run.run(flags)) == 2
     assert capsys.readouterr().err == (
         f"pipeline.run: error: --output={tmp_path}/\\udcff\\u001b[31m: its name is not UTF-8; "
-        "give another place\n"
+        "give another path\n"
     )
 
 

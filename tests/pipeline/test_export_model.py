@@ -58,7 +58,7 @@ def test_a_saved_model_gives_what_the_cpu_path_gives(kind, waveform, embedder, t
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path):
     (tmp_path / "saved_model.pb").touch()
-    with pytest.raises(SettingError, match=r"is not empty, as saved_model\.pb"):
+    with pytest.raises(SettingError, match=r"is not empty, it contains saved_model\.pb"):
         export_model.run(["--weights=random:0", "--pca_params=none", f"--output={tmp_path}"])
 
 
@@ -68,7 +68,7 @@ def test_what_a_killed_command_left_is_deleted_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("half")
     mine = tmp_path / "mine.txt"
     mine.touch()
-    with pytest.raises(SettingError, match=r"is not empty, as mine\.txt"):
+    with pytest.raises(SettingError, match=r"is not empty, it contains mine\.txt"):
         export_model.run(["--weights=random:0", "--pca_params=none", f"--output={tmp_path}"])
     assert list(tmp_path.iterdir()) == [mine]
     mine.unlink()

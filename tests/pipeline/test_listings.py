@@ -162,7 +162,7 @@ def test_odd_names_are_taken_literally(tmp_path, sound):
         (folder / "in" / there).write_bytes(sound)
     flags = [*TRIAL, f"--input={folder}/in/{name}.wav", f"--output={folder}/out"]
     assert run.run(flags) == 0 and set(read(folder / "out")) == {name}
-    assert verify_folder(str(folder / "out")).faults == []
+    assert verify_folder(str(folder / "out")).problems == []
     assert len(FeatureFolder.at(str(folder / "out")).shards) == 1
     assert run.run([*flags, "--overwrite"]) == 0 and account(folder / "out") == counts(1, 1, 0)
     files = {path.name for path in (folder / "out" / "_run").iterdir()}
@@ -185,7 +185,7 @@ def test_the_output_is_no_input(corpus, tmp_path):
     for there in (0, 3):
         assert run.run(flags) == 0
         assert account(corpus / "out") == counts(4, 3 - there, 1, there)
-    assert "but 3 of --output itself" in refusal([*TRIAL, f"--input={corpus}/out/*/*.tfrecord", flags[-1]])
+    assert "except 3 of --output itself" in refusal([*TRIAL, f"--input={corpus}/out/*/*.tfrecord", flags[-1]])
 
 
 @pytest.mark.parametrize("output", ["D/out", "link/out", "D", "."])
@@ -226,9 +226,9 @@ def test_segments_that_no_input_has_are_no_success(corpus, tmp_path, capsys):
     segments.write_text('# YTID\nthe-id, 0.000, 1.000, "/m/a"\n')
     flags = [f"--input={corpus}/*/[rs]1.wav", f"--segments={segments}", f"--class_labels={labels}"]
     line = (
-        "no segment is of any input: segments have ids such as 'the-id', and inputs such as 'r1' "
-        f"({corpus}/link/r1.wav); give --id_pattern=REGEX whose group id finds the id in a path, "
-        "or other --segments"
+        "no segment matches an input: segments have ids such as 'the-id', but inputs have ids such as 'r1' "
+        f"({corpus}/link/r1.wav); give --id_pattern=REGEX with a group 'id' that matches "
+        "the id in a path, or give other --segments"
     )
     for more in ([], ["--plan"]):
         assert run.run([*TRIAL, *flags, f"--output={tmp_path}/out", *more]) == 4
@@ -240,6 +240,6 @@ def test_segments_that_no_input_has_are_no_success(corpus, tmp_path, capsys):
 
 def test_ids_that_no_pattern_finds_are_named():
     settings = ClipSettings("train", id_pattern=compile_id_pattern(r"clip-(?P<id>\d+)"))
-    assert r"--id_pattern=clip-(?P<id>\d+) finds no id in any path, as /d/top.wav" in why_no_clips(
+    assert r"--id_pattern=clip-(?P<id>\d+) finds no id in any path, such as /d/top.wav" in why_no_clips(
         settings, "/d/top.wav"
     )

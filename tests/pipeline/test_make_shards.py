@@ -163,7 +163,7 @@ def test_what_a_killed_command_left_is_deleted_and_nothing_else(corpus, tmp_path
     names = {path.name for path in output.iterdir()}
     assert names == {*expected, "_run", *(path.name for path in others)}
     assert not (run_folder / "packing").exists()
-    with pytest.raises(SettingError, match=r"holds \d+ shards already"):
+    with pytest.raises(SettingError, match=r"already contains \d+ shards"):
         pack(output, *flags)
 
 
@@ -192,7 +192,7 @@ def test_segments_give_times_labels_and_split_of_files_that_are_cut(corpus, tmp_
     ]
     printed = capsys.readouterr().out
     assert "files read 8 = packed 8 + rejected 0" in printed
-    assert "files that no segment names, not packed: 1" in printed
+    assert "files without a segment, not packed: 1" in printed
     assert "packed without times: 7; give pipeline.run the same --segments" in printed
     (stranger,) = json_lines(tmp_path / "out" / "_run" / "unmatched-00000-of-00001.jsonl")
     assert stranger["file"] == f"{corpus}/stranger.v1.wav"
@@ -249,7 +249,7 @@ def test_shard_bytes_are_decimal(text, size):
 
 @pytest.mark.parametrize("text", ["", "0", "0MB", "-1", "1.5GB", "256MiB", "MB", "many", "٣MB", "1TB"])
 def test_other_shard_bytes_are_refused(text):
-    with pytest.raises(SettingError, match=r"--shard_bytes=.*give a whole number above 0"):
+    with pytest.raises(SettingError, match=r"--shard_bytes=.*give an integer above 0"):
         make_shards.parse_shard_bytes(text)
 
 
@@ -266,7 +266,7 @@ def test_other_shard_bytes_are_refused(text):
         ({"input": "{corpus}/*.nothing"}, "matches no file"),
         ({"segments": "{corpus}/none.csv"}, "known only for balanced_train_segments.csv"),
         ({"shard_byte": "2MB"}, "unknown option --shard_byte"),
-        ({"output": "{full}"}, "holds 1 shards already"),
+        ({"output": "{full}"}, "already contains 1 shards"),
     ],
 )
 def test_mistakes_stop_the_run_before_any_work(corpus, tmp_path, capsys, change, message):

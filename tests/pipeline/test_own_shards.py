@@ -73,7 +73,7 @@ def test_nothing_of_somebody_else_is_deleted_or_read(corpus, strangers, tmp_path
     assert FrameFolder.at(str(out)).folder.shards == own
     result = verified(capsys, out)
     assert result["clips"] == {"train": 2}
-    assert any("no run here wrote" in note and "mydata" in note for note in result["notes"])
+    assert any("was not written by a run here" in note and "mydata" in note for note in result["notes"])
     listed = (out / "_run" / "shards.jsonl").read_text()
     assert [json.loads(line)["path"] for line in listed.splitlines()] == ["train/ab.tfrecord"]
     assert json.loads((out / "_run" / "manifest.json").read_text())["clips"] == {"train": 2}
@@ -105,7 +105,7 @@ def test_its_own_shards_are_no_input(corpus, tmp_path, spelling, extra):
     (tmp_path / "link").symlink_to(out / "train")
     given = spelling.format(out=out, link=tmp_path / "link")
     message = refusal([*TRIAL, f"--input={given}", f"--output={out}", *extra])
-    assert f"--input={given}: matches no file but" in message and "of --output itself" in message
+    assert f"--input={given}: matches no file except" in message and "of --output itself" in message
     assert files(out) == before
 
 
@@ -116,7 +116,7 @@ def test_a_file_where_a_shard_may_go_is_named_before_any_work(corpus, tmp_path):
     in_the_way.write_bytes(b"precious")
     flags = [*TRIAL, f"--input={corpus}/*", f"--output={out}"]
     for extra in ([], ["--overwrite"], ["--plan"]):
-        assert f"{in_the_way} stands where a shard may have to go" in refusal([*flags, *extra])
+        assert f"{in_the_way} has the path of a shard that this run may write" in refusal([*flags, *extra])
     assert in_the_way.read_bytes() == b"precious" and len(files(out)) == 1
     # Of numbered shards no name is like it.
     assert run.run([*flags, "--sharding=hash:2"]) == 0

@@ -14,7 +14,7 @@ from pipeline import run
 from pipeline.make_shards import run as make_shards
 from pipeline.verify import verify_folder
 from transforms import extract_examples, rejects
-from transforms.audio import decoders
+from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 
 LABELS = "index,mid,display_name\n0,/m/a,A\n7,/m/b,B\n"
 
@@ -76,7 +76,7 @@ def test_a_second_run_computes_nothing_that_is_there(corpus, tmp_path, computed)
 def test_a_job_that_is_handed_over_is_closed_by_the_same_command(corpus, tmp_path, computed, capsys):
     flags = [*TRIAL, f"--input={corpus}/*", f"--output={tmp_path}/out"]
     assert run.run([*flags, "--no_wait_until_finish"]) == 0
-    assert "the job is handed over" in capsys.readouterr().out
+    assert "the job is submitted" in capsys.readouterr().out
     manifest = tmp_path / "out" / "_run" / "manifest.json"
     assert json.loads(manifest.read_text())["finished"] is None
     assert not (tmp_path / "out" / "_run" / "lock.json").exists()
@@ -109,14 +109,14 @@ def test_other_settings_are_refused_and_overwrite_starts_anew(corpus, tmp_path):
     eigenvectors = {"pca_eigen_vectors": np.eye(128), "pca_means": np.zeros((128, 1))}
     np.savez(tmp_path / "pca.npz", **eigenvectors)
     for flags, difference in (
-        (["--weights=random:1", "--pca_params=none"], "weights random:0, and this command has random:1"),
-        (["--weights=random:0", f"--pca_params={tmp_path}/pca.npz"], "pca_params None, and this command has"),
-        ([*made, "--precision=bfloat16"], "precision float32, and this command has bfloat16"),
-        ([*made, "--resampler=soxr"], "resampler resampy, and this command has soxr"),
-        ([*made, "--postprocess=raw"], "postprocess quantized, and this command has raw"),
-        ([*made, "--example_hop_seconds=0.48"], "example_hop_seconds 0.96, and this command has 0.48"),
-        ([*made, "--segment_seconds=2"], "segment_seconds None, and this command has 2.0"),
-        ([*made, "--sharding=hash:2"], "sharding audioset, and this command has hash:2"),
+        (["--weights=random:1", "--pca_params=none"], "weights random:0, but this command has random:1"),
+        (["--weights=random:0", f"--pca_params={tmp_path}/pca.npz"], "pca_params None, but this command has"),
+        ([*made, "--precision=bfloat16"], "precision float32, but this command has bfloat16"),
+        ([*made, "--resampler=soxr"], "resampler resampy, but this command has soxr"),
+        ([*made, "--postprocess=raw"], "postprocess quantized, but this command has raw"),
+        ([*made, "--example_hop_seconds=0.48"], "example_hop_seconds 0.96, but this command has 0.48"),
+        ([*made, "--segment_seconds=2"], "segment_seconds None, but this command has 2.0"),
+        ([*made, "--sharding=hash:2"], "sharding audioset, but this command has hash:2"),
     ):
         message = refusal([*good, *flags])
         assert difference in message and "--overwrite" in message
@@ -135,7 +135,7 @@ def test_features_made_before_there_was_a_choice_are_of_the_defaults(corpus, tmp
     for name in ("precision", "resampler", "frontend", "quantization_range", "decoders"):
         del manifest["settings"][name]
     path.write_text(json.dumps(manifest))
-    assert "precision float32, and this command has float16" in refusal([*flags, "--precision=float16"])
+    assert "precision float32, but this command has float16" in refusal([*flags, "--precision=float16"])
     assert run.run(flags) == 0
     assert totals(tmp_path / "out") == (1, 0, 0, 1)
 
@@ -144,8 +144,8 @@ def test_features_of_another_decoder_are_refused_and_those_of_a_patch_are_not(co
     flags = [*TRIAL, f"--input={corpus}/ab1.wav", f"--output={tmp_path}/out"]
     assert run.run(flags) == 0
     manifest = json.loads((tmp_path / "out" / "_run" / "manifest.json").read_text())
-    assert manifest["settings"]["decoders"] == decoders.decoder_settings()
-    assert manifest["versions"].items() >= decoders.decoder_versions().items()
+    assert manifest["settings"]["decoders"] == decoder_settings()
+    assert manifest["versions"].items() >= decoder_versions().items()
     monkeypatch.setattr(soundfile, "__libsndfile_version__", soundfile.__libsndfile_version__ + "9")
     assert run.run(flags) == 0
     monkeypatch.setattr(soundfile, "__libsndfile_version__", "1.99.0")
@@ -157,10 +157,10 @@ def test_features_that_nobody_knows_the_making_of_are_left_alone(corpus, tmp_pat
     assert run.run(flags) == 0
     (tmp_path / "out" / "_run" / "manifest.json").unlink()
     for extra in ([], ["--overwrite"]):
-        assert "no _run/manifest.json that says how they were made" in refusal([*flags, *extra])
+        assert "no _run/manifest.json with their settings" in refusal([*flags, *extra])
     shutil.rmtree(tmp_path / "out" / "_run")
     for extra in ([], ["--overwrite"]):
-        assert "train/ab.tfrecord stands where a shard may have to go, and no run wrote it" in refusal(
+        assert "train/ab.tfrecord has the path of a shard that this run may write, but" in refusal(
             [*flags, *extra]
         )
     assert set(read(tmp_path / "out")) == {"ab1"}
@@ -297,7 +297,7 @@ def test_an_account_that_does_not_close_is_status_3_and_names_the_clip(corpus, t
     monkeypatch.setattr(write_features, "assemble_clips", losing)
     flags = [*TRIAL, f"--input={corpus}/*", f"--output={tmp_path}/out"]
     assert run.run(flags) == 3
-    assert "THE ACCOUNT DOES NOT CLOSE for train/ab2 at 0.0 s" in capsys.readouterr().out
+    assert "THE COUNTS DO NOT ADD UP for train/ab2 at 0.0 s" in capsys.readouterr().out
     assert account(tmp_path / "out")["lost"] == [["train", "ab2", 0, 1]]
     monkeypatch.undo()
     assert run.run(flags) == 0
@@ -353,13 +353,13 @@ def test_youtube8ms_keys_are_a_setting_that_verify_and_later_runs_know(corpus, t
     assert {name: (s.end_s, codes.tobytes()) for name, (s, codes) in read(out).items()} == {
         name: (s.end_s, codes.tobytes()) for name, (s, codes) in read(other).items()
     }
-    assert "made with output_schema youtube8m, and this command has audioset" in refusal(
+    assert "made with output_schema youtube8m, but this command has audioset" in refusal(
         [*TRIAL, f"--input={corpus}/a*", f"--output={out}"]
     )
     assert "leave out --postprocess=raw" in refusal([*flags, f"--input={corpus}/a*", "--postprocess=raw"])
     # Without its manifest nobody can tell that other keys were meant.
     (out / "_run" / "manifest.json").unlink()
-    faults = verify_folder(str(out)).faults
+    faults = verify_folder(str(out)).problems
     assert len(faults) == 2 * 4 and "context keys are ['end_time_seconds', 'id', 'labels'" in faults[0]
 
 

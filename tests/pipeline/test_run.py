@@ -112,7 +112,7 @@ def test_the_accelerators_front_end_gives_the_same_records_and_rejects(corpus, f
     apart = np.concatenate([records[name][1].astype(int) - expected[name][1] for name in expected])
     assert np.abs(apart).max() <= 1 and (apart == 0).mean() >= 0.999
     assert json_lines(tmp_path / "_run" / REJECTED) == json_lines(finished / "_run" / REJECTED)
-    with pytest.raises(SettingError, match="made with frontend cpu, and this command has accelerator"):
+    with pytest.raises(SettingError, match="made with frontend cpu, but this command has accelerator"):
         run.run([*flags, f"--output={finished}"])
 
 
@@ -227,7 +227,7 @@ def test_segments_give_split_times_and_labels(tmp_path, capsys):
     }
     printed = capsys.readouterr().out
     assert "clips expected 2 = written 2 + rejected 0 + existing 0" in printed
-    assert "files that no segment names: 1" in printed and "segments with no file: 1" in printed
+    assert "files without a segment: 1" in printed and "segments without a file: 1" in printed
 
 
 def test_a_name_that_is_not_utf8_costs_only_its_clip(tmp_path):
@@ -258,7 +258,7 @@ def test_mistakes_stop_the_run_before_any_work(corpus, finished, tmp_path):
         f"--input={tmp_path}/none*.wav": "matches no file",
         f"--input={tmp_path}": "matches no file",
         f"--output={tmp_path}/file/out": "cannot be written",
-        f"--output={finished}": "made with weights random:0, and this command has random:1",
+        f"--output={finished}": "made with weights random:0, but this command has random:1",
         f"--pca_params={tmp_path}/pca.npz": "shape [64, 64], not [128, 128]",
         f"--weights={tmp_path}/text.ckpt": "cannot be read as a checkpoint",
         f"--weights={tmp_path}/none.ckpt": "no such file",
@@ -288,7 +288,7 @@ def test_bad_segments_name_file_and_line(corpus, tmp_path):
     for text, message in (
         ('# a\nid, 0, 10, "/m/zz"\n', "line 2: label '/m/zz' is not among the 1 classes"),
         ("id, 10, 0, /m/a\n", "line 1: 'id' from 10.0 to 0.0 s is not a segment"),
-        ("# only a comment\n", "no segment in them"),
+        ("# only a comment\n", "the files contain no segment"),
     ):
         csv.write_text(text)
         assert message in refusal(good)

@@ -412,7 +412,7 @@ def test_no_error_of_any_command_shows_a_secret(kind, server, cache, audio, tmp_
 def test_a_worker_says_no_secret_of_what_it_cannot_fetch(server, cache):
     for kind in ("forbidden", "no_connection", "unescaped"):
         where = bad_address(kind, server, "w.weights.h5")
-        with pytest.raises(Exception, match="cannot be fetched") as caught:
+        with pytest.raises(Exception, match="could not be downloaded") as caught:
             SharedFile("/none/w.weights.h5", "0" * 64, where).local_path()
         error: BaseException | None = caught.value
         while error is not None:  # Beam prints all of them

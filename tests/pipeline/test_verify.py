@@ -121,8 +121,8 @@ def test_clips_missing_by_the_manifest_are_found(folder):
     path = folder(record())
     manifest(path, {"train": 2, "eval": 1})
     assert verify_folder(str(path)).problems == [
-        f"{path}: 1 clips of eval by the manifest, 0 in the shards",
-        f"{path}: 2 clips of train by the manifest, 1 in the shards",
+        f"{path}: eval has 1 clips in the manifest, but 0 in the shards",
+        f"{path}: train has 2 clips in the manifest, but 1 in the shards",
     ]
 
 
@@ -155,9 +155,9 @@ def test_numbered_shards_are_all_there_and_of_one_number(folder):
 
 
 def test_folders_without_shards_are_refused(folder, tmp_path):
-    with pytest.raises(SettingError, match="no SPLIT/PREFIX"):
+    with pytest.raises(SettingError, match="contains no SPLIT/PREFIX"):
         verify_folder(str(tmp_path))
-    with pytest.raises(SettingError, match="one split's folder"):
+    with pytest.raises(SettingError, match="the folder of one split"):
         verify_folder(str(folder(record()) / "train"))
 
 
@@ -230,15 +230,15 @@ def damage_soundly(path):
     [
         (
             damage_flip,
-            ["its checksum is wrong", "is not the file in the list of shards: records 0 and not 1"],
+            ["its checksum is wrong", "differs from the list of shards: records 0 instead of 1"],
         ),
-        (damage_soundly, ["tw.tfrecord: is not the file in the list of shards: sha256"]),
+        (damage_soundly, ["tw.tfrecord: differs from the list of shards: sha256"]),
         (
             lambda path: path.write_bytes(path.read_bytes()[:-20]),
             ["tw.tfrecord: the file ends in"],
         ),
-        (lambda path: path.write_bytes(b""), ["records 0 and not 1, size_bytes 0"]),
-        (lambda path: path.unlink(), ["mine/tw.tfrecord is in the list of shards and not there"]),
+        (lambda path: path.write_bytes(b""), ["records 0 instead of 1, size_bytes 0"]),
+        (lambda path: path.unlink(), ["mine/tw.tfrecord is in the list of shards but missing"]),
         (
             lambda path: path.rename(path.with_name("xy.tfrecord")),
             [
@@ -249,7 +249,7 @@ def damage_soundly(path):
         (
             lambda path: path.parent.rename(path.parents[1] / "other"),
             [
-                "2 clips of mine by the manifest, 0 in",
+                "mine has 2 clips in the manifest, but 0 in",
                 "other/on.tfrecord: is not in the list of shards",
                 "mine/on.tfrecord is",
             ],
@@ -287,8 +287,8 @@ def test_segments_are_there_or_rejected_or_missing(copied, capsys):
     )
     result = verified(capsys, out, *segment_flags(copied))
     assert result["problems"] == [
-        f"{out}: 'one' at 5.0 s of mine has no record and is not among the rejects",
-        f"{out}: 'other' at 0.1 s of mine has no record and is not among the rejects",
+        f"{out}: 'one' at 5.0 s of mine has no record and is not in the list of rejects",
+        f"{out}: 'other' at 0.1 s of mine has no record and is not in the list of rejects",
     ]
     assert result["segments"] == {
         "segments": 4,

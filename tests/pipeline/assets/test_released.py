@@ -148,7 +148,7 @@ def test_a_given_v2_index_brings_its_data(server, cache):
 
 @pytest.mark.parametrize("name", ["missing.ckpt", "cut.ckpt"])
 def test_a_given_address_that_fails_is_an_error_and_leaves_nothing(server, cache, name):
-    with pytest.raises(SettingError, match=f"--weights={server.url}/{name}: cannot be fetched"):
+    with pytest.raises(SettingError, match=f"--weights={server.url}/{name}: could not be downloaded"):
         find_asset(asset("unused"), f"{server.url}/{name}", None)
     assert files_in(cache) == []
 

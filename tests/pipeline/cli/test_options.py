@@ -98,20 +98,29 @@ def test_input_and_output_are_required():
     with pytest.raises(SettingError, match="--output is required"):
         parse_options(["--input=a.wav"])
     for inputs in ([], ["--input=a.wav", "--input_rejects=b.jsonl"]):
-        with pytest.raises(SettingError, match="--input or --input_rejects, one of the two"):
+        with pytest.raises(SettingError, match="give either --input or --input_rejects"):
             parse_options([*inputs, "--output=out"])
 
 
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--runner=FlinkRunner", "--job_server_java_launcher=no-java"], "no program 'no-java'"),
-        (["--runner=SparkRunner", "--job_server_java_launcher=no-java"], "no program 'no-java'"),
+        (
+            ["--runner=FlinkRunner", "--job_server_java_launcher=no-java"],
+            "the program 'no-java' was not found",
+        ),
+        (
+            ["--runner=SparkRunner", "--job_server_java_launcher=no-java"],
+            "the program 'no-java' was not found",
+        ),
         (
             ["--runner=FlinkRunner", "--flink_job_server_jar=no.jar", LAUNCHER],
             "--flink_job_server_jar=no.jar: no such file",
         ),
-        (["--runner=FlinkRunner", "--flink_master=127.0.0.1:9", LAUNCHER], "127.0.0.1:9: nobody answers"),
+        (
+            ["--runner=FlinkRunner", "--flink_master=127.0.0.1:9", LAUNCHER],
+            "127.0.0.1:9: the cluster does not",
+        ),
         (["--runner=PrismRunner", "--prism_location=no-prism"], "--prism_location=no-prism: no such file"),
     ],
 )
@@ -153,7 +162,7 @@ def test_a_config_gives_any_option_beams_too_and_flags_win(config):
         ("inptu: a", "unknown option 'inptu' (did you mean input?)"),
         ("config: other.yaml", "unknown option 'config'"),
         ("[1, 2", "cannot be read"),
-        ("just words", "holds no options"),
+        ("just words", "contains no options"),
         ("split: {a: b}", "split is {'a': 'b'}"),
         ("split: true", "split is True"),
         ("1: x", "unknown option 1"),

@@ -38,7 +38,7 @@ def test_a_plan_counts_and_writes_nothing(tmp_path, monkeypatch, capsys):
     assert abs(found["feature_bytes"] - written) <= 0.02 * written
     assert run.run([*TRIAL, "--plan", *flags]) == 0
     lines = capsys.readouterr().out
-    assert "2 shards; their clips are not computed again" in lines and "without --plan" in lines
+    assert "2 shards; the run skips their clips" in lines and "without --plan" in lines
 
 
 def test_inputs_of_which_none_can_be_embedded_are_no_mistake(tmp_path, monkeypatch, capsys):

@@ -43,7 +43,7 @@ def is_free(output) -> bool:
             assert json.loads(path.read_bytes())["run"] == run
             return True
     except SettingError as error:
-        assert f"--output={output}: another run is at work there (process " in str(error)
+        assert f"--output={output}: another run is using this folder (process " in str(error)
         assert f"If you know that it is dead, delete {path}" in str(error)
         return False
 
@@ -147,7 +147,7 @@ def test_of_an_owner_in_another_namespace_its_beat_tells(tmp_path, quick):
     owner = LockOwner.decode((tmp_path / "_run" / LOCK_FILE).read_bytes(), "")
     assert owner.host == ME.host and owner.boot_id == ME.boot_id
     assert owner.pid_namespace != ME.pid_namespace and owner.pid == 1
-    assert owner.lives() is None
+    assert owner.is_alive() is None
     begun = time.monotonic()
     assert not is_free(tmp_path)
     assert time.monotonic() - begun < 2  # at its first beat
@@ -221,7 +221,7 @@ def ending(tmp_path, end: Callable[[int, Path], None]) -> tuple[int | None, str]
 @pytest.mark.parametrize(
     "number, words",
     [
-        (signal.SIGTERM, "was told to end"),
+        (signal.SIGTERM, "was terminated"),
         (signal.SIGINT, "was interrupted"),
         (signal.SIGHUP, "lost its terminal"),
     ],
@@ -239,7 +239,7 @@ def test_a_run_that_lost_its_lock_ends_and_leaves_the_others_alone(tmp_path):
     theirs = dataclasses.replace(ME, run="theirs", host="elsewhere", boot_id="x")
     status, said = ending(tmp_path, lambda pid, path: leave(tmp_path, theirs))
     assert status == 1
-    assert f"{tmp_path}/_run/lock.json: this run has lost the lock (another has it)" in said
+    assert f"{tmp_path}/_run/lock.json: this run has lost the lock (another run took it)" in said
     assert (tmp_path / "_run" / LOCK_FILE).read_bytes() == theirs.encode()
 
 
@@ -267,7 +267,9 @@ def test_what_is_no_lock_is_one_line_that_says_what_to_do(tmp_path, text):
     path = tmp_path / "_run" / LOCK_FILE
     write_atomic(str(path), text.encode())
     with (
-        pytest.raises(SettingError, match=r"lock\.json: is no lock .* delete it and give the same command"),
+        pytest.raises(
+            SettingError, match=r"lock\.json: is not a lock .* delete the lock and run the same command"
+        ),
         lock_folder(str(tmp_path)),
     ):
         pass
@@ -281,5 +283,5 @@ def test_a_lock_of_a_later_version_is_a_lock(tmp_path):
 
 def test_the_owner_is_of_this_process():
     assert (ME.host, ME.pid) == (socket.gethostname(), os.getpid())
-    assert ME.lives() and ME.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert ME.is_alive() and ME.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert LockOwner.decode(ME.encode(), "") == ME

@@ -74,7 +74,7 @@ def wait(launcher, tmp_path):
     "action, status, line",
     [
         (CTRL_C, 130, "it: was interrupted (SIGINT); more"),
-        (signal.SIGTERM, 143, "it: was told to end (SIGTERM); more"),
+        (signal.SIGTERM, 143, "it: was terminated (SIGTERM); more"),
         (signal.SIGHUP, 129, "it: lost its terminal (SIGHUP); more"),
     ],
 )
@@ -103,7 +103,7 @@ def test_whatever_the_main_thread_is_at(wait, busy):
 def test_what_ends_with_the_children_says_nothing_more(wait):
     busy = "print(__import__('subprocess').run(['sleep', '60'])) or 1 / 0"
     ended = wait(signal.SIGTERM, busy)
-    assert ended.lines == ["it: was told to end (SIGTERM); more"]
+    assert ended.lines == ["it: was terminated (SIGTERM); more"]
 
 
 def test_a_clean_up_that_hangs_or_fails_holds_nothing_up(wait):
@@ -210,7 +210,7 @@ def test_ctrl_c_during_a_run(launcher, tmp_path):
     )
     assert ended.status == 130 and ended.took_s < LIMIT_S and ended.left == []
     assert ended.lines[-1] == (
-        "pipeline.run: was interrupted (SIGINT); the same command goes on where it stopped"
+        "pipeline.run: was interrupted (SIGINT); run the same command again to continue"
     )
     assert not lock.exists()
     assert list(temporary.iterdir()) == []

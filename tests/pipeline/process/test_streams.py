@@ -29,7 +29,7 @@ def work():
 
 sys.exit(run_main("it", work))
 """
-ENDS = "it: error: the output cannot be printed ({}); all else is done"
+ENDS = "it: error: the output cannot be printed ({}); the rest of the work is done"
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_clips_that_one_folder_lacks_are_faults(tmp_path, capsys):
 def test_other_numbers_of_frames_are_faults_and_the_common_ones_compared(tmp_path, capsys):
     one = write_corpus(tmp_path / "one")
     result = verified(capsys, one, f"--against={write_corpus(tmp_path / 'other', CODES[:, :2])}")
-    assert len(result["problems"]) == 40 and "has 3 frames, and 2 in" in result["problems"][0]
+    assert len(result["problems"]) == 40 and "has 3 frames, but 2 in" in result["problems"][0]
     assert (result["against"]["frames"], result["against"]["identical"]) == (80, 0)
     assert result["against"]["cosine"] == 1.0
 
@@ -80,7 +80,7 @@ def test_a_damaged_folder_is_compared_as_far_as_it_goes(tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:-5])
     result = verified(capsys, one, f"--against={other}")
     assert len(result["problems"]) == 1 and f"'05-35' at 0.5 s is not in {other}" in result["problems"][0]
-    assert result["notes"] == [f"{other} has 1 problems itself: verify it too"]
+    assert result["notes"] == [f"{other} also has 1 problems: verify it too"]
 
 
 def test_raw_folders_are_compared_by_value_and_not_with_quantized_ones(tmp_path, capsys):
@@ -88,13 +88,13 @@ def test_raw_folders_are_compared_by_value_and_not_with_quantized_ones(tmp_path,
     one, other = write_corpus(tmp_path / "one", raw), write_corpus(tmp_path / "other", raw * 2)
     against = verified(capsys, one, f"--against={other}")["against"]
     assert against["cosine"] == pytest.approx(1) and against["largest"] == 255
-    with pytest.raises(SettingError, match="holds quantized frames, and"):
+    with pytest.raises(SettingError, match="contains quantized frames, but"):
         verify.run([str(one), f"--against={write_corpus(tmp_path / 'quantized')}"])
 
 
 def test_a_folder_that_is_none_cannot_be_compared_with(tmp_path):
     one = write_corpus(tmp_path / "one")
-    with pytest.raises(SettingError, match="none: no SPLIT/PREFIX"):
+    with pytest.raises(SettingError, match="none: contains no SPLIT/PREFIX"):
         verify.run([str(one), f"--against={tmp_path}/none"])
 
 
