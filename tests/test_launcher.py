@@ -20,7 +20,7 @@ CONTEXT.set_forkserver_preload(["pipeline.output.lock"])
 def work(reports, events, folder: str, looks: bool) -> None:
     """A worker that writes one file, and another when it is told to."""
     if not looks:
-        launcher._LOOK_S = 60.0
+        launcher._POLL_S = 60.0
     launcher.follow_named_launcher()
     write_atomic(f"{folder}/first", b"x")
     reports.put(os.getpid())
@@ -103,8 +103,8 @@ def test_a_stopped_launcher_lives(family):
 
 def test_a_process_with_the_launchers_number_is_not_the_launcher():
     me = Launcher.this_process()
-    assert me is not None and me.lives()
-    assert not me._replace(started=me.started - 100).lives()
+    assert me is not None and me.is_alive()
+    assert not me._replace(started=me.started - 100).is_alive()
 
 
 def test_the_name_is_exact_and_without_one_nobody_is_followed(monkeypatch):

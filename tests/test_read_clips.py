@@ -261,7 +261,7 @@ def test_whatever_a_shards_reader_raises_costs_the_rest_of_the_shard(kind, tmp_p
         read = pipeline | ReadClips([str(path)], ClipSettings("eval", kind))
         faults = read.rejected | beam.Map(lambda r: (r.file, r.offset, r.reason, r.message))
         assert_that(read.clips | beam.Map(lambda clip: clip.video_id), equal_to(["a"]), "clips")
-        message = "the reader raises KeyError: 'no such\\nfield'; nothing behind is read"
+        message = "the reader raises KeyError: 'no such\\nfield'; the rest of the shard is not read"
         assert_that(faults, equal_to([(str(path), 7, Reason.TRUNCATED_SHARD, message)]), "faults")
 
 

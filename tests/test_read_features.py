@@ -35,8 +35,8 @@ def test_the_kind_is_that_of_the_first_frames(tmp_path):
 @pytest.mark.parametrize(
     "frames, fault",
     [
-        (np.zeros((2, 64), np.uint8), "its frames are no embeddings"),
-        (np.full((2, 128), np.nan, np.float32), "its frames are no embeddings"),
+        (np.zeros((2, 64), np.uint8), "its frames are not valid embeddings"),
+        (np.full((2, 128), np.nan, np.float32), "its frames are not valid embeddings"),
     ],
 )
 def test_records_that_are_no_features_are_named(tmp_path, frames, fault):

@@ -51,7 +51,7 @@ def test_a_list_that_is_none_names_the_line(tmp_path):
     path = write_list(tmp_path / "r.jsonl", [rejection()])
     with open(path, "a") as file:
         file.write('{"id": "b"}\n')
-    with pytest.raises(SettingError, match=r"r\.jsonl, line 2: no rejected clip"):
+    with pytest.raises(SettingError, match=r"r\.jsonl, line 2: not a rejected clip"):
         list(read_rejected(path))
     with pytest.raises(SettingError, match="cannot be read"):
         RejectFiles.of([str(tmp_path / "none")])

@@ -109,9 +109,9 @@ def test_of_duplicates_the_file_that_sorts_first_is_the_record():
         *pieces_of(segment, file="a.wav"),
         *pieces_of(segment, file="c.wav"),
     ]
-    contest = decide(assemble_clips(chunks), [], [], {})
-    assert [clip.chunk.file for clip in contest.written] == ["a.wav"]
-    assert [(r.file, r.reason, r.video_id) for r in contest.rejected] == [
+    decisions = decide(assemble_clips(chunks), [], [], {})
+    assert [clip.chunk.file for clip in decisions.written] == ["a.wav"]
+    assert [(r.file, r.reason, r.video_id) for r in decisions.rejected] == [
         ("b.wav", Reason.DUPLICATE, "abc"),
         ("c.wav", Reason.DUPLICATE, "abc"),
     ]

@@ -1,4 +1,4 @@
-"""What a worker process imports first, so that it ends with its launcher."""
+"""A worker process imports this first, so that it ends with its launcher."""
 
 from transforms.launcher import follow_named_launcher
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 
 from transforms.errors import SettingError
-from transforms.launcher import process_started, sees_own_numbers
+from transforms.launcher import process_started, sees_own_pids
 
 # A kernel since it was started, and a process's view of the others: what the number of a process is in.
 _BOOT_ID, _PID_NAMESPACE = "/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"
@@ -68,7 +68,7 @@ class LockOwner:
             return False
         except PermissionError:
             pass  # of another user
-        if not sees_own_numbers():
+        if not sees_own_pids():
             return None
         return process_started(self.pid) == self.process_started
 

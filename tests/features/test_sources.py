@@ -16,12 +16,12 @@ from pipeline.cli.console import run_command
 from pipeline.make_shards import run as make_shards
 from transforms import account
 from transforms.audioset.segments import Segment
-from transforms.clips import Claim, ClipChunk, RejectedClip
+from transforms.clips import ClipChunk, ExistingClip, RejectedClip
 from transforms.errors import OutputError, Reason
 from transforms.features import open_shard
 from transforms.features import sources as sources_module
 from transforms.features.assemble_clips import AssembledClip, decide
-from transforms.features.sources import Source, put_sources, read_sources
+from transforms.features.sources import Source, read_sources, write_sources
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def killed(*arguments):
     raise RuntimeError
 
 
-def killed_before_rejects(group, path, count, put=account._put_lines):
+def killed_before_rejects(group, path, count, put=account._write_lines):
     if path.endswith("rejected"):
         raise RuntimeError
     put(group, path, count)
@@ -154,9 +154,9 @@ def killed_before_rejects(group, path, count, put=account._put_lines):
 @pytest.mark.parametrize(
     "module, killed_before, kill",
     [
-        (open_shard, "put_sources", killed),
+        (open_shard, "write_sources", killed),
         (open_shard, "write_output", killed),
-        (account, "_put_lines", killed_before_rejects),
+        (account, "_write_lines", killed_before_rejects),
         (run, "open_file", killed),  # of the account
     ],
 )
@@ -179,7 +179,7 @@ def test_a_kill_before_a_shard_its_sources_or_the_lists_changes_nothing(
 def test_what_a_killed_run_replaced_is_listed_by_whichever_run_is_next(corpus, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     sequence(corpus, out, "c/xz.wav")
-    monkeypatch.setattr(account, "_put_lines", killed_before_rejects)
+    monkeypatch.setattr(account, "_write_lines", killed_before_rejects)
     with pytest.raises(RuntimeError):
         sequence(corpus, out, "b/xz.wav")
     (note,) = (out / "_run").glob("before-*")
@@ -246,12 +246,12 @@ def test_sources_read_back_and_their_bytes_depend_on_nothing_else(tmp_path, monk
     path = str(tmp_path / "sources.gz")
     rows = [(f"{n:016x}", Source.of(f"dir/{n}é\udc80.wav", n or None)) for n in range(3)]
     rows.append(("0" * 16, Source.of("gs://b/x.tar", 0)))
-    put_sources(path, rows)
+    write_sources(path, rows)
     data = (tmp_path / "sources.gz").read_bytes()
     found = read_sources(path)
     assert found == {**dict(rows), "0" * 16: min(rows[0][1], rows[3][1])}
-    assert rows[0][1].place == os.path.abspath(rows[0][1].file)
-    put_sources(path, rows[::-1])
+    assert rows[0][1].path == os.path.abspath(rows[0][1].file)
+    write_sources(path, rows[::-1])
     assert (tmp_path / "sources.gz").read_bytes() == data
     assert read_sources(str(tmp_path / "none")) == {}
 
@@ -265,14 +265,16 @@ def test_what_earlier_runs_listed_names_the_input_that_counts_now(tmp_path):
     new = AssembledClip(chunk(str(tmp_path / "a")), b"record")
     listed = RejectedClip("train", "xy", 0.0, str(tmp_path / "c"), None, "s", Reason.DUPLICATE, "b is this")
     prior = {("xy", 0): Source.of(str(tmp_path / "b"), None)}
-    contest = decide([new], [], [listed], prior)
-    assert contest.written == [new] and contest.rejected == [] and contest.there == []
-    assert [(clip.file[-1], clip.message.split()[0][-1]) for clip in contest.earlier] == [
+    decisions = decide([new], [], [listed], prior)
+    assert decisions.written == [new] and decisions.rejected == [] and decisions.existing == []
+    assert [(clip.file[-1], clip.message.split()[0][-1]) for clip in decisions.rejected_earlier] == [
         ("b", "a"),
         ("c", "a"),
     ]
     # It stays as it is where nothing is decided.
-    assert decide([], [], [listed], {}).earlier == [listed]
-    claim = Claim("train", "xy", 0.0, str(tmp_path / "b"), None, None, True)
-    contest = decide([], [claim], [listed], {})
-    assert contest.there == [claim.key] and contest.earlier[0].message.startswith(str(tmp_path / "b"))
+    assert decide([], [], [listed], {}).rejected_earlier == [listed]
+    existing = ExistingClip("train", "xy", 0.0, str(tmp_path / "b"), None, None, True)
+    decisions = decide([], [existing], [listed], {})
+    assert decisions.existing == [existing.key] and decisions.rejected_earlier[0].message.startswith(
+        str(tmp_path / "b")
+    )
