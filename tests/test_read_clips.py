@@ -83,7 +83,7 @@ def test_a_clip_of_a_shard_keeps_what_the_shard_says():
         (ShardClip(0, "x", b"", labels=(1, 1)), "2 values of 0 or 1"),
         (ShardClip(0, "x", b"", split="../up"), "a split names a folder"),
         (ShardClip(0, "x", b"", split="s" * 300), "300 characters.*give at most 128"),
-        (ShardClip(0, "x", b"", start_s=5.0, end_s=4.0), "are no segment"),
+        (ShardClip(0, "x", b"", start_s=5.0, end_s=4.0), "are not a valid segment"),
     ],
 )
 def test_a_clip_of_a_shard_with_a_bad_field_is_a_bad_record(item, message):

@@ -14,7 +14,7 @@ from pipeline import run
 from pipeline.make_shards import run as make_shards
 from pipeline.verify import verify_folder
 from transforms import extract_examples, rejects
-from transforms.audio import decoders
+from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 
 LABELS = "index,mid,display_name\n0,/m/a,A\n7,/m/b,B\n"
 
@@ -144,8 +144,8 @@ def test_features_of_another_decoder_are_refused_and_those_of_a_patch_are_not(co
     flags = [*TRIAL, f"--input={corpus}/ab1.wav", f"--output={tmp_path}/out"]
     assert run.run(flags) == 0
     manifest = json.loads((tmp_path / "out" / "_run" / "manifest.json").read_text())
-    assert manifest["settings"]["decoders"] == decoders.decoder_settings()
-    assert manifest["versions"].items() >= decoders.decoder_versions().items()
+    assert manifest["settings"]["decoders"] == decoder_settings()
+    assert manifest["versions"].items() >= decoder_versions().items()
     monkeypatch.setattr(soundfile, "__libsndfile_version__", soundfile.__libsndfile_version__ + "9")
     assert run.run(flags) == 0
     monkeypatch.setattr(soundfile, "__libsndfile_version__", "1.99.0")
