@@ -36,6 +36,7 @@ _GROUPS = {
         "printable",
         "progress",
         "redact",
+        "secret_names",
     },
 }
 _TITLES = {

@@ -32,7 +32,7 @@ from transforms.progress import CLIPS, CLIPS_DONE, FRAMES, REJECTED, SHARDS, Cou
 from transforms.read_clips import ClipInputs, ReadClips
 from transforms.rejects import READ, TRIED, KeepRejected
 from transforms.vggish.postprocess import PcaParams, postprocess
-from transforms.write_features import CLAIMS, EARLIER, FEATURES, WriteFeatures, WrittenFeatures
+from transforms.write_features import EARLIER, EXISTING_CLIPS, FEATURES, WriteFeatures, WrittenFeatures
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
     # RejectedClip
     earlier_duplicates = earlier | "EarlierDuplicates" >> beam.Filter(_is_duplicate)
     earlier_others = earlier | "EarlierOthers" >> beam.Filter(lambda clip: not _is_duplicate(clip))
-    decided = {FEATURES: frames, CLAIMS: extracted.existing, EARLIER: earlier_duplicates}
+    decided = {FEATURES: frames, EXISTING_CLIPS: extracted.existing, EARLIER: earlier_duplicates}
     features = decided | "WriteFeatures" >> job.write
     # features.written: Key, one per record; features.shards: ShardFile
     features.shards | "WriteShardList" >> WriteJsonLines(run_path(output, WRITTEN_LIST))

@@ -28,7 +28,7 @@ def write_lines(folder, numbers) -> list[str]:
 
 
 @pytest.mark.parametrize(("count", "files"), [(0, 1), (1, 1), (10, 1), (11, 2), (95, 10)])
-def test_a_list_has_every_line_once_in_as_many_files_as_it_takes(tmp_path, monkeypatch, count, files):
+def test_a_list_has_every_line_once_in_the_expected_number_of_files(tmp_path, monkeypatch, count, files):
     monkeypatch.setattr(account, "_FILE_LINES", 10)
     assert num_files(count) == files
     names = write_lines(tmp_path / "a", range(count))
@@ -59,7 +59,7 @@ def rejected(name: str, reason: Reason) -> tuple:
 A, B, C, D = (("eval", name, 0) for name in "abcd")
 
 
-def test_an_account_that_closes(tmp_path):
+def test_a_balanced_account(tmp_path):
     found = close(
         tmp_path,
         [
@@ -89,13 +89,13 @@ def test_an_account_that_closes(tmp_path):
     assert found.lines()[0] == "clips expected 5 = written 2 + rejected 2 + existing 1"
 
 
-def test_one_clip_too_few_is_not_hidden_by_one_too_many(tmp_path):
+def test_a_missing_clip_and_a_surplus_one_do_not_cancel_out(tmp_path):
     found = close(tmp_path, [*map(account.expected, (A, B)), account.written(A), account.written(A)])
     assert not found.is_balanced
     assert found.lost == (("eval", "a", 0, -1), ("eval", "b", 0, 1))
     assert "THE COUNTS DO NOT ADD UP for eval/a at 0.0 s, eval/b at 0.0 s;" in found.lines()[-1]
 
 
-def test_the_fraction_of_nothing_is_none():
+def test_an_empty_account_is_balanced_without_rejects():
     assert Account(Counter()).reject_fraction == 0
     assert Account(Counter()).is_balanced

@@ -13,10 +13,10 @@ from transforms.pcm import PcmWindows
 from transforms.vggish.model import Embedder
 
 
-@pytest.mark.parametrize("hints", [{}, {"min_ram": "1GB"}])  # fused with what is before, and not
-def test_pieces_come_back_whole_with_the_embeddings_of_the_model_alone(embedder, hints):
+@pytest.mark.parametrize("hints", [{}, {"min_ram": "1GB"}])  # fused with the stage before, and not fused
+def test_chunks_have_the_same_embeddings_as_from_the_model_alone(embedder, hints):
     rng = np.random.default_rng(0)
-    # More examples than a batch of Beam's holds, in chunks that batch shapes do not divide.
+    # More examples than a batch of Beam contains, in chunks whose lengths do not divide the batch size.
     chunks = {
         ClipChunk("a.wav", None, "train", f"id{n}", 0.0, 0, None): rng.uniform(
             -4, 4, (length, 96, 64)
@@ -41,9 +41,9 @@ def chunk(name: str, index: int = 0) -> ClipChunk:
     return ClipChunk(f"{name}.wav", None, "train", name, 0.0, index, None)
 
 
-def test_a_clip_on_which_the_model_fails_costs_only_itself(embedder):
+def test_only_the_clip_on_which_the_model_fails_is_rejected(embedder):
     good = np.random.default_rng(0).uniform(-4, 4, (3, 96, 64)).astype(np.float32)
-    wrong = good[:, :50]  # no examples of VGGish's shape
+    wrong = good[:, :50]  # not the shape of VGGish's examples
     elements = [
         (chunk("good"), good),
         (chunk("wrong", 0), good),
@@ -64,11 +64,11 @@ def test_a_clip_on_which_the_model_fails_costs_only_itself(embedder):
         embedded = pipeline | beam.Create(elements) | EmbedExamples(VggishModelHandler("random:0", 8))
         assert_that(embedded.embeddings, check, label="embeddings")
         rejected = embedded.rejected | beam.Map(lambda r: (r.video_id, r.stage, r.reason.value))
-        # Once, whatever the number of its chunks that failed.
+        # Once, although several of its chunks failed.
         assert_that(rejected, equal_to([("wrong", "embed_examples", "not_embedded")]), label="rejected")
 
 
-def test_embeddings_that_are_not_finite_are_a_failure(random_weights):
+def test_embeddings_that_are_not_finite_are_rejected(random_weights):
     scope = "vggish/fc2/weights"
     model = Embedder(ChainMap({scope: random_weights[scope] * np.float32(1e30)}, random_weights), 8)
     good = np.random.default_rng(0).uniform(-4, 4, (3, 96, 64)).astype(np.float32)

@@ -31,7 +31,7 @@ def wav(samples: np.ndarray, rate_hz: int = RATE_HZ) -> io.BytesIO:
 
 
 def extract(file, clip: Clip, segment_s: float | None = None, framing: Framing = Framing()):
-    """All (segment, examples) of a clip, its chunks put together."""
+    """Return all (segment, examples) of a clip, with its chunks concatenated."""
     found = []
     for part, span in clip_spans(file, clip, segment_s):
         chunks = list(chunk_clip(part, span, Extraction(framing)))
@@ -63,7 +63,7 @@ def test_a_soundtrack_is_cut_to_its_segment():
     np.testing.assert_array_equal(examples, examples_of(samples[3 * RATE_HZ : 7 * RATE_HZ]))
 
 
-def test_a_segment_that_ends_after_the_audio_is_kept_shorter_with_its_own_times():
+def test_a_segment_that_ends_after_the_audio_has_fewer_examples_and_its_own_times():
     samples = noise(5.5)
     segment, examples = extract_one(wav(samples), SEGMENT)
     assert segment == Segment("eval", "id", 3.0, 7.0, (1,))
@@ -90,17 +90,17 @@ def test_a_soundtrack_that_ends_before_its_segment_is_rejected():
     assert caught.value.reason == Reason.OUTSIDE_AUDIO
 
 
-def test_too_short_says_how_long_it_is_and_what_is_needed():
+def test_the_message_for_short_audio_has_its_length_and_the_required_one():
     with pytest.raises(ClipError, match=r"0\.974 s of audio; one example takes 0\.975 s") as caught:
         extract(wav(noise(0.974)), WHOLE)
     assert caught.value.reason == Reason.TOO_SHORT
 
 
-def test_hop_is_that_of_the_framing():
+def test_the_hop_is_that_of_the_framing():
     assert len(extract_one(wav(noise(2.5)), WHOLE, framing=Framing(hop_s=0.5))[1]) == 4
 
 
-def test_a_long_recording_comes_in_pieces_that_are_the_whole():
+def test_the_chunks_of_a_long_recording_together_are_all_its_examples():
     samples = noise(2.1 * MAX_EXAMPLES * 0.96)
     chunks = []
     for part, span in clip_spans(wav(samples), WHOLE, None):
@@ -111,7 +111,7 @@ def test_a_long_recording_comes_in_pieces_that_are_the_whole():
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 8_000, pytest.param(12_345, marks=pytest.mark.integration)])
-def test_for_the_accelerator_a_recording_comes_as_windows_in_chunks(rate_hz):
+def test_examples_for_the_accelerator_are_chunks_of_windows(rate_hz):
     samples = noise(1.1 * MAX_EXAMPLES * 0.96, rate_hz)
     found = []
     for extraction in (Extraction(), Extraction(windows=True)):
@@ -128,7 +128,7 @@ def test_for_the_accelerator_a_recording_comes_as_windows_in_chunks(rate_hz):
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
-def test_a_recording_is_cut_into_clips_each_as_if_it_were_a_file(rate_hz):
+def test_a_recording_is_cut_into_clips_as_if_each_were_a_file(rate_hz):
     samples = noise(7.0, rate_hz)
     found = extract(wav(samples, rate_hz), WHOLE, segment_s=2.5)
     times = [(segment.start_s, segment.end_s) for segment, _ in found]
@@ -138,11 +138,11 @@ def test_a_recording_is_cut_into_clips_each_as_if_it_were_a_file(rate_hz):
         np.testing.assert_array_equal(examples, extract_one(wav(own, rate_hz), WHOLE)[1])
 
 
-def test_clips_with_times_of_their_own_are_not_cut_into_others():
+def test_clips_with_times_are_not_cut_again():
     assert len(extract(wav(noise(10.0)), SEGMENT, segment_s=1.0)) == 1
 
 
-def test_the_end_of_a_recording_that_fills_no_frame_is_no_clip(tmp_path):
+def test_the_end_of_a_recording_that_does_not_fill_a_frame_is_not_a_clip(tmp_path):
     path = write_noise(tmp_path / "x.wav", 4.5)
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         clips = pipeline | beam.Create([Clip("train", "x", str(path))])
@@ -151,7 +151,7 @@ def test_the_end_of_a_recording_that_fills_no_frame_is_no_clip(tmp_path):
         assert_that(extracted.rejected, equal_to([]), label="rejected")
 
 
-def test_bad_files_are_rejected_and_the_good_go_on(tmp_path):
+def test_bad_files_are_rejected_and_good_ones_are_extracted(tmp_path):
     reasons = write_bad_files(tmp_path)
     good = write_noise(tmp_path / "good.wav", 1.0)
     (tmp_path / "folder.wav").mkdir()
@@ -175,7 +175,7 @@ def test_bad_files_are_rejected_and_the_good_go_on(tmp_path):
         assert_that(hashes, equal_to(list(expected.items())), label="hashes")
 
 
-def test_of_a_recording_that_breaks_off_only_the_rest_is_rejected(tmp_path):
+def test_only_the_damaged_rest_of_a_recording_is_rejected(tmp_path):
     flac = write_noise(tmp_path / "x.flac", 10.0)
     data = flac.read_bytes()
     flac.write_bytes(data[: round(0.55 * len(data))])

@@ -67,7 +67,7 @@ def check_private(found: dict, said: str, tmp: Path) -> str:
     return private
 
 
-def test_a_usable_home_is_used_without_a_word(tmp_path):
+def test_a_usable_home_is_used_without_a_message(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     found, said = look(tmp_path, HOME=str(home))
@@ -76,7 +76,7 @@ def test_a_usable_home_is_used_without_a_word(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["absent", "file", "relative"])
-def test_a_home_that_is_no_folder_is_replaced(kind, tmp_path):
+def test_a_home_that_is_not_a_folder_is_replaced(kind, tmp_path):
     (tmp_path / "file").touch()
     home = {"absent": "/nonexistent", "file": str(tmp_path / "file"), "relative": "~"}[kind]
     found, said = look(tmp_path, HOME=home)
@@ -110,7 +110,7 @@ def test_a_read_only_home_is_read_and_caches_are_elsewhere(tmp_path):
     "mode, group, is_used", [(0o755, 54321, False), (0o777, 54321, False), (0o775, 0, True)]
 )
 def test_another_users_home_is_not_written(mode, group, is_used, tmp_path):
-    """A home that our group may write is meant for us: images for any user id have one."""
+    """A home that our group may write to is usable: images for any user id have one."""
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, 54321, group)
@@ -177,7 +177,7 @@ def test_processes_share_the_folder_of_the_first(tmp_path):
     assert own == childs and not Path(own).exists() and result.stderr.count("\n") == 1
 
 
-def test_a_killed_processs_folder_is_removed_by_the_next_and_a_living_ones_is_not(tmp_path):
+def test_the_folder_of_a_killed_process_is_removed_but_not_that_of_a_running_one(tmp_path):
     place = tmp_path / "tmp"
     place.mkdir()
     environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "TMPDIR": str(place), "HOME": "/nonexistent"}
@@ -216,7 +216,7 @@ def test_no_folder_for_temporary_files_is_one_line(tmp_path):
 
 
 def test_only_one_module_of_the_stages_imports_tensorflow_and_keras_first():
-    """Two threads that begin with different ones of them meet half-imported modules."""
+    """If two threads import different ones first, they find half-imported modules."""
     known = {"frameworks", "keras", "tf"}
     for path in sorted((ROOT / "transforms").rglob("*.py")):
         if path.name == "frameworks.py":

@@ -1,4 +1,4 @@
-"""Workers end with their launcher, and write nothing without it."""
+"""Workers end with their launcher, and do not write after it has ended."""
 
 import multiprocessing
 import os
@@ -18,9 +18,9 @@ CONTEXT.set_forkserver_preload(["pipeline.output.lock"])
 
 
 def work(reports, events, folder: str, looks: bool) -> None:
-    """A worker that writes one file, and another when it is told to."""
+    """A worker that writes one file, and another one after an event."""
     if not looks:
-        launcher._LOOK_S = 60.0
+        launcher._POLL_S = 60.0
     launcher.follow_named_launcher()
     write_atomic(f"{folder}/first", b"x")
     reports.put(os.getpid())
@@ -40,7 +40,7 @@ def launch(reports, *arguments) -> None:
 
 @pytest.fixture
 def family(tmp_path):
-    """A launcher and its worker: the processes, what they report and what the worker waits for."""
+    """A launcher and its worker: process, the worker's pid, its reports and the event it waits for."""
     started = []
 
     def start(looks: bool = True):
@@ -58,7 +58,7 @@ def family(tmp_path):
 
 
 def seconds_of(pid: int) -> float:
-    """How long a process still lives, in seconds up to 5."""
+    """Return how long a process still runs, in seconds up to 5."""
     begun = time.monotonic()
     while process_started(pid) is not None and time.monotonic() - begun < 5:
         time.sleep(0.01)
@@ -92,7 +92,7 @@ def test_a_worker_with_its_launcher_writes(family, tmp_path):
     process.join()
 
 
-def test_a_stopped_launcher_lives(family):
+def test_a_stopped_launcher_counts_as_alive(family):
     process, worker, *_ = family()
     os.kill(process.pid, signal.SIGSTOP)
     time.sleep(0.6)
@@ -101,13 +101,13 @@ def test_a_stopped_launcher_lives(family):
     process.join()
 
 
-def test_a_process_with_the_launchers_number_is_not_the_launcher():
+def test_a_later_process_with_the_launchers_pid_is_not_the_launcher():
     me = Launcher.this_process()
-    assert me is not None and me.lives()
-    assert not me._replace(started=me.started - 100).lives()
+    assert me is not None and me.is_alive()
+    assert not me._replace(started=me.started - 100).is_alive()
 
 
-def test_the_name_is_exact_and_without_one_nobody_is_followed(monkeypatch):
+def test_the_launchers_name_is_exact_and_without_one_no_process_is_followed(monkeypatch):
     followed = []
     monkeypatch.setattr(launcher, "follow_launcher", followed.append)
     monkeypatch.setenv(launcher._VARIABLE, "")
@@ -118,6 +118,6 @@ def test_the_name_is_exact_and_without_one_nobody_is_followed(monkeypatch):
     assert followed == [Launcher.this_process()]
 
 
-def test_a_process_that_is_no_worker_is_followed_by_nobody(tmp_path):
+def test_a_process_that_is_not_a_worker_follows_no_launcher(tmp_path):
     write_atomic(f"{tmp_path}/x", b"x")
     assert launcher._followed is None and Path(tmp_path, "x").exists()

@@ -20,7 +20,7 @@ def prefetcher(work, num_threads: int = 2, max_items: int = 4, max_bytes: int = 
     max_items=st.integers(0, 5),
     max_bytes=st.integers(1, 8),
 )
-def test_results_come_in_the_items_order(counts, num_threads, max_items, max_bytes):
+def test_results_are_in_the_order_of_the_items(counts, num_threads, max_items, max_bytes):
     def work(item: tuple[int, int], worker: int) -> Iterator[tuple[int, int]]:
         number, count = item
         for place in range(count):
@@ -36,7 +36,7 @@ def test_results_come_in_the_items_order(counts, num_threads, max_items, max_byt
     assert found == [(number, place) for number, count in enumerate(counts) for place in range(count)]
 
 
-def test_works_on_the_next_items_while_results_are_used():
+def test_next_items_are_processed_while_results_are_used():
     both = threading.Barrier(2, timeout=10)
 
     def work(item: int, worker: int) -> Iterator[tuple[int, int]]:

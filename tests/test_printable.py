@@ -1,4 +1,4 @@
-"""Text of others on a screen: it cannot move the cursor, make a line, hide or reorder anything."""
+"""Foreign text in the output cannot move the cursor, add a line, or hide or reorder anything."""
 
 import contextlib
 import io
@@ -57,20 +57,20 @@ def test_ordinary_text_of_any_script_stays_as_it_is():
     assert printable(ORDINARY) == printable_lines(ORDINARY) == ORDINARY
 
 
-def test_what_is_escaped_stays_as_it_is():
+def test_escaped_text_does_not_change():
     shown = printable("".join(UNSAFE) + "\\")
     assert printable(shown) == shown
 
 
 @given(TEXTS, TEXTS)
-def test_lines_are_as_many_as_were_said(one, other):
+def test_each_argument_is_one_line(one, other):
     stream = io.StringIO()
     say(one, other, file=stream)
     assert_safe(stream.getvalue(), 2)
 
 
 @given(TEXTS)
-def test_what_others_print_keeps_its_newlines_alone(text):
+def test_a_stream_keeps_only_newlines_unescaped(text):
     raw = io.StringIO()
     stream = PrintableStream(raw)
     print(text, end="", file=stream)
@@ -96,7 +96,7 @@ def test_an_error_of_our_own_is_one_line(kind, text):
 
 @pytest.mark.parametrize("kind", [SettingError, OutputError, OutOfMemoryError])
 @given(TEXTS)
-def test_an_error_of_a_worker_comes_whole_whatever_is_in_a_name(kind, text):
+def test_an_error_of_a_worker_is_complete_whatever_a_name_contains(kind, text):
     first = kind(f"{text}: cannot be read; check it")
     with pytest.raises(kind) as caught, console.unwrap_worker_errors():
         said = f"transforms.errors.{kind.__name__}: {first} [while running 'A']"
@@ -156,7 +156,7 @@ def test_a_printed_config_keeps_ordinary_text_and_names_a_file_of_any_name(tmp_p
 
 
 @given(TEXTS)
-def test_a_name_is_no_markdown(text):
+def test_a_name_is_not_parsed_as_markdown(text):
     (line,) = [markdown_text(text)]
     assert_safe(line, 0)
     if line != printable(text):
@@ -168,7 +168,7 @@ def test_a_name_is_no_markdown(text):
         assert not set(line) & set("\\`*<>[]&~$")
 
 
-def test_ordinary_names_are_as_they_were_in_tables():
+def test_ordinary_names_do_not_change_in_tables():
     assert [*map(markdown_text, ("Male speech, man speaking", "dog_bark", "/data/features"))] == [
         "Male speech, man speaking",
         "dog_bark",
@@ -179,7 +179,7 @@ def test_ordinary_names_are_as_they_were_in_tables():
     assert lines[-2] == "| a\\|b  |"
 
 
-def test_streams_are_made_printable_once_and_have_all_else_of_theirs(monkeypatch):
+def test_streams_are_made_printable_once_and_keep_their_other_attributes(monkeypatch):
     out, err = io.StringIO(), io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)

@@ -47,11 +47,11 @@ def test_a_name_with_a_time_gives_the_one_segment_already_cut():
     assert (segment_of(clip), clip.is_cut) == (TWO, True)
 
 
-def test_a_file_that_no_segment_names_gives_no_clip():
+def test_a_file_without_a_segment_gives_no_clip():
     assert file_clips("/a/unknown.wav", "train", TABLE, None) == []
 
 
-def test_an_id_pattern_reads_other_names_and_passes_over_what_it_does_not_match():
+def test_an_id_pattern_reads_other_names_and_skips_names_that_do_not_match():
     pattern = compile_id_pattern(r"/clip-(?P<id>\w+)-16k\.")
     assert file_clips("/a/clip-x1-16k.wav", "train", None, pattern) == [
         Clip("train", "x1", "/a/clip-x1-16k.wav")
@@ -59,7 +59,7 @@ def test_an_id_pattern_reads_other_names_and_passes_over_what_it_does_not_match(
     assert file_clips("/a/readme.txt", "train", None, pattern) == []
 
 
-def test_a_clip_of_a_shard_keeps_what_the_shard_says():
+def test_a_clip_of_a_shard_keeps_the_fields_of_the_shard():
     item = ShardClip(7, "x", b"audio", 30.0, 40.0, (5, "Speech", "/m/a"), "eval")
     indices = {"Speech": 2, "/m/a": 5}
     assert shard_clips("s.tar", item, "train", None, indices) == [
@@ -83,7 +83,7 @@ def test_a_clip_of_a_shard_keeps_what_the_shard_says():
         (ShardClip(0, "x", b"", labels=(1, 1)), "2 values of 0 or 1"),
         (ShardClip(0, "x", b"", split="../up"), "a split names a folder"),
         (ShardClip(0, "x", b"", split="s" * 300), "300 characters.*give at most 128"),
-        (ShardClip(0, "x", b"", start_s=5.0, end_s=4.0), "are no segment"),
+        (ShardClip(0, "x", b"", start_s=5.0, end_s=4.0), "are not a valid segment"),
     ],
 )
 def test_a_clip_of_a_shard_with_a_bad_field_is_a_bad_record(item, message):
@@ -161,7 +161,7 @@ def test_a_member_of_a_tar_with_times_in_its_json_is_named_as_a_file_is():
     assert (segment_of(clip), clip.is_cut) == (TWO, True)
 
 
-def test_an_id_pattern_reads_the_names_of_members_but_no_id_that_a_shard_gives():
+def test_an_id_pattern_applies_to_names_of_members_but_not_to_ids_in_a_shard():
     pattern = compile_id_pattern(r"/clip-(?P<id>.+)-16k\.")
     members = [("d/clip-zzzzzzzzzzz-16k.wav", b"1"), ("readme.wav", b"2")]
     members += [("x.json", b'{"video_id": "of its own"}'), ("x.wav", b"3")]
@@ -185,7 +185,7 @@ def test_segments_join_clips_of_shards_by_id_and_start():
     assert joined(ShardClip(0, "stranger", b"")) == []
 
 
-def test_of_segments_that_share_a_start_the_one_with_the_clips_end_is_its_own():
+def test_among_segments_with_the_same_start_a_clip_matches_the_one_with_its_end():
     longer = Segment("train", "-abc_efghij", 90.0, 110.0)
     table = SegmentTable([ONE, TWO, longer])
 
@@ -200,7 +200,7 @@ def test_of_segments_that_share_a_start_the_one_with_the_clips_end_is_its_own():
 @pytest.mark.parametrize(
     "error", [RuntimeError("a\nlibrary's own"), KeyError("x"), RecursionError(), TypeError()]
 )
-def test_whatever_a_reader_raises_is_its_shards_fault(error, tmp_path, monkeypatch):
+def test_any_error_of_a_reader_is_a_fault_of_its_shard(error, tmp_path, monkeypatch):
     def read_two(file, columns):
         yield ShardClip(7, "a", b"1")
         raise error
@@ -253,7 +253,7 @@ def reader_that_raises(file, columns):
 
 
 @pytest.mark.parametrize("kind", ["tfrecord", "tar", "parquet"])
-def test_whatever_a_shards_reader_raises_costs_the_rest_of_the_shard(kind, tmp_path, monkeypatch):
+def test_any_error_of_a_reader_rejects_the_rest_of_its_shard(kind, tmp_path, monkeypatch):
     monkeypatch.setitem(READERS, kind, reader_that_raises)
     path = tmp_path / "shard"
     path.write_bytes(b"1")
@@ -261,12 +261,12 @@ def test_whatever_a_shards_reader_raises_costs_the_rest_of_the_shard(kind, tmp_p
         read = pipeline | ReadClips([str(path)], ClipSettings("eval", kind))
         faults = read.rejected | beam.Map(lambda r: (r.file, r.offset, r.reason, r.message))
         assert_that(read.clips | beam.Map(lambda clip: clip.video_id), equal_to(["a"]), "clips")
-        message = "the reader raises KeyError: 'no such\\nfield'; nothing behind is read"
+        message = "the reader raises KeyError: 'no such\\nfield'; the rest of the shard is not read"
         assert_that(faults, equal_to([(str(path), 7, Reason.TRUNCATED_SHARD, message)]), "faults")
 
 
 @pytest.mark.parametrize("error", [MemoryError, ImportError])
-def test_a_reader_without_memory_or_a_package_is_no_shards_fault(error, tmp_path, monkeypatch):
+def test_missing_memory_or_packages_are_not_a_fault_of_the_shard(error, tmp_path, monkeypatch):
     def read(file, columns):
         yield ShardClip(7, "a", b"1")
         raise error

@@ -16,7 +16,7 @@ def shard(folder, *frames: np.ndarray, name: str = "ab") -> str:
     return str(path)
 
 
-def test_records_come_with_their_split_and_frames(tmp_path):
+def test_records_have_their_split_and_frames(tmp_path):
     frames = np.arange(256, dtype=np.uint8).reshape(2, 128)
     (segment, read), (_, none) = read_shard(shard(tmp_path, frames, frames[:0]))
     assert segment == Segment("train", "abc", 0.0, 9.0, (0,))
@@ -35,17 +35,17 @@ def test_the_kind_is_that_of_the_first_frames(tmp_path):
 @pytest.mark.parametrize(
     "frames, fault",
     [
-        (np.zeros((2, 64), np.uint8), "its frames are no embeddings"),
-        (np.full((2, 128), np.nan, np.float32), "its frames are no embeddings"),
+        (np.zeros((2, 64), np.uint8), "its frames are not valid embeddings"),
+        (np.full((2, 128), np.nan, np.float32), "its frames are not valid embeddings"),
     ],
 )
-def test_records_that_are_no_features_are_named(tmp_path, frames, fault):
+def test_the_message_names_records_without_features(tmp_path, frames, fault):
     path = shard(tmp_path, np.zeros((1, 128), frames.dtype), frames)
     with pytest.raises(OutputError, match=rf"ab\.tfrecord, record 1: {fault}; python -m pipeline\.verify"):
         list(read_shard(path))
 
 
-def test_a_shard_that_ends_in_a_record_is_named(tmp_path):
+def test_the_message_names_a_shard_that_ends_inside_a_record(tmp_path):
     path = shard(tmp_path, np.zeros((1, 128), np.uint8))
     with open(path, "r+b") as file:
         file.truncate(50)

@@ -1,4 +1,4 @@
-"""What is shown of addresses, options and texts, and what is hidden in what libraries print."""
+"""What is shown of addresses, options and texts, and what is hidden in messages of libraries."""
 
 import json
 
@@ -85,7 +85,7 @@ def test_other_text_stays_as_it_is(text):
         "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=zq9==",
     ],
 )
-def test_a_short_secret_is_hidden_where_its_name_stands(text):
+def test_a_short_secret_is_hidden_next_to_its_name(text):
     assert "zq9" not in shown_text(text) and "***" in shown_text(text)
     assert shown_text(shown_text(text)) == shown_text(text)
 
@@ -116,7 +116,7 @@ def test_an_option_of_beam_is_shown_by_its_kind(name, value, expected):
     assert shown_option(name, value) == expected
 
 
-def test_what_was_seen_is_hidden_in_every_form_that_libraries_print():
+def test_a_remembered_secret_is_hidden_in_every_form_that_libraries_print():
     redact.remember_option("s3_secret_access_key", "abc/def+gh'i\"j")
     redact.remember_option("azure_connection_string", "AccountName=acc;AccountKey=QWxhZGRpbg==;Suffix=net")
     redact.remember_address("https://someuser:pa55word@host/w.ckpt?h=zq9&t=0123456789abcdefghij")
@@ -137,7 +137,7 @@ def test_what_was_seen_is_hidden_in_every_form_that_libraries_print():
         assert not any(part in hidden for part in ("def", "QWx", "pa55", "c29t", "zq9", "0123")), hidden
 
 
-def test_variables_that_are_secrets_are_hidden_and_places_are_not():
+def test_secrets_in_variables_are_hidden_and_locations_are_not():
     redact.remember_environment(
         {
             "AWS_SECRET_ACCESS_KEY": "envsecret1",
@@ -155,7 +155,7 @@ def test_variables_that_are_secrets_are_hidden_and_places_are_not():
 
 
 @pytest.mark.parametrize("kind", [SettingError, OutputError, OutOfMemoryError])
-def test_no_error_of_ours_holds_a_secret(kind):
+def test_no_error_of_the_project_contains_a_secret(kind):
     assert str(kind("https://u:p@host/w?sig=abc: no")) == "https://***@host/w?sig=***: no"
     assert str(ClipError(Reason.CORRUPT, "https://u:p@host")) == "https://***@host"
 

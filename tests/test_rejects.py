@@ -43,21 +43,21 @@ def write_list(path, clips) -> str:
         sha256=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
     )
 )
-def test_a_line_reads_back(clip):
+def test_a_line_is_read_back_as_the_same_clip(clip):
     assert RejectedClip.from_json(json.dumps(clip.to_json())) == clip
 
 
-def test_a_list_that_is_none_names_the_line(tmp_path):
+def test_the_message_names_the_line_of_a_malformed_list(tmp_path):
     path = write_list(tmp_path / "r.jsonl", [rejection()])
     with open(path, "a") as file:
         file.write('{"id": "b"}\n')
-    with pytest.raises(SettingError, match=r"r\.jsonl, line 2: no rejected clip"):
+    with pytest.raises(SettingError, match=r"r\.jsonl, line 2: not a rejected clip"):
         list(read_rejected(path))
     with pytest.raises(SettingError, match="cannot be read"):
         RejectFiles.of([str(tmp_path / "none")])
 
 
-def test_just_the_rejected_clips_are_covered():
+def test_only_the_rejected_clips_are_covered():
     index = RejectIndex(
         [
             rejection("a", "a.wav"),
@@ -83,7 +83,7 @@ def test_just_the_rejected_clips_are_covered():
     assert not index.covers(Clip("train", "any", "t.tar", 512))
 
 
-def test_what_a_run_says_nothing_of_is_kept(tmp_path):
+def test_rejects_that_a_run_does_not_revisit_are_kept(tmp_path):
     clips = [
         rejection("a", "a.wav"),
         rejection("b", "b.wav"),
@@ -105,7 +105,7 @@ def test_what_a_run_says_nothing_of_is_kept(tmp_path):
 
 
 def test_a_clip_that_the_run_does_not_find_is_not_tried(tmp_path):
-    """As with another --split: the reader gives no clip of the line, so that the line stays."""
+    """For example with another --split: no clip matches the line, so the line stays."""
     part, whole = rejection("a", "a.wav", start_s=20.0), rejection("b", "b.wav")
     hidden = rejection("", "t.tar", 512)
     path = write_list(tmp_path / "r.jsonl", [part, whole, hidden])

@@ -60,7 +60,7 @@ def write(
     return {str(path.relative_to(output)): path.read_bytes() for path in output.glob("[!_]*/*")}
 
 
-def test_one_file_a_split_and_prefix_and_nothing_else(tmp_path):
+def test_one_file_per_split_and_prefix_and_no_others(tmp_path):
     files = write(SEGMENTS, tmp_path)
     names = ("train/ab", "eval/--", "eval/Éü", "eval/a%2F", "eval/q")
     assert set(files) == {f"{name}.tfrecord" for name in names}
@@ -85,7 +85,7 @@ def test_bytes_depend_neither_on_the_order_of_clips_nor_on_their_chunks(tmp_path
 
 
 @pytest.mark.parametrize("num_shards", [3, 20])  # more than there are clips
-def test_hashed_shards_are_all_there_and_hold_every_clip_once(tmp_path, num_shards):
+def test_all_hashed_shards_exist_and_contain_every_clip_once(tmp_path, num_shards):
     sharding = Sharding(num_shards)
     notes = ShardNotes(str(tmp_path))
     files = write(SEGMENTS, tmp_path, sharding=sharding, notes=notes)
@@ -102,22 +102,22 @@ def test_hashed_shards_are_all_there_and_hold_every_clip_once(tmp_path, num_shar
     assert write(SEGMENTS[:1], tmp_path, sharding=sharding, notes=notes) == files
 
 
-def test_of_duplicates_the_file_that_sorts_first_is_the_record():
+def test_the_duplicate_that_sorts_first_becomes_the_record():
     segment = SEGMENTS[0]
     chunks = [
         *pieces_of(segment, file="b.wav"),
         *pieces_of(segment, file="a.wav"),
         *pieces_of(segment, file="c.wav"),
     ]
-    contest = decide(assemble_clips(chunks), [], [], {})
-    assert [clip.chunk.file for clip in contest.written] == ["a.wav"]
-    assert [(r.file, r.reason, r.video_id) for r in contest.rejected] == [
+    decisions = decide(assemble_clips(chunks), [], [], {})
+    assert [clip.chunk.file for clip in decisions.written] == ["a.wav"]
+    assert [(r.file, r.reason, r.video_id) for r in decisions.rejected] == [
         ("b.wav", Reason.DUPLICATE, "abc"),
         ("c.wav", Reason.DUPLICATE, "abc"),
     ]
 
 
-def test_a_clip_that_was_rejected_on_the_way_is_left_out():
+def test_a_clip_that_was_rejected_is_left_out():
     begun, whole = pieces_of(SEGMENTS[0], file="a.wav")[:1], pieces_of(SEGMENTS[1])
     records = assemble_clips([*begun, *whole])
     assert [decode_example(clip.record, "train")[0] for clip in records] == [SEGMENTS[1]]
@@ -127,7 +127,7 @@ def test_a_clip_that_was_rejected_on_the_way_is_left_out():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_what_is_shuffled_of_a_piece_is_little_more_than_its_frames_and_reads_back(dtype):
+def test_a_packed_chunk_is_little_larger_than_its_frames_and_unpacks_to_the_same(dtype):
     for chunk, frames in pieces_of(SEGMENTS[1], dtype):
         encoded = FastPrimitivesCoder().encode(pack_frames(chunk, frames))
         assert len(encoded) < frames.nbytes + 100

@@ -1,4 +1,4 @@
-"""Where every clip went: the account, and the lists of those that gave no record."""
+"""The account of a run, which counts its clips by outcome, and its lists of rejects and unmatched files."""
 
 import hashlib
 import json
@@ -14,35 +14,35 @@ from transforms.clips import ClipChunk, Key, RejectedClip, Unmatched
 from transforms.printable import json_text
 from transforms.storage.files import write_output
 
-Event = tuple[Key, str]  # clip, and that it is expected or what became of it
+Event = tuple[Key, str]  # clip, EXPECTED or an outcome
 
-# Outcomes; a rejection's is "rejected:REASON", an unmatched file's or segment's its kind.
+# Outcomes. A rejected clip has "rejected:REASON"; an unmatched file or segment has its `Unmatched.kind`.
 EXPECTED = "expected"
 WRITTEN = "written"
 EXISTING = "existing"
 REJECTED = "rejected:"
-REJECTED_EARLIER = "rejected_earlier"  # by another run, and this one says nothing of the clip
+REJECTED_EARLIER = "rejected_earlier"  # by an earlier run; this run did not revisit the clip
 FILE_WITHOUT_SEGMENT = "file_without_segment"
 SEGMENT_WITHOUT_FILE = "segment_without_file"
 
-# Of audio that was embedded.
+# Amounts of embedded audio.
 AUDIO_MS = "audio_ms"
 FRAMES = "frames"
 
-# Of clips that an account has lost, or has twice: enough to find out why.
+# Largest number of clips listed whose counts do not add up: enough to find the cause.
 MAX_LOST = 1_000
-# Lines in a file of a list.
+# Average number of lines per file of a list.
 _FILE_LINES = 50_000
 
 
 @dataclass
 class WriteJsonLines(beam.PTransform):
-    """Writes values as JSON lines, sorted, into `NAME-00000-of-00001.jsonl` and as many more as it takes.
+    """Writes values as sorted JSON lines to `NAME-00000-of-00001.jsonl`, or to several such files.
 
-    Which file a line is in depends on nothing but the lines; there is one, empty, if there are none.
+    The file of a line depends only on the lines. Without lines, one empty file is written.
 
     Attributes:
-      path: of the files, up to NAME.
+      path: path of the files up to NAME.
     """
 
     path: str
@@ -61,17 +61,17 @@ class WriteJsonLines(beam.PTransform):
             (numbered, files)
             | "WithEmptyFile" >> beam.Flatten()
             | "GroupByFile" >> beam.GroupByKey()
-            | "Write" >> beam.Map(_put_lines, self.path, beam.pvalue.AsSingleton(count))
+            | "Write" >> beam.Map(_write_lines, self.path, beam.pvalue.AsSingleton(count))
         )
 
 
 def num_files(num_lines: int) -> int:
-    """Files that a list has."""
+    """Return the number of files of a list."""
     return max(1, math.ceil(num_lines / _FILE_LINES))
 
 
 def list_path(path: str, number: int, count: int) -> str:
-    """Path of one of the files of `WriteJsonLines`."""
+    """Return the path of one of the files that `WriteJsonLines` writes."""
     return f"{path}-{number:05d}-of-{count:05d}.jsonl"
 
 
@@ -80,52 +80,52 @@ def _file_of_line(line: str, count: int) -> tuple[int, str]:
     return int.from_bytes(digest[:8], "big") % count, line
 
 
-def _put_lines(group: tuple[int, Iterable[str | None]], path: str, count: int) -> None:
+def _write_lines(group: tuple[int, Iterable[str | None]], path: str, count: int) -> None:
     number, lines = group
     text = "".join(f"{line}\n" for line in sorted(line for line in lines if line is not None))
     write_output(list_path(path, number, count), text.encode())
 
 
 def expected(key: Key) -> Event:
-    """A clip that an input gave."""
+    """Return the event of a clip in the inputs."""
     return key, EXPECTED
 
 
 def written(key: Key) -> Event:
-    """A new record."""
+    """Return the event of a clip whose record was written."""
     return key, WRITTEN
 
 
 def existing(key: Key) -> Event:
-    """A clip that had its record before."""
+    """Return the event of a clip whose record existed before the run."""
     return key, EXISTING
 
 
 def rejected(clip: RejectedClip) -> Event:
-    """A clip that gives no record."""
+    """Return the event of a clip that this run rejected."""
     return clip.key, REJECTED + clip.reason.value
 
 
 def rejected_earlier(clip: RejectedClip) -> Event:
-    """A clip that stays in the list of the rejected, and is no part of the sum."""
+    """Return the event of a clip that stays in the list of rejects; it is not part of the balance."""
     return clip.key, REJECTED_EARLIER
 
 
 def unmatched(value: Unmatched) -> Event:
-    """What is no clip, or has no audio: counted, and no part of the sum."""
+    """Return the event of an unmatched file or segment: it is counted, but not part of the balance."""
     return value.segment.key if value.segment else ("", value.file or "", 0), value.kind
 
 
 @dataclass
 class WriteAccount(beam.PTransform):
-    """Event -> one JSON file, which the launcher reads: counts by split and outcome, and what was lost.
+    """Event -> one JSON file for the launcher: counts by split and outcome, and clips that are not balanced.
 
-    The two sides are joined clip by clip, so that one clip too few never hides one too many. They travel as
-    data and not as metrics: a runner that repeats a bundle counts metrics twice.
+    Inputs and outcomes are joined per clip, so that a missing clip and a surplus one do not cancel out. The
+    counts are elements and not Beam metrics, since a runner that repeats a bundle counts metrics twice.
 
     Attributes:
-      path: of the file.
-      amounts: ((split, what), n) to stand among the counts.
+      path: path of the file.
+      amounts: ((split, name), n) to add to the counts.
     """
 
     path: str
@@ -146,19 +146,19 @@ class WriteAccount(beam.PTransform):
             events
             | "Balance" >> beam.Map(lambda event: (event[0], _balance(event[1])))
             | "SumByClip" >> beam.CombinePerKey(sum)
-            # (Key, inputs without an outcome); less than 0: outcomes without an input
+            # (Key, inputs minus outcomes)
             | "Unequal" >> beam.Filter(lambda clip: clip[1] != 0)
             | "First" >> beam.combiners.Top.Smallest(MAX_LOST)
         )
         # exactly one list each
         return counts | "Write" >> beam.Map(
-            _put_account, beam.pvalue.AsSingleton(lost), self.path, self.amounts or ()
+            _write_account, beam.pvalue.AsSingleton(lost), self.path, self.amounts or ()
         )
 
 
 @dataclass
 class MeasureAudio(beam.PTransform):
-    """(ClipChunk, features[n, 128]) -> ((split, AUDIO_MS or FRAMES), n), one of each for each split."""
+    """(ClipChunk, features[n, 128]) -> ((split, AUDIO_MS or FRAMES), n), one of each per split."""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -174,12 +174,13 @@ def _measure(chunk: ClipChunk, frames: np.ndarray) -> Iterator[tuple[tuple[str, 
 
 
 def _balance(outcome: str) -> int:
+    """Return 1 for an input, -1 for an outcome that must belong to an input, and 0 for all others."""
     if outcome == EXPECTED:
         return 1
     return -1 if outcome in (WRITTEN, EXISTING) or outcome.startswith(REJECTED) else 0
 
 
-def _put_account(
+def _write_account(
     counts: list[tuple[tuple[str, str], int]],
     lost: list[tuple[Key, int]],
     path: str,

@@ -1,4 +1,18 @@
-"""A clip's audio to examples in chunks: which of it is decoded, and how much goes on at a time."""
+"""Audio to examples in chunks: which part of a recording is decoded, and how much at a time.
+
+A recording is cut into clips, each with its span of samples. The examples of a span are made in chunks, so
+that memory stays bounded. Here a recording of 9 s is cut into segments of 4 s, with two examples of 0.96 s
+per chunk; the last 0.16 s of a segment do not fill an example:
+
+    recording  |----------------|----------------|----|                 0 to 9 s
+    clips       start_s=0        start_s=4        start_s=8
+    spans       [0, 64000)       [64000, 128000)  [128000, 192000)      at 16 kHz; the file ends at 144000
+    chunks      0: 2 examples    0: 2 examples    0: 1 example, with the segment 8 to 9 s
+                1: 2 examples,   1: 2 examples,
+                   segment 0-4      segment 4-8
+
+Only the last chunk of a clip has its segment, since the end of the audio may not be known before.
+"""
 
 import itertools
 import math
@@ -16,7 +30,7 @@ from transforms.errors import ClipError, Reason
 from transforms.pcm import PcmWindows, as_examples
 from transforms.vggish.params import Framing
 
-# A file that is longer or shorter than its segment by no more than this was cut to it.
+# A file whose length differs from its segment's by at most this was already cut to the segment.
 CUT_TOLERANCE_S = 0.5
 
 _IN_PROCESS = InProcessDecoder()
@@ -26,7 +40,7 @@ Examples = tuple[ClipChunk, np.ndarray | PcmWindows]  # float32[n, 96, 64], or t
 
 @dataclass(frozen=True)
 class Span:
-    """The waveform of a clip: samples from `start` to `stop`, or to the end, of an opened file."""
+    """A clip's samples in an opened file: from `start` to `stop`, or to the end if `stop` is None."""
 
     audio: Audio
     start: int
@@ -36,16 +50,16 @@ class Span:
 def clip_spans(
     file: BinaryIO, clip: Clip, segment_s: float | None, decoder: Decoder = _IN_PROCESS
 ) -> Iterator[tuple[Clip, Span]]:
-    """Opens a clip's audio and gives the clips to make of it, each with its waveform.
+    """Open a clip's audio and yield the clips to extract from it, each with its span.
 
     Args:
-      file: the clip's audio, encoded; seekable.
-      clip: which of it to read.
-      segment_s: length of the clips into which audio without times of its own is cut.
-      decoder: what decodes it.
+      file: the clip's encoded audio; seekable.
+      clip: the clip to read.
+      segment_s: length in seconds of the clips into which audio without an end time is cut; None: one clip.
+      decoder: decodes the audio.
 
     Yields:
-      The clip and its span, to be read before the next one, or not at all.
+      A clip and its span. The span must be read before the next one, or not at all.
 
     Raises:
       ClipError: the audio cannot be decoded, or a soundtrack ends before its segment.
@@ -58,31 +72,33 @@ def clip_spans(
             return
         for number in itertools.count():
             start, stop = (first + round(n * segment_s * audio.rate_hz) for n in (number, number + 1))
-            yield part_of(clip, number, segment_s), Span(audio, start, stop)
+            yield nth_clip(clip, number, segment_s), Span(audio, start, stop)
             if not audio.has_sample_at(stop):
                 return
 
 
-def recording_parts(
+def cut_recording(
     file: BinaryIO, clip: Clip, segment_s: float, framing: Framing, decoder: Decoder = _IN_PROCESS
 ) -> list[Clip]:
-    """The clips that a recording is cut into, as its header tells, without decoding it where that does.
+    """Return the clips into which a recording is cut, by the length in its header.
+
+    The recording is decoded only if the header does not state its length.
 
     Raises:
       ClipError: the audio cannot be opened.
     """
     left_s = decoder.duration_s(file) - clip.start_s
-    num_parts = max(1, math.ceil((left_s - framing.min_s) / segment_s))
-    return [part_of(clip, number, segment_s) for number in range(num_parts)]
+    num_clips = max(1, math.ceil((left_s - framing.min_s) / segment_s))
+    return [nth_clip(clip, number, segment_s) for number in range(num_clips)]
 
 
-def part_of(clip: Clip, number: int, segment_s: float) -> Clip:
-    """One of the clips that a recording is cut into, counted from 0."""
+def nth_clip(clip: Clip, number: int, segment_s: float) -> Clip:
+    """Return one of the clips into which a recording is cut; `number` counts from 0."""
     return replace(clip, start_s=clip.start_s + number * segment_s)
 
 
 def _span_s(file: BinaryIO, clip: Clip, decoder: Decoder) -> tuple[float, float | None]:
-    """The seconds of the audio to read: all of what is a clip, or was cut to its segment before."""
+    """Return start and end in seconds of the audio to read: (0, None) if the file contains only the clip."""
     if clip.is_cut or clip.end_s is None:
         return 0.0, None
     length_s = decoder.duration_s(file)
@@ -91,8 +107,8 @@ def _span_s(file: BinaryIO, clip: Clip, decoder: Decoder) -> tuple[float, float 
     if length_s <= clip.start_s:
         raise ClipError(
             Reason.OUTSIDE_AUDIO,
-            f"{length_s:.3f} s of audio, and the segment begins at {clip.start_s} s; "
-            "a file already cut to it is named ID_START",
+            f"the audio ends at {length_s:.3f} s, but the segment begins at {clip.start_s} s; "
+            "if the file is already cut to the segment, name it ID_START",
         )
     return clip.start_s, clip.end_s
 
@@ -100,16 +116,16 @@ def _span_s(file: BinaryIO, clip: Clip, decoder: Decoder) -> tuple[float, float 
 def chunk_clip(
     clip: Clip, span: Span, extraction: Extraction = Extraction(), sha256: str | None = None
 ) -> Iterator[Examples]:
-    """Examples of a clip's waveform in chunks of `extraction.max_examples`, the last with its segment.
+    """Yield a clip's examples in chunks of at most `extraction.max_examples`; the last has the segment.
 
     Args:
-      clip: what they are of.
-      span: its waveform.
-      extraction: how they are made.
-      sha256: of the clip's encoded audio, as `ClipChunk` takes it.
+      clip: the clip.
+      span: its samples.
+      extraction: how examples are made.
+      sha256: hash of the clip's encoded audio, for `ClipChunk.sha256`.
 
     Raises:
-      ClipError: the audio is damaged or gives no example; chunks before are then to be thrown away.
+      ClipError: the audio is damaged or has no example; the caller must discard earlier chunks of the clip.
     """
     audio, index, last = span.audio, 0, None
     for array in audio.examples(extraction, span.start, span.stop):

@@ -1,4 +1,4 @@
-"""The values that travel between the stages."""
+"""The values that the stages exchange."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ class Clip:
     """A clip to read.
 
     Attributes:
-      split, video_id, labels: its record's.
+      split, video_id, labels: of its record.
       file: path of the audio file or of the shard.
-      offset: where in the shard it begins, in bytes or rows; None of an audio file.
-      start_s, end_s: its times; an end of None is where its audio ends.
-      is_cut: its audio holds the clip and nothing else; else a soundtrack, from which it is cut.
-      audio: a shard's audio, encoded; None of an audio file, which is read when its turn comes.
+      offset: where the clip begins in the shard, in bytes or rows; None for an audio file.
+      start_s, end_s: its times; an end of None means the end of its audio.
+      is_cut: whether its audio contains only the clip. Otherwise the clip must be cut from a soundtrack.
+      audio: encoded audio from a shard; None for an audio file, which is read later.
     """
 
     split: str
@@ -39,20 +39,20 @@ class Clip:
 
     @property
     def key(self) -> Key:
-        """What two clips of one record share."""
+        """The key of the record; two inputs for one record have the same key."""
         return self.split, self.video_id, milliseconds(self.start_s)
 
 
 @dataclass(frozen=True)
 class ClipChunk:
-    """A stretch of a clip's frames: a short clip is one chunk, a long recording many.
+    """Consecutive frames of a clip: a short clip has one chunk, a long recording many.
 
     Attributes:
-      file, offset: as the clip's.
-      split, video_id, start_s: of the clip.
-      index: chunks of the clip before this one.
-      segment: of the clip, in its last chunk alone, since before that its end may not be known.
-      sha256: of the audio of a shard's clip, in its last chunk alone; a file can be read again for it.
+      file, offset, split, video_id, start_s: of the clip.
+      index: number of chunks of the clip before this one.
+      segment: of the clip; only the last chunk has it, since the end of the audio may not be known before.
+      sha256: of the encoded audio of a shard's clip; only the last chunk has it. None for an audio file,
+        which can be read again.
     """
 
     file: str
@@ -66,18 +66,18 @@ class ClipChunk:
 
     @property
     def key(self) -> Key:
-        """As the clip's."""
+        """The key of the clip's record."""
         return self.split, self.video_id, milliseconds(self.start_s)
 
 
 @dataclass(frozen=True)
-class Claim:
-    """An input whose record is there, so that it is not computed; another input may still come before it.
+class ExistingClip:
+    """An input whose record exists, so that it is not computed; another input may still replace the record.
 
     Attributes:
       split, video_id, start_s, file, offset: of the clip.
-      sha256: of the audio of a shard's clip; a file can be read again for it.
-      is_known: whether the record is known to be of this input; else nobody knows of which it is.
+      sha256: of the encoded audio of a shard's clip. None for an audio file, which can be read again.
+      is_known: whether the record is known to come from this input. Otherwise its source is unknown.
     """
 
     split: str
@@ -90,21 +90,21 @@ class Claim:
 
     @property
     def key(self) -> Key:
-        """As the clip's."""
+        """The key of the clip's record."""
         return self.split, self.video_id, milliseconds(self.start_s)
 
 
 @dataclass(frozen=True)
 class RejectedClip:
-    """A clip that gives no record.
+    """A clip without a record.
 
     Attributes:
-      split, video_id, start_s, file, offset: of the clip; the id is empty where a shard's fault hides it, and
-        of a folder.
-      stage: the stage that rejected it, a verb.
-      reason: why, from a short list.
-      message: what was wrong, for a person.
-      sha256: of the clip's encoded audio, in hex; None where damage hides it or it cannot be read.
+      split, video_id, start_s, file, offset: of the clip; the id is empty for a folder, and if a shard is so
+        damaged that the id is unknown.
+      stage: the stage that rejected it, such as "read_clips".
+      reason: the kind of problem.
+      message: describes the problem to a person.
+      sha256: of the clip's encoded audio, in hex; None if damage makes it unknown or it cannot be read.
     """
 
     split: str
@@ -119,12 +119,12 @@ class RejectedClip:
 
     @property
     def key(self) -> Key:
-        """As the clip's; where its id is hidden, of the file."""
+        """The key of the clip, with the path of the file in place of an unknown id."""
         return self.split, self.video_id or self.file, milliseconds(self.start_s)
 
     @property
     def is_folder(self) -> bool:
-        """Whether it stands for all that is in a folder which cannot be listed; `file` is the folder's."""
+        """Whether this is a folder that cannot be listed; `file` is its path."""
         return self.offset is None and not self.video_id
 
     def to_json(self) -> dict[str, Any]:
@@ -142,25 +142,25 @@ class RejectedClip:
 
     @classmethod
     def from_json(cls, line: str) -> "RejectedClip":
-        """The inverse of a line of `to_json`.
+        """Parse a line that contains the JSON of `to_json`.
 
         Raises:
-          ValueError: it is no such line.
+          ValueError: the line does not describe a rejected clip.
         """
         try:
             clip = cls.from_row(json.loads(line))
         except (KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"no rejected clip ({error!r})") from error
+            raise ValueError(f"not a rejected clip ({error!r})") from error
         for name, kinds in _REJECTED_TYPES.items():
             if not isinstance(getattr(clip, name), kinds):
-                raise ValueError(f"no rejected clip ({name} is {getattr(clip, name)!r})")
+                raise ValueError(f"not a rejected clip ({name} is {getattr(clip, name)!r})")
         if not math.isfinite(clip.start_s):
-            raise ValueError(f"no rejected clip (it begins at {clip.start_s} s)")
+            raise ValueError(f"not a rejected clip (it begins at {clip.start_s} s)")
         return clip
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "RejectedClip":
-        """The inverse of `to_json`."""
+        """Return the clip of a dict that `to_json` returned."""
         return cls(
             row["split"],
             row["id"],
@@ -182,12 +182,12 @@ _REJECTED_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def reject(clip: Clip | ClipChunk | Claim, stage: str, error: ClipError) -> RejectedClip:
-    """The rejection of a clip by an error of its own, with the hash of its encoded audio where it can be had.
+def reject(clip: Clip | ClipChunk | ExistingClip, stage: str, error: ClipError) -> RejectedClip:
+    """Return the rejected clip for an error, with the hash of the clip's encoded audio if it is available.
 
-    An audio file is read for it, from front to back.
+    If the clip is an audio file, this reads the whole file.
     """
-    sha256 = clip.sha256 if isinstance(clip, ClipChunk | Claim) else None
+    sha256 = clip.sha256 if isinstance(clip, ClipChunk | ExistingClip) else None
     if isinstance(clip, Clip) and clip.audio is not None:
         sha256 = sha256_of(clip.audio)
     if sha256 is None and clip.offset is None:
@@ -211,12 +211,12 @@ def sha256_of(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class Unmatched:
-    """A file, or a clip of a shard, that no segment names, or a segment without audio: no error.
+    """A file or a shard's clip without a segment, or a segment without audio. This is not an error.
 
     Attributes:
-      file: path of the file or the shard; None of a segment.
+      file: path of the file or the shard; None for a segment.
       video_id: of a shard's clip.
-      segment: the segment.
+      segment: the segment without audio.
     """
 
     file: str | None = None

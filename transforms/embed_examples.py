@@ -1,4 +1,4 @@
-"""Examples to embeddings, with one model a worker process."""
+"""Examples to embeddings, with one model per worker process."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
     from transforms.vggish.fused import FusedEmbedder
     from transforms.vggish.model import Embedder
 
-# Beam compares type hints, and knows arrays by np.ndarray alone.
+# Beam compares type hints; for arrays it supports only np.ndarray.
 Examples = tuple[ClipChunk, np.ndarray | PcmWindows]  # float32[n, 96, 64], or the windows of n examples
-Embeddings = tuple[ClipChunk, np.ndarray]  # float32[n, 128], or from windows the release's uint8[n, 128]
+Embeddings = tuple[ClipChunk, np.ndarray]  # float32[n, 128], or uint8[n, 128] from windows, quantized
 Outcome = tuple[ClipChunk, np.ndarray | ClipError]
 Source = tuple[Key, str, int | None]  # clip, file, offset
-Failure = tuple[ClipChunk, str]  # and what went wrong
+Failure = tuple[ClipChunk, str]  # chunk, message
 
 STAGE = "embed_examples"
 
 _FAILED = "failed"
-_SHOWN_ERROR = 300
+_MESSAGE_CHARACTERS = 300
 
-# Beam refuses an element that is larger than its batches: more than `extract_examples` puts in a chunk.
-_MAX_PIECE = 256
+# Beam rejects an element that is larger than a batch; this is more than `extract_examples` puts in a chunk.
+_MAX_CHUNK = 256
 
 
 def embed_chunks(model: Any, batch: Sequence[Examples]) -> Iterator[Outcome]:
-    """Embeds chunks together; where that fails one by one, so that only the culprit fails.
+    """Embed chunks together; if that fails, embed them one by one, so that only the faulty chunk fails.
 
     Yields:
-      For each chunk its embeddings, or why it has none: the model raised an error on it alone, or gave NaN
+      Per chunk its embeddings, or a ClipError: the model raised an error on the chunk alone, or returned NaN
       or infinite values.
 
     Raises:
-      OutOfMemoryError: not even one example fits: no chunk's fault.
+      OutOfMemoryError: not even one example fits into memory.
     """
     try:
         embeddings = model.embed_clips([examples for _, examples in batch])
@@ -58,38 +58,42 @@ def embed_chunks(model: Any, batch: Sequence[Examples]) -> Iterator[Outcome]:
                 yield from embed_chunks(model, [element])
             return
         cause = " ".join(str(error).split())
-        yield batch[0][0], ClipError(Reason.NOT_EMBEDDED, f"the model failed: {cause[:_SHOWN_ERROR]}")
+        yield batch[0][0], ClipError(Reason.NOT_EMBEDDED, f"the model failed: {cause[:_MESSAGE_CHARACTERS]}")
         return
     for (chunk, _), embedded in zip(batch, embeddings, strict=True):
         if embedded is not None:
             yield chunk, embedded
         else:
-            yield chunk, ClipError(Reason.NOT_EMBEDDED, "the model gave NaN or infinite embeddings")
+            yield chunk, ClipError(Reason.NOT_EMBEDDED, "the model returned NaN or infinite embeddings")
 
 
 class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
     """Loads VGGish and embeds batches of whole chunks.
 
     Args:
-      weights: as `checkpoint.read_weights` takes, or a file of theirs that each worker fetches.
-      batch_size, precision: as `model.Embedder` takes.
+      weights: as for `checkpoint.read_weights`, or a shared file with them that each worker fetches.
+      batch_size, precision: as for `model.Embedder`.
 
     Attributes:
-      model_batches: of the network, in one of Beam's.
+      model_batches: number of the network's batches in a batch of Beam.
     """
 
-    # Pieces stay whole, so a Beam batch seldom is a multiple of the network's; with so many of those in each,
-    # padding the last one costs little: clips of ten examples fill 250 of 256.
+    # Chunks are not split, so a batch of Beam is seldom a multiple of the network's batch size. With four of
+    # the network's batches in each, padding the last one costs little: clips of ten examples fill 250 of 256.
     model_batches = 4
 
     def __init__(self, weights: SharedFile | str, batch_size: int, precision: str = FLOAT32):
-        super().__init__()
+        size = max(self.model_batches * batch_size, _MAX_CHUNK)
+        super().__init__(min_batch_size=size, max_batch_size=size, element_size_fn=_num_examples)
         self._weights = weights
         self._batch_size = batch_size
         self._precision = precision
 
     def load_model(self) -> "Embedder | FusedEmbedder":
-        from transforms.vggish.model import Embedder, enable_memory_growth  # seconds of Keras
+        from transforms.vggish.model import (
+            Embedder,
+            enable_memory_growth,
+        )  # Keras takes seconds
 
         enable_memory_growth()
         return Embedder(read_weights(local_path(self._weights)), self._batch_size, self._precision)
@@ -100,29 +104,25 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
         model: Any,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[Outcome]:
-        # A list, since Beam counts no failure inside a generator.
+        # A list, since Beam does not count failures inside a generator.
         return list(embed_chunks(model, batch))
 
     def get_num_bytes(self, batch: Sequence[Examples]) -> int:
-        return sum(examples.nbytes for _, examples in batch)  # Beam's own would pickle the batch
+        return sum(examples.nbytes for _, examples in batch)  # the default would pickle the batch
 
     def get_metrics_namespace(self) -> str:
         return "VggishModelHandler"
 
-    def batch_elements_kwargs(self) -> dict[str, Any]:
-        size = max(self.model_batches * self._batch_size, _MAX_PIECE)
-        return {"min_batch_size": size, "max_batch_size": size, "element_size_fn": _num_examples}
-
 
 class FusedModelHandler(VggishModelHandler):
-    """Loads the graph from PCM to the release's bytes, or embeddings, and runs batches of whole chunks.
+    """Loads the graph from PCM to quantized bytes or raw embeddings, and runs batches of whole chunks.
 
     Args:
-      weights: as `VggishModelHandler` takes.
-      batch_size, precision, quantize, pca: as `fused.FusedEmbedder` takes.
+      weights: as for `VggishModelHandler`.
+      batch_size, precision, quantize, pca: as for `fused.FusedEmbedder`.
     """
 
-    # PCM takes thirty times the room of log-mel at worst.
+    # PCM takes up to thirty times the memory of log-mel examples.
     model_batches = 2
 
     def __init__(
@@ -164,9 +164,9 @@ class EmbedExamples(beam.PTransform):
     """(ClipChunk, float32[n, 96, 64] or PcmWindows) -> (ClipChunk, features[n, 128]).
 
     Attributes:
-      handler: loads and runs the model for the one or the other.
-      hints: what a machine must have to run the model, as Beam's resource hints; none: any will do, and the
-        model runs where the examples are made.
+      handler: loads and runs the model for this kind of examples.
+      hints: Beam's resource hints for the inference step only. Without hints, the model runs on the machine
+        that extracts the examples.
     """
 
     handler: VggishModelHandler
@@ -175,10 +175,10 @@ class EmbedExamples(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
-    @no_annotations  # Beam knows no hint for several outputs
+    @no_annotations  # Beam has no type hint for several outputs
     def expand(self, examples: beam.PCollection[Examples]) -> EmbeddedExamples:
         if self.hints:
-            # Steps with other hints run on other machines, and what passes from one to the other is shuffled.
+            # Steps with different hints run on different machines; elements between them must be shuffled.
             examples |= "ToModel" >> beam.Reshuffle()
         outcomes = (
             examples
@@ -188,7 +188,7 @@ class EmbedExamples(beam.PTransform):
         )
         rejected = (
             outcomes[_FAILED]
-            # A long recording may fail in several chunks, and is rejected once.
+            # A long recording may fail in several chunks, but is rejected once.
             | "GroupByClip" >> beam.GroupByKey()
             | "Reject" >> beam.MapTuple(lambda _, failed: _reject_once(failed))
         )

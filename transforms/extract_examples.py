@@ -1,4 +1,4 @@
-"""Clip to log-mel examples, in chunks, or to the reason why not."""
+"""Clips to log-mel examples in chunks, or to rejected clips."""
 
 import io
 import itertools
@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits
 from transforms.audio.decoder import Decoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
-from transforms.clip_chunks import Examples, Span, chunk_clip, clip_spans, part_of, recording_parts
-from transforms.clips import Claim, Clip, Key, RejectedClip, reject, sha256_of
+from transforms.clip_chunks import Examples, Span, chunk_clip, clip_spans, cut_recording, nth_clip
+from transforms.clips import Clip, ExistingClip, Key, RejectedClip, reject, sha256_of
 from transforms.errors import ClipError, Reason
 from transforms.features.existing_records import ExistingRecords, Presence
 from transforms.prefetch import OrderedPrefetcher, num_cores
@@ -26,48 +26,50 @@ from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 
 STAGE = "extract_examples"
-# Worked on ahead of the network: as many clips of 10 s as its longest call takes, and their examples, where
-# windows take seven times the room; as much again of encoded audio, where shards hold it.
+# Limits of the prefetching while the network runs. The number of clips is enough for the network's longest
+# call, with clips of 10 s. The bytes hold their examples, and as much encoded audio of shards again; windows
+# take up to seven times the memory of log-mel examples.
 _MAX_CLIPS, _MAX_BYTES, _MAX_WINDOWS_BYTES = 64, 1 << 24, 1 << 26
 
 _REJECTED = "rejected"
-_FURTHER = "further"
-_ALREADY_THERE = "existing"
+_EXTRA = "extra_clips"
+_EXISTING = "existing"
 
 
 class ExtractedExamples(NamedTuple):
     """What `ExtractExamples` returns: PCollections of (ClipChunk, float32[n, 96, 64] or PcmWindows), of
-    RejectedClip, of Key (of each clip after the first that a recording was cut into), and of Claim (of each
-    clip that has its record)."""
+    RejectedClip, of Key (one per clip after the first into which a recording was cut), and of ExistingClip
+    (one per clip that has its record)."""
 
     examples: beam.PCollection[Examples]
     rejected: beam.PCollection[RejectedClip]
     extra_clips: beam.PCollection[Key]
-    existing: beam.PCollection[Claim]
+    existing: beam.PCollection[ExistingClip]
 
 
 @dataclass
 class ExtractExamples(beam.PTransform):
-    """Clip -> (ClipChunk, float32[n, 96, 64] or PcmWindows), fused with the reading, since it is large.
+    """Clip -> (ClipChunk, float32[n, 96, 64] or PcmWindows); fused with the reading, since clips are large.
 
     Attributes:
-      extraction: how examples are made of a waveform.
-      segment_s: length in seconds of the clips into which recordings without times are cut; None: one
-        clip each.
-      written: finds clips that need not be extracted again; None: there are none.
-      num_threads: clips worked on at a time, while the network runs on those before; None: one a core.
+      extraction: how a waveform becomes examples.
+      segment_s: length in seconds of the clips into which recordings without times are cut; None: one clip
+        per recording.
+      records: finds clips that need not be extracted again; None: no record exists.
+      num_threads: number of clips extracted at a time, while the network runs on earlier ones; None: one per
+        core.
     """
 
     extraction: Extraction = Extraction()
     segment_s: float | None = None
-    written: ExistingRecords | None = None
+    records: ExistingRecords | None = None
     num_threads: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def extract(self, clips: Iterable[Clip]) -> Iterator[Examples | RejectedClip]:
-        """The examples of some clips without a pipeline, as in one, and the clips that give none."""
+        """Yield the examples of clips, and the rejected clips, without a pipeline."""
         extract = self._do_fn()
         extract.setup()
         try:
@@ -80,52 +82,49 @@ class ExtractExamples(beam.PTransform):
         finally:
             extract.teardown()
 
-    def _do_fn(self) -> "_ExtractAhead":
-        extract = _Extract(self.extraction, self.segment_s, self.written)
-        return _ExtractAhead(extract, self.num_threads)
+    def _do_fn(self) -> "_ExtractInThreads":
+        return _ExtractInThreads(_Extract(self.extraction, self.segment_s, self.records), self.num_threads)
 
-    @no_annotations  # Beam knows no hint for several outputs
+    @no_annotations  # Beam has no type hint for several outputs
     def expand(self, clips: beam.PCollection[Clip]) -> ExtractedExamples:
         outputs = clips | beam.ParDo(self._do_fn()).with_outputs(
-            _REJECTED, _FURTHER, _ALREADY_THERE, main="examples"
+            _REJECTED, _EXTRA, _EXISTING, main="examples"
         )
-        return ExtractedExamples(
-            outputs.examples, outputs[_REJECTED], outputs[_FURTHER], outputs[_ALREADY_THERE]
-        )
+        return ExtractedExamples(outputs.examples, outputs[_REJECTED], outputs[_EXTRA], outputs[_EXISTING])
 
 
 _Output: TypeAlias = (
     Examples
     | TaggedOutput[Literal["rejected"], RejectedClip]
-    | TaggedOutput[Literal["further"], Key]
-    | TaggedOutput[Literal["existing"], Claim]
+    | TaggedOutput[Literal["extra_clips"], Key]
+    | TaggedOutput[Literal["existing"], ExistingClip]
 )
 
 
-class _ExtractAhead(beam.DoFn):
+class _ExtractInThreads(beam.DoFn):
     def __init__(self, extract: "_Extract", num_threads: int | None):
         self._extract = extract
         self._num_threads = num_threads
 
     def setup(self) -> None:
-        # The threads are these; BLAS's own would wait for each other.
+        # These are the threads; BLAS's own threads would wait for each other.
         threadpool_limits(1, "blas")
         self._decoders = [IsolatedDecoder() for _ in range(self._num_threads or num_cores())]
         max_bytes = _MAX_WINDOWS_BYTES if self._extract.extraction.windows else _MAX_BYTES
-        self._ahead = OrderedPrefetcher(
+        self._prefetcher = OrderedPrefetcher(
             self._extract.outputs, self._decoders, _audio_bytes, _output_bytes, _MAX_CLIPS, max_bytes
         )
 
     def process(self, clip: Clip) -> Iterator[_Output]:
-        claim = self._extract.claim(clip)
-        if claim is not None:
-            yield TaggedOutput(_ALREADY_THERE, claim)
+        existing = self._extract.find_existing(clip)
+        if existing is not None:
+            yield TaggedOutput(_EXISTING, existing)
         else:
-            yield from self._ahead.put(clip)
+            yield from self._prefetcher.put(clip)
 
     def drain(self) -> Iterator[_Output]:
-        """What the clips so far have still to give."""
-        return self._ahead.drain()
+        """Yield the remaining outputs of all clips so far."""
+        return self._prefetcher.drain()
 
     def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
         for output in self.drain():
@@ -135,7 +134,7 @@ class _ExtractAhead(beam.DoFn):
                 yield _in_global_window(output)
 
     def teardown(self) -> None:
-        self._ahead.close()
+        self._prefetcher.close()
         for decoder in self._decoders:
             decoder.close()
 
@@ -154,75 +153,74 @@ def _in_global_window(value: object) -> WindowedValue:
 
 @dataclass(frozen=True)
 class _Extract:
-    """All that comes of a clip; the attributes are those of `ExtractExamples`."""
+    """Computes all outputs of a clip; the attributes are those of `ExtractExamples`."""
 
     extraction: Extraction
     segment_s: float | None
-    written: ExistingRecords | None
+    records: ExistingRecords | None
 
-    def claim(self, clip: Clip) -> Claim | None:
-        """What a clip gives that has its record; of a recording to be cut that is not yet known."""
-        return self._claim(clip) if self.segment_s is None or clip.end_s is not None else None
+    def find_existing(self, clip: Clip) -> ExistingClip | None:
+        """Return the clip if it has its record; always None for a recording that is yet to be cut."""
+        return self._find(clip) if self.segment_s is None or clip.end_s is not None else None
 
     def outputs(self, clip: Clip, decoder: Decoder) -> Iterator[_Output]:
-        parts_s = self.segment_s if clip.end_s is None else None
-        current = clip  # whose fault an error is
+        segment_s = self.segment_s if clip.end_s is None else None
+        current = clip  # the clip that an error belongs to
         try:
             with open_clip(clip) as file:
-                if parts_s is not None and self.written is not None:
-                    parts = recording_parts(file, clip, parts_s, self.extraction.framing, decoder)
-                    known = [there for there in map(self._claim, parts) if there is not None]
-                    if len(known) == len(parts):
-                        for number, there in enumerate(known):
-                            yield from _there(there, number)
+                if segment_s is not None and self.records is not None:
+                    clips = cut_recording(file, clip, segment_s, self.extraction.framing, decoder)
+                    found = [existing for existing in map(self._find, clips) if existing is not None]
+                    if len(found) == len(clips):
+                        for number, existing in enumerate(found):
+                            yield from _existing_outputs(existing, number)
                         return
                 sha256 = None if clip.audio is None else sha256_of(clip.audio)
-                for number, (part, span) in enumerate(clip_spans(file, clip, parts_s, decoder)):
-                    current = part
-                    claim = self._claim(part)
-                    if claim is not None:
-                        yield from _there(claim, number)
+                for number, (current, span) in enumerate(clip_spans(file, clip, segment_s, decoder)):
+                    record = self._find(current)
+                    if record is not None:
+                        yield from _existing_outputs(record, number)
                     else:
-                        yield from self._examples(part, number, span, sha256)
-                    if parts_s is not None:
-                        current = part_of(clip, number + 1, parts_s)
+                        yield from self._examples(current, number, span, sha256)
+                    if segment_s is not None:
+                        current = nth_clip(clip, number + 1, segment_s)
         except (ClipError, *FILE_ERRORS) as error:
             if not isinstance(error, ClipError):
                 error = ClipError(Reason.UNREADABLE, str(error))
             if current.start_s != clip.start_s:
-                yield TaggedOutput(_FURTHER, current.key)
+                yield TaggedOutput(_EXTRA, current.key)
             yield TaggedOutput(_REJECTED, reject(current, STAGE, error))
 
-    def _examples(self, part: Clip, number: int, span: Span, sha256: str | None) -> Iterator[_Output]:
+    def _examples(self, clip: Clip, number: int, span: Span, sha256: str | None) -> Iterator[_Output]:
         try:
-            yield from chunk_clip(part, span, self.extraction, sha256)
+            yield from chunk_clip(clip, span, self.extraction, sha256)
         except ClipError as error:
             if error.reason is Reason.TOO_SHORT and number:
-                return  # the end of a recording, as the end of a clip that fills no frame
+                return  # the end of a recording, like the end of a clip that does not fill a frame
             raise
         if number:
-            yield TaggedOutput(_FURTHER, part.key)
+            yield TaggedOutput(_EXTRA, clip.key)
 
-    def _claim(self, clip: Clip) -> Claim | None:
-        there = Presence.NO if self.written is None else self.written.find(clip)
-        if there is Presence.NO:
+    def _find(self, clip: Clip) -> ExistingClip | None:
+        presence = Presence.NO if self.records is None else self.records.find(clip)
+        if presence is Presence.NO:
             return None
         sha256 = None if clip.audio is None else sha256_of(clip.audio)
-        is_known = there is Presence.YES
-        return Claim(clip.split, clip.video_id, clip.start_s, clip.file, clip.offset, sha256, is_known)
+        is_known = presence is Presence.YES
+        return ExistingClip(clip.split, clip.video_id, clip.start_s, clip.file, clip.offset, sha256, is_known)
 
 
-def _there(claim: Claim, number: int) -> Iterator[TaggedOutput]:
+def _existing_outputs(existing: ExistingClip, number: int) -> Iterator[TaggedOutput]:
     if number:
-        yield TaggedOutput(_FURTHER, claim.key)
-    yield TaggedOutput(_ALREADY_THERE, claim)
+        yield TaggedOutput(_EXTRA, existing.key)
+    yield TaggedOutput(_EXISTING, existing)
 
 
 def open_clip(clip: Clip) -> BinaryIO:
-    """A clip's audio, encoded.
+    """Open a clip's encoded audio.
 
     Raises:
-      ClipError: it cannot be read.
+      ClipError: the file cannot be read.
     """
     if clip.audio is not None:
         return io.BytesIO(clip.audio)

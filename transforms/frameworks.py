@@ -1,8 +1,9 @@
 """TensorFlow and Keras, imported in one order, by one thread.
 
-Each imports the other. If two threads begin with different ones, they meet half-imported modules and fail.
-Beam's workers unpickle stages in several threads. So every module takes TensorFlow and Keras from this one:
-Python lets a second thread wait until this module is whole, but not until the parent of a module is.
+Each of them imports the other. If one thread imports TensorFlow first and another Keras, both find
+half-imported modules and fail. Beam's workers unpickle stages in several threads. So every module imports
+TensorFlow and Keras from this one: Python makes a second thread wait until this module is imported
+completely, but it does not wait for the parent of a module.
 """
 
 from contextlib import suppress

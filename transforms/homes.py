@@ -1,12 +1,12 @@
 """A private folder for caches, where the user's home cannot hold them.
 
-Keras, Matplotlib, Beam and this project keep files below the home folder. A process may have no such folder:
-its user id has no entry in the passwd file, `HOME` does not exist or is another user's, the disk is read-only
-or full. `redirect_caches` finds that out before those libraries are imported and sets the variables that they
-read. Child processes inherit the variables.
+Keras, Matplotlib, Beam and this project store files below the home folder. A process may not have a usable
+one: its user id has no entry in the passwd file, `HOME` does not exist or belongs to another user, or the
+disk is read-only or full. `redirect_caches` detects this before those libraries are imported and sets the
+variables that they read. Child processes inherit the variables.
 
-Each process that uses the private folder holds a shared `flock` on a file in it. The process that made it
-removes it at its end. A killed process cannot; then the next process that needs a folder removes it.
+Each process that uses the private folder holds a shared `flock` on a file in it. The process that created it
+removes it when it ends. If that process was killed, the next process that needs a folder removes it.
 """
 
 import atexit
@@ -20,23 +20,23 @@ from pathlib import Path
 
 # The private folder, in the environment of all processes that use it.
 PRIVATE_VARIABLE = "AUDIOSET_BEAM_PRIVATE_HOME"
-# The cache that is not written any more, but may be read: a read-only image can hold the weights there.
+# The cache folder that is not writable, but may be readable: a read-only image can contain the weights.
 READ_ONLY_CACHE_VARIABLE = "AUDIOSET_BEAM_READ_ONLY_CACHE"
 
-# What libraries read before they look for a home.
-_OF_LIBRARIES = ("KERAS_HOME", "MPLCONFIGDIR", "NUMBA_CACHE_DIR")
+# Variables that libraries read before they use the home folder.
+_LIBRARY_VARIABLES = ("KERAS_HOME", "MPLCONFIGDIR", "NUMBA_CACHE_DIR")
 _PREFIX = "audioset-beam-home-"
 _LOCK_FILE = ".lock"
-# A disk block: an empty file can be made on a full disk.
+# One disk block: an empty file can be created even on a full disk.
 _PROBE_BYTES = 4096
 
 _locks: list[int] = []  # descriptors; a lock lasts as long as its descriptor
 
 
 def redirect_caches() -> None:
-    """Points libraries to a private folder if the home or the cache folder cannot be written, and says so.
+    """Point libraries to a private folder if the home or cache folder is not writable, and log a warning.
 
-    Variables that the user set for a folder that can be written stay as they are.
+    Variables that the user set to a writable folder stay as they are.
 
     Raises:
       FileNotFoundError: there is no folder for temporary files either.
@@ -45,17 +45,17 @@ def redirect_caches() -> None:
     if private:
         if _join(Path(private)):
             return
-        for variable in ("HOME", "XDG_CACHE_HOME", *_OF_LIBRARIES):  # anybody may make that path again
+        for variable in ("HOME", "XDG_CACHE_HOME", *_LIBRARY_VARIABLES):  # any user may create that path
             if os.environ.get(variable, "").startswith(private):
                 del os.environ[variable]
     home = os.path.expanduser("~")
     home_problem = _problem(home)
     cache = os.environ.get("XDG_CACHE_HOME")
     if cache:
-        cache_problem = _problem(cache, makes=True)
+        cache_problem = _problem(cache, may_create=True)
     else:
         cache = os.path.join(home, ".cache")
-        cache_problem = home_problem or _problem(cache, makes=True)
+        cache_problem = home_problem or _problem(cache, may_create=True)
     if not home_problem and not cache_problem:
         return
     folder = _make_folder()
@@ -66,7 +66,7 @@ def redirect_caches() -> None:
         if os.path.isabs(cache):
             os.environ[READ_ONLY_CACHE_VARIABLE] = cache
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    import logging  # decoder processes come here too, and start in 0.1 s
+    import logging  # not at the top: decoder processes import this module and must start in 0.1 s
 
     logging.getLogger("audioset_beam").warning(
         "audioset-beam: %s; caches are in %s and are removed at the end. To keep them, set %s to a folder "
@@ -78,35 +78,35 @@ def redirect_caches() -> None:
 
 
 def _set_for_home(home: str, folder: Path) -> None:
-    """Sets what libraries read in place of the home folder.
+    """Set the variables that libraries read instead of the home folder.
 
-    A home that can be read stays `HOME`: credentials may be in it.
+    A readable home folder stays `HOME`, since it may contain credentials.
     """
     if not (os.path.isabs(home) and os.path.isdir(home) and os.access(home, os.X_OK)):
         os.environ["HOME"] = str(folder)
-    for variable in _OF_LIBRARIES:
+    for variable in _LIBRARY_VARIABLES:
         given = os.environ.get(variable)
-        if not given or _problem(given, makes=True):
+        if not given or _problem(given, may_create=True):
             os.environ[variable] = str(folder / variable.lower())
 
 
-def _problem(folder: str, makes: bool = False) -> str | None:
-    """Why caches cannot be kept in a folder; None if they can.
+def _problem(folder: str, may_create: bool = False) -> str | None:
+    """Return why a folder cannot hold caches; None if it can.
 
     Args:
-      makes: the folder may be absent, if it can be made.
+      may_create: whether the folder may be missing if it can be created.
     """
     if not os.path.isabs(folder):
-        if folder.startswith("~"):  # expanduser found nothing to replace it with
+        if folder.startswith("~"):  # expanduser found no home folder
             return f"user id {os.geteuid()} has no home"
         return f"{folder} is not an absolute path"
-    while makes and not os.path.lexists(folder):
+    while may_create and not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     try:
         status = os.stat(folder)
         if not stat.S_ISDIR(status.st_mode):
             return f"{folder} is not a folder"
-        if not makes and not _is_ours(status):
+        if not may_create and not _is_ours(status):
             return f"{folder} belongs to another user"
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             file.write(bytes(_PROBE_BYTES))
@@ -116,10 +116,10 @@ def _problem(folder: str, makes: bool = False) -> str | None:
 
 
 def _is_ours(status: os.stat_result) -> bool:
-    """Whether a home folder is meant for this user, as its owner or by a group that may write there.
+    """Return whether this user owns a home folder or belongs to a group that may write to it.
 
-    Root can write to every home, and would leave files that their owner cannot change. Images for arbitrary
-    user ids have a home that group 0 may write.
+    Writability is not enough: root can write to every home, and would leave files that their owner cannot
+    change. Images for arbitrary user ids have a home that group 0 may write to.
     """
     if status.st_uid == os.geteuid():
         return True
@@ -127,23 +127,23 @@ def _is_ours(status: os.stat_result) -> bool:
 
 
 def _make_folder() -> Path:
-    """Makes this process's private folder, of mode 0700, and removes those of dead processes."""
-    place = Path(tempfile.gettempdir())
+    """Create this process's private folder with mode 0700, and remove those of dead processes."""
+    parent = Path(tempfile.gettempdir())
     prefix = f"{_PREFIX}{os.geteuid()}-"
-    for folder in place.glob(f"{prefix}*"):
+    for folder in parent.glob(f"{prefix}*"):
         with suppress(OSError):
             if folder.lstat().st_uid == os.geteuid() and not folder.is_symlink():
                 _remove_unused(folder)
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     new = folder / f"{_LOCK_FILE}.new"
     _lock(os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    new.rename(folder / _LOCK_FILE)  # nobody finds it before it is locked
+    new.rename(folder / _LOCK_FILE)  # other processes find it only when it is locked
     atexit.register(_end, folder, os.getpid())
     return folder
 
 
 def _join(folder: Path) -> bool:
-    """Keeps a folder of another process from being removed while this one lives; False if it is gone."""
+    """Prevent the removal of another process's folder while this one runs; return False if it is gone."""
     try:
         descriptor = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -158,7 +158,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _end(folder: Path, pid: int) -> None:
-    if os.getpid() != pid:  # a fork of the process that made it
+    if os.getpid() != pid:  # a fork of the process that created it
         return
     while _locks:
         os.close(_locks.pop())
@@ -167,7 +167,7 @@ def _end(folder: Path, pid: int) -> None:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Removes a private folder unless a process uses it.
+    """Remove a private folder unless a process uses it.
 
     Raises:
       OSError: a process uses it, or it has no lock file.

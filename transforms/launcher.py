@@ -1,8 +1,9 @@
-"""The process that started this one to work for it: a worker process ends with it.
+"""Ends worker processes when their launcher, the process that started them, ends.
 
-Nothing tells a process that its parent was killed: Beam's workers try to reach it for minutes, and those of a
-process pool wait forever. So a worker looks for its launcher, by number and start, several times per second.
-Linux has a signal for this, but it comes when the *thread* that started the process ends.
+A process is not notified when its parent is killed. Beam's workers then try to reach it for minutes, and
+workers of a process pool wait forever. So a worker checks four times per second, by process id and start
+time, whether its launcher is alive. Linux has a signal for this, but sends it when the *thread* that started
+the process ends.
 """
 
 import os
@@ -12,17 +13,17 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
-# Tells the workers that Beam starts who their launcher is.
+# Names the launcher for the workers that Beam starts.
 _VARIABLE = "AUDIOSET_BEAM_LAUNCHER"
-_LOOK_S = 0.25
+_POLL_S = 0.25
 
 
 class Launcher(NamedTuple):
-    """A process that has workers.
+    """A process with workers.
 
     Attributes:
-      pid: its number.
-      started: as `process_started` returns it, which a later process with the same number has not.
+      pid: its process id.
+      started: its start time from `process_started`; a later process with the same id has another one.
     """
 
     pid: int
@@ -30,11 +31,11 @@ class Launcher(NamedTuple):
 
     @classmethod
     def this_process(cls) -> "Launcher | None":
-        """This process; None where the system does not say when it started."""
-        started = process_started(os.getpid()) if sees_own_numbers() else None
+        """Return this process; None if its start time is unknown."""
+        started = process_started(os.getpid()) if sees_own_pids() else None
         return None if started is None else cls(os.getpid(), started)
 
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         return process_started(self.pid) == self.started
 
 
@@ -43,14 +44,14 @@ _is_stopped = False
 
 
 def name_launcher() -> None:
-    """Makes this process the launcher of the workers that Beam starts from it."""
+    """Make this process the launcher of the workers that Beam starts from it."""
     launcher = Launcher.this_process()
     if launcher is not None:
         os.environ[_VARIABLE] = f"{launcher.pid} {launcher.started!r}"
 
 
 def follow_named_launcher() -> None:
-    """Follows the launcher that `name_launcher` named, if there is one."""
+    """Follow the launcher that `name_launcher` set, if any."""
     name = os.environ.get(_VARIABLE)
     if name:
         pid, started = name.split()
@@ -58,7 +59,7 @@ def follow_named_launcher() -> None:
 
 
 def follow_launcher(launcher: Launcher | None) -> None:
-    """Makes this process a worker, which ends within a second after its launcher; None: it does not."""
+    """Make this process a worker that ends within a second after its launcher; None changes nothing."""
     global _followed
     if launcher is None or Launcher.this_process() is None:
         return
@@ -67,9 +68,9 @@ def follow_launcher(launcher: Launcher | None) -> None:
 
 
 def before_write() -> None:
-    """Lets nothing be written when a run is over: another run may work in the folder by then.
+    """Prevent writes after the run has ended, since another run may then use the folder.
 
-    Ends this process if it is a worker whose launcher has ended. After `stop_writes` it does not return.
+    Ends this process if it is a worker whose launcher has ended. After `stop_writes`, never returns.
     """
     _end_if_launcher_ended()
     while _is_stopped:
@@ -77,19 +78,19 @@ def before_write() -> None:
 
 
 def stop_writes() -> None:
-    """Makes this process write no further file until it ends."""
+    """Prevent all further file writes of this process."""
     global _is_stopped
     _is_stopped = True
 
 
 def _end_if_launcher_ended() -> None:
-    if _followed is not None and not _followed.lives():
-        # At once and without a word: nobody waits for it.
+    if _followed is not None and not _followed.is_alive():
+        # At once and without a message: no process waits for this one.
         os._exit(1)
 
 
 def process_started(pid: int) -> float | None:
-    """When a process started, in a unit of the kernel's; None if it has ended."""
+    """Return the start time of a process, in a unit of the system; None if the process has ended."""
     if sys.platform != "linux":
         return _created(pid)
     try:
@@ -102,7 +103,7 @@ def process_started(pid: int) -> float | None:
 
 
 def _created(pid: int) -> float | None:
-    import psutil  # which elsewhere takes as long as all that is imported before signals are caught
+    import psutil  # takes as long as all imports before signals are caught
 
     try:
         process = psutil.Process(pid)
@@ -111,8 +112,8 @@ def _created(pid: int) -> float | None:
         return None
 
 
-def sees_own_numbers() -> bool:
-    """Whether /proc counts processes as this one does; that of another namespace may be mounted there."""
+def sees_own_pids() -> bool:
+    """Return whether /proc has the process ids of this process's namespace; it may be another's."""
     with suppress(OSError, ValueError):
         return int(os.readlink("/proc/self")) == os.getpid()
     return sys.platform != "linux"
@@ -121,4 +122,4 @@ def sees_own_numbers() -> bool:
 def _follow() -> None:
     while True:
         _end_if_launcher_ended()
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)

@@ -1,9 +1,9 @@
-r"""Text of others on a screen: shown whole, on one line, and never obeyed by a terminal.
+r"""Escapes control characters in printed text, so that foreign text cannot control the terminal.
 
-Names of files, ids, labels, hosts and what libraries say of them may hold anything. Printed as they are, an
-escape sequence moves the cursor or sets the window's title, a bidirectional override shows `gpj.exe` as
-`exe.jpg`, and a lone surrogate (a name that is not UTF-8) ends the command. Here they are escaped as in JSON:
-`\u001b`. All other text, of any script, stays as it is.
+Names of files, ids, labels, hosts and messages of libraries may contain any character. If they were printed
+unchanged, an escape sequence could move the cursor or set the window's title, a bidirectional override could
+show `gpj.exe` as `exe.jpg`, and a lone surrogate (in a name that is not UTF-8) would end the command. Such
+characters are escaped as in JSON: `\u001b`. All other text, of any script, stays as it is.
 """
 
 import json
@@ -17,9 +17,9 @@ from transforms.redact import shown_text
 _UNSAFE = re.compile(
     "["
     "\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
-    "\u200b\u2060-\u2064\ufeff"  # no width: two names that look alike; emoji and Persian need U+200C, U+200D
-    "\u2028\u2029"  # end a line
-    "\u202a-\u202e\u2066-\u2069"  # reorder what stands beside them: Unicode's UAX 9, explicit formatting
+    "\u200b\u2060-\u2064\ufeff"  # zero width: names would look equal; emoji and Persian need U+200C, U+200D
+    "\u2028\u2029"  # line separators
+    "\u202a-\u202e\u2066-\u2069"  # reorder adjacent text: Unicode's UAX 9, explicit formatting
     "\u206a-\u206f\ufff9-\ufffb"  # deprecated formatting, interlinear annotation
     "\ud800-\udfff"  # no stream can encode them
     "]"
@@ -32,33 +32,33 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """A text as a part of a line, a newline in it escaped too; what is escaped already stays as it is."""
+    """Escape a text for use in a line, newlines too; text that is already escaped does not change."""
     return _UNSAFE.sub(_escape, text)
 
 
 def printable_lines(text: str) -> str:
-    """As `printable`, for a text of several lines that are meant as such."""
+    """Escape a text of several lines as `printable` does, but keep its newlines."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON whose strings are exact, and which is safe to print: what `printable` escapes is escaped in it."""
+    """Return JSON that is exact and safe to print: it escapes all that `printable` escapes."""
     return printable_lines(json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 def say(*lines: object, file: TextIO | None = None, flush: bool = False) -> None:
-    """Prints lines, by default on the output stream; nothing in one of them makes another."""
+    """Print one line per argument, escaped and without secrets; by default on the output stream."""
     print(*(printable(shown_text(str(line))) for line in lines), sep="\n", file=file, flush=flush)
 
 
 class PrintableStream:
     """A text stream that hides secrets, and escapes all that `printable` escapes except newlines.
 
-    It is for text that `say` does not print: tracebacks, warnings, logs and help. Everything else of
-    the stream that it replaces stays available.
+    It is for text that `say` does not print: tracebacks, warnings, logs and help. All other attributes are
+    those of the stream that it replaces.
 
     Attributes:
-      raw: that stream; for what moves the cursor on purpose, as a progress bar.
+      raw: the replaced stream, for output that moves the cursor on purpose, such as a progress bar.
     """
 
     def __init__(self, raw: TextIO):
@@ -77,14 +77,14 @@ class PrintableStream:
 
 
 def make_streams_printable() -> None:
-    """Lets a `PrintableStream` stand for this process's output and error streams, to its end."""
+    """Replace this process's output and error streams by `PrintableStream`s."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        # None where the descriptor was closed.
+        # None if the descriptor was closed.
         if stream is not None and not isinstance(stream, PrintableStream):
             setattr(sys, name, PrintableStream(stream))
 
 
 def raw_stream(stream: TextIO) -> TextIO:
-    """The stream that a `PrintableStream` stands for; another one itself."""
+    """Return the stream that a `PrintableStream` replaces; any other stream itself."""
     return stream.raw if isinstance(stream, PrintableStream) else stream

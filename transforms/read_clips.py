@@ -1,4 +1,4 @@
-"""Input globs to the clips that a run is about: audio files, and clips in shards."""
+"""Input globs to clips: audio files, and clips in shards."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ from transforms.storage.filesystems import FILE_ERRORS
 
 STAGE = "read_clips"
 AUTO, AUDIO = "auto", "audio"
-# Names that are not opened to find out what they are.
+# Files with these suffixes are audio; the format of all others is detected from their content.
 _AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".aif")
 _HEAD_BYTES = 4096
 _MESSAGE_CHARACTERS = 300
@@ -36,8 +36,8 @@ _SEEN = "seen"
 
 
 class ClipInputs(NamedTuple):
-    """What `ReadClips` returns: PCollections of the paths of all files, of Clip, of RejectedClip (a shard's
-    faults) and of Unmatched."""
+    """What `ReadClips` returns: PCollections of the paths of all files, of Clip, of RejectedClip (faults of
+    shards, and folders that cannot be listed) and of Unmatched."""
 
     files: beam.PCollection[str]
     clips: beam.PCollection[Clip]
@@ -50,13 +50,13 @@ class ClipSettings:
     """How inputs become clips.
 
     Attributes:
-      split: the split of clips that neither a segments CSV nor a shard names.
-      input_format: "audio", "tfrecord", "tar" or "parquet"; "auto" finds out file by file.
-      columns: field of a clip -> its name in shards; see `shards.items.parse_columns`.
+      split: the split of clips without one in a segments CSV or shard.
+      input_format: "audio", "tfrecord", "tar" or "parquet"; "auto" detects it per file.
+      columns: field of a clip -> its name in shards; see `audio_shards.items.parse_columns`.
       segments: segments CSVs; None if every file, or clip of a shard, is one clip.
-      class_labels: what a shard's labels by mid or display name are read with; None if it cannot be had.
-      id_pattern: as `names.compile_id_pattern` returns.
-      rejects: the clips to read, and no other; None: all.
+      class_labels: converts a shard's labels from mids or display names; None if it is not available.
+      id_pattern: from `names.compile_id_pattern`.
+      rejects: only the clips in these lists are read; None: all clips are read.
     """
 
     split: str
@@ -73,10 +73,10 @@ class ReadClips(beam.PTransform):
     """Finds input files and the clips in them.
 
     Attributes:
-      inputs: globs on any filesystem that Beam knows, or the list of what the launcher found; no globs where
-        the settings have rejects.
+      inputs: globs on any filesystem that Beam supports, or the list of files that the launcher found; not
+        used if the settings have rejects.
       settings: how files become clips.
-      progress: where files that were read are counted; None: nowhere.
+      progress: counts the files that were read; None: they are not counted.
     """
 
     inputs: InputSource
@@ -86,7 +86,7 @@ class ReadClips(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
-    @no_annotations  # Beam knows no hint for several outputs
+    @no_annotations  # Beam has no type hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> ClipInputs:
         pipeline, settings = pbegin.pipeline, self.settings
         unlisted = None
@@ -101,13 +101,13 @@ class ReadClips(beam.PTransform):
                 | "Rejects" >> beam.Create([settings.rejects])
                 | "FilesOfRejects" >> beam.FlatMap(lambda rejects: rejects.index().files)
             )
-        # str, twice if two globs match it; a shard is one unit of reading
+        # str, twice if two globs match the path; one worker reads a whole shard
         files = paths | "Distinct" >> beam.Distinct()
         read = files | "ReadFiles" >> beam.ParDo(_ReadFile(settings, self.progress)).with_outputs(
             _REJECTED, _UNMATCHED, _SEEN, main="clips"
         )
         unmatched = read[_UNMATCHED]
-        # What has no audio among a few clips says nothing.
+        # With rejects, only a few clips are read, so most segments have no audio among them.
         if settings.segments is not None and settings.rejects is None:
             segments = (
                 pipeline
@@ -129,7 +129,7 @@ class ReadClips(beam.PTransform):
 
 
 class _ReadFile(beam.DoFn):
-    """Path -> Clip, and to the side what is no clip and which segments have audio."""
+    """Path -> Clip; other outputs are rejects, unmatched files, and the keys of all clips."""
 
     def __init__(self, settings: ClipSettings, progress: ProgressFolder | None):
         self._settings = settings
@@ -159,7 +159,7 @@ class _ReadFile(beam.DoFn):
     def _file_outputs(self, path: str) -> Iterator:
         settings = self._settings
         if self._rejects is not None and (folders := self._rejects.unlisted(path)):
-            message = "a folder that could not be listed; give --input again"
+            message = "a folder that could not be listed; to list it again, give --input"
             yield from (TaggedOutput(_REJECTED, replace(clip, message=message)) for clip in folders)
             return
         kind = settings.input_format
@@ -209,12 +209,12 @@ class _ReadFile(beam.DoFn):
 
 
 def clips_of_file(path: str, settings: ClipSettings) -> Iterator[Clip]:
-    """The clips of one input, as `ReadClips` gives them, without a pipeline; faults are left out."""
+    """Yield the clips of one input as `ReadClips` does, without a pipeline and without rejects."""
     return (output for output in outputs_of_file(path, settings) if isinstance(output, Clip))
 
 
 def outputs_of_file(path: str, settings: ClipSettings) -> Iterator[Clip | RejectedClip]:
-    """The clips of one input and its faults, as `ReadClips` gives them, without a pipeline."""
+    """Yield the clips and rejects of one input as `ReadClips` does, without a pipeline."""
     read = _ReadFile(settings, None)
     read.setup()
     for output in read.process(path):
@@ -225,22 +225,22 @@ def outputs_of_file(path: str, settings: ClipSettings) -> Iterator[Clip | Reject
 
 
 def _items(kind: str, file: BinaryIO, columns: Mapping[str, str]) -> Iterator[ShardClip | ShardFault]:
-    """What `read_shard` gives; where one of the libraries behind it raises, that is the shard's fault."""
+    """Yield the items of `read_shard`; if a library that it uses raises an error, yield a fault."""
     offset = 0
     try:
         for item in read_shard(kind, file, columns):
             offset = item.offset
             yield item
-    except (*FILE_ERRORS, MemoryError, ImportError):  # the file's fault, or the worker's
+    except (*FILE_ERRORS, MemoryError, ImportError):  # a problem of the file or of the worker
         raise
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:_MESSAGE_CHARACTERS]
-        message = f"the reader raises {cause}; nothing behind is read"
+        message = f"the reader raises {cause}; the rest of the shard is not read"
         yield ShardFault(offset, Reason.TRUNCATED_SHARD, message)
 
 
 def _find_format(path: str) -> str:
-    """By name, then by the first bytes; what cannot be read is left to the stage that says why."""
+    """Detect a format by name, then by the first bytes; the next stage rejects files that it cannot read."""
     if path.lower().endswith(_AUDIO_SUFFIXES):
         return AUDIO
     try:

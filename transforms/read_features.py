@@ -1,4 +1,4 @@
-"""The records of a feature folder, for stages that need them all once."""
+"""Reads all records of a feature folder, each one once."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ Features = tuple[Segment, np.ndarray]  # uint8[n, 128] or float32[n, 128]
 
 
 def kind_of(frames: np.ndarray) -> str:
-    """QUANTIZED of bytes, RAW of floats."""
+    """Return QUANTIZED for bytes, RAW for floats."""
     return QUANTIZED if frames.dtype == np.uint8 else RAW
 
 
 def read_shard(path: str) -> Iterator[Features]:
-    """Yields a shard's records.
+    """Yield a shard's records.
 
     Raises:
-      OutputError: it cannot be read, or a record is no features of a clip.
+      OutputError: it cannot be read, or a record does not contain a clip's features.
     """
     number = 0
     try:
@@ -39,12 +39,12 @@ def read_shard(path: str) -> Iterator[Features]:
                 number += 1
     except (*FILE_ERRORS, ValueError) as error:
         raise OutputError(
-            f"{path}, record {number}: {error}; python -m pipeline.verify lists all faults of a folder"
+            f"{path}, record {number}: {error}; python -m pipeline.verify lists all problems of a folder"
         ) from error
 
 
 def find_kind(paths: Iterable[str]) -> str | None:
-    """The kind of the first frames in some shards, as `kind_of` gives it; None if there are none.
+    """Return the kind of the first frames in shards, as `kind_of` does; None if there are no frames.
 
     Raises:
       OutputError: a shard is damaged, or cannot be read.
@@ -58,8 +58,8 @@ class ReadFeatures(beam.PTransform):
 
     Attributes:
       folder: path of the feature folder.
-      kind: that all frames must be of.
-      classes: indices that labels may have; None: any.
+      kind: the kind that all frames must have.
+      classes: valid indices of labels; None: all are valid.
     """
 
     folder: str
@@ -84,13 +84,13 @@ def _read_checked(path: str, kind: str, classes: frozenset[int] | None) -> Itera
         where = f"{path}: {segment.video_id!r} at {segment.start_s} s"
         if len(frames) and kind_of(frames) != kind:
             raise SettingError(
-                f"{where} has {kind_of(frames)} frames, and others in the folder are {kind}; "
-                "give a folder of one kind"
+                f"{where} has {kind_of(frames)} frames, but others in the folder are {kind}; "
+                "give a folder with one kind of frames"
             )
         for label in segment.labels:
             if classes is not None and label not in classes:
                 raise SettingError(
-                    f"{where} has label {label}, which is none of the {len(classes)} class labels; "
-                    "give those that the folder was made with, --class_labels=CSV"
+                    f"{where} has label {label}, which is not one of the {len(classes)} class labels; "
+                    "give the labels that the folder was made with as --class_labels=CSV"
                 )
         yield segment, frames

@@ -1,16 +1,16 @@
-"""What may be shown of options, addresses and texts: this module alone decides it.
+"""Hides secrets in options, addresses and texts. Only this module and `secret_names` decide what is shown.
 
-A secret is shown as `***`. Every output goes through one of these functions:
+A secret is shown as `***`. Every output passes one of these functions:
 
-| what | function | used for |
+| value | function | used for |
 |---|---|---|
-| an option of Beam, by its destination | `shown_option` | manifests, --print_config |
+| an option of Beam, by destination | `shown_option` | manifests, --print_config |
 | text, and lists and mappings of it | `shown` | options and assets in manifests and reports, JSON |
-| a text | `shown_text` | errors, logs, all that is printed, the lists of rejects |
-| an address | `shown_address` | the place in the cache where it is downloaded |
+| a text | `shown_text` | errors, logs, all printed text, lists of rejects |
+| an address | `shown_address` | paths in the cache of downloads |
 
-A text of a library may repeat a secret in any form. So what `remember_option`, `remember_address` and
-`remember_environment` have seen is hidden in every text of this process, in the forms that libraries print.
+A library's message may repeat a secret in any form. So secrets that `remember_option`, `remember_address` and
+`remember_environment` have seen are hidden in every text of this process, in all forms that libraries print.
 """
 
 import base64
@@ -21,111 +21,70 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
+from transforms.secret_names import PAIR_OPTIONS, SECRET_OPTIONS, is_secret_name, is_secret_option
+
 HIDDEN = "***"
 
-# Options of Beam whose whole value is a secret: by destination, not by the words of a command line.
-SECRET_OPTIONS = frozenset(
-    {
-        "azure_connection_string",
-        "gbek",  # how to get the key that encrypts what is grouped
-        "s3_access_key_id",
-        "s3_secret_access_key",
-        "s3_session_token",
-    }
-)
-# Options of Beam that hand on variables and properties to other programs: names are shown, values are not.
-PAIR_OPTIONS = frozenset(
-    {
-        "environment_options",
-        "job_server_jvm_properties",
-        "profiler_extra_args",
-        "profiler_extra_env_vars",
-    }
-)
-# Options of Beam that are named like a secret, and are none.
-PUBLIC_OPTIONS = frozenset(
-    {
-        "dataflow_kms_key",  # the path of a key in Google's service
-        "gcp_oauth_scopes",  # names of rights
-    }
-)
-
-# Words in the names of options, parameters, variables and JSON keys; `sig` and such only as the whole name.
-_SECRET_WORDS = re.compile(
-    r"key|secret|token|passw|passphrase|credential|connection_?string|auth(?!or)|signature|private",
-    re.IGNORECASE,
-)
-_SECRET_NAMES = frozenset({"sig", "pwd", "pass", "pw", "sas", "code", "upload_id", "googleaccessid", "env"})
-# In the names of environment variables, of which many have a key that is none.
+# Words in names of environment variables. "key" alone is not one, since many names have it without a secret.
 _SECRET_VARIABLES = re.compile(
     r"secret|token|passw|credential|connection_?string|(api|access|account|private|shared|sas)_?key",
     re.IGNORECASE,
 )
-# Those whose value is a place, not the secret in it.
-_PLACES = re.compile(r"(file|path|dir|folder|home|sock|uri|url|endpoint)$", re.IGNORECASE)
+# Ends of names of variables whose value is the location of a secret, not the secret.
+_LOCATIONS = re.compile(r"(file|path|dir|folder|home|sock|uri|url|endpoint)$", re.IGNORECASE)
 
-# Beam's filesystems, for which a question mark is a part of a path or a glob.
+# Beam's filesystems, in whose paths and globs a question mark is an ordinary character.
 _FILESYSTEMS = frozenset({"gs", "s3", "hdfs", "azfs", "file"})
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s\"'<>`]+")
-# A password with an unescaped slash: what looks like a port is no number.
+# User and password with an unescaped slash: the text after the colon is not a port number.
 _UNESCAPED = re.compile(r"[^/?#@\[]*:(?!\d*(?:[/?#]|$))[^\s]*@")
 _PARAMETER = re.compile(r"(?<=[?&;])([\w.\-%\[\]]+)=([^&\s\"'<>`]*)")
 _PAIR = re.compile(r"(?P<name>[\w.\-]+)=(?P<value>.*)", re.DOTALL)
-# How Python, JSON, YAML and a command line print the value of an option. Behind `--option:` is a sentence.
+# The value of an option as Python, JSON, YAML and a command line print it. A sentence follows `--option:`.
 _NAMES = "|".join(sorted(SECRET_OPTIONS))
 _OPTION_VALUE = re.compile(
     rf"(?P<name>\b(?:{_NAMES})(?::v1)?(?:\s*=\s*|\\*['\"]\s*[:,]\s*)|(?<![-\w])(?:{_NAMES}):\s+)"
     r"(?:(?P<quote>\\*['\"]).*?(?<!\\)(?P=quote)|[^\s,;}\]]+)"
 )
-# Punctuation behind an address in a sentence.
+# Punctuation after an address in a sentence.
 _PUNCTUATION = ").,;:]}"
 
-# Shorter secrets are hidden where an option or an address says what they are, and not in every word.
+# Minimum lengths. Shorter secrets are hidden only in their own option or address, not in all texts.
 _MIN_REMEMBERED = 8
-_MIN_UNNAMED = 20
+_MIN_UNNAMED = 20  # for values of an address's parameters whose name does not suggest a secret
 _MIN_OF_ADDRESS = 3
 
 _remembered: dict[str, str] = {}
 _pattern: re.Pattern[str] | None = None
 
 
-def is_secret_name(name: str) -> bool:
-    """Whether what has this name is taken for a secret, where no table says more."""
-    return name.lower() in _SECRET_NAMES or bool(_SECRET_WORDS.search(name))
-
-
-def is_secret_option(name: str) -> bool:
-    """Whether an option of Beam has a value that is a secret as a whole; new ones are, if they sound so."""
-    return name in SECRET_OPTIONS or (is_secret_name(name) and name not in PUBLIC_OPTIONS | PAIR_OPTIONS)
-
-
 def shown_option(name: str, value: Any) -> Any:
-    """The value of one of Beam's options, as it may be shown; not for a flag without a value.
+    """Return the value of one of Beam's options without secrets; not for flags without a value.
 
     Args:
       name: the option's destination.
-      value: text as on the command line, or what Beam parsed it to.
+      value: text from the command line, or the value that Beam parsed from it.
     """
-    return _without(name, value, lambda secret: None)
+    return _hide_in_option(name, value, lambda secret: None)
 
 
 def remember_option(name: str, value: Any) -> None:
-    """Has the secrets in the value of one of Beam's options hidden in all texts of this process."""
-    _without(name, value, _remember)
+    """Hide the secrets in the value of one of Beam's options in all texts of this process."""
+    _hide_in_option(name, value, _remember)
     remember_addresses(value)
 
 
 def remember_addresses(value: Any) -> None:
-    """Has the secrets in all addresses of a text, list or mapping hidden; see `remember_address`."""
+    """Hide the secrets in all addresses of a text, list or mapping; see `remember_address`."""
     for text in _texts(value):
         for address in [text] if _ADDRESS.match(text) else _ADDRESS.findall(text):
             remember_address(address)
 
 
 def remember_address(address: str) -> None:
-    """Has the user, password and parameters of an address hidden in all texts of this process.
+    """Hide the user, password and parameters of an address in all texts of this process.
 
-    Libraries print an address without its server too, with its signs escaped, and with the password as
+    Libraries also print an address without its server, with escaped characters, or with the password in
     Base64, as it is sent.
     """
     shown_form = shown_address(address)
@@ -137,7 +96,7 @@ def remember_address(address: str) -> None:
         user, colon, password = user_info.partition(":")
         host = re.split(r"[/?#]", rest, maxsplit=1)[0]
         _remember(password if colon else user)
-        for text in (password, user_info):  # where a library takes the password for a port
+        for text in (password, user_info):  # if a library takes the password for a port
             _add(f"{text}@{host}", f"{HIDDEN}@{host}")
         _add(user_info, HIDDEN)
         _remember(base64.b64encode(unquote(user_info).encode()).decode())
@@ -154,17 +113,24 @@ def remember_address(address: str) -> None:
 
 
 def remember_environment(environment: Mapping[str, str]) -> None:
-    """Has the secrets of environment variables hidden in all texts of this process: those that are named so,
-    and of proxies user and password."""
+    """Hide secrets of environment variables in all texts of this process.
+
+    These are the values of variables whose name suggests a secret, and secrets in addresses, such as of
+    proxies.
+    """
     for name, value in environment.items():
         if "://" in value:
             remember_address(value)
-        elif _SECRET_VARIABLES.search(name) and not _PLACES.search(name) and not value.startswith(("/", "~")):
+        elif (
+            _SECRET_VARIABLES.search(name)
+            and not _LOCATIONS.search(name)
+            and not value.startswith(("/", "~"))
+        ):
             _remember(value)
 
 
 def shown(value: Any) -> Any:
-    """Text, a list or a mapping, as it may be shown; numbers stay as they are."""
+    """Return a text, list or mapping without secrets; other values do not change."""
     if isinstance(value, str):
         return shown_text(shown_address(value) if _ADDRESS.match(value) else value)
     if isinstance(value, Mapping):
@@ -175,11 +141,11 @@ def shown(value: Any) -> Any:
 
 
 def shown_text(text: str, address: str = "") -> str:
-    """A text with the secrets in it hidden; a text that was shown before stays as it is.
+    """Return a text without secrets; hiding them twice gives the same text.
 
     Args:
-      text: of any origin.
-      address: what the text is about, of which a library may print any part.
+      text: a text of any origin.
+      address: the address that the text is about; a library may print any part of it.
     """
     user_info = _split(address)[1] or ""
     parts = {user_info, *user_info.partition(":"), unquote(user_info), *re.split("[/?#]", user_info)}
@@ -198,10 +164,10 @@ def shown_text(text: str, address: str = "") -> str:
 
 
 def shown_address(address: str) -> str:
-    """An address without its user and password, and with its parameters' names alone.
+    """Return an address without user and password, and without the values of its parameters.
 
-    Of `gs://` and Beam's other filesystems, where a `?` is a part of the path, only the user and password are
-    hidden, and the parameters that are named as a secret.
+    In `gs://` and Beam's other filesystems, a `?` is part of the path. There, only user and password are
+    hidden, and parameters whose name suggests a secret.
     """
     scheme, user_info, rest = _split(address)
     if user_info is not None:
@@ -216,7 +182,7 @@ def shown_address(address: str) -> str:
 
 
 def _split(address: str) -> tuple[str, str | None, str]:
-    """Scheme, user and password, and the rest; a password may have signs in it that should be escaped."""
+    """Return scheme, user and password, and the rest; a password may contain unescaped characters."""
     scheme, _, rest = address.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if "@" in authority:
@@ -240,56 +206,58 @@ def _shown_query(query: str) -> str:
 def _shown_parameter(match: re.Match[str]) -> str:
     name, value = match[1], match[2]
     if not is_secret_name(unquote(name)):
-        return f"{name}={_PARAMETER.sub(_shown_parameter, value)}"  # of a connection string more stand in it
+        return f"{name}={_PARAMETER.sub(_shown_parameter, value)}"  # a connection string has several pairs
     return f"{name}=" + _in_sentence(value, lambda _: HIDDEN)
 
 
 def _in_sentence(text: str, show: Callable[[str], str]) -> str:
-    """What is shown of a word, with the punctuation behind it."""
+    """Apply `show` to a word without the punctuation after it."""
     word = text.rstrip(_PUNCTUATION)
     return show(word) + text[len(word) :]
 
 
-def _without(name: str, value: Any, found: Callable[[str], None]) -> Any:
-    """The value of an option without its secrets, each of which is found."""
+def _hide_in_option(name: str, value: Any, on_secret: Callable[[str], None]) -> Any:
+    """Return the value of an option without secrets; call `on_secret` with each secret."""
     if isinstance(value, Mapping):
-        return {key: _without(_inner(name, str(key)), item, found) for key, item in value.items()}
+        return {
+            key: _hide_in_option(_item_name(name, str(key)), item, on_secret) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_without(name, item, found) for item in value]
+        return [_hide_in_option(name, item, on_secret) for item in value]
     if value is None or isinstance(value, bool):
         return value
     if is_secret_option(name):
-        found(str(value))
+        on_secret(str(value))
         return HIDDEN
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("{"):
         try:
-            return json.dumps(_without(name, json.loads(value), found))
+            return json.dumps(_hide_in_option(name, json.loads(value), on_secret))
         except (ValueError, RecursionError):
-            found(value)
+            on_secret(value)
             return HIDDEN
     pairs = [_PAIR.fullmatch(part) for part in value.split(",")]
     if name in PAIR_OPTIONS or any(pair and is_secret_name(pair["name"]) for pair in pairs):
         named = zip(value.split(","), pairs, strict=True)
-        return ",".join(_without_value(name, part, pair, found) for part, pair in named)
+        return ",".join(_hide_in_pair(name, part, pair, on_secret) for part, pair in named)
     return shown(value)
 
 
-def _without_value(name: str, part: str, pair: re.Match[str] | None, found: Callable[[str], None]) -> str:
+def _hide_in_pair(name: str, part: str, pair: re.Match[str] | None, on_secret: Callable[[str], None]) -> str:
     if pair is None:
         if name in PAIR_OPTIONS:
-            found(part)
+            on_secret(part)
             return HIDDEN
         return shown(part)
     if name in PAIR_OPTIONS or is_secret_name(pair["name"]):
-        found(pair["value"])
+        on_secret(pair["value"])
         return f"{pair['name']}={HIDDEN}"
     return shown(part)
 
 
-def _inner(name: str, key: str) -> str:
-    """The name that the value of a key in an option's JSON goes by; all below a secret one is secret."""
+def _item_name(name: str, key: str) -> str:
+    """Return the name that decides about a key in an option's JSON; a secret option hides all its keys."""
     return name if is_secret_option(name) or name in PAIR_OPTIONS else key
 
 

@@ -1,4 +1,4 @@
-"""Lists of rejected clips, read again: to try just those, and to keep those that a run says nothing of."""
+"""Reads lists of rejected clips, to retry those clips or to keep rejects that a run did not revisit."""
 
 import functools
 import hashlib
@@ -16,16 +16,16 @@ from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.globs import matches_below, plain_path
 
-# What `KeepRejected` takes, by name: paths of the files that a run reads, and what it finds in them.
+# Inputs of `KeepRejected`: paths of the files that a run reads, and the clips and faults in them.
 READ, TRIED = "read", "tried"
 
 
 class TriedClip(NamedTuple):
-    """A clip, or a fault, that a run finds in a file.
+    """A clip or a fault that a run finds in a file.
 
     Attributes:
       offset, key: of the clip.
-      is_whole: of a recording whose parts are not known yet.
+      is_whole: whether it is a recording that may yet be cut into clips.
     """
 
     offset: int | None
@@ -36,8 +36,8 @@ class TriedClip(NamedTuple):
     def of(cls, clip: Clip | RejectedClip) -> "TriedClip":
         return cls(clip.offset, clip.key, isinstance(clip, Clip) and clip.end_s is None)
 
-    def is_of(self, rejected: RejectedClip) -> bool:
-        """Whether a clip that was rejected before is this one, or a part of it."""
+    def includes(self, rejected: RejectedClip) -> bool:
+        """Return whether an earlier rejected clip is this clip or a part of it."""
         if self.offset != rejected.offset:
             return False
         if self.is_whole:
@@ -49,44 +49,45 @@ class RejectIndex:
     """Rejected clips by file.
 
     Args:
-      rejected: in any order.
+      rejected: the clips in any order.
     """
 
     def __init__(self, rejected: Iterable[RejectedClip]):
-        # A shard may have as many as it has clips, so each is found by its place.
-        self._by_place: dict[tuple[str, int | None], list[RejectedClip]] = defaultdict(list)
-        # A fault may hide which clip it was, and how many more: all of its shard from there on are tried.
+        # By offset too, since all clips of a shard may be rejected.
+        self._by_offset: dict[tuple[str, int | None], list[RejectedClip]] = defaultdict(list)
+        # A fault without an id may affect any number of clips: all clips of the shard from its offset are
+        # tried.
         self._hidden_from: dict[str, int] = {}
         for clip in rejected:
-            self._by_place[clip.file, clip.offset].append(clip)
+            self._by_offset[clip.file, clip.offset].append(clip)
             if clip.offset is not None and not clip.video_id:
                 self._hidden_from[clip.file] = min(clip.offset, self._hidden_from.get(clip.file, clip.offset))
 
     @property
     def files(self) -> list[str]:
         """Paths of the audio files and shards, sorted."""
-        return sorted({file for file, _ in self._by_place})
+        return sorted({file for file, _ in self._by_offset})
 
     def unlisted(self, path: str) -> list[RejectedClip]:
-        """The rejects of a folder that could not be listed."""
-        return [clip for clip in self._by_place.get((path, None), ()) if clip.is_folder]
+        """Return the rejects for a path that is a folder that could not be listed."""
+        return [clip for clip in self._by_offset.get((path, None), ()) if clip.is_folder]
 
     def covers(self, clip: Clip | RejectedClip) -> bool:
-        """Whether a clip or fault that is read now was rejected then."""
+        """Return whether a clip or fault matches one of the rejects."""
         hidden_from = self._hidden_from.get(clip.file)
         if clip.offset is not None and hidden_from is not None and clip.offset >= hidden_from:
             return True
         tried = TriedClip.of(clip)
-        return any(tried.is_of(rejected) for rejected in self._by_place.get((clip.file, clip.offset), ()))
+        return any(tried.includes(rejected) for rejected in self._by_offset.get((clip.file, clip.offset), ()))
 
 
 @dataclass(frozen=True)
 class RejectFiles:
-    """Lists of rejected clips: what a stage carries in place of their lines.
+    """Lists of rejected clips. Stages carry this instead of the lines of the lists.
 
     Attributes:
-      paths: of the files.
-      sha256: of all their bytes; a process that read another state of the files reads them again.
+      paths: paths of the lists.
+      sha256: of all their bytes; if it changes, a process reads the files again.
     """
 
     paths: tuple[str, ...]
@@ -94,10 +95,10 @@ class RejectFiles:
 
     @classmethod
     def of(cls, paths: Sequence[str]) -> "RejectFiles":
-        """The files as they are now.
+        """Return the lists in their current state.
 
         Raises:
-          SettingError: one of them cannot be read.
+          SettingError: a file cannot be read.
         """
         digest = hashlib.sha256()
         for path in paths:
@@ -105,10 +106,10 @@ class RejectFiles:
         return cls(tuple(paths), digest.hexdigest())
 
     def index(self) -> RejectIndex:
-        """Reads them all; a second call in a process returns the same index.
+        """Read all lists; a second call in a process returns the same index.
 
         Raises:
-          SettingError: a file cannot be read, or is no such list.
+          SettingError: a file cannot be read, or is not a list of rejected clips.
         """
         return _read_index(self)
 
@@ -119,12 +120,12 @@ def _read_index(source: RejectFiles) -> RejectIndex:
 
 
 def read_rejected(path: str) -> Iterator[RejectedClip]:
-    """Yields the clips of one list.
+    """Yield the clips of one list.
 
     Raises:
-      SettingError: it cannot be read, or a line is no rejected clip.
+      SettingError: the list cannot be read, or a line does not describe a rejected clip.
     """
-    # Not splitlines: a file's name may hold other separators.
+    # Not splitlines: a file name may contain other line separators.
     for number, line in enumerate(read_list(path).split(b"\n"), 1):
         if line:
             try:
@@ -136,10 +137,10 @@ def read_rejected(path: str) -> Iterator[RejectedClip]:
 
 
 def read_list(path: str) -> bytes:
-    """The bytes of a list.
+    """Return the bytes of a list.
 
     Raises:
-      SettingError: it cannot be read.
+      SettingError: the list cannot be read.
     """
     try:
         with open_file(path) as file:
@@ -150,17 +151,16 @@ def read_list(path: str) -> bytes:
 
 @dataclass
 class KeepRejected(beam.PTransform):
-    """Path of each file that a run reads -> RejectedClip of earlier runs that this one says nothing of.
+    """Path of each file that a run reads -> RejectedClip: earlier rejects that this run did not revisit.
 
-    Where the run tries only the clips of some lists, it takes READ and TRIED: with another split, or other
-    segments, it may find none of those clips.
+    If the run retries only the clips of some lists, this takes a dict of READ and TRIED: with another split
+    or other segments, the run may not find all those clips.
 
     Attributes:
-      earlier: lists of the runs before.
-      tried: where the run tries only the clips of some lists, those.
-      patterns: globs of the run's inputs. Where they reach a folder that could not be listed before, this run
-        has listed it again.
-      split: of clips to which the run's inputs give none.
+      earlier: paths of the lists of earlier runs.
+      tried: the lists that the run retries; None if it reads all clips.
+      patterns: globs of the run's inputs. This run has listed every folder below them again.
+      split: the split of clips without one in the run's inputs.
     """
 
     earlier: Sequence[str]
@@ -171,14 +171,14 @@ class KeepRejected(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
-    @no_annotations  # Beam knows no hint for inputs by name
+    @no_annotations  # Beam has no type hint for inputs by name
     def expand(
         self, inputs: beam.PCollection[str] | Mapping[str, beam.PCollection]
     ) -> beam.PCollection[RejectedClip]:
         if isinstance(inputs, beam.PCollection):
             inputs = {READ: inputs}
         files = inputs[READ]
-        if not self.earlier:  # and all paths would be shuffled for nothing
+        if not self.earlier:  # avoids a shuffle of all paths
             return files.pipeline | "NoLists" >> beam.Create([], reshuffle=False)
         earlier = (
             files.pipeline
@@ -207,7 +207,7 @@ def _kept(
     found: dict[int | None, list[TriedClip]] = defaultdict(list)
     for row in values.get(TRIED, ()):
         found[row[0]].append(TriedClip(*row))
-    # A duplicate may be listed with two inputs that were its record's at their time.
+    # A duplicate may be listed twice, with different messages: the source of its record may have changed.
     earlier = {replace(clip, message=""): clip for clip in sorted(set(values["earlier"]), key=repr)}
     for clip in earlier.values():
         if clip.is_folder and any(matches_below(plain_path(pattern), path) for pattern in patterns):
@@ -216,8 +216,8 @@ def _kept(
         if is_read and tried is not None:
             is_tried = tried.index().covers(clip)
             if clip.video_id:
-                is_tried &= any(other.is_of(clip) for other in found[clip.offset])
-            elif not clip.is_folder:  # hidden by a fault: tried with whatever stands there now
+                is_tried &= any(other.includes(clip) for other in found[clip.offset])
+            elif not clip.is_folder:  # a fault without an id: tried with the clips that are now at its offset
                 is_tried &= clip.split == split
         if not is_tried:
             yield clip

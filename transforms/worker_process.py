@@ -1,7 +1,7 @@
-"""A worker process that Beam starts on this machine: Beam's own, but it ends with its launcher.
+"""Beam's worker process for this machine, which ends with its launcher.
 
-`start_workers_here` has Beam start this module. Beam's would wait a minute for a launcher that was killed in
-the meantime, before it imports anything that it is told to.
+`start_workers_here` makes Beam start this module instead of its own. Beam's module waits a minute for a
+launcher that was killed, before it imports the plugins.
 """
 
 import runpy
@@ -14,10 +14,7 @@ _BEAMS = "apache_beam.runners.worker.sdk_worker_main"
 
 @cache
 def start_workers_here() -> None:
-    """Has Beam start the worker processes of this process by this module.
-
-    Beam has no option for the command.
-    """
+    """Make Beam start worker processes of this process with this module; Beam has no option for it."""
     from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
     make = SubprocessSDKEnvironment.from_command_string

@@ -13,30 +13,30 @@ from apache_beam.typehints.decorators import no_annotations
 from transforms.audioset.example import AUDIOSET_SCHEMA, Schema
 from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
-from transforms.clips import Claim, ClipChunk, Key, RejectedClip
+from transforms.clips import ClipChunk, ExistingClip, Key, RejectedClip
 from transforms.features.assemble_clips import Frames, assemble_clips, decide
 from transforms.features.open_shard import OpenShard, ShardFile
 from transforms.features.own_shards import ShardNotes
 from transforms.vggish.params import EMBEDDING_SIZE
 
-# What `WriteFeatures` takes: (ClipChunk, features), and if need be Claim, and RejectedClip, a duplicate of an
-# earlier run whose file this run does not read.
-FEATURES, CLAIMS, EARLIER = "features", "claims", "earlier"
+# Inputs of `WriteFeatures`: (ClipChunk, features), and optionally ExistingClip, and RejectedClip for
+# duplicates of earlier runs whose files this run does not read.
+FEATURES, EXISTING_CLIPS, EARLIER = "features", "existing", "earlier"
 
 Shard = tuple[str, str]  # split, name
-# A chunk and its frames as they are shuffled; see `pack_frames`.
+# A chunk and its frames in the form that is shuffled; see `pack_frames`.
 PackedFrames = tuple[Any, ...]
 
 _REJECTED, _REJECTED_EARLIER = "rejected", "rejected_earlier"
-_SHARDS, _THERE = "shards", "there"
-# Kinds of what is shuffled to a shard; the last is for a numbered shard without a clip.
-_FRAMES, _CLAIM, _EARLIER, _EMPTY = range(4)
+_SHARDS, _EXISTING = "shards", "existing"
+# Kinds of elements that are shuffled to a shard; the last one makes a numbered shard without clips exist.
+_FRAMES, _EXISTING_CLIP, _EARLIER, _EMPTY = range(4)
 
 
 class WrittenFeatures(NamedTuple):
-    """What `WriteFeatures` returns: PCollections of Key, one a new record; of ShardFile, one a shard that was
-    written; of RejectedClip, of this run's inputs; of Key, one a record that was there and stays; and of
-    RejectedClip, of inputs of earlier runs alone."""
+    """What `WriteFeatures` returns: PCollections of Key, one per new record; of ShardFile, one per written
+    shard; of RejectedClip, for inputs of this run; of Key, one per existing record that stays; and of
+    RejectedClip, for inputs that only earlier runs read."""
 
     written: beam.PCollection[Key]
     shards: beam.PCollection[ShardFile]
@@ -46,10 +46,10 @@ class WrittenFeatures(NamedTuple):
 
 
 def pack_frames(chunk: ClipChunk, frames: np.ndarray) -> PackedFrames:
-    """A chunk and its frames as values that Beam encodes in little more than their own bytes.
+    """Return a chunk and its frames as a tuple that Beam encodes with little overhead.
 
-    Of a dataclass or an array it would shuffle the names of the class and its fields with each element. The
-    split is left to the key.
+    For a dataclass or an array, Beam would shuffle the names of the class and its fields with each element.
+    The split is not included, since the key has it.
     """
     segment = chunk.segment
     return (
@@ -66,33 +66,32 @@ def pack_frames(chunk: ClipChunk, frames: np.ndarray) -> PackedFrames:
 
 
 def unpack_frames(split: str, packed: PackedFrames) -> Frames:
-    """The inverse of `pack_frames`."""
+    """Return the chunk and frames that `pack_frames` packed."""
     file, offset, video_id, start_s, index, ending, sha256, data, dtype = packed
     segment = None if ending is None else Segment(split, video_id, start_s, *ending)
     chunk = ClipChunk(file, offset, split, video_id, start_s, index, segment, sha256)
     return chunk, np.frombuffer(data, dtype).reshape(-1, EMBEDDING_SIZE)
 
 
-def _pack_claim(claim: Claim) -> tuple[Any, ...]:
-    """As `pack_frames`."""
-    return claim.video_id, claim.start_s, claim.file, claim.offset, claim.sha256, claim.is_known
+def _pack_existing(clip: ExistingClip) -> tuple[Any, ...]:
+    return clip.video_id, clip.start_s, clip.file, clip.offset, clip.sha256, clip.is_known
 
 
 @dataclass
 class WriteFeatures(beam.PTransform):
     """(ClipChunk, uint8[n, 128] or float32[n, 128]) -> one file per shard.
 
-    Takes that collection, or a dict of FEATURES, CLAIMS and EARLIER.
+    Takes this collection, or a dict of FEATURES, EXISTING_CLIPS and EARLIER.
 
-    Of several inputs for one record the one whose path, and offset in it, sorts first is the record, whatever
-    run read it; the others are duplicates. Records stand in a shard by id and start time, so that its bytes
-    depend on nothing but the clips.
+    If several inputs have the same clip, the one whose path (and offset) sorts first becomes the record,
+    whichever run read it; the others are duplicates. Records in a shard are sorted by id and start time, so
+    that its bytes depend only on the clips.
 
     Attributes:
       output: the feature folder.
-      sharding: which shard a clip goes to.
-      notes: announce each shard there, with what it held before; keep the records of shards that the folder's
-        runs wrote, and put the new ones among them. None: shards are replaced, whoever wrote them.
+      sharding: assigns clips to shards.
+      notes: each shard gets a note with its earlier state, and new records are merged into the shards of
+        earlier runs. None: existing shards are replaced, whoever wrote them.
       schema: the records' keys.
     """
 
@@ -104,7 +103,7 @@ class WriteFeatures(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
-    @no_annotations  # Beam knows no hint for several outputs
+    @no_annotations  # Beam has no type hint for several outputs
     def expand(self, inputs: beam.PCollection[Frames] | Mapping[str, beam.PCollection]) -> WrittenFeatures:
         if isinstance(inputs, beam.PCollection):
             inputs = {FEATURES: inputs}
@@ -117,11 +116,12 @@ class WriteFeatures(beam.PTransform):
             return shard(chunk.split, chunk.video_id), (_FRAMES, pack_frames(chunk, values))
 
         keyed = [frames | "KeyByShard" >> beam.MapTuple(features)]
-        # (Shard, (kind, values)): 1.4 kB for ten seconds, all that is shuffled of a clip's features
-        if CLAIMS in inputs:
+        # (Shard, (kind, values)): 1.4 kB per clip of ten seconds; no other features are shuffled
+        if EXISTING_CLIPS in inputs:
             keyed.append(
-                inputs[CLAIMS]
-                | "KeyClaims" >> beam.Map(lambda c: (shard(c.split, c.video_id), (_CLAIM, _pack_claim(c))))
+                inputs[EXISTING_CLIPS]
+                | "KeyExisting"
+                >> beam.Map(lambda c: (shard(c.split, c.video_id), (_EXISTING_CLIP, _pack_existing(c))))
             )
         if EARLIER in inputs:
             keyed.append(
@@ -129,11 +129,11 @@ class WriteFeatures(beam.PTransform):
                 | "KeyEarlier" >> beam.Map(lambda c: (shard(c.split, c.video_id), (_EARLIER, c.to_json())))
             )
         if sharding.num_shards:
-            # Readers of numbered shards expect all of them, those without a clip too. So also where all clips
-            # are there already: a run that was killed may not have come to those.
+            # Readers of numbered shards expect all of them, including those without clips. Splits without new
+            # clips need them too: a run that was killed may not have written the empty shards.
             splits = [frames | "Splits" >> beam.Map(lambda e: e[0].split)]
-            if CLAIMS in inputs:
-                splits.append(inputs[CLAIMS] | "SplitsThere" >> beam.Map(lambda claim: claim.split))
+            if EXISTING_CLIPS in inputs:
+                splits.append(inputs[EXISTING_CLIPS] | "ExistingSplits" >> beam.Map(lambda clip: clip.split))
             keyed.append(
                 splits
                 | "AllSplits" >> beam.Flatten()
@@ -148,11 +148,15 @@ class WriteFeatures(beam.PTransform):
             | "GroupByShard" >> beam.GroupByKey()
             | "WriteShards"
             >> beam.ParDo(_WriteShard(self.output, self.notes, self.schema)).with_outputs(
-                _REJECTED, _SHARDS, _THERE, _REJECTED_EARLIER, main="written"
+                _REJECTED, _SHARDS, _EXISTING, _REJECTED_EARLIER, main="written"
             )
         )
         return WrittenFeatures(
-            outputs.written, outputs[_SHARDS], outputs[_REJECTED], outputs[_THERE], outputs[_REJECTED_EARLIER]
+            outputs.written,
+            outputs[_SHARDS],
+            outputs[_REJECTED],
+            outputs[_EXISTING],
+            outputs[_REJECTED_EARLIER],
         )
 
 
@@ -168,32 +172,32 @@ class _WriteShard(beam.DoFn):
         Key
         | TaggedOutput[Literal["rejected"], RejectedClip]
         | TaggedOutput[Literal["shards"], ShardFile]
-        | TaggedOutput[Literal["there"], Key]
+        | TaggedOutput[Literal["existing"], Key]
         | TaggedOutput[Literal["rejected_earlier"], RejectedClip]
     ]:
         (split, name), elements = element
-        of_kind: dict[int, list[Any]] = defaultdict(list)
+        by_kind: dict[int, list[Any]] = defaultdict(list)
         for kind, values in elements:
-            of_kind[kind].append(values)
-        chunks = [unpack_frames(split, packed) for packed in of_kind[_FRAMES]]
-        claims = [Claim(split, *packed) for packed in of_kind[_CLAIM]]
-        earlier = [RejectedClip.from_row(row) for row in of_kind[_EARLIER]]
+            by_kind[kind].append(values)
+        chunks = [unpack_frames(split, packed) for packed in by_kind[_FRAMES]]
+        existing = [ExistingClip(split, *packed) for packed in by_kind[_EXISTING_CLIP]]
+        earlier = [RejectedClip.from_row(row) for row in by_kind[_EARLIER]]
         clips = assemble_clips(chunks, self._schema)
-        # Where all inputs are known to be those of their records, the shard need not be read.
+        # The shard need not be read if it gets no new records and the sources of all existing ones are known.
         shard = OpenShard(self._output, split, name, self._notes)
-        if clips or not all(claim.is_known for claim in claims):
+        if clips or not all(clip.is_known for clip in existing):
             shard.read()
-        contest = decide(clips, claims, earlier, shard.prior_sources(clip.key for clip in clips))
-        for clip in contest.rejected:
+        decisions = decide(clips, existing, earlier, shard.prior_sources(clip.key for clip in clips))
+        for clip in decisions.rejected:
             yield TaggedOutput(_REJECTED, clip)
-        for clip in contest.earlier:
+        for clip in decisions.rejected_earlier:
             yield TaggedOutput(_REJECTED_EARLIER, clip)
-        for key in contest.there:
-            yield TaggedOutput(_THERE, key)
-        # A shard whose clips were all rejected on the way is no shard, unless it is one of a number.
-        if contest.written or contest.adopted or (of_kind[_EMPTY] and not shard.is_there()):
-            written = shard.put(contest)
-            for assembled in contest.written:
+        for key in decisions.existing:
+            yield TaggedOutput(_EXISTING, key)
+        # Without records, only a numbered shard is written.
+        if decisions.written or decisions.new_sources or (by_kind[_EMPTY] and not shard.exists()):
+            written = shard.write(decisions)
+            for assembled in decisions.written:
                 yield assembled.chunk.key
             if written is not None:
                 yield TaggedOutput(_SHARDS, written)

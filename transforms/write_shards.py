@@ -1,4 +1,4 @@
-"""Audio files to shards: each file is read once, and its bytes are copied as they are."""
+"""Packs audio files into shards: each file is read once, and its bytes are copied unchanged."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -41,11 +41,12 @@ _REJECTED = "rejected"
 
 @dataclass(frozen=True)
 class Packed:
-    """What a shard holds.
+    """Counts of a shard.
 
     Attributes:
-      clips: how many.
-      joined_again: how many of them have segments, but not in the shard; see `pack_clip`.
+      clips: number of clips.
+      joined_again: number of clips whose segments are not in the shard, so that a reader must join them
+        again; see `pack_clip`.
     """
 
     clips: int
@@ -53,8 +54,8 @@ class Packed:
 
 
 class WrittenShards(NamedTuple):
-    """What `WriteShards` returns: PCollections of the paths to pack, of Packed (one a shard), of RejectedClip
-    (files, and to themselves folders that cannot be listed) and of Unmatched."""
+    """What `WriteShards` returns: PCollections of (path, size), one per file to pack; of Packed, one per
+    shard; of RejectedClip for files; of RejectedClip for folders that cannot be listed; and of Unmatched."""
 
     files: beam.PCollection[tuple[str, int]]
     packed: beam.PCollection[Packed]
@@ -68,9 +69,9 @@ class PackSettings:
     """How files become clips of shards.
 
     Attributes:
-      split: of clips that no segment names; None leaves it to whoever reads the shards.
+      split: of clips without a segment; None: whoever reads the shards chooses it.
       segments: segments CSVs; None if every file is one clip.
-      id_pattern: as `names.compile_id_pattern` returns.
+      id_pattern: from `names.compile_id_pattern`.
     """
 
     split: str | None = None
@@ -79,23 +80,23 @@ class PackSettings:
 
 
 def pack_clip(clips: Sequence[Clip], split: str | None, has_table: bool, audio: bytes) -> ShardClip:
-    """What a shard says of a file: a file is one clip of the shard, whatever the number of its segments.
+    """Return the clip of a shard for a file: always one clip, whatever the number of its segments.
 
-    A reader takes a clip with a start time for one that is cut already, and one without for a recording from
-    which segments are still to be cut. So
+    A reader treats a clip with a start time as already cut, and one without as a recording from which
+    segments must be cut. So the clip has these fields:
 
-    - without a table it has its id, and the split if one is given;
-    - a file that is cut to one segment has all of it: id, times, labels and split;
-    - a file that is cut to a time which several splits share has id and start;
-    - a soundtrack has its id alone.
+    - without segments CSVs, its id, and the split if one is given;
+    - if the file is cut to one segment, all fields of the segment: id, times, labels and split;
+    - if the file is cut to a time that segments of several splits share, id and start time;
+    - if the file is a soundtrack, only its id.
 
-    The last two get the rest from the same segments CSVs when the shard is read, as the file would. With the
-    same segments every clip is then read from the shard as it is from the file.
+    In the last two cases, a reader takes the rest from the same segments CSVs, as it does for a file. So with
+    the same segments, a shard and the files give the same clips.
 
     Args:
-      clips: the file's, as `read_clips.file_clips` returns; not empty.
+      clips: the file's clips from `input_clips.file_clips`; not empty.
       split: see `PackSettings`.
-      has_table: whether clips are segments.
+      has_table: whether there are segments CSVs.
       audio: the file's bytes.
     """
     first = clips[0]
@@ -112,14 +113,14 @@ def pack_clip(clips: Sequence[Clip], split: str | None, has_table: bool, audio: 
 class WriteShards(beam.PTransform):
     """Finds audio files and packs them into shards, in the order of their paths.
 
-    Only paths and sizes are shuffled. A shard is written by one worker, which has one file (of Parquet one
-    row group) in memory. Its bytes depend on nothing but the files.
+    Only paths and sizes are shuffled. One worker writes a shard, with one file (for Parquet, one row group)
+    in memory. The bytes of a shard depend only on the files.
 
     Attributes:
-      inputs: globs on any filesystem that Beam knows, or the list of what the launcher found.
+      inputs: globs on any filesystem that Beam supports, or the list of files that the launcher found.
       output: the shards' folder.
       kind: "tfrecord", "tar" or "parquet".
-      shard_bytes: see `shards.write.plan_shards`.
+      shard_bytes: see `audio_shards.write.plan_shards`.
       settings: how files become clips.
     """
 
@@ -132,7 +133,7 @@ class WriteShards(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
-    @no_annotations  # Beam knows no hint for several outputs
+    @no_annotations  # Beam has no type hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> WrittenShards:
         inputs = pbegin.pipeline | "ListInputs" >> ListInputs(self.inputs)
         # Input
@@ -146,7 +147,7 @@ class WriteShards(beam.PTransform):
         )
         written = (
             found.files
-            # One worker sorts all paths: some 200 bytes each, 2 GB for ten million.
+            # One worker sorts all paths: about 200 bytes per path, or 2 GB for ten million.
             | "Gather" >> beam.combiners.ToList()
             | "PlanShards" >> beam.FlatMap(plan_shards, self.shard_bytes)
             # ShardPlan
@@ -160,7 +161,7 @@ class WriteShards(beam.PTransform):
 
 
 class _Naming:
-    """Path -> its clips, with the segments read once a process."""
+    """Path -> its clips; reads the segments once per process."""
 
     def __init__(self, settings: PackSettings):
         self._settings = settings
@@ -172,7 +173,7 @@ class _Naming:
 
 
 class _FindClips(beam.DoFn):
-    """(path, size) of files that are clips; the others to the side."""
+    """(path, size) -> the same for files with clips; the other output is Unmatched."""
 
     def __init__(self, settings: PackSettings):
         self._settings = settings
@@ -188,7 +189,7 @@ class _FindClips(beam.DoFn):
 
 
 class _WriteShard(beam.DoFn):
-    """ShardPlan -> Packed, and to the side the files that could not be packed."""
+    """ShardPlan -> Packed; the other output is RejectedClip, for files that could not be packed."""
 
     def __init__(self, output: str, kind: str, settings: PackSettings):
         self._output, self._kind, self._settings = output, kind, settings
@@ -213,7 +214,7 @@ class _WriteShard(beam.DoFn):
                 joined_again += self._naming.has_table and packed.clip.end_s is None
                 yield packed
 
-        # A shard of which every file was rejected is written too: the numbers in the names have no gap.
+        # A shard is written even if all its files were rejected, so that the numbered names have no gap.
         with new_file(FileSystems.join(self._output, plan.file_name(self._kind))) as file:
             for data in write_shard(self._kind, clips()):
                 file.write(data)
@@ -225,19 +226,19 @@ class _WriteShard(beam.DoFn):
         audio = _read(path)
         kind = shard_format(path, audio[:_HEAD_BYTES])
         if kind != AUDIO:
-            is_read = f"a {kind} shard already, by its name or content; pipeline.run reads it"
-            raise ClipError(Reason.NOT_AUDIO, REMEDIES.get(kind, is_read))
+            message = f"a {kind} shard already, by its name or content; pipeline.run reads it"
+            raise ClipError(Reason.NOT_AUDIO, REMEDIES.get(kind, message))
         clip = pack_clip(named, self._settings.split, self._naming.has_table, audio)
         check_clip(self._kind, clip)
         return PackedClip(clip, os.path.splitext(path)[1].removeprefix("."))
 
 
 def _read(path: str) -> bytes:
-    """A file's bytes, or so many that it is seen to be too large."""
+    """Return a file's bytes, but no more than MAX_FILE_BYTES + 1."""
     try:
         with open_file(path) as file:
             parts, left = [], MAX_FILE_BYTES + 1
-            while left and (data := file.read(left)):  # some files give less than asked
+            while left and (data := file.read(left)):  # some files return less than requested
                 parts.append(data)
                 left -= len(data)
             return b"".join(parts)

@@ -9,7 +9,8 @@ import yaml
 from pipeline.cli.flags import AddOptions, all_options, nearest, parse_given
 from transforms.errors import SettingError
 from transforms.printable import printable
-from transforms.redact import HIDDEN, is_secret_option, shown, shown_option
+from transforms.redact import HIDDEN, shown, shown_option
+from transforms.secret_names import is_secret_option
 from transforms.storage.filesystems import FILE_ERRORS, open_to_read
 
 # Limits of a file of options, far above what all options need. Lists in a mapping have depth 2.

@@ -10,12 +10,12 @@ from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentP
 from transforms.errors import SettingError
 from transforms.redact import (
     HIDDEN,
-    is_secret_option,
     remember_addresses,
     remember_option,
     shown_option,
     shown_text,
 )
+from transforms.secret_names import is_secret_option
 
 AddOptions = Callable[[argparse.ArgumentParser], None]
 

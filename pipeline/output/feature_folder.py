@@ -73,14 +73,14 @@ class FeatureFolder:
       path: the folder.
       shards: paths of the shards that its runs wrote, sorted.
       foreign: paths of all other files SPLIT/NAME.tfrecord, sorted; runs never change them.
-      is_told: whether a file in `_run` lists the shards that runs wrote. Otherwise all shards are foreign.
+      has_own_list: whether a file in `_run` lists the shards that runs wrote. Otherwise all shards are foreign.
       manifest: the manifest of the last run; None if there is none.
     """
 
     path: str
     shards: tuple[str, ...]
     foreign: tuple[str, ...]
-    is_told: bool
+    has_own_list: bool
     manifest: dict[str, Any] | None
 
     @classmethod
@@ -91,7 +91,7 @@ class FeatureFolder:
           SettingError: it cannot be listed, or its manifest or a list of its shards cannot be read.
         """
         found = find_shards(path)
-        return cls(path, found.own, found.foreign, found.is_told, read_manifest(path))
+        return cls(path, found.own, found.foreign, found.has_own_list, read_manifest(path))
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -156,7 +156,7 @@ class FeatureFolder:
         Raises:
           SettingError: there is such a file, or it is unknown which shards the runs wrote.
         """
-        if self.foreign and self.manifest is not None and not self.is_told:
+        if self.foreign and self.manifest is not None and not self.has_own_list:
             raise SettingError(
                 f"{run_path(self.path, SHARDS_FILE)}: is missing, so it is unknown which shards the runs "
                 "wrote; restore it from a copy, or give another folder"

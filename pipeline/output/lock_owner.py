@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 
 from transforms.errors import SettingError
-from transforms.launcher import process_started, sees_own_numbers
+from transforms.launcher import process_started, sees_own_pids
 
 # They identify a boot of a kernel and a PID namespace; a process number is unique only within both.
 _BOOT_ID, _PID_NAMESPACE = "/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"
@@ -68,7 +68,7 @@ class LockOwner:
             return False
         except PermissionError:
             pass  # the process exists, and belongs to another user
-        if not sees_own_numbers():
+        if not sees_own_pids():
             return None
         return process_started(self.pid) == self.process_started
 

@@ -65,15 +65,15 @@ def run_analyses(pipeline: beam.Pipeline, passes: Sequence[AnalysisFactory]) -> 
       SettingError: the pipeline's temporary folder cannot be created, or a corpus is not of the given kind.
       OutputError: a corpus is damaged.
     """
-    from transforms.statistics.analyze_corpus import WriteFindings, read_findings
+    from transforms.statistics.analyze_corpus import WriteAnalysis, read_analysis
 
     with _temporary_folder(pipeline) as folder:
         paths = [FileSystems.join(folder, f"findings-{number}.json") for number in range(len(passes))]
         with unwrap_worker_errors(), pipeline:
             for number, (make_pass, path) in enumerate(zip(passes, paths, strict=True)):
                 analyze = make_pass(FileSystems.join(folder, f"graphs-{number}"))
-                _ = pipeline | f"Corpus{number}" >> WriteFindings(analyze, path)
-        return [read_findings(path) for path in paths]
+                _ = pipeline | f"Corpus{number}" >> WriteAnalysis(analyze, path)
+        return [read_analysis(path) for path in paths]
 
 
 @contextmanager

@@ -135,7 +135,7 @@ def find_shards(folder: str) -> FeatureFolder:
       SettingError: it has no shards, cannot be listed, or its manifest cannot be read.
     """
     found = FeatureFolder.at(folder)
-    if not found.is_told:
+    if not found.has_own_list:
         found = replace(found, shards=found.foreign, foreign=())
     if not found.shards and not found.foreign:
         if match_files(FileSystems.join(escape(folder), f"*{SHARD_SUFFIX}")):

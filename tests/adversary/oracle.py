@@ -104,7 +104,7 @@ def all_records(folder: Path, shards: dict[str, bytes]) -> dict[str, dict[Record
         for record in read_records(io.BytesIO(data)):
             source = sources.get(record_hash(record))
             keys.append(_read_context(record).key)
-            found[split][keys[-1]] = Record(record, source and (source.place, source.offset))
+            found[split][keys[-1]] = Record(record, source and (source.path, source.offset))
         assert keys == sorted(set(keys)), f"{path}: {keys}"
     return found
 

@@ -30,7 +30,7 @@ def shards(tmp_path_factory) -> dict[str, list[str]]:
     return paths
 
 
-def test_a_sample_is_the_same_each_time_and_of_every_split(shards):
+def test_a_sample_is_deterministic_and_has_clips_of_every_split(shards):
     clips = sample_clips(shards, 100)
     ids = [(clip.segment.split, clip.segment.video_id) for clip in clips]
     assert len(set(ids)) == len(ids) == 60  # 50 of the large split, all ten of the small one
@@ -52,7 +52,7 @@ def test_a_damaged_record_is_an_error(shards, tmp_path):
         sample_clips({"eval": [str(path)]}, 100)
 
 
-def test_statistics_call_out_dimensions_that_are_stuck():
+def test_statistics_report_dimensions_that_are_stuck():
     frames = np.random.default_rng(0).integers(1, 255, (50, 128), np.uint8)
     frames[:, 7] = 255
     frames[10:, 9] = 0
@@ -64,7 +64,7 @@ def test_statistics_call_out_dimensions_that_are_stuck():
     assert raw.stuck() == [] and raw.counts.sum() == frames.size
 
 
-def test_the_map_is_that_of_the_singular_vectors_and_has_one_sign():
+def test_the_projection_equals_that_of_the_singular_vectors_and_its_sign_is_fixed():
     frames = np.random.default_rng(0).standard_normal((60, 128)) * np.linspace(5, 1, 128)
     points, shares = project(frames)
     centred = frames - frames.mean(axis=0)

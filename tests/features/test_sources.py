@@ -1,4 +1,4 @@
-"""Several inputs for one record: any sequence of runs over them ends as one run over all does."""
+"""Several inputs for one record: any sequence of runs has the same result as one run over all inputs."""
 
 import gzip
 import itertools
@@ -16,12 +16,12 @@ from pipeline.cli.console import run_command
 from pipeline.make_shards import run as make_shards
 from transforms import account
 from transforms.audioset.segments import Segment
-from transforms.clips import Claim, ClipChunk, RejectedClip
+from transforms.clips import ClipChunk, ExistingClip, RejectedClip
 from transforms.errors import OutputError, Reason
 from transforms.features import open_shard
 from transforms.features import sources as sources_module
 from transforms.features.assemble_clips import AssembledClip, decide
-from transforms.features.sources import Source, put_sources, read_sources
+from transforms.features.sources import Source, read_sources, write_sources
 
 
 @pytest.fixture
@@ -41,14 +41,14 @@ def outcome(folder) -> tuple:
 
 
 def sequence(corpus, out, *globs: str) -> int:
-    """Runs, one for each of some globs; the status of the last one."""
+    """Run once per glob; return the status of the last run."""
     flags = [*TRIAL, "--max_reject_fraction=0.3", f"--output={out}"]
     for pattern in globs:
         status = run.run([*flags, f"--input={corpus}/{pattern}"])
     return status
 
 
-def test_any_sequence_of_runs_ends_as_one_run_over_everything(corpus, tmp_path):
+def test_any_sequence_of_runs_has_the_result_of_one_run(corpus, tmp_path):
     assert sequence(corpus, tmp_path / "one", "*/*") == 4
     expected = outcome(tmp_path / "one")
     assert totals(tmp_path / "one") == (7, 3, 4, 0)
@@ -64,26 +64,26 @@ def test_any_sequence_of_runs_ends_as_one_run_over_everything(corpus, tmp_path):
         out = tmp_path / str(number)
         sequence(corpus, out, *order)
         assert outcome(out) == expected, order
-        # And once more over everything: nothing changes, and what was wrong still is.
+        # Once more over everything: nothing changes, and the rejects stay.
         assert sequence(corpus, out, "*/*") == 4
         assert outcome(out) == expected and totals(out) == (7, 0, 4, 3)
 
 
-def test_the_same_command_twice_says_the_same_of_duplicates(corpus, tmp_path, computed):  # noqa: F811
+def test_the_same_command_twice_lists_the_same_duplicates(corpus, tmp_path, computed):  # noqa: F811
     out = tmp_path / "out"
     assert sequence(corpus, out, "*/*") == 4
     first = (out / "_run" / REJECTED).read_bytes()
     computed.clear()
     assert sequence(corpus, out, "*/*") == 4
     assert (out / "_run" / REJECTED).read_bytes() == first
-    # Those that lose are tried again as all rejected clips are; those that are there are not.
+    # Duplicates are tried again, as all rejected clips are; existing clips are not.
     assert sorted(computed) == ["xy", "xy", "xz"]
     again = [f"--input_rejects={out}/_run/rejected-*", "--max_reject_fraction=0.3", f"--output={out}"]
     assert run.run([*TRIAL, *again]) == 4
     assert (out / "_run" / REJECTED).read_bytes() == first
 
 
-def test_another_recording_that_sorts_first_takes_the_record(corpus, tmp_path):
+def test_a_recording_that_sorts_first_replaces_the_record(corpus, tmp_path):
     out = tmp_path / "out"
     assert sequence(corpus, out, "c/xz.wav") == 0
     before = read(out)["xz"]
@@ -98,7 +98,7 @@ def test_another_recording_that_sorts_first_takes_the_record(corpus, tmp_path):
 
 
 @pytest.mark.integration  # seconds each
-def test_clips_in_shards_are_told_apart_by_their_places(corpus, tmp_path):
+def test_clips_in_shards_are_distinguished_by_their_offsets(corpus, tmp_path):
     for name in "bcd":
         flags = [f"--input={corpus}/{name}/*", f"--output={tmp_path}/packed/{name}", "--format=tar"]
         assert make_shards([*flags, "--runner=FnApiRunner"]) == 0
@@ -121,7 +121,7 @@ def test_another_spelling_of_a_path_is_the_same_input(corpus, tmp_path, computed
     assert computed == []
 
 
-def test_where_the_source_is_gone_another_recording_takes_its_place(corpus, tmp_path):
+def test_another_recording_replaces_a_source_that_is_gone(corpus, tmp_path):
     out = tmp_path / "out"
     assert sequence(corpus, out, "b/xz.wav") == 0
     (corpus / "b" / "xz.wav").unlink()
@@ -129,7 +129,7 @@ def test_where_the_source_is_gone_another_recording_takes_its_place(corpus, tmp_
     assert totals(out) == (1, 1, 0, 0) and json_lines(out / "_run" / REJECTED) == []
 
 
-def test_a_record_of_an_unknown_source_is_of_the_first_input_that_is_read(corpus, tmp_path, computed):  # noqa: F811
+def test_an_unknown_source_becomes_the_first_input(corpus, tmp_path, computed):  # noqa: F811
     out = tmp_path / "out"
     assert sequence(corpus, out, "b/xz.wav") == 0
     shutil.rmtree(out / "_run" / "sources")
@@ -145,7 +145,7 @@ def killed(*arguments):
     raise RuntimeError
 
 
-def killed_before_rejects(group, path, count, put=account._put_lines):
+def killed_before_rejects(group, path, count, put=account._write_lines):
     if path.endswith("rejected"):
         raise RuntimeError
     put(group, path, count)
@@ -154,9 +154,9 @@ def killed_before_rejects(group, path, count, put=account._put_lines):
 @pytest.mark.parametrize(
     "module, killed_before, kill",
     [
-        (open_shard, "put_sources", killed),
+        (open_shard, "write_sources", killed),
         (open_shard, "write_output", killed),
-        (account, "_put_lines", killed_before_rejects),
+        (account, "_write_lines", killed_before_rejects),
         (run, "open_file", killed),  # of the account
     ],
 )
@@ -176,10 +176,10 @@ def test_a_kill_before_a_shard_its_sources_or_the_lists_changes_nothing(
     assert not (out / "_run" / "displaced.jsonl").exists()
 
 
-def test_what_a_killed_run_replaced_is_listed_by_whichever_run_is_next(corpus, tmp_path, monkeypatch, capsys):
+def test_the_next_run_lists_inputs_that_a_killed_run_replaced(corpus, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     sequence(corpus, out, "c/xz.wav")
-    monkeypatch.setattr(account, "_put_lines", killed_before_rejects)
+    monkeypatch.setattr(account, "_write_lines", killed_before_rejects)
     with pytest.raises(RuntimeError):
         sequence(corpus, out, "b/xz.wav")
     (note,) = (out / "_run").glob("before-*")
@@ -205,7 +205,7 @@ def test_what_a_killed_run_replaced_is_listed_by_whichever_run_is_next(corpus, t
 @pytest.mark.parametrize(
     "data", [b"", b"no gzip", *map(gzip.compress, (b"{", b"[1]\n", b'[1, "x", null]\n'))]
 )
-def test_damaged_sources_are_one_line_that_says_what_to_do(corpus, tmp_path, capsys, data):
+def test_damaged_sources_give_one_line_with_a_remedy(corpus, tmp_path, capsys, data):
     out = tmp_path / "out"
     flags = [*TRIAL, f"--input={corpus}/b/xy.wav", f"--output={out}"]
     assert run.run(flags) == 0
@@ -221,8 +221,8 @@ def test_damaged_sources_are_one_line_that_says_what_to_do(corpus, tmp_path, cap
 
 
 @pytest.mark.parametrize("kind", ["one line", "many lines", "bad deflate"])
-def test_sources_that_unpack_to_any_size_are_read_in_bounds(kind, tmp_path, monkeypatch):
-    """Hundreds of megabytes in a file of one; and a byte that is no deflate code."""
+def test_the_size_of_decompressed_sources_is_limited(kind, tmp_path, monkeypatch):
+    """Hundreds of megabytes in a compressed file of one, and an invalid deflate code."""
     limit = 1 << 28
     if kind == "many lines":  # as many would take ten seconds
         monkeypatch.setattr(sources_module, "_MAX_BYTES", limit := 1 << 20)
@@ -241,22 +241,22 @@ def test_sources_that_unpack_to_any_size_are_read_in_bounds(kind, tmp_path, monk
         read_sources(str(path))
 
 
-def test_sources_read_back_and_their_bytes_depend_on_nothing_else(tmp_path, monkeypatch):
+def test_sources_are_read_back_and_their_bytes_depend_only_on_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = str(tmp_path / "sources.gz")
     rows = [(f"{n:016x}", Source.of(f"dir/{n}é\udc80.wav", n or None)) for n in range(3)]
     rows.append(("0" * 16, Source.of("gs://b/x.tar", 0)))
-    put_sources(path, rows)
+    write_sources(path, rows)
     data = (tmp_path / "sources.gz").read_bytes()
     found = read_sources(path)
     assert found == {**dict(rows), "0" * 16: min(rows[0][1], rows[3][1])}
-    assert rows[0][1].place == os.path.abspath(rows[0][1].file)
-    put_sources(path, rows[::-1])
+    assert rows[0][1].path == os.path.abspath(rows[0][1].file)
+    write_sources(path, rows[::-1])
     assert (tmp_path / "sources.gz").read_bytes() == data
     assert read_sources(str(tmp_path / "none")) == {}
 
 
-def test_what_earlier_runs_listed_names_the_input_that_counts_now(tmp_path):
+def test_rejects_of_earlier_runs_name_the_current_input(tmp_path):
     (tmp_path / "b").touch()
 
     def chunk(file: str) -> ClipChunk:
@@ -265,14 +265,16 @@ def test_what_earlier_runs_listed_names_the_input_that_counts_now(tmp_path):
     new = AssembledClip(chunk(str(tmp_path / "a")), b"record")
     listed = RejectedClip("train", "xy", 0.0, str(tmp_path / "c"), None, "s", Reason.DUPLICATE, "b is this")
     prior = {("xy", 0): Source.of(str(tmp_path / "b"), None)}
-    contest = decide([new], [], [listed], prior)
-    assert contest.written == [new] and contest.rejected == [] and contest.there == []
-    assert [(clip.file[-1], clip.message.split()[0][-1]) for clip in contest.earlier] == [
+    decisions = decide([new], [], [listed], prior)
+    assert decisions.written == [new] and decisions.rejected == [] and decisions.existing == []
+    assert [(clip.file[-1], clip.message.split()[0][-1]) for clip in decisions.rejected_earlier] == [
         ("b", "a"),
         ("c", "a"),
     ]
-    # It stays as it is where nothing is decided.
-    assert decide([], [], [listed], {}).earlier == [listed]
-    claim = Claim("train", "xy", 0.0, str(tmp_path / "b"), None, None, True)
-    contest = decide([], [claim], [listed], {})
-    assert contest.there == [claim.key] and contest.earlier[0].message.startswith(str(tmp_path / "b"))
+    # The line stays as it is if there is no record.
+    assert decide([], [], [listed], {}).rejected_earlier == [listed]
+    existing = ExistingClip("train", "xy", 0.0, str(tmp_path / "b"), None, None, True)
+    decisions = decide([], [existing], [listed], {})
+    assert decisions.existing == [existing.key] and decisions.rejected_earlier[0].message.startswith(
+        str(tmp_path / "b")
+    )

@@ -84,7 +84,7 @@ def test_a_rejected_clip_of_something_else_is_one_line(finished, change):
 def test_a_deep_line_of_rejects_is_one_line(finished, tmp_path):
     (tmp_path / "deep.jsonl").write_text("[" * 100_000)
     message = refusal([*TRIAL, f"--input_rejects={tmp_path}/deep.jsonl", f"--output={tmp_path}/out"])
-    assert "deep.jsonl, line 1: no rejected clip" in message
+    assert "deep.jsonl, line 1: not a rejected clip" in message
 
 
 @pytest.mark.parametrize(

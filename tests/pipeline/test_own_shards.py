@@ -136,7 +136,7 @@ def test_a_file_that_stands_where_a_shard_of_an_inputs_own_split_must_go_stops_t
     for _ in range(2):
         assert run_command("pipeline.run", lambda: run.run(flags)) == 1
         error = capsys.readouterr().err
-        assert f"{in_the_way}: stands where a shard must go, and no run wrote it" in error
+        assert f"{in_the_way}: no run wrote this file, but a shard must have this path" in error
         assert in_the_way.read_bytes() == b"precious"
     in_the_way.unlink()
     assert run.run(flags) == 0

@@ -23,7 +23,7 @@ from pipeline.cli.console import run_command
 from pipeline.cli.flags import all_options, shown_flags
 from pipeline.cli.option_groups import add_run_options
 from pipeline.report import write_report
-from transforms import redact
+from transforms import redact, secret_names
 from transforms.errors import SettingError
 from transforms.storage.shared_files import ASSETS_DIR_VARIABLE, SharedFile, cache_folder, sha256_of
 from transforms.vggish.params import EMBEDDING_SIZE
@@ -88,7 +88,7 @@ def screen(capsys):
 
 
 def test_every_option_of_beam_that_may_be_a_secret_is_in_a_table():
-    known = redact.SECRET_OPTIONS | redact.PAIR_OPTIONS | redact.PUBLIC_OPTIONS
+    known = secret_names.SECRET_OPTIONS | secret_names.PAIR_OPTIONS | secret_names.PUBLIC_OPTIONS
     names = set()
     for group in PipelineOptions.__subclasses__():
         parser = all_options(lambda parser: None).__class__(add_help=False)
@@ -128,9 +128,9 @@ def test_no_option_of_beam_shows_a_secret(way, tmp_path, capsys):
     for action in beam_actions():
         for option in action.option_strings:
             value = f"https://{USER}:pw-zq9x@host.example/x?sig=si-zq9x"
-            if action.dest in redact.SECRET_OPTIONS:
+            if action.dest in secret_names.SECRET_OPTIONS:
                 value = "zq9x"
-            elif action.dest in redact.PAIR_OPTIONS:
+            elif action.dest in secret_names.PAIR_OPTIONS:
                 value = "NAME=zq9x"
             flags = WAYS[way](option[2:], value, tmp_path)
             try:
@@ -147,7 +147,12 @@ def test_no_option_of_beam_shows_a_secret(way, tmp_path, capsys):
                 (shown,) = shown_flags(flags)
                 assert shown.startswith(f"--{option[2:]}=") and "zq9x" not in shown and "***" in shown
             checked.add(action.dest)
-    assert {*redact.SECRET_OPTIONS, "blob_service_endpoint", "s3_endpoint_url", "sdk_location"} <= checked
+    assert {
+        *secret_names.SECRET_OPTIONS,
+        "blob_service_endpoint",
+        "s3_endpoint_url",
+        "sdk_location",
+    } <= checked
 
 
 def test_an_abbreviated_option_is_refused_without_its_value(screen):

@@ -69,7 +69,7 @@ def test_a_sound_folder_is_summed_up(folder):
             "frame 3 has bytes [127], not [128]",
         ),
         (record(frames=FRAMES[:0]), "has 0 frames"),
-        (record(frames=np.tile(FRAMES, (2, 1))), "has 6 frames; 3.000 s give 1 to 3"),
+        (record(frames=np.tile(FRAMES, (2, 1))), "has 6 frames; 3.000 s allow 1 to 3"),
         (record(start_s=3.0), "lasts from 3.0 to 3.0 s"),
         (record(labels=(2, 1)), "labels are not sorted"),
         (record("xyz"), "'xyz' belongs in xy.tfrecord"),
@@ -83,7 +83,7 @@ def test_each_fault_is_found_and_named(folder, bad, problem):
 
 def test_clips_that_come_twice_are_found(folder):
     (problem,) = verify_folder(str(folder(record(), record("abd"), record()))).problems
-    assert "'abc' at 0.0 s comes 2 times" in problem
+    assert "'abc' at 0.0 s occurs 2 times" in problem
 
 
 def test_order_counts_only_when_strict(folder):
@@ -254,7 +254,7 @@ def damage_soundly(path):
                 "mine/on.tfrecord is",
             ],
         ),
-        (lambda path: path.write_bytes(path.read_bytes() * 2), ["'two' at 0.1 s comes 2 times"]),
+        (lambda path: path.write_bytes(path.read_bytes() * 2), ["'two' at 0.1 s occurs 2 times"]),
     ],
 )
 def test_each_change_is_found_by_the_list_and_names_the_shard(copied, capsys, change, problems):

@@ -6,41 +6,46 @@ from hypothesis import strategies as st
 
 from transforms.audioset.segments import Segment
 from transforms.clips import ClipChunk
-from transforms.statistics.count_clips import ClipSize, Count, CountClips, clip_size, keyed_chunk, whole_clips
+from transforms.statistics.count_clips import (
+    ClipSize,
+    Count,
+    CountClips,
+    assemble_sizes,
+    chunk_size,
+    clip_size,
+)
 
 KEY = ("train", "abc", 500)
 
 
 def chunks(file: str, frames: tuple[int, ...], whole: bool = True) -> list:
-    """Pieces of one recording, as they are shuffled."""
+    """Chunks of one recording in the form that is shuffled."""
     made = []
     for index, number in enumerate(frames):
         is_last = whole and index == len(frames) - 1
         segment = Segment("train", "abc", 0.5, 0.5 + sum(frames), (3, 7)) if is_last else None
-        key, packed = keyed_chunk(ClipChunk(file, None, "train", "abc", 0.5, index, segment), number)
+        key, packed = chunk_size(ClipChunk(file, None, "train", "abc", 0.5, index, segment), number)
         assert key == KEY
         made.append(packed)
     return made
 
 
 @given(data=st.data())
-def test_pieces_are_put_together_in_any_order(data):
+def test_chunks_are_assembled_in_any_order(data):
     shuffled = data.draw(st.permutations(chunks("a.wav", (130, 130, 4))))
-    assert whole_clips(KEY, shuffled) == [ClipSize("train", (3, 7), 264, 264_000)]
+    assert assemble_sizes(KEY, shuffled) == [ClipSize("train", (3, 7), 264, 264_000)]
 
 
-def test_further_files_are_duplicates_after_the_first_by_name():
-    assert [clip.frames for clip in whole_clips(KEY, [*chunks("b.wav", (5,)), *chunks("a.wav", (2, 1))])] == [
-        3,
-        5,
-    ]
+def test_files_after_the_first_by_name_are_duplicates():
+    sizes = assemble_sizes(KEY, [*chunks("b.wav", (5,)), *chunks("a.wav", (2, 1))])
+    assert [clip.frames for clip in sizes] == [3, 5]
 
 
-def test_a_clip_that_broke_off_is_left_out():
+def test_a_clip_without_all_its_chunks_is_left_out():
     whole = chunks("b.wav", (2, 2))
-    assert whole_clips(KEY, chunks("a.wav", (130, 130), whole=False)) == []
-    assert whole_clips(KEY, whole[1:]) == []
-    assert len(whole_clips(KEY, [*chunks("a.wav", (130,), whole=False), *whole])) == 1
+    assert assemble_sizes(KEY, chunks("a.wav", (130, 130), whole=False)) == []
+    assert assemble_sizes(KEY, whole[1:]) == []
+    assert len(assemble_sizes(KEY, [*chunks("a.wav", (130,), whole=False), *whole])) == 1
 
 
 @pytest.mark.parametrize("clips", [0, 5])

@@ -11,7 +11,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def moments_of(vectors: np.ndarray) -> Moments:
-    """By NumPy alone."""
+    """Compute the moments with NumPy only."""
     vectors = vectors.astype(np.float64)
     covariance = np.cov(vectors, rowvar=False).reshape(vectors.shape[1], -1)
     return Moments(
@@ -66,7 +66,7 @@ def test_scaled_moments_are_those_of_scaled_vectors(seed, step, low):
 
 
 @given(seed=SEEDS)
-def test_json_gives_them_back_exactly(seed):
+def test_json_restores_the_moments_exactly(seed):
     moments = moments_of(random_vectors(seed))
     back = Moments.from_json(json.loads(json.dumps(moments.to_json())))
     for name, value in vars(moments).items():
@@ -74,7 +74,7 @@ def test_json_gives_them_back_exactly(seed):
 
 
 @given(seed=SEEDS)
-def test_distance_equals_the_trace_of_the_products_own_root(seed):
+def test_the_distance_equals_the_formula_with_the_root_of_the_product(seed):
     one, other = moments_of(random_vectors(seed)), moments_of(random_vectors(seed + 1))
     # Independent: the eigenvalues of C1 C2, which is not symmetric, are those of its symmetric form.
     roots = np.sqrt(np.linalg.eigvals(one.covariance @ other.covariance).real.clip(min=0)).sum()
@@ -89,7 +89,7 @@ def test_distance_equals_the_trace_of_the_products_own_root(seed):
     stds=st.lists(st.floats(0, 9), min_size=6, max_size=6),
     seed=SEEDS,
 )
-def test_distance_of_gaussians_with_the_same_axes_is_closed(means, stds, seed):
+def test_the_distance_of_gaussians_with_the_same_axes_has_a_closed_form(means, stds, seed):
     axes, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((3, 3)))
     one, other = np.array(stds[:3]), np.array(stds[3:])
     expected = np.square(means).sum() + np.square(one - other).sum()
@@ -101,12 +101,12 @@ def test_distance_of_gaussians_with_the_same_axes_is_closed(means, stds, seed):
 
 
 @given(seed=SEEDS, count=st.integers(2, 40))
-def test_no_distance_from_itself(seed, count):
+def test_the_distance_from_itself_is_zero(seed, count):
     moments = moments_of(random_vectors(seed, count))
     assert frechet_distance(moments, moments) <= 1e-6 * np.trace(moments.covariance)
 
 
-def test_a_shift_alone_is_its_square():
+def test_the_distance_of_a_shift_is_its_square():
     assert frechet_distance(gaussian([3, 4], np.eye(2)), gaussian([0, 0], np.eye(2))) == pytest.approx(25)
 
 

@@ -1,4 +1,4 @@
-"""The chunks of clips put together, and of several inputs for one record the one that counts."""
+"""Assembles the chunks of clips, and decides which of several inputs becomes a record."""
 
 import itertools
 from collections import defaultdict
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from transforms.audioset.example import AUDIOSET_SCHEMA, Schema, encode_example
-from transforms.clips import Claim, ClipChunk, Key, RejectedClip, reject
+from transforms.clips import ClipChunk, ExistingClip, Key, RejectedClip, reject
 from transforms.errors import ClipError, Reason
 from transforms.features.existing_records import RecordKey, record_key
 from transforms.features.sources import Source
@@ -24,8 +24,8 @@ class AssembledClip:
     """A record, ready to write.
 
     Attributes:
-      chunk: the clip's last.
-      record: serialised.
+      chunk: the last chunk of the clip.
+      record: the serialized SequenceExample.
     """
 
     chunk: ClipChunk
@@ -41,18 +41,18 @@ class AssembledClip:
 
 
 def assemble_clips(chunks: Iterable[Frames], schema: Schema = AUDIOSET_SCHEMA) -> list[AssembledClip]:
-    """Puts the chunks of a shard's clips together; a clip that was rejected lacks one and is left out.
+    """Assemble the chunks of a shard's clips; a clip without all its chunks was rejected, and is left out.
 
     Args:
-      chunks: of all clips of a shard, in any order.
+      chunks: chunks of all clips of a shard, in any order.
       schema: the records' keys.
 
     Returns:
-      The clips by id and start time; of several with one id and start time the one whose input counts first.
+      The clips in order of id, start time and input.
     """
     clips = []
-    ordered = sorted(chunks, key=lambda element: (*_place(element[0]), element[0].index))
-    for _, same_clip in itertools.groupby(ordered, key=lambda element: _place(element[0])):
+    ordered = sorted(chunks, key=lambda element: (*_clip_order(element[0]), element[0].index))
+    for _, same_clip in itertools.groupby(ordered, key=lambda element: _clip_order(element[0])):
         clip = list(same_clip)
         last = clip[-1][0]
         if last.segment is not None and len(clip) == last.index + 1:
@@ -61,120 +61,126 @@ def assemble_clips(chunks: Iterable[Frames], schema: Schema = AUDIOSET_SCHEMA) -
     return clips
 
 
-def _place(chunk: ClipChunk) -> tuple[str, int, Source]:
+def _clip_order(chunk: ClipChunk) -> tuple[str, int, Source]:
     return (*record_key(chunk.video_id, chunk.start_s), Source.of(chunk.file, chunk.offset))
 
 
 @dataclass
-class Contest:
-    """What becomes of all inputs for the records of a shard.
+class Decisions:
+    """The outcomes of all inputs for the records of a shard.
 
     Attributes:
-      written: clips whose records are new, or replace others.
-      there: keys of inputs whose record was there and stays.
-      rejected: inputs of the run that are duplicates.
-      earlier: inputs of earlier runs, and none of this one's, that are duplicates.
-      adopted: record key -> the input that is now known to be its source.
+      written: clips whose records are new or replace others.
+      existing: keys of inputs whose record exists and stays.
+      rejected: inputs of this run that are duplicates.
+      rejected_earlier: duplicates that only earlier runs read.
+      new_sources: record key -> input, for existing records whose unknown source is now known.
     """
 
     written: list[AssembledClip] = field(default_factory=list)
-    there: list[Key] = field(default_factory=list)
+    existing: list[Key] = field(default_factory=list)
     rejected: list[RejectedClip] = field(default_factory=list)
-    earlier: list[RejectedClip] = field(default_factory=list)
-    adopted: dict[RecordKey, Source] = field(default_factory=dict)
+    rejected_earlier: list[RejectedClip] = field(default_factory=list)
+    new_sources: dict[RecordKey, Source] = field(default_factory=dict)
 
 
 def decide(
     clips: Iterable[AssembledClip],
-    claims: Iterable[Claim],
+    existing: Iterable[ExistingClip],
     earlier: Iterable[RejectedClip],
     prior: dict[RecordKey, Source],
-) -> Contest:
-    """Decides which input each record is made of: the least one, as if all runs had been one.
+) -> Decisions:
+    """Decide which input becomes each record: the one that sorts first, as if all runs had been one run.
+
+    For example, a run reads `b/x.wav` and `c/x.wav`, which have the same id: `b/x.wav` becomes the record,
+    and `c/x.wav` is a duplicate. If a later run reads `a/x.wav`, it replaces the record, and `b/x.wav`
+    becomes a duplicate too.
 
     Args:
-      clips: computed by this run: there was no record, or one of another input or with other times or labels.
-      claims: inputs of this run whose record is there.
+      clips: clips that this run computed, since there was no record, or one of another input or with other
+        times or labels.
+      existing: inputs of this run whose record exists.
       earlier: duplicates that earlier runs listed, and whose files this run does not read.
-      prior: sources of the records before the run, where they are known.
+      prior: the known sources of the records before this run.
     """
-    contest = Contest()
-    by_key: dict[RecordKey, tuple[list[AssembledClip], list[Claim], list[RejectedClip]]]
+    decisions = Decisions()
+    by_key: dict[RecordKey, tuple[list[AssembledClip], list[ExistingClip], list[RejectedClip]]]
     by_key = defaultdict(lambda: ([], [], []))
     for clip in clips:
         by_key[clip.key][0].append(clip)
-    for claim in claims:
-        by_key[record_key(claim.video_id, claim.start_s)][1].append(claim)
+    for input_clip in existing:
+        by_key[record_key(input_clip.video_id, input_clip.start_s)][1].append(input_clip)
     for duplicate in earlier:
         by_key[record_key(duplicate.video_id, duplicate.start_s)][2].append(duplicate)
     for key in sorted(by_key):
-        new, there, listed = by_key[key]
+        new, known, listed = by_key[key]
         new.sort(key=lambda clip: clip.source)
-        there.sort(key=_source)
-        _decide_one(contest, key, new, there, listed, prior.get(key))
-    return contest
+        known.sort(key=_source)
+        _decide_record(decisions, key, new, known, listed, prior.get(key))
+    return decisions
 
 
-def _decide_one(
-    contest: Contest,
+def _decide_record(
+    decisions: Decisions,
     key: RecordKey,
     new: Sequence[AssembledClip],
-    there: Sequence[Claim],
+    existing: Sequence[ExistingClip],
     listed: Sequence[RejectedClip],
     prior: Source | None,
 ) -> None:
-    holder = _source(there[0]) if there else prior
-    if holder and not there and new:
-        # It is computed again, with other times or labels; or it is gone, and another takes its place.
-        is_computed = any(clip.source[:2] == holder[:2] for clip in new)
-        if is_computed or not holder.is_there():
-            holder = None
-    if new and (holder is None or new[0].source < holder):
-        winner = new[0].source
-        contest.written.append(new[0])
-        losers: list[ClipChunk | Claim] = [clip.chunk for clip in new[1:]]
-        losers += there
-        if holder and not there:
+    current = _source(existing[0]) if existing else prior  # source of the record before this run
+    if current and not existing and new:
+        # The current source was computed again, with other times or labels; or its file is gone.
+        is_computed = any(clip.source[:2] == current[:2] for clip in new)
+        if is_computed or not current.exists():
+            current = None
+    if new and (current is None or new[0].source < current):
+        chosen = new[0].source
+        decisions.written.append(new[0])
+        duplicates: list[ClipChunk | ExistingClip] = [clip.chunk for clip in new[1:]]
+        duplicates += existing
+        if current and not existing:
             chunk = new[0].chunk
-            line = reject_displaced(chunk.split, chunk.video_id, chunk.start_s, holder, winner)
-            contest.earlier.append(line)
-    elif holder:
-        winner = holder
-        losers = [clip.chunk for clip in new]
-        losers += there[1:]
-        if there:
-            contest.there.append(there[0].key)
-            if not there[0].is_known:
-                contest.adopted[key] = holder
+            line = reject_displaced(chunk.split, chunk.video_id, chunk.start_s, current, chosen)
+            decisions.rejected_earlier.append(line)
+    elif current:
+        chosen = current
+        duplicates = [clip.chunk for clip in new]
+        duplicates += existing[1:]
+        if existing:
+            decisions.existing.append(existing[0].key)
+            if not existing[0].is_known:
+                decisions.new_sources[key] = current
     else:
-        contest.earlier += listed
+        decisions.rejected_earlier += listed
         return
-    contest.rejected += [reject(loser, STAGE, _duplicate_of(winner)) for loser in losers]
+    error = _duplicate_of(chosen)
+    decisions.rejected += [reject(duplicate, STAGE, error) for duplicate in duplicates]
     for clip in listed:
-        is_lesser = winner < _source(clip)
-        contest.earlier.append(replace(clip, message=str(_duplicate_of(winner))) if is_lesser else clip)
+        sorts_later = chosen < _source(clip)
+        decisions.rejected_earlier.append(replace(clip, message=str(error)) if sorts_later else clip)
 
 
-def _source(clip: Claim | RejectedClip) -> Source:
+def _source(clip: ExistingClip | RejectedClip) -> Source:
     return Source.of(clip.file, clip.offset)
 
 
-def _duplicate_of(winner: Source) -> ClipError:
-    return ClipError(Reason.DUPLICATE, f"{winner} is this clip already; it sorts first")
+def _duplicate_of(chosen: Source) -> ClipError:
+    return ClipError(Reason.DUPLICATE, f"{chosen} is this clip already; it sorts first")
 
 
 def reject_displaced(
-    split: str, video_id: str, start_s: float, loser: Source, winner: Source
+    split: str, video_id: str, start_s: float, displaced: Source, chosen: Source
 ) -> RejectedClip:
-    """The rejection of an input of an earlier run; of a shard's clip the hash is not known any more."""
-    sha256 = sha256_of_file(loser.place) if loser.offset < 0 else None
-    error = _duplicate_of(winner)
+    """Return the rejected clip for an input of an earlier run; the hash of a shard's clip is unknown."""
+    sha256 = sha256_of_file(displaced.path) if displaced.offset < 0 else None
+    error = _duplicate_of(chosen)
     return RejectedClip(
         split,
         video_id,
         start_s,
-        loser.file,
-        loser.place_in_shard,
+        displaced.file,
+        displaced.shard_offset,
         STAGE,
         error.reason,
         str(error),
@@ -183,6 +189,6 @@ def reject_displaced(
 
 
 def merge_records(old: Iterable[tuple[RecordKey, bytes]], new: Iterable[AssembledClip]) -> list[bytes]:
-    """The records of a shard that is added to, in order; of two for one clip the new one."""
+    """Return the records of a shard in order; a new record replaces an old one of the same clip."""
     records = dict(old) | {clip.key: clip.record for clip in new}
     return [records[key] for key in sorted(records)]

@@ -1,4 +1,4 @@
-"""One shard of features against the release's layout, read as a stream."""
+"""Checks one shard of features against the release's layout, reading it as a stream."""
 
 import hashlib
 from collections import Counter
@@ -20,7 +20,7 @@ from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.tfrecord import HEADER_BYTES, read_records
 from transforms.vggish.params import SAMPLE_RATE_HZ, Framing
 
-# A file counts as its segment's while it is no more than this longer.
+# A file may be longer than its segment by this.
 _TOLERANCE_S = 0.5
 _CHECKSUM_BYTES = 4
 _BLOCK_BYTES = 1 << 20
@@ -28,12 +28,12 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass
 class Totals:
-    """What records hold.
+    """Sums over records.
 
     Attributes:
       frames, duration_s: of all records.
-      bytes_total, bytes_at_0, bytes_at_255: of quantized frames.
-      kinds: kinds of frame seen, "quantized" and "raw".
+      bytes_total, bytes_at_0, bytes_at_255: numbers of bytes of quantized frames.
+      kinds: kinds of frames found, "quantized" and "raw".
       problems: one line each, with the shard's path.
     """
 
@@ -65,12 +65,12 @@ class Totals:
 
 @dataclass
 class ShardReport(Totals):
-    """What a shard holds.
+    """The result of checking a shard.
 
     Attributes:
-      records: their number, sound or not.
-      size_bytes, sha256: of the file, where they were asked for and it can be read.
-      rows: an index of records with a sound context, where it was asked for; see `record_index.ROW`.
+      records: number of records, including faulty ones.
+      size_bytes, sha256: of the file, if requested and the file can be read.
+      rows: an index of the records with a valid context, if requested; see `record_index.ROW`.
     """
 
     records: int = 0
@@ -83,15 +83,15 @@ class ShardReport(Totals):
 class CheckShard:
     """Path of a shard -> ShardReport.
 
-    Checked are checksums, keys and their types, 128 bytes (or floats, of raw features) a frame, the prefix
-    that names the shard, the split's name, clips that come twice, and frames that the clip's duration cannot
-    hold.
+    This checks the checksums, the keys and their types, 128 bytes (or floats, for raw features) per frame,
+    the prefix of ids in the shard's name, the split's name, that no clip occurs twice, and that the number of
+    frames fits the clip's duration.
 
     Attributes:
-      framing: that the frames were made with.
-      strict: check too that records stand in order of id and start, which the release does not keep.
-      hashed: give the file's size and hash.
-      indexed: give an index of the records.
+      framing: the framing that the frames were made with.
+      strict: also check that records are in order of id and start time; the release's are not.
+      hashed: return the file's size and hash.
+      indexed: return an index of the records.
       schema: the records' keys.
     """
 
@@ -116,9 +116,9 @@ class CheckShard:
             checked = check_record(record, self.schema)
             problems = list(checked.problems)
             if checked.video_id is not None:
-                right = sharding.shard_name(split, checked.video_id)
-                if right != shard:
-                    problems.append(f"{checked.video_id!r} belongs in {right}{SHARD_SUFFIX}")
+                expected = sharding.shard_name(split, checked.video_id)
+                if expected != shard:
+                    problems.append(f"{checked.video_id!r} belongs in {expected}{SHARD_SUFFIX}")
                 problems += self._length_problems(checked)
                 keys.append(record_key(checked.video_id, checked.start_s))
                 if self.indexed:
@@ -129,10 +129,10 @@ class CheckShard:
             report.problems += [f"{path}, record {number}: {problem}" for problem in problems]
             offset += HEADER_BYTES + len(record) + _CHECKSUM_BYTES
         report.rows = np.array(rows, ROW)
-        # One recording's records are in one shard; others have the wrong prefix, which is a problem too.
+        # Duplicates in different shards need no check: one of them has the wrong prefix.
         for (video_id, start_ms), n in Counter(keys).items():
             if n > 1:
-                report.problems.append(f"{path}: {video_id!r} at {start_ms / 1000} s comes {n} times")
+                report.problems.append(f"{path}: {video_id!r} at {start_ms / 1000} s occurs {n} times")
         if self.strict and keys != sorted(keys):
             report.problems.append(f"{path}: records are not in order of id and start time")
         return report
@@ -144,7 +144,7 @@ class CheckShard:
                 try:
                     yield from read_records(cast(BinaryIO, file))
                 except ValueError as error:
-                    report.problems.append(f"{path}: {error}; what follows is not read")
+                    report.problems.append(f"{path}: {error}; the rest of the shard is not read")
                 if isinstance(file, _HashedFile):
                     report.size_bytes, report.sha256 = file.finish()
         except FILE_ERRORS as error:
@@ -152,11 +152,10 @@ class CheckShard:
 
     def _length_problems(self, checked: CheckedRecord) -> Iterator[str]:
         duration_s = checked.end_s - checked.start_s
-        most = self.framing.num_examples(round((duration_s + _TOLERANCE_S) * SAMPLE_RATE_HZ))
-        if not 1 <= checked.num_frames <= most:
-            yield (
-                f"{checked.video_id!r} has {checked.num_frames} frames; {duration_s:.3f} s give 1 to {most}"
-            )
+        max_frames = self.framing.num_examples(round((duration_s + _TOLERANCE_S) * SAMPLE_RATE_HZ))
+        if not 1 <= checked.num_frames <= max_frames:
+            has = f"{checked.video_id!r} has {checked.num_frames} frames"
+            yield f"{has}; {duration_s:.3f} s allow 1 to {max_frames}"
 
 
 class _HashedFile:
@@ -174,7 +173,7 @@ class _HashedFile:
         return data
 
     def finish(self) -> tuple[int, str]:
-        """Reads the rest; returns the size and the hash of the whole file."""
+        """Read the rest; return the size and the hash of the whole file."""
         while self.read(_BLOCK_BYTES):
             pass
         return self._size_bytes, self._digest.hexdigest()

@@ -1,8 +1,8 @@
-"""Inputs whose records a killed run replaced, before it could list them as duplicates.
+"""Finds inputs whose records a killed run replaced before it could list them as duplicates.
 
-The run that replaces a record of another input lists that input as its duplicate. If it is killed between the
-two, the next run finds the new record, and nothing asks after the old one. So the records that the killed
-run's notes tell of are compared with those that are there now.
+A run that replaces the record of another input lists that input as a duplicate. If the run is killed between
+the two steps, the next run finds only the new record. So `find_displaced` compares the records in the killed
+run's notes with the current ones.
 """
 
 from collections.abc import Iterator
@@ -24,19 +24,19 @@ from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.listing import list_files
 
-_READ_AT_ONCE = 8
+_NUM_THREADS = 8
 
 
 def find_displaced(output: str) -> list[RejectedClip]:
-    """The inputs of earlier runs whose records the last run replaced, as the notes that it left tell.
+    """Return the inputs of earlier runs whose records the last run replaced, according to its notes.
 
     Raises:
       OutputError: a note or a shard is damaged, or cannot be read.
     """
     files = list_files(ShardNotes.pattern(output)).files
-    # Those of shards that were not there before are empty.
+    # The notes of new shards are empty.
     notes = [path for path, size in files if size and is_note(path.rsplit("/", 1)[-1])]
-    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_NUM_THREADS) as pool:
         found = pool.map(lambda path: list(_displaced(output, path)), notes)
         return [clip for clips in found for clip in clips]
 
@@ -60,6 +60,6 @@ def _displaced(output: str, note: str) -> Iterator[RejectedClip]:
         if row is None or row["source"] == UNKNOWN or now is None:
             continue
         old = by_hash.get(int(row["source"]))
-        # One that is gone was replaced by another that sorts after it, and is no duplicate.
-        if old is not None and now < old and old.is_there():
+        # An input whose file is gone was replaced by one that may sort after it; it is not a duplicate.
+        if old is not None and now < old and old.exists():
             yield reject_displaced(split, context.video_id, milliseconds(context.start_s) / 1000, old, now)

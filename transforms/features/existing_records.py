@@ -1,4 +1,4 @@
-"""Which clips have their record in a feature folder already."""
+"""Finds which clips already have their record in a feature folder."""
 
 import enum
 import hashlib
@@ -23,13 +23,13 @@ from transforms.storage.tfrecord import read_records
 
 RecordKey = tuple[str, int]  # video id, start in milliseconds
 
-# Of a record: hashes of its key, its source and its labels, and its end.
+# Index of a record: hashes of its key, its source and its labels, and its end.
 ROW = np.dtype([("key", "<u8"), ("source", "<u8"), ("labels", "<u8"), ("end_s", "<f4")])
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a record says of its clip, with times as a record has them: rounded to float32."""
+    """The context of a record: its clip, with times rounded to float32 as in the record."""
 
     video_id: str
     start_s: float
@@ -38,20 +38,20 @@ class Context:
 
     @property
     def key(self) -> RecordKey:
-        """What two records of one clip share, and what they stand in order of."""
+        """The record's key, by which records in a shard are sorted."""
         return record_key(self.video_id, self.start_s)
 
 
 def record_key(video_id: str, start_s: float) -> RecordKey:
-    """The key of a record, whether the time is a record's or not yet rounded to float32."""
+    """Return the key of a record; a time that is not yet rounded to float32 gives the same key."""
     return video_id, milliseconds(float(np.float32(start_s)))
 
 
 def read_shard_records(path: str) -> list[tuple[Context, bytes]]:
-    """The records of a shard of features; none if there is no such file.
+    """Return the records of a shard of features; an empty list if the file does not exist.
 
     Raises:
-      OutputError: it is damaged, or cannot be read.
+      OutputError: the shard is damaged or cannot be read.
     """
     try:
         if not exists(path):
@@ -61,7 +61,7 @@ def read_shard_records(path: str) -> list[tuple[Context, bytes]]:
     except (*FILE_ERRORS, ValueError) as error:
         raise OutputError(
             f"{path}: is damaged or cannot be read ({error}); remove it and run the same command again: "
-            "its clips are then computed anew"
+            "its clips are then computed again"
         ) from error
 
 
@@ -76,11 +76,11 @@ def _read_context(record: bytes) -> Context:
             tuple(context[LABELS].int64_list.value),
         )
     except Exception as error:  # protobuf's own DecodeError is not public
-        raise ValueError(f"a record is no features of a clip: {error!r}") from error
+        raise ValueError(f"a record does not contain the features of a clip: {error!r}") from error
 
 
 def clip_rows(records: Iterable[tuple[Context, bytes]], sources: Sources) -> NDArray:
-    """What is remembered of the clips of a shard, in `ROW`s sorted by key."""
+    """Return the index of a shard's records: `ROW`s sorted by key."""
     rows = []
     for context, record in records:
         source = sources.get(record_hash(record))
@@ -90,12 +90,12 @@ def clip_rows(records: Iterable[tuple[Context, bytes]], sources: Sources) -> NDA
 
 
 def prior_sources(
-    contexts: Iterable[RecordKey], rows: NDArray, sources: Iterable[Source]
+    keys: Iterable[RecordKey], rows: NDArray, sources: Iterable[Source]
 ) -> dict[RecordKey, Source]:
-    """Of some clips the sources of their records, where rows and sources tell."""
+    """Return the sources of records by key, for those whose source is known."""
     by_hash = {source.hash: source for source in sources}
     found = {}
-    for key in contexts:
+    for key in keys:
         row = row_of(rows, key)
         if row is not None and (source := by_hash.get(int(row["source"]))):
             found[key] = source
@@ -103,10 +103,10 @@ def prior_sources(
 
 
 def row_of(rows: NDArray, key: RecordKey) -> np.void | None:
-    """The `ROW` of a clip among those of its shard; None if there is none."""
+    """Return the `ROW` of a clip in the index of its shard; None if there is none."""
     digest = np.uint64(_hash(key))
-    place = np.searchsorted(rows["key"], digest)
-    return rows[place] if place < len(rows) and rows["key"][place] == digest else None
+    index = np.searchsorted(rows["key"], digest)
+    return rows[index] if index < len(rows) and rows["key"][index] == digest else None
 
 
 def _hash(value: tuple) -> int:
@@ -115,7 +115,7 @@ def _hash(value: tuple) -> int:
 
 
 class Presence(enum.Enum):
-    """What a folder has of a clip: no record of it, its record, or a record of nobody knows which input."""
+    """Whether a folder has a clip's record: no, yes, or a record whose source is unknown."""
 
     NO = 0
     YES = 1
@@ -125,23 +125,26 @@ class Presence(enum.Enum):
 class ExistingRecords:
     """Looks clips up in the shards of a feature folder, as it was before the run.
 
-    Each shard is read when the first of its clips is asked for, and its clips are remembered in 28 bytes
-    each, so that a process can know tens of millions.
+    Each shard is read when its first clip is looked up. Its index is kept, with 28 bytes per clip, so that it
+    fits into memory for tens of millions of clips.
 
     Args:
       output: the feature folder.
-      sharding: which shard a clip is in.
-      notes: of the shards that the run has changed.
+      sharding: assigns clips to shards.
+      notes: notes of the shards that the run has changed.
     """
 
     def __init__(self, output: str, sharding: Sharding, notes: ShardNotes):
         self._output = output
         self._sharding = sharding
         self._notes = notes
-        self._known: dict[str, NDArray] = {}
+        self._rows_of_shard: dict[str, NDArray] = {}
 
     def find(self, clip: Clip) -> Presence:
-        """Whether a clip has a record of this input with its times and labels; an unknown end is any."""
+        """Return whether a clip has a record of this input with its times and labels.
+
+        If the clip's end is unknown, any end matches.
+        """
         rows = self._rows(clip.split, self._sharding.shard_name(clip.split, clip.video_id))
         row = row_of(rows, record_key(clip.video_id, clip.start_s))
         if row is None or row["labels"] != np.uint64(_hash(clip.labels)):
@@ -150,17 +153,17 @@ class ExistingRecords:
             return Presence.NO
         if row["source"] == UNKNOWN:
             return Presence.UNKNOWN
-        # Of another input: the writer says which of the two counts.
+        # If the record is of another input, the writer decides between the two.
         return Presence.YES if row["source"] == Source.of(clip.file, clip.offset).hash else Presence.NO
 
     def _rows(self, split: str, name: str) -> NDArray:
         path = FileSystems.join(self._output, *shard_path(split, name).split("/"))
-        if path not in self._known:
+        if path not in self._rows_of_shard:
             rows = np.empty(0, ROW)
             if self._notes.owns(split, name):
                 records = read_shard_records(path)
                 rows = clip_rows(records, read_sources(sources_path(self._output, split, name)))
-            # In this order: a shard that was read without a note had not changed.
+            # The note is read after the shard: if there is still no note, the shard had not changed.
             noted = self._notes.read(split, name)
-            self._known[path] = rows if noted is None else np.frombuffer(noted, ROW)
-        return self._known[path]
+            self._rows_of_shard[path] = rows if noted is None else np.frombuffer(noted, ROW)
+        return self._rows_of_shard[path]

@@ -1,4 +1,4 @@
-"""A shard of a feature folder that a run adds clips to."""
+"""Reads a shard of a feature folder, and writes it with the records of a run."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transforms.audioset.layout import shard_path
 from transforms.clips import sha256_of
 from transforms.errors import OutputError
-from transforms.features.assemble_clips import Contest, merge_records
+from transforms.features.assemble_clips import Decisions, merge_records
 from transforms.features.existing_records import (
     ROW,
     Context,
@@ -25,10 +25,10 @@ from transforms.features.sources import (
     Source,
     Sources,
     least_sources,
-    put_sources,
     read_source_rows,
     record_hash,
     sources_path,
+    write_sources,
 )
 from transforms.storage.files import exists, write_output
 from transforms.storage.tfrecord import frame_records
@@ -36,10 +36,10 @@ from transforms.storage.tfrecord import frame_records
 
 @dataclass(frozen=True)
 class ShardFile:
-    """A shard as it was written.
+    """A shard that was written.
 
     Attributes:
-      path: below the feature folder, `SPLIT/NAME.tfrecord`.
+      path: path below the feature folder, `SPLIT/NAME.tfrecord`.
       records, size_bytes, sha256: of the file.
     """
 
@@ -54,16 +54,16 @@ class ShardFile:
 
 @dataclass
 class OpenShard:
-    """A shard and what is known of it.
+    """A shard that a run writes.
 
     Attributes:
       output: the feature folder.
       split, name: of the shard.
-      notes: where the shard is announced; None: it is replaced, and nothing is said of it in `_run`.
-      records: that it has now; empty if they were not asked for.
-      source_rows: (hash of a record, source), those of the records before the run among them.
-      sources: the same by record.
-      before: `ROW`s of its clips as they were before the run.
+      notes: the notes of the run; None: the shard is replaced, without a note or sources in `_run`.
+      records: its current records; empty before `read`.
+      source_rows: (hash of a record, source); includes the sources of records before the run.
+      sources: hash of a record -> the first of its sources.
+      before: `ROW`s of its records before the run.
     """
 
     output: str
@@ -83,30 +83,30 @@ class OpenShard:
     def _sources_path(self) -> str:
         return sources_path(self.output, self.split, self.name)
 
-    def is_there(self) -> bool:
-        """Whether there is a shard that a run wrote, and that is not just replaced.
+    def exists(self) -> bool:
+        """Return whether the shard exists and must be kept; always False without notes.
 
         Raises:
-          OutputError: there is a file that no run wrote.
+          OutputError: the file exists, but no run wrote it.
         """
         if self.notes is None or not exists(self.path):
             return False
         if not self.notes.owns(self.split, self.name):
             raise OutputError(
-                f"{self.path}: stands where a shard must go, and no run wrote it; move it away and run the "
-                "same command again"
+                f"{self.path}: no run wrote this file, but a shard must have this path; move the file away "
+                "and run the same command again"
             )
         return True
 
     def read(self) -> None:
-        """Reads what is there.
+        """Read the shard, its sources and its note.
 
         Raises:
-          OutputError: it is damaged, cannot be read, or is a file that no run wrote.
+          OutputError: a file is damaged or cannot be read, or no run wrote the shard.
         """
         if self.notes is None:
             return
-        if self.is_there():
+        if self.exists():
             self.records = read_shard_records(self.path)
             self.source_rows = read_source_rows(self._sources_path)
             self.sources = least_sources(self.source_rows)
@@ -114,32 +114,32 @@ class OpenShard:
         self.before = clip_rows(self.records, self.sources) if noted is None else np.frombuffer(noted, ROW)
 
     def prior_sources(self, keys: Iterable[RecordKey]) -> dict[RecordKey, Source]:
-        """Of some clips the sources of their records before the run, where they are known."""
+        """Return the known sources of records before the run."""
         return prior_sources(keys, self.before, (source for _, source in self.source_rows))
 
-    def put(self, contest: Contest) -> ShardFile | None:
-        """Writes what was decided, in an order in which each step may be the last one.
+    def write(self, decisions: Decisions) -> ShardFile | None:
+        """Write the note, the sources and then the shard; a kill between two steps loses nothing.
 
         Returns:
-          The shard; None if its records stay as they are.
+          The shard; None if its records do not change.
 
         Raises:
-          OutputError: it cannot be written, or another run has the folder now.
+          OutputError: a file cannot be written, or another run has the folder now.
         """
         old = {context.key: record for context, record in self.records}
-        records = merge_records(old.items(), contest.written)
+        records = merge_records(old.items(), decisions.written)
         if self.notes is not None:
             self.notes.note(self.split, self.name, self.before.tobytes())
-            self._put_sources(contest, old, set(map(record_hash, records)))
-        if not contest.written and (old or contest.adopted):
+            self._write_sources(decisions, old, set(map(record_hash, records)))
+        if not decisions.written and (old or decisions.new_sources):
             return None
         data = frame_records(records)
         write_output(self.path, data)
         return ShardFile(shard_path(self.split, self.name), len(records), len(data), sha256_of(data))
 
-    def _put_sources(self, contest: Contest, old: dict[RecordKey, bytes], new: set[str]) -> None:
-        # Those of the records that are replaced too: this process may be killed before it replaces them. And
-        # those from before the run, which an engine that repeats this work asks for again.
+    def _write_sources(self, decisions: Decisions, old: dict[RecordKey, bytes], new: set[str]) -> None:
+        # Replaced records keep their lines, since this process may be killed before it replaces them. So do
+        # the records before the run, since a runner that repeats this work needs their sources again.
         wanted = {*new, *map(record_hash, old.values())}
         before = set(self.before["source"].tolist())
         rows = [
@@ -147,7 +147,9 @@ class OpenShard:
             for digest, source in self.source_rows
             if (digest in wanted and source == self.sources[digest]) or source.hash in before
         ]
-        rows += [(record_hash(clip.record), clip.source) for clip in contest.written]
-        rows += [(record_hash(old[key]), source) for key, source in contest.adopted.items() if key in old]
+        rows += [(record_hash(clip.record), clip.source) for clip in decisions.written]
+        rows += [
+            (record_hash(old[key]), source) for key, source in decisions.new_sources.items() if key in old
+        ]
         if rows:
-            put_sources(self._sources_path, rows)
+            write_sources(self._sources_path, rows)

@@ -1,4 +1,4 @@
-"""The shards of a feature folder that its runs wrote, found, and announced before they are written."""
+"""Finds the shards that runs wrote to a feature folder, and notes shards before they are written."""
 
 import json
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from transforms.storage.files import delete_files, delete_found, exists, match_f
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.globs import escape
 
-# Names the run at work in a folder; pipeline/output/lock.py writes it.
+# The lock file, which names the active run; pipeline/output/lock.py writes it.
 LOCK_FILE = "lock.json"
 
 
@@ -28,34 +28,29 @@ class FoundShards(NamedTuple):
     """The files SPLIT/NAME.tfrecord in a folder.
 
     Attributes:
-      own: paths of those that its runs wrote, sorted.
-      foreign: paths of all others, sorted.
-      is_told: whether a file in `_run` says which are the runs' own. Otherwise none counts as one.
+      own: sorted paths of the shards that runs wrote.
+      foreign: sorted paths of all others.
+      has_own_list: whether a file in `_run` lists the runs' own shards. Otherwise all are foreign.
     """
 
     own: tuple[str, ...]
     foreign: tuple[str, ...]
-    is_told: bool
+    has_own_list: bool
 
     @property
     def to_read(self) -> tuple[str, ...]:
-        """Paths of the shards of features: the runs' own; where no run tells, as in the release, all."""
-        return self.own if self.is_told else self.foreign
+        """Paths of the runs' own shards; all shards if there is no list, as in the release."""
+        return self.own if self.has_own_list else self.foreign
 
 
 def find_shards(folder: str) -> FoundShards:
-    """Lists a folder's shards.
+    """Find a folder's shards.
 
     Raises:
-      SettingError: it cannot be listed, or a list in `_run` is malformed.
+      SettingError: the folder cannot be listed, or a list in `_run` is malformed.
     """
-    try:
-        run_folder = FileSystems.join(folder, RUN_FOLDER)
-        paths = match_files(FileSystems.join(escape(folder), "*", f"*{SHARD_SUFFIX}"))
-        run_files = match_files(FileSystems.join(escape(run_folder), "*"))
-    except (*FILE_ERRORS, ValueError) as error:
-        raise SettingError(f"{folder}: cannot be listed ({error}); check the path") from error
-    own = _own_shards(run_folder, [path.rsplit("/", 1)[-1] for path in run_files])
+    paths = _list_files(folder, "*", f"*{SHARD_SUFFIX}")
+    own = _read_own_shards(folder)
     is_own = [own is not None and relative_path(path) in own for path in paths]
     return FoundShards(
         tuple(path for path, is_its in zip(paths, is_own, strict=True) if is_its),
@@ -65,27 +60,34 @@ def find_shards(folder: str) -> FoundShards:
 
 
 def announced_shards(folder: str) -> frozenset[str]:
-    """Paths below a folder of the shards that its runs wrote, or were about to write; they may not be there.
+    """Return the paths, below a folder, of shards that runs wrote or noted; a noted one may not exist.
 
     Raises:
-      SettingError: as `find_shards`.
+      SettingError: as for `find_shards`.
     """
-    run_folder = FileSystems.join(folder, RUN_FOLDER)
-    try:
-        paths = match_files(ShardNotes.pattern(folder))
-    except (*FILE_ERRORS, ValueError) as error:
-        raise SettingError(f"{folder}: cannot be listed ({error}); check the path") from error
-    return _own_shards(run_folder, [path.rsplit("/", 1)[-1] for path in paths]) or frozenset()
+    return _read_own_shards(folder) or frozenset()
 
 
 def shards_to_read(folder: str) -> tuple[str, ...]:
-    """Paths of the shards of features in a folder, as `FoundShards.to_read`."""
+    """Return the paths of a folder's shards of features; see `FoundShards.to_read`."""
     return find_shards(folder).to_read
 
 
 def relative_path(path: str) -> str:
-    """Path of a shard below its feature folder."""
+    """Return the path of a shard below its feature folder."""
     return "/".join(path.split("/")[-2:])
+
+
+def _list_files(folder: str, *pattern: str) -> list[str]:
+    try:
+        return match_files(FileSystems.join(escape(folder), *pattern))
+    except (*FILE_ERRORS, ValueError) as error:
+        raise SettingError(f"{folder}: cannot be listed ({error}); check the path") from error
+
+
+def _read_own_shards(folder: str) -> frozenset[str] | None:
+    paths = _list_files(folder, RUN_FOLDER, "*")
+    return _own_shards(FileSystems.join(folder, RUN_FOLDER), [path.rsplit("/", 1)[-1] for path in paths])
 
 
 def _own_shards(run_folder: str, names: Iterable[str]) -> frozenset[str] | None:
@@ -102,16 +104,15 @@ def _own_shards(run_folder: str, names: Iterable[str]) -> frozenset[str] | None:
 
 
 class ShardNotes:
-    """Notes in `_run`, one for each shard that a run writes, put there before the shard is.
+    """Notes in `_run`: one file per shard that a run writes, written before the shard.
 
-    A note says two things: that a shard of this name is a run's own, and what it held before the run. An
-    engine that lost a worker does part of its work again, or all. Meanwhile the shard of a clip that is
-    looked up again may have changed; without the note, what the run itself wrote would count as there
-    before.
+    A note records two things: that the shard belongs to a run, and the index of its records before the run. A
+    runner that lost a worker repeats part of its work, or all. When it then looks up a clip again, the shard
+    may have changed; without the note, records of this run would count as records that existed before.
 
     Args:
       output: the feature folder.
-      run: of the lock under which the run writes; None if there is no lock.
+      run: the run's id in the lock file; None if there is no lock.
     """
 
     def __init__(self, output: str, run: str | None = None):
@@ -122,31 +123,31 @@ class ShardNotes:
 
     @staticmethod
     def pattern(output: str) -> str:
-        """A glob of the files among which the notes are; see `is_note`."""
+        """Return a glob of the files in `_run`, which include the notes; see `is_note`."""
         return FileSystems.join(escape(FileSystems.join(output, RUN_FOLDER)), "*")
 
     def begin(self, found: Iterable[str]) -> None:
-        """Starts a run: lists the shards that are there, and then deletes the notes of killed runs.
+        """Start a run: write the list of existing shards, and then delete the notes of killed runs.
 
         Args:
-          found: paths below the folder.
+          found: paths of the runs' own shards below the folder.
 
         Raises:
-          OutputError: it cannot be written.
+          OutputError: the list cannot be written.
         """
         write_output(self._path(OWN_SHARDS_FILE), encode_own_shards(found))
         self._delete_notes()
 
     def end(self) -> None:
-        """Deletes the notes, and the list of `begin`, when the list of all shards is written."""
+        """Delete the notes and the list of `begin`, after the list of all shards was written."""
         self._delete_notes()
         delete_files([self._path(OWN_SHARDS_FILE)])
 
     def owns(self, split: str, name: str) -> bool:
-        """Whether a shard is this run's, or was a run's when it began.
+        """Return whether this run or an earlier one wrote or noted a shard.
 
         Raises:
-          OutputError: what the run listed when it began cannot be read.
+          OutputError: the list of `begin` cannot be read.
         """
         if self._found is None:
             try:
@@ -156,10 +157,10 @@ class ShardNotes:
         return shard_path(split, name) in self._found or exists(self._path(note_name(split, name)))
 
     def note(self, split: str, name: str, before: bytes) -> None:
-        """Announces a shard, with what it held before the run; the first note of a run stays.
+        """Write the note of a shard with its index before the run; an existing note stays as it is.
 
         Raises:
-          OutputError: it cannot be written, or another run has the folder now.
+          OutputError: the note cannot be written, or another run has the folder now.
         """
         self._check_lock()
         path = self._path(note_name(split, name))
@@ -167,7 +168,7 @@ class ShardNotes:
             write_output(path, before)
 
     def read(self, split: str, name: str) -> bytes | None:
-        """What `note` was given for a shard; None if the shard is as it was before the run."""
+        """Return the bytes that `note` stored for a shard; None if the run has not changed the shard."""
         path = self._path(note_name(split, name))
         if not exists(path):
             return None
@@ -175,7 +176,7 @@ class ShardNotes:
             return file.read()
 
     def _check_lock(self) -> None:
-        """A worker may outlive its launcher, whose lock another run takes; without a lock it goes on."""
+        """Raise OutputError if another run has the lock; a worker may outlive its launcher."""
         path = self._path(LOCK_FILE)
         if self._run is None or not exists(path):
             return
@@ -183,13 +184,13 @@ class ShardNotes:
             with open_file(path) as file:
                 is_mine = json.loads(file.read())["run"] == self._run
         except FILE_ERRORS:
-            return  # given up at this moment, or replaced
+            return  # the lock file was deleted or replaced at this moment
         except (ValueError, KeyError, TypeError):
             is_mine = False
         if not is_mine:
             raise OutputError(
-                f"{path}: another run has this folder now, so this one stops; what stands there is whole: "
-                "when the other has ended, give the same command again"
+                f"{path}: another run has this folder now, so this one stops; all files are complete. Run "
+                "the same command again when the other run has ended"
             )
 
     def _lists(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where each clip's record is, in 32 bytes a clip, and the record that is there."""
+"""An index of the positions of records, with 32 bytes per clip, and a reader of records by position."""
 
 import hashlib
 from collections import OrderedDict
@@ -18,10 +18,10 @@ from transforms.storage.tfrecord import read_records
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 
-# Hashes of the clip's key and of its labels, its end, and where its record begins.
+# Hashes of the clip's key and labels, its end, and the shard and byte at which its record begins.
 ROW = np.dtype([("key", "<u8"), ("labels", "<u8"), ("end_s", "<f4"), ("shard", "<u4"), ("offset", "<u8")])
 
-# Object stores have a buffer of some megabytes for each.
+# An open file of an object store has a buffer of some megabytes.
 _MAX_OPEN = 16
 
 
@@ -32,8 +32,8 @@ class RecordIndex:
     Attributes:
       folder: its path.
       paths: of its shards.
-      rows: `ROW`s sorted by key, one a clip; `shard` is a number among the paths.
-      quantization: the values that a byte of its frames stands for.
+      rows: `ROW`s sorted by key, one per clip; `shard` is an index into the paths.
+      quantization: the range of values that the bytes of its frames represent.
     """
 
     folder: str
@@ -49,29 +49,29 @@ class RecordIndex:
         shards: Iterable[NDArray],
         quantization: QuantizationRange = RELEASED_RANGE,
     ) -> "RecordIndex":
-        """Puts the rows of all shards together; of two records for one clip the first counts."""
+        """Combine the rows of all shards; the first of several records for a clip is kept."""
         numbered = [np.empty(0, ROW), *shards]
-        for number, of_shard in enumerate(numbered[1:]):
-            of_shard["shard"] = number
+        for number, shard_rows in enumerate(numbered[1:]):
+            shard_rows["shard"] = number
         rows = np.concatenate(numbered)
         _, first = np.unique(rows["key"], return_index=True)
         return cls(folder, tuple(paths), rows[first], quantization)
 
 
 def decode_embeddings(record: bytes, split: str) -> tuple[Segment, NDArray]:
-    """A record's clip and its frames, uint8[n, 128] or float32[n, 128].
+    """Return a record's clip and its frames, uint8[n, 128] or float32[n, 128].
 
     Raises:
-      ValueError: it is no record of features, or has frames that are no embeddings.
+      ValueError: the record does not contain features, or its frames are not valid embeddings.
     """
     segment, frames = decode_example(record, split)
     if len(frames) and (frames.shape[1] != EMBEDDING_SIZE or not np.isfinite(frames).all()):
-        raise ValueError("its frames are no embeddings")
+        raise ValueError("its frames are not valid embeddings")
     return segment, frames
 
 
 class RecordReader:
-    """Reads records at their places; the files that were used last stay open."""
+    """Reads records by position; the most recently used files stay open."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[str, BinaryIO] = OrderedDict()
@@ -84,17 +84,17 @@ class RecordReader:
             file.close()
 
     def read(self, path: str, offset: int) -> tuple[Segment, NDArray]:
-        """A record's clip and its frames.
+        """Return the clip and the frames of the record at a byte offset.
 
         Raises:
-          ValueError: it cannot be read, or has frames that are no embeddings.
+          ValueError: the record cannot be read, or its frames are not valid embeddings.
         """
         try:
             file = self._file(path)
             file.seek(offset)
             return decode_embeddings(next(read_records(file), b""), path.split("/")[-2])
         except (*FILE_ERRORS, ValueError) as error:
-            raise ValueError(f"{path}: the record at byte {offset} is faulty ({error})") from error
+            raise ValueError(f"{path}: the record at byte {offset} is damaged ({error})") from error
 
     def _file(self, path: str) -> BinaryIO:
         if path not in self._files:
@@ -106,7 +106,7 @@ class RecordReader:
 
 
 def hash_key(split: str, key: RecordKey) -> int:
-    """64 bits for a clip: that any two of 20 million share them has one chance in 90,000."""
+    """Return a 64-bit hash of a clip. The chance that any two of 20 million clips collide is 1 in 90,000."""
     return _hash(f"{split}/{key[1]}/{key[0]}")
 
 
@@ -115,6 +115,6 @@ def hash_labels(labels: tuple[int, ...]) -> int:
 
 
 def _hash(text: str) -> int:
-    # surrogatepass: an id that is no UTF-8 is a string with lone surrogates.
+    # surrogatepass: an id that is not UTF-8 is a string with lone surrogates.
     digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little")

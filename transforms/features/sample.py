@@ -1,4 +1,4 @@
-"""A small sample of a feature folder, the same each time, however large the folder is."""
+"""A small, deterministic sample of a feature folder, and statistics of its frames."""
 
 import hashlib
 import heapq
@@ -16,9 +16,9 @@ from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.tfrecord import read_records
 
-# Of a split: so many shards are opened, and of each so many records read for one that is taken.
+# Largest number of shards read per split, and number of records read per record in the sample.
 _MAX_SHARDS = 32
-_READ_FOR_ONE = 4
+_READ_PER_SAMPLED = 4
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class SampledClip:
 
 
 def sample_clips(shards: Mapping[str, Sequence[str]], num_clips: int) -> list[SampledClip]:
-    """Reads about so many clips, as many of each split.
+    """Read a sample of clips with about as many clips of each split.
 
-    Which clips they are depends on names and records alone, by their hashes.
+    The choice depends only on hashes of paths and records, so it is the same each time.
 
     Args:
       shards: split -> paths of its shards.
-      num_clips: of all splits together; fewer where there are fewer.
+      num_clips: number of clips in total; the sample is smaller if a split has too few clips.
 
     Raises:
-      OutputError: a shard cannot be read.
+      OutputError: a shard is damaged or cannot be read.
     """
     clips = []
     for split, paths in sorted(shards.items()):
@@ -60,7 +60,7 @@ def sample_clips(shards: Mapping[str, Sequence[str]], num_clips: int) -> list[Sa
 
 def _some_records(path: str, wanted: int) -> Iterator[bytes]:
     with open_file(path) as file:
-        records = itertools.islice(read_records(file), wanted * _READ_FOR_ONE)
+        records = itertools.islice(read_records(file), wanted * _READ_PER_SAMPLED)
         yield from heapq.nsmallest(wanted, records, key=_hash)
 
 
@@ -70,13 +70,13 @@ def _hash(data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class FrameStatistics:
-    """What the frames of some clips have in common.
+    """Statistics of frames.
 
     Attributes:
-      counts: int64[256], of each byte; of raw frames int64[bins].
-      edges: float64[bins + 1], of the bins.
-      at_0, at_255: float64[128], share of the frames in which a dimension is there; 0 of raw frames.
-      is_constant: bool[128], dimensions that have one value throughout.
+      counts: int64[256], number of each byte; for raw frames int64[bins], a histogram of their values.
+      edges: float64[bins + 1], edges of the bins.
+      at_0, at_255: float64[128], share of frames in which each dimension is 0 or 255; 0 for raw frames.
+      is_constant: bool[128], whether a dimension has the same value in all frames.
     """
 
     counts: NDArray[np.int64]
@@ -87,19 +87,19 @@ class FrameStatistics:
 
     @classmethod
     def of(cls, frames: NDArray) -> "FrameStatistics":
-        """Of frames uint8[n, 128] or float32[n, 128], n from 1."""
+        """Compute the statistics of uint8[n, 128] or float32[n, 128] frames, with n at least 1."""
         is_constant = (frames == frames[0]).all(axis=0)
         if frames.dtype != np.uint8:
             edges = np.linspace(frames.min(), frames.max() + 1e-6, 65, dtype=np.float64)
             counts, _ = np.histogram(frames, edges)
-            nowhere = np.zeros(frames.shape[1])
-            return cls(counts, edges, nowhere, nowhere, is_constant)
+            zeros = np.zeros(frames.shape[1])
+            return cls(counts, edges, zeros, zeros, is_constant)
         counts = np.bincount(frames.ravel(), minlength=256)
         at_0, at_255 = ((frames == value).mean(axis=0) for value in (0, 255))
         return cls(counts, np.arange(257) - 0.5, at_0, at_255, is_constant)
 
     def stuck(self, share: float = 0.5) -> list[tuple[int, int, float]]:
-        """(dimension, 0 or 255, share of the frames) of the dimensions that are mostly there."""
+        """Return (dimension, 0 or 255, share of frames) for dimensions at 0 or 255 in at least `share`."""
         return [
             (int(dimension), value, float(at[dimension]))
             for value, at in ((0, self.at_0), (255, self.at_255))
@@ -108,10 +108,10 @@ class FrameStatistics:
 
 
 def project(frames: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Frames [n, d] on their first two principal components.
+    """Project frames [n, d] on their first two principal components.
 
     Returns:
-      float64[n, 2], and the two components' shares of the variance. Of each component the largest weight is
+      float64[n, 2], and the two components' shares of the variance. The largest weight of each component is
       positive, so that the same frames give the same picture.
     """
     centred = frames.astype(np.float64) - frames.mean(axis=0)

@@ -1,12 +1,12 @@
-"""From which input each record of a shard was made, in a file of `_run/sources` for each shard.
+"""Stores the input of each record: one file in `_run/sources` per shard of features.
 
-A line names a record by a hash of its bytes, so it is true, or of no record, whatever was killed when. The
-file is written before its shard, with lines for the records before and after. A record without a line has
-an unknown source.
+A line identifies a record by a hash of its bytes. The file is written before its shard, with lines for the
+records before and after. So a line is correct, or belongs to no record, even if the run was killed between
+the two. A record without a line has an unknown source.
 
     ["9f86d081884c7d65", "b/x.wav", null]                  an audio file
-    ["60303ae22b998861", "clips.tar", 1536]                a clip in a shard, by its place
-    ["fd61a03af4f77d87", "x.wav", null, "/data/b/x.wav"]   a path that was given relative to a folder
+    ["60303ae22b998861", "clips.tar", 1536]                a clip in a shard of audio, by its offset
+    ["fd61a03af4f77d87", "x.wav", null, "/data/b/x.wav"]   a file with a relative path, and its absolute path
 """
 
 import gzip
@@ -25,23 +25,24 @@ from transforms.storage.files import exists, is_local, open_file, write_output
 from transforms.storage.filesystems import FILE_ERRORS
 
 SOURCES_FOLDER = "sources"
-# Hash of no source.
+# The hash that stands for an unknown source.
 UNKNOWN = 0
 
-# Of a file that is unpacked. A line takes 30 bytes and a path; a shard with so many records takes gigabytes.
+# Limit for a decompressed file. A line takes 30 bytes and a path; a shard with so many records takes
+# gigabytes.
 _MAX_BYTES = 1 << 28
 
 
 class Source(NamedTuple):
-    """An input that gives a clip. Of two for one record the lesser one counts.
+    """The input of a clip. If several inputs have the same clip, the least source becomes the record.
 
     Attributes:
-      place: path of the file; of a local one the absolute path.
-      offset: in a shard; -1 of an audio file.
-      file: the path as it was given.
+      path: path of the file; absolute if the file is local.
+      offset: offset in a shard; -1 for an audio file.
+      file: the path as given.
     """
 
-    place: str
+    path: str
     offset: int
     file: str
 
@@ -50,19 +51,19 @@ class Source(NamedTuple):
         return cls(os.path.abspath(file) if is_local(file) else file, -1 if offset is None else offset, file)
 
     @property
-    def place_in_shard(self) -> int | None:
+    def shard_offset(self) -> int | None:
         return None if self.offset < 0 else self.offset
 
     @property
     def hash(self) -> int:
-        """64 bits that are the same for all spellings of one path; never UNKNOWN."""
-        text = f"{self.offset}:{self.place}".encode(errors="surrogatepass")
+        """A 64-bit hash, equal for all spellings of a path; never UNKNOWN."""
+        text = f"{self.offset}:{self.path}".encode(errors="surrogatepass")
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
 
-    def is_there(self) -> bool:
-        """Whether its file still exists; what cannot be reached does not."""
+    def exists(self) -> bool:
+        """Return whether the file still exists; False if it cannot be reached."""
         try:
-            return exists(self.place)
+            return exists(self.path)
         except FILE_ERRORS:
             return False
 
@@ -70,7 +71,7 @@ class Source(NamedTuple):
         return self.file if self.offset < 0 else f"{self.file} at {self.offset}"
 
 
-# Hash of a record -> where it is from.
+# Hash of a record -> its source.
 Sources = Mapping[str, Source]
 
 
@@ -79,23 +80,23 @@ def record_hash(record: bytes) -> str:
 
 
 def sources_path(output: str, split: str, name: str) -> str:
-    """Path of the file for a shard."""
+    """Return the path of the file with a shard's sources."""
     return FileSystems.join(output, RUN_FOLDER, SOURCES_FOLDER, f"{split}={name}.jsonl.gz")
 
 
 def read_sources(path: str) -> dict[str, Source]:
-    """Reads the file for a shard; empty if there is none.
+    """Read a shard's sources, by hash of the record; an empty dict if the file does not exist.
 
-    Of identical records from two inputs the lesser input counts.
+    If identical records have several sources, the least one is returned.
 
     Raises:
-      OutputError: it is damaged, or cannot be read.
+      OutputError: the file is damaged or cannot be read.
     """
     return least_sources(read_source_rows(path))
 
 
 def least_sources(rows: Iterable[tuple[str, Source]]) -> dict[str, Source]:
-    """Hash of a record -> the least of its sources."""
+    """Return hash of a record -> the least of its sources."""
     sources: dict[str, Source] = {}
     for digest, source in rows:
         sources[digest] = min(source, sources.get(digest, source))
@@ -103,10 +104,10 @@ def least_sources(rows: Iterable[tuple[str, Source]]) -> dict[str, Source]:
 
 
 def read_source_rows(path: str) -> list[tuple[str, Source]]:
-    """As `read_sources`, all of it: (hash of a record, source), several of identical records too.
+    """Read all lines of a shard's sources: (hash of a record, source).
 
     Raises:
-      OutputError: as `read_sources`.
+      OutputError: as for `read_sources`.
     """
     try:
         if not exists(path):
@@ -119,7 +120,7 @@ def read_source_rows(path: str) -> list[tuple[str, Source]]:
                     raise ValueError(f"it decompresses to more than {_MAX_BYTES >> 20} MiB")
                 if line := line.rstrip(b"\n"):
                     rows.append(_parse(json.loads(line)))
-            if not num_bytes and not compressed.tell():  # gzip takes an empty file for no data
+            if not num_bytes and not compressed.tell():  # gzip accepts an empty file
                 raise ValueError("it is empty")
         return rows
     except (*FILE_ERRORS, EOFError, ValueError, TypeError, RecursionError, zlib.error) as error:
@@ -129,23 +130,23 @@ def read_source_rows(path: str) -> list[tuple[str, Source]]:
         ) from error
 
 
-def put_sources(path: str, rows: Iterable[tuple[str, Source]]) -> None:
-    """Writes the file for a shard; the same rows give the same bytes.
+def write_sources(path: str, rows: Iterable[tuple[str, Source]]) -> None:
+    """Write a shard's sources; the same rows give the same bytes.
 
     Raises:
-      OutputError: it cannot be written.
+      OutputError: the file cannot be written.
     """
     lines = []
     for digest, source in sorted(set(rows)):
-        values = [digest, source.file, source.place_in_shard]
-        if source.place != source.file:
-            values.append(source.place)
+        values = [digest, source.file, source.shard_offset]
+        if source.path != source.file:
+            values.append(source.path)
         lines.append(json.dumps(values) + "\n")
     write_output(path, gzip.compress("".join(lines).encode(), mtime=0))
 
 
 def _parse(row: list) -> tuple[str, Source]:
-    digest, file, offset, *place = row
+    digest, file, offset, *path = row
     if not (isinstance(digest, str) and isinstance(file, str) and isinstance(offset, int | None)):
         raise ValueError(f"a line is {row!r}")
-    return digest, Source(str(place[0]) if place else file, -1 if offset is None else offset, file)
+    return digest, Source(str(path[0]) if path else file, -1 if offset is None else offset, file)

@@ -1,4 +1,4 @@
-"""Which clips an audio file, or a clip of a shard, is: itself, or the segments of its name, id and times."""
+"""The clips of an audio file or of a shard's clip: itself, or its segments by name, id and times."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from transforms.errors import ClipError, Reason, SettingError
 def file_clips(
     path: str, split: str, table: SegmentTable | None, id_pattern: re.Pattern[str] | None
 ) -> list[Clip]:
-    """The clips of an audio file: one for each segment that its name gives, or, without a table, itself."""
+    """Return the clips of an audio file: one per segment that matches its name; without a table, itself."""
     if table is None:
         video_id = video_id_of(path, id_pattern)
         return [Clip(split, video_id, path)] if video_id else []
@@ -34,15 +34,15 @@ def shard_clips(
     class_indices: Mapping[str, int] | None,
     id_pattern: re.Pattern[str] | None = None,
 ) -> list[Clip]:
-    """The clips of one clip in a shard: itself, or with a table those of its segments.
+    """Return the clips of one clip in a shard: itself, or with a table one per matching segment.
 
-    With a table a clip that has a start time belongs to the segment at that time and is already cut; one
-    without belongs to all segments of its id, as a file does. A tar member to
-    which no JSON gives an id follows the rules for file names: the same names give the same segments, and
-    `id_pattern` is searched in its path, with a slash before it.
+    With a table, a clip with a start time is already cut, and matches the segment at that time. A clip
+    without one matches all segments of its id, as a file does. A tar member without an id in a JSON file
+    follows the rules for file names: the same names match the same segments, and `id_pattern` is searched in
+    its path, with a slash before it.
 
     Raises:
-      ClipError: its times, its split or a label cannot be used.
+      ClipError: its times, its split or a label are not valid.
     """
     clip = Clip(split, item.video_id, path, item.offset, audio=item.audio)
     if table is not None:
@@ -57,7 +57,7 @@ def shard_clips(
         clip = replace(clip, video_id=video_id)
     start_s, end_s = item.start_s or 0.0, item.end_s
     if not 0 <= start_s < (start_s + 1 if end_s is None else end_s) < float("inf"):
-        raise ClipError(Reason.BAD_RECORD, f"times from {item.start_s} to {end_s} s are no segment")
+        raise ClipError(Reason.BAD_RECORD, f"times from {item.start_s} to {end_s} s are not a valid segment")
     try:
         split = split if item.split is None else check_split(item.split)
     except SettingError as error:
@@ -69,14 +69,15 @@ def shard_clips(
 def _segments_of(
     item: ShardClip, table: SegmentTable, id_pattern: re.Pattern[str] | None
 ) -> list[NamedSegment]:
-    """The segments of a shard's clip, by its id, or by its member's name, and its times."""
+    """Return the segments of a shard's clip by its times and its id or member name."""
 
     def find(video_id: str) -> list[Segment]:
         segments = table.find(video_id)
         if item.start_s is not None:
             segments = [s for s in segments if milliseconds(s.start_s) == milliseconds(item.start_s)]
         if item.end_s is not None:
-            # Splits may share a start and not an end; an end that none has is the audio's own.
+            # Segments of several splits may share a start but not an end. If no segment has this end, it is
+            # the end of the audio.
             same_end = [s for s in segments if milliseconds(s.end_s) == milliseconds(item.end_s)]
             segments = same_end or segments
         return segments
@@ -85,7 +86,7 @@ def _segments_of(
         found = [NamedSegment(segment, is_cut=False) for segment in find(item.video_id)]
     else:
         found = find_segments(f"/{item.name}", find, id_pattern)
-        if not found and id_pattern is None:  # the key, where the name has an extension of several parts
+        if not found and id_pattern is None:  # the id, if the extension has several parts
             found = find_segments(item.video_id + ".", find)
     return [replace(named, is_cut=named.is_cut or item.start_s is not None) for named in found]
 

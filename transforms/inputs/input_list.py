@@ -1,4 +1,4 @@
-"""The inputs of a run: found once, by the launcher or by one worker, and handed to all workers."""
+"""The list of a run's inputs: the launcher or one worker lists them once, for all workers."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,17 +14,17 @@ from transforms.printable import json_text
 from transforms.storage.files import open_file, write_output
 from transforms.storage.listing import NOT_UTF8, list_files
 
-# Inputs in a file of the list: each is read by one worker.
+# Inputs per file of the list; one worker reads a file.
 _FILE_INPUTS = 50_000
 
 
 class Input(NamedTuple):
-    """A file to read, or what cannot be: a folder that cannot be listed, a path that is not UTF-8.
+    """A file to read, or a fault: a folder that cannot be listed, or a path that is not UTF-8.
 
     Attributes:
-      path: of it.
-      size: in bytes; 0 of a folder.
-      fault: why it cannot be listed or read; None of a file.
+      path: its path.
+      size: in bytes; 0 for a fault.
+      fault: why it cannot be listed or read; None for a file.
     """
 
     path: str
@@ -38,11 +38,11 @@ class Input(NamedTuple):
 
 @dataclass(frozen=True)
 class InputList:
-    """Where the list of a run's inputs is: what the graph carries in place of millions of paths.
+    """The files with the list of a run's inputs. The graph carries this instead of millions of paths.
 
     Attributes:
-      path: of its files, but for their number and suffix.
-      count: of files.
+      path: path of the files without their number and suffix.
+      count: number of files.
     """
 
     path: str
@@ -50,23 +50,23 @@ class InputList:
 
     @property
     def paths(self) -> list[str]:
-        """Of the files, which workers read and the launcher deletes when the run has ended."""
+        """Paths of the files. Workers read them, and the launcher deletes them after the run."""
         return [f"{self.path}-{number:05d}-of-{self.count:05d}.jsonl" for number in range(self.count)]
 
 
-# Globs, or the list of what they match.
+# Globs, or the list of the files that they match.
 InputSource: TypeAlias = Sequence[str] | InputList
 
 
 def write_input_list(
     path: str, files: Sequence[tuple[str, int]], faults: Sequence[tuple[str, str]]
 ) -> InputList:
-    """Writes what the launcher found, where workers can read it.
+    """Write the list of the inputs that the launcher found.
 
     Args:
-      path: of the files, but for their number and suffix.
-      files: (path, size in bytes), each once.
-      faults: (path, cause), as of `Listing`.
+      path: path of the list's files without their number and suffix; workers must be able to read it.
+      files: (path, size in bytes), each file once.
+      faults: (path, cause), as in `Listing`.
 
     Raises:
       OutputError: a file cannot be written.
@@ -83,10 +83,10 @@ def write_input_list(
 
 @dataclass
 class ListInputs(beam.PTransform):
-    """Gives each Input; of globs one may come as often as globs match it.
+    """Outputs each Input; if several globs match a file, it occurs several times.
 
     Attributes:
-      source: a list that `write_input_list` wrote, or globs, each of which one worker lists.
+      source: a list from `write_input_list`, or globs; one worker lists a glob.
     """
 
     source: InputSource
@@ -120,7 +120,7 @@ def _list_glob(pattern: str) -> Iterator[Input]:
 
 @dataclass
 class RejectFolders(beam.PTransform):
-    """Input -> RejectedClip of each that has a fault; files to read are passed over.
+    """Input -> RejectedClip for each fault; files are skipped.
 
     Attributes:
       split, stage: of the rejects.
@@ -136,7 +136,7 @@ class RejectFolders(beam.PTransform):
         return (
             inputs
             | "Folders" >> beam.FlatMap(lambda found: [] if found.is_file else [(found.path, found.fault)])
-            # (path, cause), twice if two globs lead to it
+            # (path, cause), twice if two globs match the path
             | "Distinct" >> beam.Distinct()
             | "Reject" >> beam.Map(_rejected_folder, self.split, self.stage)
         )
@@ -146,5 +146,5 @@ def _rejected_folder(folder: tuple[str, str], split: str, stage: str) -> Rejecte
     path, cause = folder
     message = cause
     if cause != NOT_UTF8:
-        message = f"cannot be listed ({cause}), so that what is in it is no input"
+        message = f"cannot be listed ({cause}), so the files in it are not read"
     return RejectedClip(split, "", 0.0, path, None, stage, Reason.UNREADABLE, message)

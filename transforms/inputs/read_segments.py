@@ -1,4 +1,4 @@
-"""Segments CSVs and class labels from any filesystem, once a process."""
+"""Reads segments CSVs and class labels from any filesystem, once per process."""
 
 import functools
 import hashlib
@@ -16,12 +16,12 @@ from transforms.storage.shared_files import SharedFile, local_path
 
 @dataclass(frozen=True)
 class SegmentFiles:
-    """Where segments come from: what a stage carries in place of millions of rows.
+    """Segments CSVs. Stages carry this instead of millions of rows.
 
     Attributes:
       files: (split, path of a segments CSV), one or more.
       class_labels: `class_labels_indices.csv`, or its path.
-      sha256: of all their bytes; a process that read another state of the files reads them again.
+      sha256: of all their bytes; if it changes, a process reads the files again.
     """
 
     files: tuple[tuple[str, str], ...]
@@ -30,10 +30,10 @@ class SegmentFiles:
 
     @classmethod
     def of(cls, files: Sequence[tuple[str, str]], class_labels: SharedFile | str) -> "SegmentFiles":
-        """The files as they are now.
+        """Return the files in their current state.
 
         Raises:
-          SettingError: one of them cannot be read.
+          SettingError: a file cannot be read.
         """
         digest = hashlib.sha256(_read(local_path(class_labels), "class labels"))
         for split, path in files:
@@ -41,17 +41,17 @@ class SegmentFiles:
         return cls(tuple(files), class_labels, digest.hexdigest())
 
     def table(self) -> SegmentTable:
-        """Reads them all; a second call in a process returns the same table.
+        """Read all files; a second call in a process returns the same table.
 
         Raises:
-          SettingError: a file cannot be read, or has a bad row, or a segment comes twice.
+          SettingError: a file cannot be read or has an invalid row, or a segment occurs twice.
         """
         return _read_table(self)
 
 
 @dataclass(frozen=True)
 class ClassLabelFile:
-    """Where labels by name get their indices, and indices their names.
+    """The class labels, which map names to indices.
 
     Attributes:
       file: `class_labels_indices.csv`, or its path.

@@ -1,4 +1,4 @@
-"""A whole corpus in one pass: its counts by split and label, and the moments of its vectors."""
+"""Analyzes a corpus in one pass: counts by split and label, and moments of its vectors."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from transforms.extract_examples import ExtractExamples
 from transforms.read_clips import ReadClips
 from transforms.read_features import ReadFeatures
 from transforms.statistics.analyze_vectors import AnalyzeVectors
-from transforms.statistics.count_clips import Count, CountClips, clip_size, keyed_chunk, whole_clips
+from transforms.statistics.count_clips import Count, CountClips, assemble_sizes, chunk_size, clip_size
 from transforms.statistics.moments import Moments
 from transforms.storage.files import open_file, write_output
 from transforms.vggish.params import MEL_BANDS
@@ -22,8 +22,8 @@ from transforms.vggish.postprocess import PcaParams, apply_pca
 
 
 class AnalysisOutputs(NamedTuple):
-    """What a pass finds: PCollections of one list of Count, of one Moments or none of no vectors, and of the
-    reason of each clip that was rejected."""
+    """What an analysis returns: PCollections of one list of Count; of one Moments, or none without vectors;
+    and of the reason of each rejected clip."""
 
     counts: beam.PCollection[list[Count]]
     moments: beam.PCollection[Moments]
@@ -32,12 +32,12 @@ class AnalysisOutputs(NamedTuple):
 
 @dataclass
 class AnalyzeFeatures(beam.PTransform):
-    """Analyzes the frames of a feature folder, as they stand there: bytes are not dequantized.
+    """Analyzes the frames of a feature folder as they are stored: bytes are not dequantized.
 
     Attributes:
-      read: the folder's records.
-      analyze: their frames, or, with `pca`, each of their values for itself.
-      pca: what frames go through before; None: nothing.
+      read: reads the folder's records.
+      analyze: analyzes the frames; with `pca`, all values of all dimensions as vectors of one value.
+      pca: parameters of a PCA that is applied to the frames first; None: no PCA.
     """
 
     read: ReadFeatures
@@ -47,7 +47,7 @@ class AnalyzeFeatures(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
-    @no_annotations  # Beam knows no hint for several outputs
+    @no_annotations  # Beam has no type hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> AnalysisOutputs:
         clips = pbegin | "ReadFeatures" >> self.read
         # (Segment, uint8[n, 128] or float32[n, 128])
@@ -68,9 +68,9 @@ class AnalyzeAudio(beam.PTransform):
     """Analyzes the log-mel frames of audio.
 
     Attributes:
-      read: the audio.
-      extract: its examples.
-      temp_dir: as `AnalyzeVectors` takes it.
+      read: reads the audio.
+      extract: extracts its examples.
+      temp_dir: as for `AnalyzeVectors`.
     """
 
     read: ReadClips
@@ -80,7 +80,7 @@ class AnalyzeAudio(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
-    @no_annotations  # Beam knows no hint for several outputs
+    @no_annotations  # Beam has no type hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> AnalysisOutputs:
         inputs = pbegin | "ReadClips" >> self.read
         extracted = inputs.clips | "ExtractExamples" >> self.extract
@@ -92,31 +92,33 @@ class AnalyzeAudio(beam.PTransform):
         )
         clips = (
             extracted.examples
-            | "PieceSize" >> beam.MapTuple(lambda chunk, examples: keyed_chunk(chunk, len(examples)))
+            | "ChunkSize" >> beam.MapTuple(lambda chunk, examples: chunk_size(chunk, len(examples)))
             | "GroupByClip" >> beam.GroupByKey()
-            | "WholeClips" >> beam.MapTuple(whole_clips)
+            | "AssembleSizes" >> beam.MapTuple(assemble_sizes)
         )
-        # list[ClipSize]: a clip, and its duplicates
+        # list[ClipSize]: a clip and its duplicates
         counts = clips | "First" >> beam.FlatMap(lambda same: same[:1]) | "CountClips" >> CountClips()
-        duplicates = clips | "Further" >> beam.FlatMap(lambda same: [Reason.DUPLICATE.value] * len(same[1:]))
+        duplicates = clips | "Duplicates" >> beam.FlatMap(
+            lambda same: [Reason.DUPLICATE.value] * len(same[1:])
+        )
         faulty = (inputs.rejected, extracted.rejected) | "Faulty" >> beam.Flatten()
         reasons = faulty | "Reason" >> beam.Map(lambda clip: clip.reason.value)
         return AnalysisOutputs(counts, moments, (reasons, duplicates) | "Rejected" >> beam.Flatten())
 
 
 def _projected_values(frames: np.ndarray, pca: PcaParams) -> np.ndarray:
-    """float32[n, 128] embeddings -> float32[128 n, 1] values as they are quantized."""
+    """float32[n, 128] embeddings -> float32[128 n, 1] values, as quantization takes them."""
     return apply_pca(frames, pca).astype(np.float32).reshape(-1, 1)
 
 
 @dataclass(frozen=True)
 class AnalysisResult:
-    """What a pass found.
+    """The result of an analysis.
 
     Attributes:
-      counts: sorted.
-      moments: None of no vectors.
-      rejected: reason -> clips.
+      counts: sorted counts.
+      moments: moments of all vectors; None without vectors.
+      rejected: reason -> number of clips.
     """
 
     counts: list[Count]
@@ -125,12 +127,12 @@ class AnalysisResult:
 
 
 @dataclass
-class WriteFindings(beam.PTransform):
-    """Analyzes a corpus, and writes what it finds to a file that `read_findings` reads.
+class WriteAnalysis(beam.PTransform):
+    """Analyzes a corpus and writes the result to a file for `read_analysis`.
 
     Attributes:
-      analyze: gives AnalysisOutputs.
-      path: of the file.
+      analyze: the analysis.
+      path: path of the file.
     """
 
     analyze: AnalyzeFeatures | AnalyzeAudio
@@ -145,9 +147,9 @@ class WriteFindings(beam.PTransform):
         return (
             pbegin.pipeline
             | "Path" >> beam.Create([self.path])
-            | "Put"
+            | "Write"
             >> beam.Map(
-                _put_findings,
+                _write_analysis,
                 beam.pvalue.AsSingleton(counts),
                 beam.pvalue.AsList(moments),
                 beam.pvalue.AsList(reasons),
@@ -155,7 +157,7 @@ class WriteFindings(beam.PTransform):
         )
 
 
-def _put_findings(
+def _write_analysis(
     path: str, counts: list[Count], moments: Sequence[Moments], reasons: Iterable[tuple[str, int]]
 ) -> None:
     found = {
@@ -166,8 +168,8 @@ def _put_findings(
     write_output(path, json.dumps(found).encode())
 
 
-def read_findings(path: str) -> AnalysisResult:
-    """What `WriteFindings` wrote, exactly."""
+def read_analysis(path: str) -> AnalysisResult:
+    """Return the result that `WriteAnalysis` wrote, without loss."""
     with open_file(path) as file:
         found = json.load(file)
     moments = [Moments.from_json(values) for values in found["moments"]]

@@ -1,4 +1,4 @@
-"""Vectors to their moments in one pass, by TensorFlow Transform's analyzers."""
+"""Computes moments of vectors in one pass with TensorFlow Transform's analyzers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ from transforms.statistics.moments import Moments
 
 _VECTOR = "vector"
 _COUNT, _SUM, _COVARIANCE = "count", "sum", "covariance"
-# Values in a batch: 2 MB, and of embeddings 4,096, for which a graph's call costs nothing.
+# Values per batch: 2 MB, or 4,096 embeddings, so many that the cost of a graph's call is negligible.
 _BATCH_VALUES = 1 << 19
 
 
 @dataclass
 class AnalyzeVectors(beam.PTransform):
-    """float32[n, size] of any n -> Moments, one element; none of no vectors.
+    """float32[n, size] with any n -> Moments, one element; no element without vectors.
 
-    Sums are float64, so that those of bytes are exact, whatever the order in which a runner adds them.
+    Sums are float64, so that sums of bytes are exact in whatever order a runner adds them.
 
     Attributes:
-      size: values of a vector.
-      temp_dir: a folder, that workers share and that TensorFlow can write to, for graphs; it is left there.
-      num_buckets: that quantiles divide the vectors into.
-      max_rank_error: of the quantiles, as a share of all vectors.
+      size: number of values per vector.
+      temp_dir: a folder for graphs that workers share and TensorFlow can write to. It is not deleted.
+      num_buckets: number of buckets into which the quantiles divide the vectors.
+      max_rank_error: largest error of a quantile's rank, as a share of all vectors.
     """
 
     size: int
@@ -53,13 +53,13 @@ class AnalyzeVectors(beam.PTransform):
                 vectors
                 | "Split" >> beam.FlatMap(_split_rows, rows)
                 | "Batch" >> beam.BatchElements(min_batch_size=rows, max_batch_size=rows, element_size_fn=len)
-                # list of float32[n, size], of `rows` rows together
+                # list of float32[n, size] with `rows` rows in total
                 | "ToRecordBatch" >> beam.Map(_record_batch)
             )
             analyzed = (batches, config) | "Analyze" >> tft_beam.AnalyzeDataset(
                 _statistics(self.num_buckets, self.max_rank_error)
             )
-            # What was found is a graph's constants: one vector through the graph brings them out.
+            # The results are constants of a graph: running the graph on one vector returns them.
             probe = (
                 vectors.pipeline
                 | "Probe" >> beam.Create([self.size])
@@ -75,7 +75,7 @@ def _statistics(
     num_buckets: int, max_rank_error: float
 ) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
     def analyze(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        # Of float32 vectors `tft.covariance` would multiply in float32.
+        # tft.covariance would multiply float32 vectors in float32.
         vectors = tf.cast(inputs[_VECTOR], tf.float64)
         each = {"reduce_instance_dims": False}
         found = {
@@ -88,7 +88,7 @@ def _statistics(
             "at_0": tft.sum(tf.cast(tf.equal(vectors, 0), tf.int64), **each),
             "at_255": tft.sum(tf.cast(tf.equal(vectors, 255), tf.int64), **each),
         }
-        # A graph's outputs are one a row, and never float64.
+        # A graph's outputs have one value per row, and are never float64.
         num_rows = tf.shape(vectors)[:1]
         return {name: tf.fill(num_rows, tf.io.serialize_tensor(value)) for name, value in found.items()}
 

@@ -1,4 +1,4 @@
-"""How many clips, frames and hours there are, by split and label."""
+"""Counts clips, frames and hours by split and label."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import apache_beam as beam
 from transforms.audioset.segments import Segment, milliseconds
 from transforms.clips import ClipChunk, Key
 
-# What is shuffled of a chunk: file, offset, index, frames, and of the last chunk the clip's end and labels.
-PieceSize = tuple[str, int, int, int, tuple[float, tuple[int, ...]] | None]
+# A chunk as it is shuffled: file, offset, index, frames, and for the last chunk the clip's end and labels.
+ChunkSize = tuple[str, int, int, int, tuple[float, tuple[int, ...]] | None]
 
 
 class ClipSize(NamedTuple):
-    """A clip as it is counted."""
+    """The values of a clip that are counted."""
 
     split: str
     labels: tuple[int, ...]
@@ -23,7 +23,7 @@ class ClipSize(NamedTuple):
 
 
 class Count(NamedTuple):
-    """Clips of a split: those with a label, or, where the label is None, all of them."""
+    """Counts of a split's clips with a label; if the label is None, of all its clips."""
 
     split: str
     label: int | None
@@ -33,39 +33,39 @@ class Count(NamedTuple):
 
 
 def clip_size(segment: Segment, frames: int) -> ClipSize:
-    """A clip with so many frames."""
+    """Return the size of a clip with this number of frames."""
     return ClipSize(segment.split, segment.labels, frames, milliseconds(segment.duration_s))
 
 
-def keyed_chunk(chunk: ClipChunk, frames: int) -> tuple[Key, PieceSize]:
-    """A chunk with so many frames, as `whole_clips` puts it together."""
+def chunk_size(chunk: ClipChunk, frames: int) -> tuple[Key, ChunkSize]:
+    """Return (key, size) of a chunk with this number of frames, for `assemble_sizes`."""
     ending = None if chunk.segment is None else (chunk.segment.end_s, chunk.segment.labels)
     offset = -1 if chunk.offset is None else chunk.offset
     return chunk.key, (chunk.file, offset, chunk.index, frames, ending)
 
 
-def whole_clips(key: Key, chunks: Iterable[PieceSize]) -> list[ClipSize]:
-    """The clips that the chunks of one key are of, by file and place in it; the first one counts.
+def assemble_sizes(key: Key, chunks: Iterable[ChunkSize]) -> list[ClipSize]:
+    """Assemble the chunks of one key into clips, one per input, sorted by file and offset.
 
-    Those after it are duplicates. A clip that was rejected on the way lacks a chunk, and is left out.
+    Clips after the first are duplicates. A clip without all its chunks was rejected, and is left out.
     """
     split, _, start_ms = key
-    by_source: dict[tuple[str, int], list[PieceSize]] = {}
+    by_source: dict[tuple[str, int], list[ChunkSize]] = {}
     for chunk in sorted(chunks, key=lambda chunk: chunk[:3]):
         by_source.setdefault(chunk[:2], []).append(chunk)
     clips = []
-    for parts in by_source.values():
-        _, _, index, _, ending = parts[-1]
-        if ending is not None and len(parts) == index + 1:
+    for clip in by_source.values():
+        _, _, index, _, ending = clip[-1]
+        if ending is not None and len(clip) == index + 1:
             end_s, labels = ending
-            frames = sum(part[3] for part in parts)
+            frames = sum(chunk[3] for chunk in clip)
             clips.append(ClipSize(split, labels, frames, milliseconds(end_s) - start_ms))
     return clips
 
 
 @dataclass
 class CountClips(beam.PTransform):
-    """ClipSize -> list of Count, sorted, one element; empty of no clips."""
+    """ClipSize -> one sorted list of Count; the list is empty without clips."""
 
     def __post_init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Vectors by their moments: what one pass over a corpus keeps of it, and how far two corpora are apart."""
+"""Moments of the vectors of a corpus, and distances between two corpora."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,12 +14,13 @@ class Moments:
     """Statistics of `count` vectors of d values.
 
     Attributes:
-      count: vectors; 1 or more.
+      count: number of vectors, at least 1.
       mean: float64[d].
-      covariance: float64[d, d], of a sample (divided by count - 1, as NumPy's `cov`); of one vector 0.
+      covariance: float64[d, d], sample covariance (divided by count - 1, as by NumPy's `cov`); 0 for one
+        vector.
       minimum, maximum: float64[d].
       quantiles: float64[d, q - 1] at the fractions 1/q, 2/q, ... (q - 1)/q; approximate.
-      at_0, at_255: int64[d], vectors whose value is 0, and 255: of bytes those that are clipped.
+      at_0, at_255: int64[d], numbers of vectors with the value 0, and 255; bytes with these are clipped.
     """
 
     count: int
@@ -33,13 +34,13 @@ class Moments:
 
     @classmethod
     def of_sums(cls, count: int, total: Array, biased_covariance: Array, **others: NDArray) -> "Moments":
-        """From a sum of vectors, and a covariance that is divided by the count, as `tft.covariance` gives."""
+        """Compute moments from the sum of vectors and the biased covariance that `tft.covariance` returns."""
         covariance = biased_covariance * (count / max(1, count - 1))
         return cls(count, total / count, covariance, **others)
 
     @property
     def variance(self) -> Array:
-        """float64[d]."""
+        """Variances, float64[d]."""
         return np.diag(self.covariance).clip(min=0)
 
     @property
@@ -54,7 +55,7 @@ class Moments:
 
     @property
     def mean_correlation(self) -> float:
-        """Mean magnitude of the correlation of two dimensions, of all that vary; 0 of fewer than two."""
+        """Mean absolute correlation of two dimensions that vary; 0 if fewer than two vary."""
         varies = self.variance > 0
         std = self.std[varies]
         correlation = np.abs(self.covariance[np.ix_(varies, varies)]) / np.outer(std, std)
@@ -62,11 +63,11 @@ class Moments:
         return float((correlation.sum() - len(std)) / pairs) if pairs else 0.0
 
     def quantile(self, percent: int) -> Array:
-        """float64[d]; of a hundred quantiles."""
+        """Return a percentile, float64[d]; requires moments with 99 quantiles."""
         return self.quantiles[:, percent - 1]
 
     def scaled(self, step: float, low: float) -> "Moments":
-        """Those of `low + step * vector`; what is counted stays as it was counted."""
+        """Return the moments of `low + step * vector`; the counts do not change."""
         return replace(
             self,
             mean=low + step * self.mean,
@@ -81,16 +82,16 @@ class Moments:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Moments":
-        """The inverse of `to_json`, exactly."""
+        """Return the moments of a dict from `to_json`, without loss."""
         return cls(values.pop("count"), **{name: np.array(value) for name, value in values.items()})
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:
-    """Fréchet distance of two Gaussians: |m1 - m2|² + tr(C1 + C2 - 2 (C1^½ C2 C1^½)^½).
+    """Return the Fréchet distance of two Gaussians: |m1 - m2|² + tr(C1 + C2 - 2 (C1^½ C2 C1^½)^½).
 
-    Of audio embeddings it is the Fréchet audio distance (Kilgour et al., Interspeech 2019). The product is
-    taken in its symmetric form, whose eigenvalues are real and not negative, also where a covariance is
-    singular, as of fewer vectors than dimensions.
+    For audio embeddings, this is the Fréchet audio distance (Kilgour et al., Interspeech 2019). The product
+    has its symmetric form, whose eigenvalues are real and not negative even if a covariance is singular, for
+    example with fewer vectors than dimensions.
     """
     variances, axes = np.linalg.eigh(one.covariance)
     root = (axes * np.sqrt(variances.clip(min=0))) @ axes.T
@@ -102,9 +103,9 @@ def frechet_distance(one: Moments, other: Moments) -> float:
 
 
 def mean_shifts(one: Moments, other: Moments) -> Array:
-    """How far each dimension's mean is from the other's, in standard deviations of the other, float64[d].
+    """Return the shift of each dimension's mean, in standard deviations of the other, float64[d].
 
-    Infinite where the other's value never changes, and this one's mean is not it.
+    It is infinite if the other's value is constant and this mean differs from it.
     """
     difference = one.mean - other.mean
     with np.errstate(divide="ignore"):
