@@ -106,7 +106,7 @@ def test_killed_it_goes_on_after_the_last_whole_epoch(tmp_path):
         (lambda f: f / "nowhere", "give a folder with one folder of audio files per class"),
         (
             lambda f: (f / "only" / "x").mkdir(parents=True) or f / "only",
-            "a folder of audio files for each class",
+            "one folder of audio files per class",
         ),
         (
             lambda f: (write_noise(f / "a" / "1.wav", 0.2), write_noise(f / "b" / "1.wav", 2.0)) and f,
