@@ -73,7 +73,7 @@ class FeatureFolder:
       path: the folder.
       shards: paths of the shards that its runs wrote, sorted.
       foreign: paths of all other files SPLIT/NAME.tfrecord, sorted; runs never change them.
-      has_own_list: whether a file in `_run` lists the shards that runs wrote. Otherwise all shards are foreign.
+      has_own_list: whether a file in `_run` lists the shards that runs wrote. Otherwise all are foreign.
       manifest: the manifest of the last run; None if there is none.
     """
 
