@@ -91,10 +91,7 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
         self._precision = precision
 
     def load_model(self) -> "Embedder | FusedEmbedder":
-        from transforms.vggish.model import (
-            Embedder,
-            enable_memory_growth,
-        )  # Keras takes seconds
+        from transforms.vggish.model import Embedder, enable_memory_growth  # Keras takes seconds
 
         enable_memory_growth()
         return Embedder(read_weights(local_path(self._weights)), self._batch_size, self._precision)
