@@ -37,6 +37,7 @@ _GROUPS = {
         "progress",
         "redact",
         "secret_names",
+        "stage",
     },
 }
 _TITLES = {

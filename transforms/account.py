@@ -12,6 +12,7 @@ import numpy as np
 from transforms.audioset.segments import milliseconds
 from transforms.clips import ClipChunk, Key, RejectedClip, Unmatched
 from transforms.printable import json_text
+from transforms.stage import Stage
 from transforms.storage.files import write_output
 
 Event = tuple[Key, str]  # clip, EXPECTED or an outcome
@@ -36,7 +37,7 @@ _FILE_LINES = 50_000
 
 
 @dataclass
-class WriteJsonLines(beam.PTransform):
+class WriteJsonLines(Stage):
     """Writes values as sorted JSON lines to `NAME-00000-of-00001.jsonl`, or to several such files.
 
     The file of a line depends only on the lines. Without lines, one empty file is written.
@@ -46,9 +47,6 @@ class WriteJsonLines(beam.PTransform):
     """
 
     path: str
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, values: beam.PCollection) -> beam.PCollection:
         lines = values | "ToJson" >> beam.Map(lambda value: json_text(value.to_json()))
@@ -117,7 +115,7 @@ def unmatched(value: Unmatched) -> Event:
 
 
 @dataclass
-class WriteAccount(beam.PTransform):
+class WriteAccount(Stage):
     """Event -> one JSON file for the launcher: counts by split and outcome, and clips that are not balanced.
 
     Inputs and outcomes are joined per clip, so that a missing clip and a surplus one do not cancel out. The
@@ -130,9 +128,6 @@ class WriteAccount(beam.PTransform):
 
     path: str
     amounts: beam.pvalue.AsList | None = None
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, events: beam.PCollection[Event]) -> beam.PCollection:
         counts = (
@@ -157,11 +152,8 @@ class WriteAccount(beam.PTransform):
 
 
 @dataclass
-class MeasureAudio(beam.PTransform):
+class MeasureAudio(Stage):
     """(ClipChunk, features[n, 128]) -> ((split, AUDIO_MS or FRAMES), n), one of each per split."""
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, embedded: beam.PCollection[tuple[ClipChunk, np.ndarray]]) -> beam.PCollection:
         return embedded | "Measure" >> beam.FlatMapTuple(_measure) | "SumBySplit" >> beam.CombinePerKey(sum)

@@ -2,7 +2,7 @@
 
 A recording is cut into clips, each with its span of samples. The examples of a span are made in chunks, so
 that memory stays bounded. Here a recording of 9 s is cut into segments of 4 s, with two examples of 0.96 s
-per chunk; the last 0.16 s of a segment do not fill an example:
+per chunk (a real chunk has up to 128). The last 0.16 s of a segment do not fill an example:
 
     recording  |----------------|----------------|----|                 0 to 9 s
     clips       start_s=0        start_s=4        start_s=8

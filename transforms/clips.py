@@ -14,8 +14,19 @@ from transforms.storage.files import sha256_of_file
 Key = tuple[str, str, int]  # split, video id, start in milliseconds
 
 
+class _Keyed:
+    split: str
+    video_id: str
+    start_s: float
+
+    @property
+    def key(self) -> Key:
+        """The key of the clip's record; inputs for the same record have the same key."""
+        return self.split, self.video_id, milliseconds(self.start_s)
+
+
 @dataclass(frozen=True)
-class Clip:
+class Clip(_Keyed):
     """A clip to read.
 
     Attributes:
@@ -37,14 +48,9 @@ class Clip:
     is_cut: bool = True
     audio: bytes | None = None
 
-    @property
-    def key(self) -> Key:
-        """The key of the record; two inputs for one record have the same key."""
-        return self.split, self.video_id, milliseconds(self.start_s)
-
 
 @dataclass(frozen=True)
-class ClipChunk:
+class ClipChunk(_Keyed):
     """Consecutive frames of a clip: a short clip has one chunk, a long recording many.
 
     Attributes:
@@ -64,14 +70,9 @@ class ClipChunk:
     segment: Segment | None
     sha256: str | None = None
 
-    @property
-    def key(self) -> Key:
-        """The key of the clip's record."""
-        return self.split, self.video_id, milliseconds(self.start_s)
-
 
 @dataclass(frozen=True)
-class ExistingClip:
+class ExistingClip(_Keyed):
     """An input whose record exists, so that it is not computed; another input may still replace the record.
 
     Attributes:
@@ -87,11 +88,6 @@ class ExistingClip:
     offset: int | None
     sha256: str | None
     is_known: bool
-
-    @property
-    def key(self) -> Key:
-        """The key of the clip's record."""
-        return self.split, self.video_id, milliseconds(self.start_s)
 
 
 @dataclass(frozen=True)

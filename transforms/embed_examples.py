@@ -13,6 +13,7 @@ from apache_beam.typehints.decorators import no_annotations
 from transforms.clips import ClipChunk, Key, RejectedClip, reject
 from transforms.errors import ClipError, OutOfMemoryError, Reason
 from transforms.pcm import PcmWindows, device_front_end
+from transforms.stage import Stage
 from transforms.storage.shared_files import SharedFile, local_path
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.postprocess import PcaParams
@@ -90,10 +91,7 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
         self._precision = precision
 
     def load_model(self) -> "Embedder | FusedEmbedder":
-        from transforms.vggish.model import (
-            Embedder,
-            enable_memory_growth,
-        )  # Keras takes seconds
+        from transforms.vggish.model import Embedder, enable_memory_growth  # Keras takes seconds
 
         enable_memory_growth()
         return Embedder(read_weights(local_path(self._weights)), self._batch_size, self._precision)
@@ -160,7 +158,7 @@ class EmbeddedExamples(NamedTuple):
 
 
 @dataclass
-class EmbedExamples(beam.PTransform):
+class EmbedExamples(Stage):
     """(ClipChunk, float32[n, 96, 64] or PcmWindows) -> (ClipChunk, features[n, 128]).
 
     Attributes:
@@ -171,9 +169,6 @@ class EmbedExamples(beam.PTransform):
 
     handler: VggishModelHandler
     hints: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     @no_annotations  # Beam has no type hint for several outputs
     def expand(self, examples: beam.PCollection[Examples]) -> EmbeddedExamples:

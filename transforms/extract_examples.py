@@ -22,6 +22,7 @@ from transforms.clips import Clip, ExistingClip, Key, RejectedClip, reject, sha2
 from transforms.errors import ClipError, Reason
 from transforms.features.existing_records import ExistingRecords, Presence
 from transforms.prefetch import OrderedPrefetcher, num_cores
+from transforms.stage import Stage
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 
@@ -48,7 +49,7 @@ class ExtractedExamples(NamedTuple):
 
 
 @dataclass
-class ExtractExamples(beam.PTransform):
+class ExtractExamples(Stage):
     """Clip -> (ClipChunk, float32[n, 96, 64] or PcmWindows); fused with the reading, since clips are large.
 
     Attributes:
@@ -64,9 +65,6 @@ class ExtractExamples(beam.PTransform):
     segment_s: float | None = None
     records: ExistingRecords | None = None
     num_threads: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def extract(self, clips: Iterable[Clip]) -> Iterator[Examples | RejectedClip]:
         """Yield the examples of clips, and the rejected clips, without a pipeline."""

@@ -16,6 +16,8 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
+from transforms.stage import Stage
+
 # The counters.
 FILES_READ = "files_read"
 CLIPS = "clips"  # read from the inputs
@@ -72,7 +74,7 @@ def _counts_of_process(folder: str, pid: int) -> np.ndarray | None:
 
 
 @dataclass
-class CountProgress(beam.PTransform):
+class CountProgress(Stage):
     """Counts the elements of a PCollection; outputs nothing.
 
     Attributes:
@@ -82,9 +84,6 @@ class CountProgress(beam.PTransform):
 
     folder: ProgressFolder
     counts: Callable[[Any], list[tuple[str, int]]]
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, values: beam.PCollection) -> beam.PCollection:
         return values | beam.ParDo(_Count(self.folder, self.counts))

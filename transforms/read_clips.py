@@ -20,6 +20,7 @@ from transforms.inputs.input_list import InputSource, ListInputs, RejectFolders
 from transforms.inputs.read_segments import ClassLabelFile, SegmentFiles
 from transforms.progress import FILES_READ, ProgressFolder
 from transforms.rejects import RejectFiles, RejectIndex
+from transforms.stage import Stage
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 
@@ -69,7 +70,7 @@ class ClipSettings:
 
 
 @dataclass
-class ReadClips(beam.PTransform):
+class ReadClips(Stage):
     """Finds input files and the clips in them.
 
     Attributes:
@@ -82,9 +83,6 @@ class ReadClips(beam.PTransform):
     inputs: InputSource
     settings: ClipSettings
     progress: ProgressFolder | None = None
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     @no_annotations  # Beam has no type hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> ClipInputs:

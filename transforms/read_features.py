@@ -10,6 +10,7 @@ from transforms.audioset.segments import Segment
 from transforms.errors import OutputError, SettingError
 from transforms.features.own_shards import shards_to_read
 from transforms.features.record_index import decode_embeddings
+from transforms.stage import Stage
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.tfrecord import read_records
@@ -53,7 +54,7 @@ def find_kind(paths: Iterable[str]) -> str | None:
 
 
 @dataclass
-class ReadFeatures(beam.PTransform):
+class ReadFeatures(Stage):
     """Reads all records of a folder.
 
     Attributes:
@@ -65,9 +66,6 @@ class ReadFeatures(beam.PTransform):
     folder: str
     kind: str
     classes: frozenset[int] | None = None
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[Features]:
         return (

@@ -12,6 +12,7 @@ from apache_beam.typehints.decorators import no_annotations
 
 from transforms.clips import Clip, Key, RejectedClip
 from transforms.errors import SettingError
+from transforms.stage import Stage
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.globs import matches_below, plain_path
@@ -150,7 +151,7 @@ def read_list(path: str) -> bytes:
 
 
 @dataclass
-class KeepRejected(beam.PTransform):
+class KeepRejected(Stage):
     """Path of each file that a run reads -> RejectedClip: earlier rejects that this run did not revisit.
 
     If the run retries only the clips of some lists, this takes a dict of READ and TRIED: with another split
@@ -167,9 +168,6 @@ class KeepRejected(beam.PTransform):
     tried: RejectFiles | None = None
     patterns: Sequence[str] = ()
     split: str = ""
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     @no_annotations  # Beam has no type hint for inputs by name
     def expand(

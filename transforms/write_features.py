@@ -17,6 +17,7 @@ from transforms.clips import ClipChunk, ExistingClip, Key, RejectedClip
 from transforms.features.assemble_clips import Frames, assemble_clips, decide
 from transforms.features.open_shard import OpenShard, ShardFile
 from transforms.features.own_shards import ShardNotes
+from transforms.stage import Stage
 from transforms.vggish.params import EMBEDDING_SIZE
 
 # Inputs of `WriteFeatures`: (ClipChunk, features), and optionally ExistingClip, and RejectedClip for
@@ -78,7 +79,7 @@ def _pack_existing(clip: ExistingClip) -> tuple[Any, ...]:
 
 
 @dataclass
-class WriteFeatures(beam.PTransform):
+class WriteFeatures(Stage):
     """(ClipChunk, uint8[n, 128] or float32[n, 128]) -> one file per shard.
 
     Takes this collection, or a dict of FEATURES, EXISTING_CLIPS and EARLIER.
@@ -99,9 +100,6 @@ class WriteFeatures(beam.PTransform):
     sharding: Sharding = Sharding()
     notes: ShardNotes | None = None
     schema: Schema = AUDIOSET_SCHEMA
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     @no_annotations  # Beam has no type hint for several outputs
     def expand(self, inputs: beam.PCollection[Frames] | Mapping[str, beam.PCollection]) -> WrittenFeatures:

@@ -29,6 +29,7 @@ from transforms.inputs.input_clips import file_clips
 from transforms.inputs.input_list import InputSource, ListInputs, RejectFolders
 from transforms.inputs.read_segments import SegmentFiles
 from transforms.read_clips import AUDIO
+from transforms.stage import Stage
 from transforms.storage.files import new_file, open_file
 from transforms.storage.filesystems import FILE_ERRORS
 
@@ -110,7 +111,7 @@ def pack_clip(clips: Sequence[Clip], split: str | None, has_table: bool, audio: 
 
 
 @dataclass
-class WriteShards(beam.PTransform):
+class WriteShards(Stage):
     """Finds audio files and packs them into shards, in the order of their paths.
 
     Only paths and sizes are shuffled. One worker writes a shard, with one file (for Parquet, one row group)
@@ -129,9 +130,6 @@ class WriteShards(beam.PTransform):
     kind: str
     shard_bytes: int
     settings: PackSettings = PackSettings()
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     @no_annotations  # Beam has no type hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> WrittenShards:

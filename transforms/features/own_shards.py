@@ -51,10 +51,10 @@ def find_shards(folder: str) -> FoundShards:
     """
     paths = _list_files(folder, "*", f"*{SHARD_SUFFIX}")
     own = _read_own_shards(folder)
-    is_own = [own is not None and relative_path(path) in own for path in paths]
+    names = own or frozenset()
     return FoundShards(
-        tuple(path for path, is_its in zip(paths, is_own, strict=True) if is_its),
-        tuple(path for path, is_its in zip(paths, is_own, strict=True) if not is_its),
+        tuple(path for path in paths if relative_path(path) in names),
+        tuple(path for path in paths if relative_path(path) not in names),
         own is not None,
     )
 

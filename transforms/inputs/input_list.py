@@ -11,6 +11,7 @@ import apache_beam as beam
 from transforms.clips import RejectedClip
 from transforms.errors import Reason
 from transforms.printable import json_text
+from transforms.stage import Stage
 from transforms.storage.files import open_file, write_output
 from transforms.storage.listing import NOT_UTF8, list_files
 
@@ -82,7 +83,7 @@ def write_input_list(
 
 
 @dataclass
-class ListInputs(beam.PTransform):
+class ListInputs(Stage):
     """Outputs each Input; if several globs match a file, it occurs several times.
 
     Attributes:
@@ -90,9 +91,6 @@ class ListInputs(beam.PTransform):
     """
 
     source: InputSource
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[Input]:
         is_list = isinstance(self.source, InputList)
@@ -119,7 +117,7 @@ def _list_glob(pattern: str) -> Iterator[Input]:
 
 
 @dataclass
-class RejectFolders(beam.PTransform):
+class RejectFolders(Stage):
     """Input -> RejectedClip for each fault; files are skipped.
 
     Attributes:
@@ -128,9 +126,6 @@ class RejectFolders(beam.PTransform):
 
     split: str
     stage: str
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, inputs: beam.PCollection[Input]) -> beam.PCollection[RejectedClip]:
         return (

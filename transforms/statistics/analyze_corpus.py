@@ -13,6 +13,7 @@ from transforms.errors import Reason
 from transforms.extract_examples import ExtractExamples
 from transforms.read_clips import ReadClips
 from transforms.read_features import ReadFeatures
+from transforms.stage import Stage
 from transforms.statistics.analyze_vectors import AnalyzeVectors
 from transforms.statistics.count_clips import Count, CountClips, assemble_sizes, chunk_size, clip_size
 from transforms.statistics.moments import Moments
@@ -31,7 +32,7 @@ class AnalysisOutputs(NamedTuple):
 
 
 @dataclass
-class AnalyzeFeatures(beam.PTransform):
+class AnalyzeFeatures(Stage):
     """Analyzes the frames of a feature folder as they are stored: bytes are not dequantized.
 
     Attributes:
@@ -43,9 +44,6 @@ class AnalyzeFeatures(beam.PTransform):
     read: ReadFeatures
     analyze: AnalyzeVectors
     pca: PcaParams | None = None
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     @no_annotations  # Beam has no type hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> AnalysisOutputs:
@@ -64,7 +62,7 @@ class AnalyzeFeatures(beam.PTransform):
 
 
 @dataclass
-class AnalyzeAudio(beam.PTransform):
+class AnalyzeAudio(Stage):
     """Analyzes the log-mel frames of audio.
 
     Attributes:
@@ -76,9 +74,6 @@ class AnalyzeAudio(beam.PTransform):
     read: ReadClips
     extract: ExtractExamples
     temp_dir: str
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     @no_annotations  # Beam has no type hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> AnalysisOutputs:
@@ -127,7 +122,7 @@ class AnalysisResult:
 
 
 @dataclass
-class WriteAnalysis(beam.PTransform):
+class WriteAnalysis(Stage):
     """Analyzes a corpus and writes the result to a file for `read_analysis`.
 
     Attributes:
@@ -137,9 +132,6 @@ class WriteAnalysis(beam.PTransform):
 
     analyze: AnalyzeFeatures | AnalyzeAudio
     path: str
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         counts, moments, rejected = pbegin | self.analyze

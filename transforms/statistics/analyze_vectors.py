@@ -16,6 +16,7 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
+from transforms.stage import Stage
 from transforms.statistics.moments import Moments
 
 _VECTOR = "vector"
@@ -25,7 +26,7 @@ _BATCH_VALUES = 1 << 19
 
 
 @dataclass
-class AnalyzeVectors(beam.PTransform):
+class AnalyzeVectors(Stage):
     """float32[n, size] with any n -> Moments, one element; no element without vectors.
 
     Sums are float64, so that sums of bytes are exact in whatever order a runner adds them.
@@ -41,9 +42,6 @@ class AnalyzeVectors(beam.PTransform):
     temp_dir: str
     num_buckets: int = 100
     max_rank_error: float = 1e-3
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, vectors: beam.PCollection[np.ndarray]) -> beam.PCollection[Moments]:
         rows = max(1, _BATCH_VALUES // self.size)

@@ -8,6 +8,7 @@ import apache_beam as beam
 
 from transforms.audioset.segments import Segment, milliseconds
 from transforms.clips import ClipChunk, Key
+from transforms.stage import Stage
 
 # A chunk as it is shuffled: file, offset, index, frames, and for the last chunk the clip's end and labels.
 ChunkSize = tuple[str, int, int, int, tuple[float, tuple[int, ...]] | None]
@@ -64,11 +65,8 @@ def assemble_sizes(key: Key, chunks: Iterable[ChunkSize]) -> list[ClipSize]:
 
 
 @dataclass
-class CountClips(beam.PTransform):
+class CountClips(Stage):
     """ClipSize -> one sorted list of Count; the list is empty without clips."""
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, clips: beam.PCollection[ClipSize]) -> beam.PCollection[list[Count]]:
         return (
