@@ -19,10 +19,9 @@ from pipeline.assets.resolve import find_class_labels, find_segments
 from pipeline.cli.flags import SHARED_TEMP_LOCATION, parse_command
 from pipeline.cli.option_groups import (
     add_assets_dir_option,
-    add_class_labels_option,
     add_id_pattern_option,
     add_input_option,
-    add_segments_option,
+    add_segment_options,
 )
 from pipeline.job.path_checks import check_input, check_output_file
 from pipeline.job.runner import make_pipeline
@@ -185,14 +184,18 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=plain_path,
         help="write NAME.json and NAME.md, with all rows of all tables (default: show the first rows only)",
     )
-    add_segments_option(parser, "for --input: AudioSet segments CSV: clips, their split, times and labels")
+    add_segment_options(
+        parser,
+        "for --input: AudioSet segments CSV: clips, their split, times and labels; repeatable (default: one "
+        "clip per file)",
+        "with the names of the labels (default: the released file, if available)",
+    )
     parser.add_argument(
         "--split",
         default="train",
         help="for --input: split of clips that are not in a segments CSV (default: %(default)s)",
     )
     add_id_pattern_option(parser)
-    add_class_labels_option(parser, "with the names of the labels (default: the released file, if available)")
     add_assets_dir_option(parser)
 
 

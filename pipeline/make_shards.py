@@ -34,10 +34,9 @@ from pipeline.cli.console import unwrap_worker_errors
 from pipeline.cli.flags import BEAM_OPTIONS, parse_command
 from pipeline.cli.option_groups import (
     add_assets_dir_option,
-    add_class_labels_option,
     add_id_pattern_option,
     add_input_option,
-    add_segments_option,
+    add_segment_options,
 )
 from pipeline.job.manifest import package_versions, shown_options
 from pipeline.job.no_features import why_no_features
@@ -248,8 +247,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="maximum total size of the files in a shard, in bytes or with KB, MB or GB (decimal); a larger "
         "file gets its own shard (default: %(default)s)",
     )
-    add_segments_option(parser, "AudioSet segments CSV; files without a segment are not packed")
-    add_class_labels_option(parser)
+    add_segment_options(
+        parser,
+        "AudioSet segments CSV; files without a segment are not packed; repeatable (default: one clip per "
+        "file)",
+    )
     parser.add_argument(
         "--split",
         help="split of the clips if --segments is not given (default: none; pipeline.run's --split decides)",

@@ -11,8 +11,8 @@ from pipeline.assets.resolve import find_segments
 from pipeline.cli.flags import parse_command
 from pipeline.cli.option_groups import (
     add_assets_dir_option,
-    add_class_labels_option,
     add_json_option,
+    add_segment_options,
 )
 from pipeline.cli.text import format_duration, print_result
 from pipeline.output.feature_folder import FeatureFolder
@@ -170,15 +170,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help=f"also check that the shards have exactly the bytes listed in {RUN_FOLDER}/{SHARDS_FILE}, which "
         "pipeline.run writes at its end",
     )
-    parser.add_argument(
-        "--segments",
-        metavar="[SPLIT=]CSV",
-        action="append",
-        help="also check that every clip of a segments CSV has a record with its labels, or is in the "
+    add_segment_options(
+        parser,
+        "also check that every clip of a segments CSV has a record with its labels, or is in the "
         "folder's list of rejects; a different end time is reported but is not an error, since the release "
         "has some too; SPLIT= is not needed for released file names; repeatable",
     )
-    add_class_labels_option(parser)
     add_assets_dir_option(parser)
     parser.add_argument(
         "--against",

@@ -68,25 +68,16 @@ def add_input_option(parser: argparse._ActionsContainer, what: str, note: str) -
     )
 
 
-def add_segments_option(
+def add_segment_options(
     parser: argparse._ActionsContainer,
-    text: str = "AudioSet segments CSV: clips, their split, times and labels",
+    segments: str = "AudioSet segments CSV: clips, their split, times and labels; repeatable (default: one "
+    "clip per file)",
+    labels: str = "for --segments (default: the released file)",
 ) -> None:
-    """Adds the option for segments CSVs."""
+    """Adds the options for segments CSVs and the class labels that they use."""
+    parser.add_argument("--segments", metavar="[SPLIT=]CSV", action="append", help=segments)
     parser.add_argument(
-        "--segments",
-        metavar="[SPLIT=]CSV",
-        action="append",
-        help=f"{text}; repeatable (default: one clip per file)",
-    )
-
-
-def add_class_labels_option(
-    parser: argparse._ActionsContainer, text: str = "for --segments (default: the released file)"
-) -> None:
-    """Adds the option for the file of class labels."""
-    parser.add_argument(
-        "--class_labels", metavar="CSV", type=plain_path, help=f"class_labels_indices.csv, {text}"
+        "--class_labels", metavar="CSV", type=plain_path, help=f"class_labels_indices.csv, {labels}"
     )
 
 
@@ -165,8 +156,7 @@ def _add_input_options(group: argparse._ActionsContainer) -> None:
 
 
 def _add_clip_options(group: argparse._ActionsContainer) -> None:
-    add_segments_option(group)
-    add_class_labels_option(group)
+    add_segment_options(group)
     group.add_argument(
         "--segment_seconds",
         metavar="S",
