@@ -33,7 +33,7 @@ _LOST = 1
 def lock_folder(output: str, hint: str = "") -> Iterator[str]:
     """Locks a folder for this process, and yields the lock's `run`.
 
-    The lock of a dead run expires. A signal that ends the command releases the lock. If the lock is lost,
+    A dead run does not keep the lock. A signal that ends the command releases the lock. If the lock is lost,
     because another run took it or it was deleted, the process ends with status 1.
 
     Args:

@@ -132,8 +132,7 @@ def _notes(config: Config, account: Account, statistics: FrameStatistics | None)
     if not account.is_balanced:
         yield "The counts do not add up: clips are missing. The manifest lists them; please report this."
     if account.reject_fraction > config.options.max_reject_fraction:
-        yield f"More clips are rejected than --max_reject_fraction={config.options.max_reject_fraction} "
-        "allows."
+        yield f"More clips were rejected than --max_reject_fraction={config.options.max_reject_fraction}."
     if statistics is None:
         yield "The folder contains no frames."
         return

@@ -32,7 +32,7 @@ def test_a_path_of_this_machine_is_refused_where_workers_cannot_see_it(name, wor
     with pytest.raises(SettingError) as caught:
         validate(parse_options([*flags.values(), *ELSEWHERE[workers]]))
     message = str(caught.value)
-    assert message.startswith(f"--{name}={tmp_path}/x: {workers}") and "put them on gs://" in message
+    assert message.startswith(f"--{name}={tmp_path}/x: {workers}") and "copy them to gs://" in message
 
 
 @pytest.mark.parametrize("workers", ELSEWHERE)

@@ -26,7 +26,6 @@ from sounds import write_noise
 WAITS = """
 import sys, time
 from pathlib import Path
-from pipeline import ending
 from pipeline.process.ending import on_end
 from pipeline.process.main import run_main
 from transforms.storage.files import write_atomic
