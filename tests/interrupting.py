@@ -66,12 +66,14 @@ class Ended:
       lines: that it printed since the signal, on a terminal.
       took_s: from the signal to its end, without the time that it waited for a core.
       left: its processes that are alive a second later.
+      pid: it had, which is its session's too.
     """
 
     status: int
     lines: list[str]
     took_s: float
     left: list[str]
+    pid: int
 
 
 class Terminal:
@@ -147,7 +149,7 @@ def interrupt(
             raise
         left = processes_left(pid)
         time.sleep(0.05)  # for what is read from the terminal
-        return Ended(status, shown.lines(since), took_s, left)
+        return Ended(status, shown.lines(since), took_s, left, pid)
 
 
 def start_in_terminal(shown: Terminal, *command: str, **environment: str) -> subprocess.Popen:
@@ -198,6 +200,14 @@ def processes_left(number: int, after_s: float = 1.0) -> list[str]:
         with suppress(psutil.Error):
             words.append(" ".join(process.cmdline()))
     return words
+
+
+def seconds_until_gone(number: int) -> float:
+    """How long processes of a session still live, in seconds up to 60, without their wait for cores."""
+    begun = time.monotonic()
+    waiting = [WaitingForCores(process.pid) for process in session(number)]
+    processes_left(number, 60.0)
+    return time.monotonic() - begun - max((each.stop() for each in waiting), default=0.0)
 
 
 def kill_session(number: int) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import runpy
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def run(command: list[str], environment: dict[str, str], output: list[str]) -> N
         access = os.O_RDWR if path.startswith("/dev/") else os.O_WRONLY
         os.dup2(os.open(path, access | os.O_CREAT | os.O_APPEND, 0o666), descriptor)
     os.environ.update(environment)
+    tempfile.tempdir = None  # or TMPDIR counts for nothing
     if command[0] == "-m":
         sys.argv = command[1:]
         sys.path[0] = os.getcwd()

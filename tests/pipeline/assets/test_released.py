@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import multiprocessing
+import os
 import threading
 import time
 
@@ -88,9 +89,15 @@ def test_a_bad_download_leaves_the_cache_empty_and_names_the_ways_out(server, ca
     assert files_in(cache) == []
 
 
+def download(url: str, cache_home: str) -> None:
+    os.environ["XDG_CACHE_HOME"] = cache_home
+    os.environ.pop(ASSETS_DIR_VARIABLE, None)
+    find_asset(asset(url), None, None)
+
+
 def test_a_download_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear(server, cache):
     process = multiprocessing.get_context("forkserver").Process(
-        target=find_asset, args=(asset(f"{server.url}/stuck.ckpt"), None, None)
+        target=download, args=(f"{server.url}/stuck.ckpt", os.environ["XDG_CACHE_HOME"])
     )
     process.start()
     for _ in range(3000):
