@@ -430,7 +430,7 @@ def test_files_of_one_path_with_different_queries_are_kept_apart(server, cache):
     """The cache's name has no query; what tells files apart is their bytes."""
     first = SharedFile("/none", sha256_of_bytes(server, cache), address(server, "labels.csv"))
     assert Path(first.local_path()).name == "labels.csv"
-    with pytest.raises(Exception, match="is not the file that it was"):
+    with pytest.raises(Exception, match="has changed since the run began"):
         SharedFile("/none", "1" * 64, address(server, "labels.csv")).local_path()
     assert sha256_of(first.local_path()) == first.sha256
 
