@@ -5,10 +5,11 @@ network connection: weights, PCA parameters and audio are random. With soundfile
 resampy, whose filter it reads, it measures 44.1 kHz besides 16 kHz.
 
 For each batch size and precision it measures the examples per second of the network alone and of the fused
-graph from PCM, the share of the device's peak, and the peak memory. For the first batch size it also measures
-examples per second from files and compares the bytes with those of the CPU path in float32. Compilation and
-the first call are not measured. It prints each figure as soon as it is known, the most important rows first,
-so that an interrupted run still has results. It also runs on a CPU.
+graph from PCM, the share of the device's peak, and the peak memory. For the first batch size it also
+measures examples per second from files, compares the bytes with those of the CPU path in float32, and with
+JAX profiles the time per kernel. Compilation and the first call are not measured. It prints each figure as
+soon as it is known, the most important rows first, so that an interrupted run still has results. It also
+runs on a CPU.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 
 from benchmarks import harness
 from benchmarks.gpu_inputs import RATES_HZ, embed_files, file_extractor, write_files
+from benchmarks.gpu_profile import kernel_times
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.extraction import Extraction
 from transforms.pcm import device_front_end, pcm_windows
@@ -170,12 +172,15 @@ def measure(
     if peak := peak_flops(device_name(), precision):
         yield "network_share_of_peak", round(measured[1]["network"] * harness.network_flop() / peak, 4)
     embedder = FusedEmbedder(weights, device_front_end, True, seeded_pca(), batch_size, precision)
+    profiled: dict[str, Callable[[], object]] = {"network": run_network}
     for rate_hz, channels in dict.fromkeys([(RATES_HZ[0], 1), (RATES_HZ[-1], 2)]):
         sound = harness.mono(harness.glides_and_bursts(0, rate_hz, channels))
         windows = pcm_windows([sound], rate_hz).samples
         windows = np.concatenate([windows] * -(-num_examples // len(windows)))[:num_examples]
         embed = functools.partial(embedder.embed, windows, rate_hz)
-        yield speed(f"fused_{rate_hz}_hz_{windows.dtype}", lambda embed=embed: len(embed()[0]))
+        name = f"fused_{rate_hz}_hz_{windows.dtype}"
+        profiled[name] = embed
+        yield speed(name, lambda embed=embed: len(embed()[0]))
     if batch_size == options.batch_sizes[0]:
         compared = embedder.embed_clips([pcm_windows([clip], hz) for clip, hz in clips])
         yield "agreement_with_cpu", agreement(np.concatenate(compared), expected())
@@ -183,6 +188,8 @@ def measure(
             for suffix, paths in files.items():
                 call = functools.partial(embed_files, embedder, extract, paths, 2 * batch_size)
                 yield speed(f"end_to_end_{suffix}", call)
+        if keras.backend.backend() == "jax":
+            yield "kernels", {name: kernel_times(call) for name, call in profiled.items()}
     yield "peak_memory_bytes_so_far", peak_memory_bytes()
 
 
