@@ -17,7 +17,7 @@ generate = importlib.import_module("generate")
 
 # Lines about commands that are not the project's, or not a user's; feature_names is YouTube-8M's.
 _OTHERS = re.compile(
-    r"^.*(?:mkdocs|pytest|tests/|benchmarks|docs/|feature_names|pip |apt |gcloud |worker_pool).*$",
+    r"^.*(?:mkdocs|pytest|tests[/.]|benchmarks|docs/|feature_names|pip |apt |gcloud |worker_pool).*$",
     re.MULTILINE,
 )
 # A whole name, not the beginning that a family of options shares (`--s3_...`).
