@@ -51,7 +51,7 @@ def strangers(tmp_path) -> dict[str, bytes]:
 def files(folder) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
-        for path in feature_folder.rglob("*")
+        for path in folder.rglob("*")
         if path.is_file() and "_run" not in path.relative_to(folder).parts
     }
 
