@@ -32,5 +32,6 @@ def _own_command() -> str | None:
     name, suffix = os.path.splitext(os.path.basename(program))
     if name == "audioset-beam":
         return "pipeline.run"
-    examples = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "examples")
-    return name if suffix == ".py" and os.path.dirname(os.path.realpath(program)) == examples else None
+    root = os.path.realpath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 2))
+    is_example = os.path.dirname(os.path.realpath(program)) == os.path.join(root, "examples")
+    return name if suffix == ".py" and is_example else None

@@ -44,7 +44,7 @@ def is_free(output) -> bool:
             return True
     except SettingError as error:
         assert f"--output={output}: another run is using this folder (process " in str(error)
-        assert f"If you know that it is dead, delete {path}" in str(error)
+        assert f"if you know that it is dead, delete {path}" in str(error)
         return False
 
 
