@@ -48,6 +48,7 @@ def sequence(corpus, out, *globs: str) -> int:
     return status
 
 
+@pytest.mark.integration  # ten runs; tests/adversary has a short form of it among the unit tests
 def test_any_sequence_of_runs_has_the_result_of_one_run(corpus, tmp_path):
     assert sequence(corpus, tmp_path / "one", "*/*") == 4
     expected = outcome(tmp_path / "one")
@@ -151,6 +152,7 @@ def killed_before_rejects(group, path, count, put=account._write_lines):
     put(group, path, count)
 
 
+@pytest.mark.integration  # four runs each
 @pytest.mark.parametrize(
     "module, killed_before, kill",
     [
