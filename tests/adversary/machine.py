@@ -427,6 +427,7 @@ class Adversary(RuleBasedStateMachine):
             for path in named:
                 (self.place.out / path).unlink()
                 self.cut.discard(path)
+                self.own.discard(path)
         self.forget(mode, files, overwrite)
         self.check_whole()
 

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from pipeline.output.lock import lock_folder
-from transforms import exclusive
+from transforms.storage import exclusive
 from transforms.errors import SettingError
 FileSystems.set_options(PipelineOptions(json.loads(sys.argv[2])))
 path = sys.argv[1] + "/exclusive/lock"
