@@ -236,7 +236,7 @@ def test_only_one_module_of_the_stages_imports_tensorflow_and_keras_first():
 THREADS = """
 import faulthandler, importlib, threading
 faulthandler.dump_traceback_later(240, exit=True)
-modules = ["vggish.model", "existing_records", "shards.tfrecord", "vggish.fused"]
+modules = ["vggish.model", "features.existing_records", "audio_shards.read_tfrecord", "vggish.fused"]
 barrier, errors = threading.Barrier(len(modules)), []
 
 def load(name):
