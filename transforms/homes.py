@@ -30,6 +30,7 @@ _LOCK_FILE = ".lock"
 # One disk block: an empty file can be created even on a full disk.
 _PROBE_BYTES = 4096
 
+_made: list[tuple[Path, int]] = []  # the private folder, and the process that made it
 _locks: list[int] = []  # descriptors; a lock lasts as long as its descriptor
 
 
@@ -138,7 +139,8 @@ def _make_folder() -> Path:
     new = folder / f"{_LOCK_FILE}.new"
     _lock(os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     new.rename(folder / _LOCK_FILE)  # other processes find it only when it is locked
-    atexit.register(_end, folder, os.getpid())
+    atexit.register(remove_own_folder)
+    _made.append((folder, os.getpid()))
     return folder
 
 
@@ -155,6 +157,12 @@ def _join(folder: Path) -> bool:
 def _lock(descriptor: int) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     _locks.append(descriptor)
+
+
+def remove_own_folder() -> None:
+    """Remove the private folder that this process made, if any; `pipeline.process.ending` calls it too."""
+    while _made:
+        _end(*_made.pop())
 
 
 def _end(folder: Path, pid: int) -> None:

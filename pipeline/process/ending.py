@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pipeline.process.own_command import OF_TERMINAL
+from transforms.homes import remove_own_folder
 from transforms.launcher import stop_writes
 from transforms.printable import printable
 from transforms.redact import shown_text
@@ -145,6 +146,7 @@ def _leave() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
+    remove_own_folder()  # its own exit function was registered earlier, so it would run later
     os._exit(_status)
 
 
