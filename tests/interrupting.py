@@ -65,7 +65,7 @@ class Ended:
       status: its exit status, or less the signal that killed it.
       lines: that it printed since the signal, on a terminal.
       took_s: from the signal to its end, without the time that it waited for a core.
-      left: its processes that are alive five seconds later.
+      left: its processes that are alive a second later.
       pid: it had, which is its session's too.
     """
 
@@ -190,7 +190,7 @@ def session(number: int) -> list[psutil.Process]:
     return found
 
 
-def processes_left(number: int, after_s: float = 5.0) -> list[str]:
+def processes_left(number: int, after_s: float = 1.0) -> list[str]:
     """The command lines of what is at work in a session after some time."""
     ends = time.monotonic() + after_s
     while (left := session(number)) and time.monotonic() < ends:

@@ -40,7 +40,7 @@ class Launcher(NamedTuple):
 
 
 _followed: Launcher | None = None
-_is_stopped = False
+_has_ended = False
 
 
 def name_launcher() -> None:
@@ -67,20 +67,21 @@ def follow_launcher(launcher: Launcher | None) -> None:
     threading.Thread(target=_follow, name="follow-launcher", daemon=True).start()
 
 
-def before_write() -> None:
-    """Prevent writes after the run has ended, since another run may then use the folder.
+def halt_if_ended() -> None:
+    """Prevent what must not follow the end of a run; call it before writing a file or starting a process.
 
-    Ends this process if it is a worker whose launcher has ended. After `stop_writes`, never returns.
+    Another run may use the folder then, and nothing would end the new process. This function ends the process
+    if it is a worker whose launcher has ended. After `mark_ended`, it never returns.
     """
     _end_if_launcher_ended()
-    while _is_stopped:
+    while _has_ended:
         time.sleep(60)
 
 
-def stop_writes() -> None:
-    """Prevent all further file writes of this process."""
-    global _is_stopped
-    _is_stopped = True
+def mark_ended() -> None:
+    """Make each thread of this process halt before it writes a file or starts a decoder process."""
+    global _has_ended
+    _has_ended = True
 
 
 def _end_if_launcher_ended() -> None:

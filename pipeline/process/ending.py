@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.process.own_command import OF_TERMINAL
 from transforms.homes import remove_own_folder
-from transforms.launcher import stop_writes
+from transforms.launcher import mark_ended
 from transforms.printable import printable
 from transforms.redact import shown_text
 
@@ -82,9 +82,10 @@ def end_process(status: int, line: str) -> None:
     timer.start()
     try:
         # Other threads still run, and would treat a decoder that is killed here as crashed by its clip.
-        stop_writes()
+        mark_ended()
+        children = _suspend_children()
         _last_line(printable(shown_text(f"{_name}: {line}")))
-        _kill_children()
+        _kill(children)
         for clean_up in _clean_ups.copy():  # last, since one of them releases the lock
             with suppress(Exception):
                 clean_up()
@@ -193,17 +194,30 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _kill_children() -> None:
+def _suspend_children() -> "list[psutil.Process]":
+    """Suspends all descendants before they are killed, so that none prints an error about one killed earlier."""
     import psutil
 
-    for _ in range(3):  # a child may just have started another process
-        children = [child for child in psutil.Process().children(recursive=True) if not _is_spared(child)]
-        if not children:
-            return
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(children, timeout=0.2)
+    suspended: list[psutil.Process] = []
+    while new := [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child not in suspended and not _is_spared(child)
+    ]:  # again, since one may have started another process meanwhile
+        for child in new:
+            with suppress(psutil.Error):
+                child.suspend()
+        suspended += new
+    return suspended
+
+
+def _kill(children: "list[psutil.Process]") -> None:
+    import psutil
+
+    for child in children:
+        with suppress(psutil.Error):
+            child.kill()
+    psutil.wait_procs(children, timeout=0.2)
 
 
 def _is_spared(process: "psutil.Process") -> bool:

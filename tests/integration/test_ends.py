@@ -27,7 +27,7 @@ from test_main_job import TRIAL, VARIANTS, shards
 
 pytestmark = pytest.mark.integration
 
-NUM_INTERRUPTIONS = 8
+NUM_INTERRUPTIONS = 20
 MODES = {
     "in_memory": ["--runner=FnApiRunner"],
     "two_threads": ["--runner=FnApiRunner", *VARIANTS["two_threads"]],
@@ -52,13 +52,7 @@ def launcher(tmp_path_factory):
     started.close()
 
 
-# The worker processes of Beam may print gRPC's complaints after the launcher's line.
-NOISY = pytest.mark.xfail(reason="workers print what gRPC says of the launcher that ended", strict=False)
-
-
-@pytest.mark.parametrize(
-    "mode", [pytest.param(mode, marks=[NOISY] if mode == "two_processes" else []) for mode in MODES]
-)
+@pytest.mark.parametrize("mode", MODES)
 def test_ctrl_c_at_any_moment_is_one_line_and_the_next_run_is_whole(corpus, launcher, tmp_path, mode):
     temporary = tmp_path / "tmp"
     temporary.mkdir()

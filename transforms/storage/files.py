@@ -11,7 +11,7 @@ from typing import IO, BinaryIO
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.errors import OutputError
-from transforms.launcher import before_write
+from transforms.launcher import halt_if_ended
 from transforms.storage.filesystems import (
     FILE_ERRORS,
     TEMPORARY_SUFFIX,
@@ -114,12 +114,12 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
 
     On a local disk the bytes go to a temporary file in the same folder, which is renamed at the end.
     Elsewhere they are buffered and uploaded at the end, since Beam would complete an interrupted upload.
-    The file does not appear if the run is over for this process; see `launcher.before_write`.
+    The file does not appear if the run is over for this process; see `launcher.halt_if_ended`.
     """
     if not is_local(path):
         with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as whole:
             yield whole
-            before_write()
+            halt_if_ended()
             upload(whole, path)
         return
     folder = os.path.dirname(path) or "."
@@ -130,7 +130,7 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
             yield opened
             opened.flush()
             os.fsync(opened.fileno())
-        before_write()
+        halt_if_ended()
         os.replace(temporary, path)
     except BaseException:
         if os.path.exists(temporary):

@@ -23,6 +23,7 @@ from transforms.audio.isolated.channel import (
     unpack_span,
 )
 from transforms.errors import ClipError, Reason
+from transforms.launcher import halt_if_ended
 
 # The libraries that NumPy may use for matrix products read their number of threads from these variables.
 _NUM_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -68,6 +69,8 @@ class Child:
             settings |= dict.fromkeys(_NUM_THREADS, "1")
             # Otherwise glibc returns each block's memory and requests it again, zeroed: 0.8 ms per 10 s clip.
             settings |= dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(1 << 24))
+            # A thread whose decoder was killed at the end of the run would otherwise start another one.
+            halt_if_ended()
             try:
                 self._process = subprocess.Popen(
                     [*command, str(theirs.fileno()), str(shared), str(limit_s)],
