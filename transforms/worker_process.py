@@ -14,13 +14,16 @@ _BEAMS = "apache_beam.runners.worker.sdk_worker_main"
 
 @cache
 def start_workers_here() -> None:
-    """Make Beam start worker processes of this process with this module; Beam has no option for it."""
+    """Make Beam start worker processes of this process with this module; Beam has no option for it.
+
+    Beam starts a command by a shell, and dash clears the mask of blocked signals. Ignored signals stay ignored.
+    """
     from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
     make = SubprocessSDKEnvironment.from_command_string
 
     def make_ours(command_string: str) -> SubprocessSDKEnvironment:
-        return make(command_string.replace(_BEAMS, __name__))
+        return make(f"trap '' INT HUP; exec {command_string.replace(_BEAMS, __name__)}")
 
     SubprocessSDKEnvironment.from_command_string = make_ours
     name_launcher()

@@ -195,7 +195,7 @@ def _flush() -> None:
 
 
 def _suspend_children() -> "list[psutil.Process]":
-    """Suspends all descendants before they are killed, so that none prints an error about one killed earlier."""
+    """Suspends all descendants before they are killed, so that none prints that another one has ended."""
     import psutil
 
     suspended: list[psutil.Process] = []
