@@ -75,13 +75,13 @@ def test_what_verify_says_of_any_ids(tmp_path_factory, ids):
             path = folder / place
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(frame_records([encoded]))
-    faults = verify_folder(str(folder)).problems
-    assert faults and all(isinstance(fault, str) for fault in faults)
+    problems = verify_folder(str(folder)).problems
+    assert problems and all(isinstance(problem, str) for problem in problems)
     shown = printed(lambda: verify.run([str(folder)]))
     assert_safe(shown)
-    assert shown.count("\n") == len(faults) + 7
+    assert shown.count("\n") == len(problems) + 7
     result = json.loads(printed(lambda: verify.run([str(folder), "--json"])))
-    assert result["faults"] == faults
+    assert result["problems"] == problems
 
 
 def printed(command) -> str:

@@ -131,7 +131,7 @@ def test_a_folder_that_may_not_be_entered_is_a_reject_until_it_may(corpus, tmp_p
     # A list says nothing of it that could be tried; nor is it forgotten.
     assert run.run([*flags, f"--input_rejects={output}/_run/rejected-*"]) == 0
     (line,) = json_lines(output / "_run" / REJECTED)
-    assert line["file"] == str(shut) and "give --input again" in line["message"]
+    assert line["file"] == str(shut) and "to list it again, give --input" in line["message"]
     assert run.run([*flags, f"--input={corpus}/**/s1.wav"]) == 0
     assert rejects(output) == {} and set(read(output)) == {"top", "s1", "r1"}
     with locked(corpus):
@@ -142,7 +142,7 @@ def test_a_run_that_does_not_enter_a_folder_keeps_its_reject():
     clip = RejectedClip("train", "", 0.0, "/d/sub", None, "read_clips", Reason.UNREADABLE, "cannot be listed")
     group = "/d/sub", {"earlier": [clip], "read": []}
     for patterns, kept in ((["/d/*"], [clip]), (["/e/**"], [clip]), (["/e/*", "/d/**/x"], []), ([], [clip])):
-        assert list(_kept(group, None, patterns)) == kept
+        assert list(_kept(group, None, patterns, "train")) == kept
 
 
 def test_shards_reject_a_folder_too(corpus, tmp_path, capsys):
