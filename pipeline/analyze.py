@@ -9,6 +9,7 @@ same counts, and the mean and variance of each log-mel band. docs/statistics.md 
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,12 +18,7 @@ import apache_beam as beam
 
 from pipeline.assets.resolve import find_class_labels, find_segments
 from pipeline.cli.flags import SHARED_TEMP_LOCATION, parse_command
-from pipeline.cli.option_groups import (
-    add_assets_dir_option,
-    add_id_pattern_option,
-    add_input_option,
-    add_segment_options,
-)
+from pipeline.cli.option_groups import ASSETS_DIR, ID_PATTERN, add_options
 from pipeline.job.path_checks import check_input, check_output_file
 from pipeline.job.runner import make_pipeline
 from pipeline.process.main import run_main
@@ -38,7 +34,6 @@ from transforms.read_clips import ClipSettings, ReadClips
 from transforms.read_features import QUANTIZED
 from transforms.redact import shown, shown_text
 from transforms.storage.files import write_output
-from transforms.storage.globs import plain_path
 from transforms.vggish.params import EMBEDDING_SIZE
 
 if TYPE_CHECKING:  # only with the extra [analysis]
@@ -46,6 +41,22 @@ if TYPE_CHECKING:  # only with the extra [analysis]
 
 # Rows per table on the screen; the file contains all rows.
 _ROWS_SHOWN = 20
+_OPTIONS = {
+    "--features DIR": "feature folder, with shards SPLIT/PREFIX.tfrecord (this or --input is required)",
+    "--compare DIR": "another feature folder: report the Fréchet audio distance to it, and the shift of each "
+    "dimension",
+    "--input GLOB": "audio files or audio shards, as for pipeline.run, on any filesystem that Beam supports; "
+    "** also matches files in subfolders; repeatable (this or --features is required)",
+    "--output NAME": "write NAME.json and NAME.md, with all rows of all tables (default: show the first rows "
+    "only)",
+    "--segments [SPLIT=]CSV": "for --input: AudioSet segments CSV: clips, their split, times and labels; "
+    "repeatable (default: one clip per file)",
+    "--class_labels CSV": "class_labels_indices.csv, with the names of the labels (default: the released "
+    "file, if available)",
+    "--split SPLIT": "for --input: split of clips that are not in a segments CSV (default: %(default)s)",
+    **ID_PATTERN,
+    **ASSETS_DIR,
+}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -142,7 +153,7 @@ def _markdown(report: Statistics | SideBySide, max_rows: int | None = None) -> s
 def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     options, beam_flags = parse_command(
         argv,
-        _add_options,
+        functools.partial(add_options, texts=_OPTIONS),
         "python -m pipeline.analyze",
         "Summarizes a feature folder or an audio corpus in one pass: counts by split and label, and "
         "statistics of its frames. Needs the extra [analysis].",
@@ -159,44 +170,6 @@ def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             "--segments: works with --input only, since feature records contain their labels; leave it out"
         )
     return options, beam_flags
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--features",
-        metavar="DIR",
-        type=plain_path,
-        help="feature folder, with shards SPLIT/PREFIX.tfrecord (this or --input is required)",
-    )
-    parser.add_argument(
-        "--compare",
-        metavar="DIR",
-        type=plain_path,
-        help="another feature folder: report the Fréchet audio distance to it, and the shift of each "
-        "dimension",
-    )
-    add_input_option(
-        parser, "audio files or audio shards, as for pipeline.run", "this or --features is required"
-    )
-    parser.add_argument(
-        "--output",
-        metavar="NAME",
-        type=plain_path,
-        help="write NAME.json and NAME.md, with all rows of all tables (default: show the first rows only)",
-    )
-    add_segment_options(
-        parser,
-        "for --input: AudioSet segments CSV: clips, their split, times and labels; repeatable (default: one "
-        "clip per file)",
-        "with the names of the labels (default: the released file, if available)",
-    )
-    parser.add_argument(
-        "--split",
-        default="train",
-        help="for --input: split of clips that are not in a segments CSV (default: %(default)s)",
-    )
-    add_id_pattern_option(parser)
-    add_assets_dir_option(parser)
 
 
 if __name__ == "__main__":

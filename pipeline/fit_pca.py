@@ -5,8 +5,8 @@ released `vggish_pca_params.npz`. With --quantization_quantile it also contains 
 `pipeline.run --pca_params=FILE` then uses and records in its manifest.
 """
 
-import argparse
 import dataclasses
+import functools
 import math
 import sys
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from pipeline.cli.flags import SHARED_TEMP_LOCATION, parse_command
+from pipeline.cli.option_groups import add_options
 from pipeline.job.path_checks import check_output_file
 from pipeline.job.runner import make_pipeline
 from pipeline.process.main import run_main
@@ -24,7 +25,6 @@ from transforms.printable import say
 from transforms.read_features import RAW, ReadFeatures
 from transforms.statistics.moments import Moments
 from transforms.storage.files import write_output
-from transforms.storage.globs import plain_path
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.pca import fit_pca
 from transforms.vggish.postprocess import PcaParams, QuantizationRange, encode_pca_params
@@ -32,6 +32,12 @@ from transforms.vggish.postprocess import PcaParams, QuantizationRange, encode_p
 # Quantiles are computed at each thousandth, with an error of rank of at most a tenth of that.
 _QUANTILES = 1000
 _MAX_RANK_ERROR = 1e-4
+_OPTIONS = {
+    "--features DIR": "folder that pipeline.run --postprocess=raw wrote (required)",
+    "--output FILE": ".npz file to write (required)",
+    "--quantization_quantile Q": "also fit the quantization range: it leaves out this share of all values at "
+    "each end, 0.001 to 0.499; in the release the share is 0.09 (default: the release's range, -2 to 2)",
+}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -41,7 +47,15 @@ def run(argv: Sequence[str]) -> int:
       SettingError: a mistake in the command, or PCA cannot be fitted to the frames.
       OutputError: the folder is damaged, or the output cannot be written.
     """
-    options, beam_flags = _parse_options(argv)
+    options, beam_flags = parse_command(
+        argv,
+        functools.partial(add_options, texts=_OPTIONS),
+        "python -m pipeline.fit_pca",
+        "Fits PCA and whitening to the raw embeddings of a corpus, and writes them in the form of the "
+        "released parameters. Needs the extra [analysis].",
+        SHARED_TEMP_LOCATION,
+        required=("features", "output"),
+    )
     check_analysis_installed()
     number = _check_quantile(options.quantization_quantile)
     pipeline = make_pipeline(beam_flags)
@@ -104,35 +118,6 @@ def _moments(pipeline: beam.Pipeline, read: ReadFeatures, pca: PcaParams | None 
     if found.moments is None:
         raise OutputError(f"{read.pattern}: another program emptied it; run the same command again")
     return found.moments
-
-
-def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    return parse_command(
-        argv,
-        _add_options,
-        "python -m pipeline.fit_pca",
-        "Fits PCA and whitening to the raw embeddings of a corpus, and writes them in the form of the "
-        "released parameters. Needs the extra [analysis].",
-        SHARED_TEMP_LOCATION,
-        required=("features", "output"),
-    )
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--features",
-        metavar="DIR",
-        type=plain_path,
-        help="folder that pipeline.run --postprocess=raw wrote (required)",
-    )
-    parser.add_argument("--output", metavar="FILE", type=plain_path, help=".npz file to write (required)")
-    parser.add_argument(
-        "--quantization_quantile",
-        metavar="Q",
-        type=float,
-        help="also fit the quantization range: it leaves out this share of all values at each end, 0.001 to "
-        "0.499; in the release the share is 0.09 (default: the release's range, -2 to 2)",
-    )
 
 
 if __name__ == "__main__":

@@ -32,12 +32,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline.assets.resolve import find_segments
 from pipeline.cli.console import unwrap_worker_errors
 from pipeline.cli.flags import BEAM_OPTIONS, parse_command
-from pipeline.cli.option_groups import (
-    add_assets_dir_option,
-    add_id_pattern_option,
-    add_input_option,
-    add_segment_options,
-)
+from pipeline.cli.option_groups import ASSETS_DIR, ID_PATTERN, add_options
 from pipeline.job.manifest import package_versions, shown_options
 from pipeline.job.no_features import why_no_features
 from pipeline.job.path_checks import Inputs, check_input, check_output, delete_input_list
@@ -82,7 +77,7 @@ from transforms.storage.files import (
     write_output,
 )
 from transforms.storage.filesystems import is_temporary
-from transforms.storage.globs import escape, plain_path
+from transforms.storage.globs import escape
 from transforms.write_shards import Packed, PackSettings, WriteShards
 
 # Exit statuses besides 0; 2 is a mistake in the command.
@@ -97,6 +92,22 @@ _JOINED_AGAIN = "joined_again"
 
 # This file is in `_run` while the command writes shards.
 _MARK = "packing"
+
+_OPTIONS = {
+    "--input GLOB": "audio files, on any filesystem that Beam supports; ** also matches files in subfolders; "
+    "repeatable (required)",
+    "--output DIR": "folder or gs:// path for the shards (required)",
+    "--format": "format of the shards (required)",
+    "--shard_bytes SIZE": "maximum total size of the files in a shard, in bytes or with KB, MB or GB "
+    "(decimal); a larger file gets its own shard (default: %(default)s)",
+    "--segments [SPLIT=]CSV": "AudioSet segments CSV; files without a segment are not packed; repeatable "
+    "(default: one clip per file)",
+    "--class_labels CSV": "class_labels_indices.csv, for --segments (default: the released file)",
+    "--split SPLIT": "split of the clips if --segments is not given (default: none; pipeline.run's --split "
+    "decides)",
+    **ID_PATTERN,
+    **ASSETS_DIR,
+}
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -125,7 +136,14 @@ def run(argv: Sequence[str]) -> int:
     Raises:
       SettingError: a mistake in the command, before any work.
     """
-    options, beam_flags = _parse_options(argv)
+    options, beam_flags = parse_command(
+        argv,
+        _add_options,
+        "python -m pipeline.make_shards",
+        "Packs audio files, unchanged, into shards that pipeline.run reads.",
+        f"{BEAM_OPTIONS} If you give --segments, give pipeline.run the same --segments for the shards.",
+        required=("input", "output", "format"),
+    )
     pipeline = make_pipeline(beam_flags)
     job, inputs = _check(options)
     with lock_folder(job.output):
@@ -235,40 +253,8 @@ def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: A
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    add_input_option(parser, "audio files", "required")
-    parser.add_argument(
-        "--output", metavar="DIR", type=plain_path, help="folder or gs:// path for the shards (required)"
-    )
-    parser.add_argument("--format", choices=tuple(WRITERS), help="format of the shards (required)")
-    parser.add_argument(
-        "--shard_bytes",
-        metavar="SIZE",
-        default="256MB",
-        help="maximum total size of the files in a shard, in bytes or with KB, MB or GB (decimal); a larger "
-        "file gets its own shard (default: %(default)s)",
-    )
-    add_segment_options(
-        parser,
-        "AudioSet segments CSV; files without a segment are not packed; repeatable (default: one clip per "
-        "file)",
-    )
-    parser.add_argument(
-        "--split",
-        help="split of the clips if --segments is not given (default: none; pipeline.run's --split decides)",
-    )
-    add_id_pattern_option(parser)
-    add_assets_dir_option(parser)
-
-
-def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    return parse_command(
-        argv,
-        _add_options,
-        "python -m pipeline.make_shards",
-        "Packs audio files, unchanged, into shards that pipeline.run reads.",
-        f"{BEAM_OPTIONS} If you give --segments, give pipeline.run the same --segments for the shards.",
-        required=("input", "output", "format"),
-    )
+    add_options(parser, _OPTIONS)
+    parser.set_defaults(split=None)
 
 
 def _check(options: Any) -> tuple[WriteShards, Inputs]:

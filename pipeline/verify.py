@@ -1,6 +1,7 @@
 """python -m pipeline.verify DIR: checks that a feature folder is complete, and compares it with another."""
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Sequence
@@ -9,11 +10,7 @@ from typing import Any
 
 from pipeline.assets.resolve import find_segments
 from pipeline.cli.flags import parse_command
-from pipeline.cli.option_groups import (
-    add_assets_dir_option,
-    add_json_option,
-    add_segment_options,
-)
+from pipeline.cli.option_groups import ASSETS_DIR, add_options
 from pipeline.cli.text import format_duration, print_result
 from pipeline.output.feature_folder import FeatureFolder
 from pipeline.output.run_files import REJECTED_LIST
@@ -27,7 +24,6 @@ from transforms.errors import SettingError
 from transforms.inputs.read_segments import SegmentFiles
 from transforms.rejects import read_rejected
 from transforms.storage.files import is_local
-from transforms.storage.globs import plain_path
 
 # Exit status if the folder has problems.
 HAS_PROBLEMS = 1
@@ -37,6 +33,22 @@ _NEXT = "delete the shards named above, and run the command that made them again
 _REMOTE_PROCESSES = 16
 # The modules that the processes run, and the slow ones among the imports of this module.
 _MODULES = ("pipeline.verification.check_folder", "pipeline.verification.compare", "pipeline.job.config")
+
+_OPTIONS = {
+    "folder DIR": "feature folder, with shards SPLIT/PREFIX.tfrecord; on any filesystem that Beam supports",
+    "--strict": "also check that records are sorted by id and start; this pipeline sorts them, the release "
+    "does not",
+    "--manifest": f"also check that the shards have exactly the bytes listed in {RUN_FOLDER}/{SHARDS_FILE}, "
+    "which pipeline.run writes at its end",
+    "--segments [SPLIT=]CSV": "also check that every clip of a segments CSV has a record with its labels, or "
+    "is in the folder's list of rejects; a different end time is reported but is not an error, since the "
+    "release has some too; SPLIT= is not needed for released file names; repeatable",
+    "--class_labels CSV": "class_labels_indices.csv, for --segments (default: the released file)",
+    **ASSETS_DIR,
+    "--against DIR2": "compare with another folder, clip by clip; the sharding may differ; a clip that only "
+    "one folder has, or whose number of frames differs, is a problem; different bytes are not a problem",
+    "--json": "print the result as one JSON object, with all problems",
+}
 
 
 @dataclass
@@ -106,7 +118,14 @@ def run(argv: Sequence[str]) -> int:
       OutputError: a reader process was killed.
     """
     begun = time.monotonic()
-    options, beam_flags = _parse_options(argv)
+    options, beam_flags = parse_command(
+        argv,
+        functools.partial(add_options, texts=_OPTIONS),
+        "python -m pipeline.verify",
+        "Checks a feature folder against the layout of the AudioSet release, and summarizes it. "
+        f"Exit status: 0 good, {HAS_PROBLEMS} problems (listed), 2 a mistake in the command.",
+        "Beam's filesystem options work too, such as --s3_endpoint_url.",
+    )
     folders = [folder for folder in (options.folder, options.against) if folder]
     count = None if all(map(is_local, folders)) else _REMOTE_PROCESSES
     with Processes(count, _MODULES, beam_flags) as processes:
@@ -138,53 +157,6 @@ def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all:
             result.comparison = compare_folders(summary.index, other.index, run_all)
             result.other_folder = other.folder
     return result
-
-
-def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    return parse_command(
-        argv,
-        _add_options,
-        "python -m pipeline.verify",
-        "Checks a feature folder against the layout of the AudioSet release, and summarizes it. "
-        f"Exit status: 0 good, {HAS_PROBLEMS} problems (listed), 2 a mistake in the command.",
-        "Beam's filesystem options work too, such as --s3_endpoint_url.",
-    )
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "folder",
-        metavar="DIR",
-        type=plain_path,
-        help="feature folder, with shards SPLIT/PREFIX.tfrecord; on any filesystem that Beam supports",
-    )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="also check that records are sorted by id and start; this pipeline sorts them, the release does "
-        "not",
-    )
-    parser.add_argument(
-        "--manifest",
-        action="store_true",
-        help=f"also check that the shards have exactly the bytes listed in {RUN_FOLDER}/{SHARDS_FILE}, which "
-        "pipeline.run writes at its end",
-    )
-    add_segment_options(
-        parser,
-        "also check that every clip of a segments CSV has a record with its labels, or is in the "
-        "folder's list of rejects; a different end time is reported but is not an error, since the release "
-        "has some too; SPLIT= is not needed for released file names; repeatable",
-    )
-    add_assets_dir_option(parser)
-    parser.add_argument(
-        "--against",
-        metavar="DIR2",
-        type=plain_path,
-        help="compare with another folder, clip by clip; the sharding may differ; a clip that only one "
-        "folder has, or whose number of frames differs, is a problem; different bytes are not a problem",
-    )
-    add_json_option(parser, ", with all problems")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
 from transforms.errors import SettingError
-from transforms.redact import (
-    HIDDEN,
-    remember_addresses,
-    remember_option,
-    shown_option,
-    shown_text,
-)
+from transforms.redact import HIDDEN, remember_addresses, remember_option, shown_option, shown_text
 from transforms.secret_names import is_secret_option
 
 AddOptions = Callable[[argparse.ArgumentParser], None]
@@ -45,7 +39,7 @@ def parse_command(
     add_own: AddOptions,
     prog: str,
     description: str,
-    epilog: str = BEAM_OPTIONS,
+    epilog: str,
     required: Sequence[str] = (),
 ) -> tuple[argparse.Namespace, list[str]]:
     """Parses the command line of a command that also accepts Beam's options.
