@@ -12,8 +12,7 @@ from pipeline.assets.resolve import find_segments
 from pipeline.cli.flags import parse_command
 from pipeline.cli.option_groups import ASSETS_DIR, add_options
 from pipeline.cli.text import format_duration, print_result
-from pipeline.output.feature_folder import FeatureFolder
-from pipeline.output.run_files import REJECTED_LIST
+from pipeline.output.run_files import REJECTED_LIST, list_files
 from pipeline.process.main import run_main
 from pipeline.verification.check_folder import Summary, verify_folder
 from pipeline.verification.compare import Comparison, compare_folders
@@ -53,20 +52,11 @@ _OPTIONS = {
 
 @dataclass
 class Verification:
-    """The result of a command.
-
-    Attributes:
-      summary: contents and problems of the folder.
-      coverage: which segments have a record; None without `--segments`.
-      comparison: the comparison with another folder; None without `--against`.
-      other_folder: that folder; None without `--against`.
-      wall_s: the time that the command took, in seconds.
-    """
+    """The result of a command; `coverage` is None without `--segments`, `comparison` without `--against`."""
 
     summary: Summary
     coverage: Coverage | None = None
     comparison: Comparison | None = None
-    other_folder: str | None = None
     wall_s: float = 0.0
 
     @property
@@ -84,8 +74,8 @@ class Verification:
         lines.append(f"time    {format_duration(self.wall_s)}")
         if self.coverage:
             lines += self.coverage.lines()
-        if self.comparison and self.other_folder:
-            lines += self.comparison.lines(self.other_folder)
+        if self.comparison:
+            lines += self.comparison.lines()
         lines += [f"note: {note}" for note in self.notes]
         lines += problems[:_PROBLEMS_SHOWN]
         if len(problems) > _PROBLEMS_SHOWN:
@@ -98,11 +88,10 @@ class Verification:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        against = self.comparison and {"folder": self.other_folder, **self.comparison.to_json()}
         return {
             **self.summary.to_json(),
             "segments": self.coverage and self.coverage.to_json(),
-            "against": against,
+            "against": self.comparison and self.comparison.to_json(),
             "notes": self.notes,
             "problems": self.problems,
             "good": not self.problems,
@@ -129,7 +118,7 @@ def run(argv: Sequence[str]) -> int:
     folders = [folder for folder in (options.folder, options.against) if folder]
     count = None if all(map(is_local, folders)) else _REMOTE_PROCESSES
     with Processes(count, _MODULES, beam_flags) as processes:
-        segments, _ = find_segments(options)
+        segments, _ = find_segments(options.segments, options.class_labels, options.assets_dir)
         result = _verify(options, segments, processes.map)
     result.wall_s = time.monotonic() - begun
     print_result(result.lines(), result.to_json(), options.json)
@@ -141,7 +130,7 @@ def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all:
     summary = verify_folder(options.folder, options.strict, options.manifest, is_indexed, run_all)
     result = Verification(summary)
     if segments is not None and summary.index is not None:
-        lists = FeatureFolder.at(options.folder).lists(REJECTED_LIST)
+        lists = list_files(options.folder, REJECTED_LIST)
         rejects = (clip for path in lists for clip in read_rejected(path))
         result.coverage = cover_segments(summary.index, segments.table(), rejects)
     if options.against is not None and summary.index is not None:
@@ -155,7 +144,6 @@ def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all:
             )
         if other.index is not None:
             result.comparison = compare_folders(summary.index, other.index, run_all)
-            result.other_folder = other.folder
     return result
 
 
