@@ -19,12 +19,10 @@ files.
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -35,7 +33,7 @@ from pipeline.cli.flags import BEAM_OPTIONS, parse_command
 from pipeline.cli.option_groups import ASSETS_DIR, ID_PATTERN, add_options
 from pipeline.job.manifest import package_versions, shown_options
 from pipeline.job.no_features import why_no_features
-from pipeline.job.path_checks import Inputs, check_input, check_output, delete_input_list
+from pipeline.job.path_checks import check_input, check_output
 from pipeline.job.runner import make_pipeline
 from pipeline.output.account import Account
 from pipeline.output.lock import lock_folder
@@ -45,6 +43,7 @@ from pipeline.output.run_files import (
     MANIFEST_FILE,
     REJECTED_LIST,
     UNMATCHED_LIST,
+    delete_input_list,
     run_path,
 )
 from pipeline.process.main import run_main
@@ -73,7 +72,6 @@ from transforms.storage.files import (
     exists,
     final_path,
     match_files,
-    open_file,
     write_output,
 )
 from transforms.storage.filesystems import is_temporary
@@ -128,10 +126,7 @@ def parse_shard_bytes(text: str) -> int:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Checks the command, packs the files, prints the account.
-
-    Returns:
-      The exit status.
+    """Checks the command, packs the files, prints the account, and returns the exit status.
 
     Raises:
       SettingError: a mistake in the command, before any work.
@@ -145,7 +140,15 @@ def run(argv: Sequence[str]) -> int:
         required=("input", "output", "format"),
     )
     pipeline = make_pipeline(beam_flags)
-    job, inputs = _check(options)
+    # The cheap checks come first.
+    shard_bytes = parse_shard_bytes(options.shard_bytes)
+    split = check_split(options.split) if options.split is not None else None
+    id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
+    inputs = check_input(options.input, output=options.output)
+    check_output(options.output)
+    segments, _ = find_segments(options.segments, options.class_labels, options.assets_dir)
+    settings = PackSettings(split, segments, id_pattern)
+    job = WriteShards(options.input, options.output, options.format, shard_bytes, settings)
     with lock_folder(job.output):
         mark = _begin(job.output)
         listed = inputs.write(run_path(job.output, INPUT_LIST))
@@ -153,11 +156,9 @@ def run(argv: Sequence[str]) -> int:
             _build_graph(pipeline, replace(job, inputs=listed))
         delete_input_list(job.output)
 
-        account_path = run_path(job.output, ACCOUNT_FILE)
-        with open_file(account_path) as file:
-            account = Account.from_json(json.load(file))
+        account = Account.read(job.output)
         write_output(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
-        delete_files([account_path, mark])
+        delete_files([run_path(job.output, ACCOUNT_FILE), mark])
     say(*_lines(job, account, inputs.skipped))
     if not account.is_balanced:
         return LOST_FILES
@@ -213,8 +214,8 @@ def _lines(job: WriteShards, account: Account, skipped: str) -> list[str]:
     """Returns the result as text."""
     packed, rejected = account.total(WRITTEN), account.total(REJECTED)
     lines = [f"files read {account.total(EXPECTED)} = packed {packed} + rejected {rejected}"]
-    if account.reasons():
-        lines.append("rejected by reason: " + ", ".join(f"{r} {n}" for r, n in account.reasons().items()))
+    if rejected:
+        lines.append(f"rejected by reason: {account.reasons_text()}")
     if account.total(FILE_WITHOUT_SEGMENT):
         what = "without a segment" if job.settings.segments else "that --id_pattern does not match"
         lines.append(f"files {what}, not packed: {account.total(FILE_WITHOUT_SEGMENT)}")
@@ -255,22 +256,6 @@ def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: A
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_options(parser, _OPTIONS)
     parser.set_defaults(split=None)
-
-
-def _check(options: Any) -> tuple[WriteShards, Inputs]:
-    """Checks the whole command, with the cheap checks first.
-
-    Raises:
-      SettingError: the first mistake found.
-    """
-    shard_bytes = parse_shard_bytes(options.shard_bytes)
-    split = check_split(options.split) if options.split is not None else None
-    id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
-    inputs = check_input(options.input, output=options.output)
-    check_output(options.output)
-    segments, _ = find_segments(options)
-    settings = PackSettings(split, segments, id_pattern)
-    return WriteShards(options.input, options.output, options.format, shard_bytes, settings), inputs
 
 
 if __name__ == "__main__":
