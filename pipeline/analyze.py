@@ -22,11 +22,11 @@ from pipeline.cli.option_groups import ASSETS_DIR, ID_PATTERN, add_options
 from pipeline.job.path_checks import check_input, check_output_file
 from pipeline.job.runner import make_pipeline
 from pipeline.process.main import run_main
-from pipeline.statistics.passes import AnalysisFactory, FrameFolder, check_analysis_installed, run_analyses
+from pipeline.statistics.passes import FrameFolder, check_analysis_installed, run_analyses
 from pipeline.statistics.tables import AUDIO, SideBySide, Statistics
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
-from transforms.errors import OutputError, SettingError
+from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
 from transforms.inputs.read_segments import ClassLabelFile
 from transforms.printable import json_text, say
@@ -34,7 +34,6 @@ from transforms.read_clips import ClipSettings, ReadClips
 from transforms.read_features import QUANTIZED
 from transforms.redact import shown, shown_text
 from transforms.storage.files import write_output
-from transforms.vggish.params import EMBEDDING_SIZE
 
 if TYPE_CHECKING:  # only with the extra [analysis]
     from transforms.statistics.analyze_corpus import AnalysisResult
@@ -96,24 +95,13 @@ def _analyze_features(pipeline: beam.Pipeline, options: argparse.Namespace) -> S
         )
     labels = find_class_labels(options.class_labels, options.assets_dir)
     names = ClassLabelFile(labels.path).names() if labels else {}
-    found = run_analyses(pipeline, [_features_pass(features, names) for features in corpora])
+    found = run_analyses(pipeline, [features.analysis(names) for features in corpora])
     first, *second = (_statistics(*pair, names) for pair in zip(corpora, found, strict=True))
     return SideBySide(first, *second) if second else first
 
 
-def _features_pass(features: FrameFolder, class_names: Mapping[int, str]) -> AnalysisFactory:
-    # TensorFlow Transform is in an extra; the command checks first that it is installed.
-    from transforms.statistics.analyze_corpus import AnalyzeFeatures
-    from transforms.statistics.analyze_vectors import AnalyzeVectors
-
-    read = features.reader(class_names)
-    return lambda temp_dir: AnalyzeFeatures(read, AnalyzeVectors(EMBEDDING_SIZE, temp_dir))
-
-
 def _statistics(features: FrameFolder, found: "AnalysisResult", class_names: Mapping[int, str]) -> Statistics:
-    quantization, moments = features.folder.quantization, found.moments
-    if moments is None:
-        raise OutputError(f"{features.path}: another program emptied it; run the same command again")
+    quantization, moments = features.folder.quantization, features.moments(found)
     if features.kind == QUANTIZED:
         moments = moments.scaled(quantization.step, quantization.low)
     return Statistics(features.path, features.kind, found.counts, moments, quantization, class_names)
@@ -123,7 +111,7 @@ def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Stat
     check_split(options.split)
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
     inputs = check_input(options.input)
-    segments, _ = find_segments(options)
+    segments, _ = find_segments(options.segments, options.class_labels, options.assets_dir)
     labels = find_class_labels(options.class_labels, options.assets_dir)
     label_file = ClassLabelFile(labels.path) if labels else None
     settings = ClipSettings(options.split, segments=segments, class_labels=label_file, id_pattern=id_pattern)
