@@ -40,10 +40,6 @@ _NOISE = (
 def run_command(name: str, command: Callable[[], int]) -> int:
     """Runs a command, and prints an error of this project as one line on the error stream.
 
-    Args:
-      name: the command's name, such as `pipeline.run`.
-      command: the function to run; returns the exit status.
-
     Returns:
       The exit status: the command's, 2 for a `SettingError`, or 1 for an error that stopped it later.
     """
@@ -56,15 +52,13 @@ def run_command(name: str, command: Callable[[], int]) -> int:
     gc.freeze()  # imported modules stay, and a search for garbage in them takes a second at the end
     logging.basicConfig(handlers=[_LineHandler()], level=logging.INFO if is_verbose() else logging.WARNING)
     if not is_verbose():
-        for (
-            handler
-        ) in logging.getLogger().handlers:  # a filter of a logger does not see its children's records
-            handler.addFilter(_is_relevant)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_is_relevant)  # a filter of a logger would not see its children's records
             handler.setLevel(logging.WARNING)  # some loggers of Beam set their own levels
     logging.getLogger("apache_beam.utils.retry").addFilter(_shorten_retry)
     try:
         return command()
-    except (SettingError, OutputError, OutOfMemoryError) as error:
+    except _STOPPED as error:
         say(f"{name}: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingError) else 1
 
