@@ -35,8 +35,8 @@ def test_a_malformed_list_of_shards_is_one_line_that_names_it(corpus, tmp_path, 
     path = out / "_run" / "shards.jsonl"
     path.write_text(path.read_text() + line + "\n")
     for extra in ([], ["--overwrite"], ["--plan"]):
-        assert f"{path}, line 2: no shard" in refusal([*flags, *extra])
-    with pytest.raises(SettingError, match=r"shards\.jsonl, line 2: no shard .* restore it"):
+        assert f"{path}, line 2: not a shard" in refusal([*flags, *extra])
+    with pytest.raises(SettingError, match=r"shards\.jsonl, line 2: not a shard .* restore it"):
         FeatureShards.find(str(out))
     assert (out / "train" / "ab.tfrecord").exists()
 
