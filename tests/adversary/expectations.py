@@ -154,7 +154,7 @@ class Expectations:
         return {path: data for path, data in self.shards().items() if path not in self.cut}
 
     def check_whole(self) -> None:
-        """After any disturbance, all shards are whole and present, and files of somebody else are unchanged."""
+        """After any disturbance, all shards are whole, and files of somebody else are unchanged."""
         whole = self.whole_shards()
         all_records(self.workspace.out, whole)
         assert whole.keys() >= self.own - self.cut, (whole.keys(), self.own)
