@@ -1,4 +1,4 @@
-"""Makes small runs quicker: Beam inspects a function once per process, and parses its options once per run."""
+"""Makes small runs quicker: Beam inspects a function once per process and parses its options once per run."""
 
 from typing import Any
 
