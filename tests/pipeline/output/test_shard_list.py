@@ -1,21 +1,38 @@
 """The list of the shards that runs wrote, `_run/shards.jsonl`."""
 
 import json
+import shutil
 
 import pytest
 from sounds import write_noise
 from trial_runs import TRIAL, json_lines, refusal, totals
 
 from pipeline import run
+from pipeline.output.feature_folder import FeatureFolder
+from pipeline.output.shard_list import read_shard_list, update_shard_list
 from transforms.audioset.reading import FeatureShards
 from transforms.errors import SettingError
+from transforms.features.open_shard import ShardFile
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with audio, and the folder of a run over it."""
+    folder = tmp_path_factory.mktemp("finished")
+    for n, name in enumerate(("ab1", "ab2", "ac1")):
+        write_noise(folder / "audio" / f"{name}.wav", 1.0 + n, seed=n)
+    assert run.run([*TRIAL, f"--input={folder}/audio/*", f"--output={folder}/out"]) == 0
+    return folder
 
 
 @pytest.fixture
-def corpus(tmp_path):
-    for n, name in enumerate(("ab1", "ab2", "ac1")):
-        write_noise(tmp_path / "audio" / f"{name}.wav", 1.0 + n, seed=n)
-    return tmp_path / "audio"
+def out(finished, tmp_path):
+    return shutil.copytree(finished / "out", tmp_path / "out")
+
+
+@pytest.fixture
+def flags(finished, out) -> list[str]:
+    return [*TRIAL, f"--input={finished}/audio/*", f"--output={out}"]
 
 
 def files(folder) -> dict[str, bytes]:
@@ -26,25 +43,18 @@ def files(folder) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.integration  # seconds each
 @pytest.mark.parametrize("line", ["[]", "{}", '{"path": 1}', "{", "[" * 100_000])
-def test_a_malformed_list_of_shards_is_one_line_that_names_it(corpus, tmp_path, line):
-    out = tmp_path / "out"
-    flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]
-    assert run.run(flags) == 0
+def test_a_malformed_list_of_shards_is_one_line_that_names_it(flags, out, line):
     path = out / "_run" / "shards.jsonl"
     path.write_text(path.read_text() + line + "\n")
     for extra in ([], ["--overwrite"], ["--plan"]):
-        assert f"{path}, line 2: not a shard" in refusal([*flags, *extra])
-    with pytest.raises(SettingError, match=r"shards\.jsonl, line 2: not a shard .* restore it"):
+        assert f"{path}, line 3: not a shard" in refusal([*flags, *extra])
+    with pytest.raises(SettingError, match=r"shards\.jsonl, line 3: not a shard .* restore the file"):
         FeatureShards.find(str(out))
     assert (out / "train" / "ab.tfrecord").exists()
 
 
-def test_a_list_of_a_later_version_is_read(corpus, tmp_path):
-    out = tmp_path / "out"
-    flags = [*TRIAL, f"--input={corpus}/*", f"--output={out}"]
-    assert run.run(flags) == 0
+def test_a_list_of_a_later_version_is_read(flags, out):
     path = out / "_run" / "shards.jsonl"
     rows = [json.loads(line) | {"more": 1} for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -53,11 +63,8 @@ def test_a_list_of_a_later_version_is_read(corpus, tmp_path):
     assert '"more"' not in path.read_text()
 
 
-def test_without_its_list_of_shards_a_folder_is_refused(corpus, tmp_path):
-    """A run of another split, in whose way no file stands, would leave the others out of its list."""
-    out = tmp_path / "out"
-    flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]
-    assert run.run(flags) == 0
+def test_without_its_list_of_shards_a_folder_is_refused(flags, out):
+    """A run of another split could write all its shards, and would leave the others out of its list."""
     listed = out / "_run" / "shards.jsonl"
     data = listed.read_bytes()
     listed.unlink()
@@ -68,4 +75,34 @@ def test_without_its_list_of_shards_a_folder_is_refused(corpus, tmp_path):
     assert files(out) == before
     listed.write_bytes(data)
     assert run.run([*flags, "--split=other"]) == 0
-    assert len(json_lines(listed)) == 2
+    assert len(json_lines(listed)) == 4
+
+
+def test_lines_become_shards_and_later_lists_win(tmp_path):
+    row = {"path": "train/ab.tfrecord", "records": 1, "size_bytes": 5, "sha256": "0", "more": 1}
+    (tmp_path / "old").write_text(json.dumps(row) + "\n")
+    (tmp_path / "new").write_text(json.dumps(row | {"records": 2}))
+    found = read_shard_list([str(tmp_path / "old"), str(tmp_path / "new")])
+    assert found == {"train/ab.tfrecord": ShardFile("train/ab.tfrecord", 2, 5, "0")}
+
+
+@pytest.mark.parametrize("change", [{"path": 1}, {"records": "1"}, {"size_bytes": None}, {"sha256": 0}])
+def test_a_line_with_a_value_of_another_type_is_named(tmp_path, change):
+    row = {"path": "train/ab.tfrecord", "records": 1, "size_bytes": 5, "sha256": "0"}
+    (tmp_path / "list").write_text("\n" + json.dumps(row | change))
+    with pytest.raises(SettingError, match=r"list: cannot be read as a list of shards \(line 2: TypeError"):
+        read_shard_list([str(tmp_path / "list")])
+
+
+def test_a_list_has_each_shard_once_and_hashes_those_that_no_list_has(out):
+    path = out / "_run" / "shards.jsonl"
+    lines = path.read_text()
+    manifest = json.loads((out / "_run" / "manifest.json").read_text())
+    for finished in (manifest["finished"], None):  # of an unfinished run, the list may be outdated
+        (out / "_run" / "manifest.json").write_text(json.dumps(manifest | {"finished": finished}))
+        path.write_text(lines.replace('"records": 2', '"records": 7'))
+        shards = update_shard_list(FeatureFolder.at(str(out)))
+        assert [shard.records for shard in shards] == ([7, 1] if finished else [2, 1])
+    assert path.read_text() == lines
+    path.unlink()
+    assert update_shard_list(FeatureFolder.at(str(out))) == []  # all shards are foreign now
