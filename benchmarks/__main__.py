@@ -22,21 +22,19 @@ BENCHMARKS = {
 }
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = ", ".join(BENCHMARKS)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{names} (default: all but extraction)")
     chosen = parser.parse_args().names or [name for name in BENCHMARKS if name != "extraction"]
-    for name in chosen:
-        if name not in BENCHMARKS:
-            parser.error(f"{name!r} is not a benchmark; choose from {names}")
+    if unknown := [name for name in chosen if name not in BENCHMARKS]:
+        parser.error(f"{unknown[0]!r} is not a benchmark; choose from {names}")
     commands = {name: [sys.executable, "-m", *BENCHMARKS[name]] for name in chosen}
-    failed = [name for name in chosen if subprocess.run(commands[name], cwd=ROOT).returncode]
+    failed = [name for name, command in commands.items() if subprocess.run(command, cwd=ROOT).returncode]
     write_page()
     if failed:
-        print(f"benchmarks: failed: {', '.join(failed)}", file=sys.stderr)
-    return bool(failed)
+        sys.exit(f"benchmarks: failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -29,6 +29,7 @@ from benchmarks.gpu_inputs import file_extractor, write_files
 from transforms.audio.decoder import Audio, Decoder, InProcessDecoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
+from transforms.prefetch import num_cores
 
 # Name -> container and codec, as libsndfile calls them, and the sample rate: Opus does not have 44.1 kHz.
 CODECS = {
@@ -42,7 +43,6 @@ EXTRACTIONS = {"windows": Extraction(windows=True), "log_mel": Extraction()}
 
 
 def encode(codec: str, number: int) -> bytes:
-    """Return a clip of a codec."""
     container, subtype, rate_hz = CODECS[codec]
     file = io.BytesIO()
     # From int16, libsndfile makes MP3 of twice the size.
@@ -76,11 +76,8 @@ def codecs(*, clips: int = 20) -> dict[str, Any]:
     return {"codecs": report}
 
 
-_ALL_CORES = harness.num_cores()
-
-
 def extraction(
-    *, threads: tuple[int, ...] = (1, max(_ALL_CORES // 2, 1), _ALL_CORES), clips: int = 64
+    *, threads: tuple[int, ...] = (1, -(-num_cores() // 2), num_cores()), clips: int = 64
 ) -> dict[str, Any]:
     """Clips per second by the number of threads of one process, with `clips` clips per thread.
 
@@ -88,18 +85,18 @@ def extraction(
     ("in_threads"), and then waits for the interpreter lock of the others. Starting is not measured.
     """
     decoders: dict[str, Callable[[], Decoder]] = {"isolated": IsolatedDecoder, "in_threads": InProcessDecoder}
-    report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(Path(folder), 32)
-        for (container, paths), (kind, how) in itertools.product(files.items(), EXTRACTIONS.items()):
-            report[f"{container} {kind}"] = {
+        return {
+            f"{container} {kind}": {
                 f"threads_{number}": {
                     name: _time_threads(itertools.cycle(paths), clips * number, how, number, decoder)
                     for name, decoder in decoders.items()
                 }
                 for number in sorted(set(threads))
             }
-    return report
+            for (container, paths), (kind, how) in itertools.product(files.items(), EXTRACTIONS.items())
+        }
 
 
 def _time_threads(
@@ -126,4 +123,4 @@ def _usage_s() -> NDArray[np.float64]:
 
 
 if __name__ == "__main__":
-    harness.main({"codecs": codecs, "extraction": extraction})
+    harness.main(codecs, extraction)

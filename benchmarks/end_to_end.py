@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks import harness
+from benchmarks.model import time_batches
+from transforms.prefetch import num_cores
 
 WEIGHTS = "random:0"
 # Suffix, sample rate and channels of each form.
@@ -28,29 +28,16 @@ BEST_BATCH = 64  # from results/model.json
 
 def time_recipe(folder: str, num_clips: int) -> float:
     """Return the seconds that the recipe takes for the first clips of a folder."""
-    from benchmarks.recipe import Recipe
+    from benchmarks import recipe
+    from transforms.vggish.checkpoint import read_weights
+    from transforms.vggish.model import build_vggish
 
-    recipe = Recipe(WEIGHTS, None)
+    model = build_vggish(read_weights(WEIGHTS))
     paths = sorted(map(str, Path(folder).iterdir()))[:num_clips]
-    recipe.embed(paths[0])
+    recipe.embed(paths[0], model)
     started = time.perf_counter()
     for path in paths:
-        recipe.embed(path)
-    return time.perf_counter() - started
-
-
-def time_model(precision: str, num_clips: int) -> float:
-    """Return the seconds that the model takes for as many examples as the clips have."""
-    from transforms.vggish.checkpoint import read_weights
-    from transforms.vggish.model import Embedder
-
-    model = Embedder(read_weights(WEIGHTS), BEST_BATCH, precision)
-    examples = np.random.default_rng(0).normal(-1, 1, (BEST_BATCH, 96, 64)).astype(np.float32)
-    model.embed(examples)
-    num_batches = max(round(num_clips * harness.EXAMPLES_PER_CLIP / BEST_BATCH), 1)
-    started = time.perf_counter()
-    for _ in range(num_batches):
-        model.embed(examples)
+        recipe.embed(path, model)
     return time.perf_counter() - started
 
 
@@ -92,22 +79,23 @@ def _measure_round(corpus: Path, num_clips: int) -> dict[str, float]:
     decoding_s = harness.run_function(time_decoding, corpus).result
     rates = {
         "recipe": num_recipe / harness.run_function(time_recipe, corpus, num_recipe).result,
-        "decoding_all_cores": num_clips * harness.num_cores() / decoding_s,
+        "decoding_all_cores": num_clips * num_cores() / decoding_s,
     }
+    num_examples = num_clips * harness.EXAMPLES_PER_CLIP
     for precision in PRECISIONS:
-        model_s = harness.run_function(time_model, precision, num_clips).result
-        rates[f"model_{precision}"] = num_clips / model_s
+        run = harness.run_function(time_batches, WEIGHTS, precision, [BEST_BATCH], num_examples)
+        (model,) = run.result.values()
+        rates[f"model_{precision}"] = model["examples"] / model["wall_s"] / harness.EXAMPLES_PER_CLIP
         rates[f"pipeline_{precision}"] = _pipeline_rate(corpus, num_clips, f"--precision={precision}")
     return rates
 
 
 def _pipeline_rate(corpus: Path, num_clips: int, *flags: str) -> float:
-    times_s = []
-    for clips in (min(corpus.iterdir()), corpus / "*"):
-        with tempfile.TemporaryDirectory() as output:
-            run = harness.run_pipeline(clips, output, f"--batch_size={BEST_BATCH}", *flags)
-            times_s.append(run.wall_s)
-    start_s, all_s = times_s
+    with tempfile.TemporaryDirectory() as folder:
+        start_s, all_s = (
+            harness.run_pipeline(clips, f"{folder}/{name}", f"--batch_size={BEST_BATCH}", *flags).wall_s
+            for name, clips in (("one", min(corpus.iterdir())), ("all", corpus / "*"))
+        )
     return num_clips / (all_s - start_s)
 
 
@@ -116,9 +104,9 @@ def _ratios(rates: dict[str, float]) -> dict[str, float]:
     ratios = {}
     for precision in PRECISIONS:
         pipeline, model = rates[f"pipeline_{precision}"], rates[f"model_{precision}"]
+        floors_s = 1 / rates["decoding_all_cores"] + 1 / model
         ratios[f"{precision}_over_recipe"] = pipeline / rates["recipe"]
         ratios[f"{precision}_over_bare_model"] = pipeline / model
-        floors_s = 1 / rates["decoding_all_cores"] + 1 / model
         ratios[f"{precision}_time_over_floors"] = 1 / pipeline / floors_s
     return ratios
 
@@ -128,4 +116,4 @@ def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    harness.main({"end_to_end": end_to_end})
+    harness.main(end_to_end)

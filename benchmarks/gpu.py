@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import harness
+from benchmarks.flops import network_flop, peak_tflops
 from benchmarks.gpu_inputs import RATES_HZ, embed_files, file_extractor, write_files
 from benchmarks.gpu_profile import kernel_times
 from transforms.audio.dsp.waveform_examples import waveform_examples
@@ -46,18 +47,6 @@ from transforms.vggish.model import build_vggish
 from transforms.vggish.postprocess import PcaParams, postprocess
 from transforms.vggish.precision import BFLOAT16, FLOAT16, FLOAT32, PRECISIONS
 
-# Dense TFLOP/s in (bfloat16 or float16, float32 without TF32), from NVIDIA's data sheets, whose figures with
-# sparsity are halved. The first name that the name of the device contains applies.
-PEAK_TFLOPS = {
-    "H100 PCIe": (756, 51),
-    "H100 NVL": (835, 60),
-    "H100": (989, 67),
-    "H200": (989, 67),
-    "A100": (312, 19.5),
-    "L40S": (362, 91.6),
-    "L4": (121, 30.3),
-    "T4": (65, 8.1),
-}
 _CALL_BATCHES = 8
 
 
@@ -89,14 +78,6 @@ def peak_memory_bytes() -> int | None:
         import torch
 
         return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
-    return None
-
-
-def peak_flops(device: str, precision: str) -> float | None:
-    """Return the peak in operations per second; None for an unknown device."""
-    for name, (half, single) in PEAK_TFLOPS.items():
-        if name in device:
-            return 1e12 * (single if precision == FLOAT32 else half)
     return None
 
 
@@ -137,13 +118,8 @@ def measure(
 ) -> Iterator[tuple[str, Any]]:
     """Measure the network on a batch in device memory, and the fused graph on PCM in main memory.
 
-    Args:
-      precision, batch_size: of this row.
-      options: of the command line.
-      files: paths of the files to embed, by suffix.
-      clips: waveform and sample rate of each clip whose bytes are compared. Only the first batch size
-        has files and compared bytes.
-      expected: waits for the features of these clips by the CPU path and returns them.
+    For the first batch size only, it embeds `files` by suffix, and compares the bytes of `clips`, waveforms
+    and their rates, with the `expected` ones, which the function waits for.
 
     Yields:
       Name and value of each figure as soon as it is known; several dictionaries are named "examples_per_s".
@@ -167,18 +143,19 @@ def measure(
             num_done += call()
         return "examples_per_s", {name: round(num_done / passed_s, 1)}
 
-    measured = speed("network", run_network)
+    _, network_speed = measured = speed("network", run_network)
     yield measured
-    if peak := peak_flops(device_name(), precision):
-        yield "network_share_of_peak", round(measured[1]["network"] * harness.network_flop() / peak, 4)
+    if peak := peak_tflops(device_name(), precision):
+        yield "network_share_of_peak", round(network_speed["network"] * network_flop() / (1e12 * peak), 4)
     embedder = FusedEmbedder(weights, device_front_end, True, seeded_pca(), batch_size, precision)
     profiled: dict[str, Callable[[], object]] = {"network": run_network}
     for rate_hz, channels in dict.fromkeys([(RATES_HZ[0], 1), (RATES_HZ[-1], 2)]):
-        sound = harness.mono(harness.glides_and_bursts(0, rate_hz, channels))
-        windows = pcm_windows([sound], rate_hz).samples
-        windows = np.concatenate([windows] * -(-num_examples // len(windows)))[:num_examples]
-        embed = functools.partial(embedder.embed, windows, rate_hz)
-        name = f"fused_{rate_hz}_hz_{windows.dtype}"
+        windows = pcm_windows([harness.glides_and_bursts(0, rate_hz, channels)], rate_hz).samples
+        windows = np.resize(windows, (num_examples, *windows.shape[1:]))
+        name, embed = (
+            f"fused_{rate_hz}_hz_{windows.dtype}",
+            functools.partial(embedder.embed, windows, rate_hz),
+        )
         profiled[name] = embed
         yield speed(name, lambda embed=embed: len(embed()[0]))
     if batch_size == options.batch_sizes[0]:
@@ -205,21 +182,20 @@ def main() -> None:
     parser.add_argument("--weights", default="random:0", help="as for pipeline.run, a local path")
     parser.add_argument("--out", type=Path, help="JSON file, written after each row")
     options = parser.parse_args()
-    backend = keras.backend.backend()
     rows: list[dict[str, Any]] = []
     results = {
         "command": " ".join(["python", "benchmarks/gpu.py", *(a for a in sys.argv[1:] if "--out" not in a)]),
         "device": device_name(),
-        "backend": backend,
+        "backend": keras.backend.backend(),
         **harness.describe_machine(),
         "decoding_threads": options.threads,
-        "network_flop_per_example": harness.network_flop(),
+        "network_flop_per_example": network_flop(),
         "weights": options.weights,
         "runs": rows,
     }
     print(json.dumps(results), flush=True)
     clips = [
-        (harness.mono(harness.glides_and_bursts(seed, rate_hz, channels)), rate_hz)
+        (harness.glides_and_bursts(seed, rate_hz, channels), rate_hz)
         for seed, (rate_hz, channels) in enumerate(itertools.product(RATES_HZ, (1, 2)))
     ]
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(1) as executor:
@@ -229,13 +205,11 @@ def main() -> None:
         for batch_size, precision in itertools.product(options.batch_sizes, options.precisions):
             if time.perf_counter() - started > options.limit_s:
                 break
-            row: dict[str, Any] = {"precision": precision, "batch_size": batch_size}
-            rows.append(row)
+            rows.append(row := {"precision": precision, "batch_size": batch_size})
             for name, value in measure(precision, batch_size, options, files, clips, expected.result):
                 row[name] = row.get(name, {}) | value if name == "examples_per_s" else value
-                at_s = round(time.perf_counter() - started, 1)
-                figure = {"precision": precision, "batch_size": batch_size, "at_s": at_s, name: value}
-                print(json.dumps(figure), flush=True)
+                figure = {"at_s": round(time.perf_counter() - started, 1), name: value}
+                print(json.dumps({"precision": precision, "batch_size": batch_size, **figure}), flush=True)
             if options.out:
                 options.out.write_text(json.dumps(results, indent=2) + "\n")
     print(f"done after {time.perf_counter() - started:.0f} s", flush=True)

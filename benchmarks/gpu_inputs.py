@@ -36,11 +36,6 @@ def file_extractor(
 
     It extracts in threads, each with its own decoder, a bounded number of files ahead of the caller, and
     yields the arrays of examples in the order of the files. The decoders stay alive between calls.
-
-    Args:
-      extraction: how to make examples.
-      num_threads: number of threads.
-      make_decoder: makes the decoder of a thread.
     """
 
     def extract(path: Path, decoder: Decoder) -> Iterator[Examples]:
@@ -66,11 +61,7 @@ def file_extractor(
 
 
 def embed_files(embedder: "FusedEmbedder", extract: Extract, paths: Iterable[Path], size: int) -> int:
-    """Extract and embed files, in groups of `size` or slightly more examples.
-
-    Returns:
-      The number of examples.
-    """
+    """Embed files in groups of `size` or slightly more examples; return the number of examples."""
     group: list[PcmWindows] = []
     num_examples = 0
     with ThreadPoolExecutor(2) as callers:  # one waits for its results while the device computes the other's
@@ -88,12 +79,6 @@ def embed_files(embedder: "FusedEmbedder", extract: Extract, paths: Iterable[Pat
 
 
 def write_files(folder: Path, num_files: int) -> dict[str, list[Path]]:
-    """Write stereo clips at the highest rate as WAV and as FLAC; return their paths by suffix.
-
-    Without soundfile it writes none and returns an empty dictionary.
-    """
-    if importlib.util.find_spec("soundfile") is None:
-        return {}
-    return {
-        suffix: make_corpus(folder / suffix, num_files, suffix, RATES_HZ[-1], 2) for suffix in ("wav", "flac")
-    }
+    """Write stereo clips at the highest rate; return their paths by suffix, none without soundfile."""
+    suffixes = ("wav", "flac") if importlib.util.find_spec("soundfile") else ()
+    return {suffix: make_corpus(folder / suffix, num_files, suffix, RATES_HZ[-1], 2) for suffix in suffixes}

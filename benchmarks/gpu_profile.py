@@ -8,15 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_SHOWN_KERNELS = 12
-_SHOWN_CHARACTERS = 100
+_SHOWN_KERNELS, _SHOWN_CHARACTERS = 12, 100
 
 
 def kernel_times(call: Callable[[], object]) -> dict[str, Any] | None:
-    """Profile one call.
-
-    Args:
-      call: a compiled function that waits for its own results.
+    """Profile one call of a compiled function that waits for its own results.
 
     Returns:
       `wall_ms` from the start of the first kernel to the end of the last one; `busy_ms`, the sum of all
@@ -30,30 +26,28 @@ def kernel_times(call: Callable[[], object]) -> dict[str, Any] | None:
             call()
         traces = list(Path(folder).rglob("*.trace.json.gz"))
         events = json.loads(gzip.decompress(traces[0].read_bytes()))["traceEvents"] if traces else []
-    devices, threads = set(), {}
+    devices, streams = set(), set()
     for event in events:
-        if event.get("ph") == "M" and event["name"] == "process_name":
-            if "/device:" in event["args"]["name"]:
-                devices.add(event["pid"])
-        elif event.get("ph") == "M" and event["name"] == "thread_name":
-            threads[event["pid"], event["tid"]] = event["args"]["name"]
-    # Other lines of the trace repeat the kernels by module and by operation.
-    kernels = [
-        event
-        for event in events
-        if event.get("ph") == "X"
-        and event["pid"] in devices
-        and threads.get((event["pid"], event["tid"]), "").startswith("Stream")
-    ]
-    if not kernels:
-        return None
+        match event:
+            case {"ph": "M", "name": "process_name", "pid": pid, "args": {"name": name}} if (
+                "/device:" in name
+            ):
+                devices.add(pid)
+            # Other lines of the trace repeat the kernels by module and by operation.
+            case {"ph": "M", "name": "thread_name", "args": {"name": name}} if name.startswith("Stream"):
+                streams.add((event["pid"], event["tid"]))
     total_us, calls = collections.Counter[str](), collections.Counter[str]()
-    for event in kernels:
-        total_us[event["name"]] += event["dur"]
-        calls[event["name"]] += 1
-    span_us = max(e["ts"] + e["dur"] for e in kernels) - min(e["ts"] for e in kernels)
+    starts_us, ends_us = [], []
+    for event in events:
+        if event.get("ph") == "X" and event["pid"] in devices and (event["pid"], event["tid"]) in streams:
+            total_us[event["name"]] += event["dur"]
+            calls[event["name"]] += 1
+            starts_us.append(event["ts"])
+            ends_us.append(event["ts"] + event["dur"])
+    if not calls:
+        return None
     return {
-        "wall_ms": round(span_us / 1e3, 3),
+        "wall_ms": round((max(ends_us) - min(starts_us)) / 1e3, 3),
         "busy_ms": round(total_us.total() / 1e3, 3),
         "kernels": [
             [name[:_SHOWN_CHARACTERS], calls[name], round(us / 1e3, 3)]

@@ -50,15 +50,16 @@ def end_to_end(report: Mapping[str, Any]) -> str:
     rates = {form: result["clips_per_s"] for form, result in report["forms"].items()}
     forms = [FORMS[form] for form in rates]
     speeds = ([name, *(rates[form][key] for form in rates)] for key, name in columns.items())
-    ratios = []
-    for precision in ("float32", "bfloat16"):
-        for key, name in {
-            "over_recipe": "speed relative to the recipe",
-            "over_bare_model": "speed relative to the bare model",
-            "time_over_floors": "time relative to its lower bound",
-        }.items():
-            values = (result["ratios"][f"{precision}_{key}"] for result in report["forms"].values())
-            ratios.append([f"{precision}: {name}", *values])
+    names = {
+        "over_recipe": "speed relative to the recipe",
+        "over_bare_model": "speed relative to the bare model",
+        "time_over_floors": "time relative to its lower bound",
+    }
+    ratios = (
+        [f"{precision}: {name}", *(form["ratios"][f"{precision}_{key}"] for form in report["forms"].values())]
+        for precision in ("float32", "bfloat16")
+        for key, name in names.items()
+    )
     return "\n\n".join([text, table(["", *forms], speeds), table(["ratio", *forms], ratios)])
 
 
@@ -80,10 +81,12 @@ def front_end(report: Mapping[str, Any]) -> str:
         [name.replace("_", " ").replace("resampling apart", "without resampling"), value]
         for name, value in report["log_mel"]["reference_over_ours"].items()
     )
-    text = "On one core. The difference is to `resampy.resample` in float64, for full-scale noise."
-    log_mel_header = ["10 s, relative to the reference's float64 in NumPy", "times as fast"]
     return "\n\n".join(
-        [text, table(["10 s to 16 kHz", *columns.values()], rates), table(log_mel_header, ratios)]
+        [
+            "On one core. The difference is to `resampy.resample` in float64, for full-scale noise.",
+            table(["10 s to 16 kHz", *columns.values()], rates),
+            table(["10 s, relative to the reference's float64 in NumPy", "times as fast"], ratios),
+        ]
     )
 
 
@@ -145,11 +148,9 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
         "large corpora, and the folder `benchmarks/results` has every number.",
         "![Clips per second, and the speed of resampling relative to resampy](benchmarks.svg)",
     ]
-    for name, title, section in (
-        ("end_to_end", "End to end", end_to_end),
-        ("front_end", "Resampling and log-mel", front_end),
-    ):
-        parts += [f"## {title}", section(results[name]), provenance(results[name])]
+    for section, title in ((end_to_end, "End to end"), (front_end, "Resampling and log-mel")):
+        result = results[section.__name__]
+        parts += [f"## {title}", section(result), provenance(result)]
     return "\n\n".join(parts) + "\n"
 
 

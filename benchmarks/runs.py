@@ -46,11 +46,8 @@ def long_recording(*, hours: float = 10.0) -> dict[str, Any]:
                 file.write(harness.tone_in_noise(number, RATE_HZ, 2))
         start_s = harness.run_pipeline(clips[0], folder / "out-one").wall_s
         report: dict[str, Any] = {"start_s": round(start_s, 1)}
-        for kind, pattern, num_parts in (
-            ("clips", folder / "clips" / "*", num_clips),
-            ("long", folder / "long.flac", num_blocks),
-        ):
-            run = harness.run_pipeline(pattern, folder / f"out-{kind}")
+        for kind, pattern, num_parts in (("clips", "clips/*", num_clips), ("long", "long.flac", num_blocks)):
+            run = harness.run_pipeline(folder / pattern, folder / f"out-{kind}")
             audio_s = num_parts * harness.CLIP_S
             report[kind] = {
                 "audio_s": audio_s,
@@ -64,4 +61,4 @@ def long_recording(*, hours: float = 10.0) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    harness.main({"resume": resume, "long_recording": long_recording})
+    harness.main(resume, long_recording)
