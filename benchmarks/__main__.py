@@ -12,7 +12,7 @@ from benchmarks.report import write_page
 BENCHMARKS = {
     "front_end": ["benchmarks.front_end"],
     "model": ["benchmarks.model"],
-    "end_to_end": ["benchmarks.end_to_end"],
+    "end_to_end": ["benchmarks.runs", "end_to_end"],
     "codecs": ["benchmarks.decoding", "codecs"],
     "extraction": ["benchmarks.decoding", "extraction"],
     "scale": ["benchmarks.scale", "scale"],

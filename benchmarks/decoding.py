@@ -10,6 +10,7 @@ import os
 # As in the pipeline, since threads of BLAS would wait for each other. Must be set before NumPy is imported.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+import functools
 import io
 import itertools
 import statistics
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks import harness
 from benchmarks.gpu_inputs import file_extractor, write_files
-from transforms.audio.decoder import Audio, Decoder, InProcessDecoder
+from transforms.audio.decoder import Decoder, InProcessDecoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
 from transforms.prefetch import num_cores
@@ -53,22 +54,19 @@ def encode(codec: str, number: int) -> bytes:
 
 def codecs(*, clips: int = 20) -> dict[str, Any]:
     """Size and CPU time per clip of each codec, decoded and extracted in this process."""
-    steps: dict[str, Callable[[Audio], Iterator[NDArray]]] = {
-        "decode": lambda audio: audio.blocks(),
-        "extract": lambda audio: audio.examples(EXTRACTIONS["log_mel"]),
-        "windows": lambda audio: audio.examples(EXTRACTIONS["windows"]),
-    }
+    steps = {"decode": None, "extract": EXTRACTIONS["log_mel"], "windows": EXTRACTIONS["windows"]}
 
-    def run_step(step: str, encoded: bytes) -> None:
-        with InProcessDecoder().open(io.BytesIO(encoded)) as audio:
-            if not sum(map(len, steps[step](audio))):
-                raise SystemExit(f"benchmarks: the step {step} returned nothing for a clip")
+    def run_step(how: Extraction | None, encoded: Iterator[bytes]) -> None:
+        with InProcessDecoder().open(io.BytesIO(next(encoded))) as audio:
+            if not sum(map(len, audio.examples(how) if how else audio.blocks())):
+                raise SystemExit("benchmarks: a clip was decoded to nothing")
 
     encoded = {codec: [encode(codec, number) for number in range(clips)] for codec in CODECS}
-    work = {}
-    for codec, step in itertools.product(CODECS, steps):
-        following = itertools.cycle(encoded[codec])
-        work[f"{codec} {step}"] = lambda step=step, following=following: run_step(step, next(following))
+    work = {
+        f"{codec} {step}": functools.partial(run_step, how, itertools.cycle(encoded[codec]))
+        for codec in CODECS
+        for step, how in steps.items()
+    }
     times_s = harness.median_times_s(work, clips, time.process_time)
     report = {codec: {"kb": round(statistics.median(map(len, encoded[codec])) / 1e3, 1)} for codec in CODECS}
     for codec, step in itertools.product(CODECS, steps):
