@@ -1,11 +1,9 @@
 """Files and their extraction for the benchmarks of accelerators and threads, without TensorFlow and Beam."""
 
-import collections
 import contextlib
 import importlib.util
-import itertools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,20 +60,19 @@ def file_extractor(
 
 def embed_files(embedder: "FusedEmbedder", extract: Extract, paths: Iterable[Path], size: int) -> int:
     """Embed files in groups of `size` or slightly more examples; return the number of examples."""
-    group: list[PcmWindows] = []
-    num_examples = 0
-    with ThreadPoolExecutor(2) as callers:  # one waits for its results while the device computes the other's
-        calls: collections.deque[Future] = collections.deque()
-        for clip in itertools.chain(extract(paths), [None]):
-            if clip is not None:
-                group.append(clip)
-                num_examples += len(clip)
-            if group and (clip is None or sum(map(len, group)) >= size):
-                calls.append(callers.submit(embedder.embed_clips, group))
+
+    def groups() -> Iterator[list[PcmWindows]]:
+        group: list[PcmWindows] = []
+        for clip in extract(paths):
+            group.append(clip)
+            if sum(map(len, group)) >= size:
+                yield group
                 group = []
-            while len(calls) > (0 if clip is None else 2):
-                calls.popleft().result()
-    return num_examples
+        if group:
+            yield group
+
+    with ThreadPoolExecutor(2) as callers:  # one waits for its results while the device computes the other's
+        return sum(sum(map(len, embedded)) for embedded in callers.map(embedder.embed_clips, groups()))
 
 
 def write_files(folder: Path, num_files: int) -> dict[str, list[Path]]:

@@ -1,4 +1,4 @@
-"""python docs/generate.py: writes the parts of the docs that follow from the code; a test checks them.
+"""python docs/generate.py: writes the parts of the docs that are made from the code; a test checks them.
 
 - options.md, from the parsers of the commands
 - the diagram in architecture.md, from the imports

@@ -1,7 +1,13 @@
+"""The committed results are those of the docs, and the benchmarks' commands exist."""
+
+import importlib.util
 import json
+import re
 import sys
+from pathlib import Path
 
 from benchmarks import corpora, flops, harness, report
+from benchmarks.__main__ import BENCHMARKS
 
 
 def test_the_page_has_the_figures_of_the_results():
@@ -26,6 +32,21 @@ def test_the_page_of_scale_has_the_tables_of_the_results(capsys):
 
 def test_the_page_of_runners_has_the_table_of_the_results():
     assert report.runners(report.read_results()["runners"]) in (report.DOCS / "runners.md").read_text()
+
+
+def test_each_benchmark_is_a_command_of_its_module():
+    for name, (module, *command) in BENCHMARKS.items():
+        source = Path(importlib.util.find_spec(module).origin).read_text()
+        (names,) = re.findall(r"^    harness\.main\((.*)\)$", source, re.MULTILINE)
+        assert name in names.split(", ") and f"def {name}(" in source
+        assert command == ([name] if "," in names else [])
+
+
+def test_the_peak_of_a_device_is_found_by_the_part_of_its_name():
+    assert flops.peak_tflops("NVIDIA L4", "bfloat16") == 121.0
+    assert flops.peak_tflops("NVIDIA L40S", "float32") == 91.6
+    assert flops.peak_tflops("NVIDIA H100 PCIe", "float16") == 756.0
+    assert flops.peak_tflops("cpu", "float32") is None
 
 
 def test_the_network_takes_the_number_of_operations_of_the_paper():

@@ -1,4 +1,4 @@
-"""A classifier learns what can be learned, says how well, and tags an audio file."""
+"""A classifier learns, reports its metrics, and tags an audio file."""
 
 import csv
 import json
