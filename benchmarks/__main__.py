@@ -1,11 +1,11 @@
-"""python -m benchmarks [NAME ...]: run the benchmarks that need no GPU and write docs/benchmarks.md."""
+"""python -m benchmarks [NAME ...]: run the benchmarks that need no GPU and update docs/benchmarks.md."""
 
 import argparse
 import subprocess
 import sys
 
 from benchmarks.harness import ROOT
-from benchmarks.report import write_page
+from benchmarks.report import write_pages
 
 # Name of the result -> arguments of `python -m`, in the order of the runs. All take about three hours. The
 # default leaves out `extraction`, because docs/scale.md has its figures from a machine with 16 cores.
@@ -31,7 +31,7 @@ def main() -> None:
         parser.error(f"{unknown[0]!r} is not a benchmark; choose from {names}")
     commands = {name: [sys.executable, "-m", *BENCHMARKS[name]] for name in chosen}
     failed = [name for name, command in commands.items() if subprocess.run(command, cwd=ROOT).returncode]
-    write_page()
+    write_pages()
     if failed:
         sys.exit(f"benchmarks: failed: {', '.join(failed)}")
 
