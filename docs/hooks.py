@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: they add pages that the navigation does not list, and files outside of docs/."""
+"""Hooks of MkDocs: links to files outside of docs/."""
 
 import re
 from pathlib import Path
@@ -9,15 +9,6 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the pages that the navigation does not list, under "More"."""
-    listed = {page for section in config.nav for pages in section.values() for page in pages}
-    others = sorted({path.name for path in Path(config.docs_dir).glob("*.md")} - listed)
-    if others:
-        config.nav.append({"More": others})
-    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
