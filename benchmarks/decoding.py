@@ -20,10 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
 import soundfile
-from numpy.typing import NDArray
 
 from benchmarks import harness
 from benchmarks.gpu_inputs import file_extractor, write_files
@@ -104,20 +101,13 @@ def _time_threads(
     with file_extractor(how, num_threads, decoder) as extract:
         for number, _ in enumerate(extract(itertools.islice(paths, num_warm + num_clips)), 1):
             if number == num_warm:
-                started = _usage_s()
-        wall_s, own_cpu_s, all_cpu_s = (_usage_s() - started) / num_clips
+                started = harness.usage_s()
+        wall_s, own_cpu_s, all_cpu_s = (harness.usage_s() - started) / num_clips
     return {
         "clips_per_s": round(1 / wall_s, 1),
         "own_cpu_ms": round(1e3 * own_cpu_s, 3),
         "all_cpu_ms": round(1e3 * all_cpu_s, 3),
     }
-
-
-def _usage_s() -> NDArray[np.float64]:
-    """Return the wall time, the CPU time of this process, and its CPU time with its children, in seconds."""
-    own = psutil.Process()
-    own_s, *children_s = (sum(process.cpu_times()[:2]) for process in (own, *own.children()))
-    return np.array([time.perf_counter(), own_s, own_s + sum(children_s)])
 
 
 if __name__ == "__main__":

@@ -188,6 +188,15 @@ def _peaks_kb(pid: int) -> Iterable[tuple[int, int]]:
 # --- Timing
 
 
+def usage_s() -> NDArray[np.float64]:
+    """Return the wall time, the CPU time of this process, and its CPU time with its children, in seconds."""
+    import psutil
+
+    running_s = sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children())
+    own_s, ended_s = time.process_time(), sum(os.times()[2:4])
+    return np.array([time.perf_counter(), own_s, own_s + ended_s + running_s])
+
+
 def median_times_s(
     work: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:

@@ -7,19 +7,16 @@ run has its own process, whose imports are not counted. Linux only.
 """
 
 import itertools
-import os
 import shutil
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks import harness
@@ -60,7 +57,7 @@ def embed_with_stand_in(pattern: str, output: str, flags: Sequence[str]) -> dict
 
     The CPU time is that of this process and its descendants. `flags` are options of Beam.
     """
-    started, used_s = time.perf_counter(), _cpu_s()
+    started = harness.usage_s()
     job = EmbeddingJob(
         read=ReadClips([pattern], ClipSettings("train")),
         extract=ExtractExamples(),
@@ -74,13 +71,8 @@ def embed_with_stand_in(pattern: str, output: str, flags: Sequence[str]) -> dict
     with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
         build_graph(pipeline, job)
     update_shard_list(folder)
-    return {"wall_s": time.perf_counter() - started, "cpu_s": _cpu_s() - used_s}
-
-
-def _cpu_s() -> float:
-    """Return the CPU time of this process and of its children, running or ended."""
-    times = [child.cpu_times() for child in psutil.Process().children()]
-    return sum(os.times()[:4]) + sum(t.user + t.system for t in times)
+    wall_s, _, cpu_s = (harness.usage_s() - started).tolist()
+    return {"wall_s": wall_s, "cpu_s": cpu_s}
 
 
 def _measure_run(pattern: str, output: Path, *flags: str) -> dict[str, float]:
