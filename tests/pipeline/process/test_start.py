@@ -2,9 +2,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
-from pipeline.process.own_command import own_command
 from pipeline.process.start import BEAM_VERSION, _check_beam
 
 
@@ -43,22 +40,3 @@ def test_another_program_may_import_the_package_without_its_frameworks_and_signa
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize(
-    ("argv", "orig_argv", "command"),
-    [
-        (["/bin/audioset-beam", "run"], [], "pipeline.run"),
-        (["-m", "x"], ["python", "-W", "ignore", "-m", "pipeline.verify", "x"], "pipeline.verify"),
-        (["-m"], ["python", "-mpipeline.run"], "pipeline.run"),
-        (["-m"], ["python", "-m", "pytest"], None),
-        (["/elsewhere/embed_file.py"], [], None),
-        (["examples/embed_file.py"], [], "embed_file"),
-        (["-c"], [], None),
-        ([], [], None),
-    ],
-)
-def test_the_command_of_a_process(monkeypatch, argv, orig_argv, command):
-    monkeypatch.setattr(sys, "argv", argv)
-    monkeypatch.setattr(sys, "orig_argv", orig_argv)
-    assert own_command() == command
