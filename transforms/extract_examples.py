@@ -18,9 +18,9 @@ from transforms.audio.decoder import Decoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
 from transforms.clip_chunks import Examples, Span, chunk_clip, clip_spans, cut_recording, nth_clip
-from transforms.clips import Clip, ExistingClip, Key, RejectedClip, reject, sha256_of
+from transforms.clips import Clip, ExistingClip, Key, RejectedClip, reject
 from transforms.errors import ClipError, Reason
-from transforms.features.existing_records import ExistingRecords, Presence
+from transforms.features.existing_records import ExistingRecords
 from transforms.prefetch import OrderedPrefetcher, num_cores
 from transforms.stage import Stage
 from transforms.storage.files import open_file
@@ -173,7 +173,7 @@ class _Extract:
                         for number, existing in enumerate(found):
                             yield from _existing_outputs(existing, number)
                         return
-                sha256 = None if clip.audio is None else sha256_of(clip.audio)
+                sha256 = clip.sha256
                 for number, (current, span) in enumerate(clip_spans(file, clip, segment_s, decoder)):
                     record = self._find(current)
                     if record is not None:
@@ -200,12 +200,7 @@ class _Extract:
             yield TaggedOutput(_EXTRA, clip.key)
 
     def _find(self, clip: Clip) -> ExistingClip | None:
-        presence = Presence.NO if self.records is None else self.records.find(clip)
-        if presence is Presence.NO:
-            return None
-        sha256 = None if clip.audio is None else sha256_of(clip.audio)
-        is_known = presence is Presence.YES
-        return ExistingClip(clip.split, clip.video_id, clip.start_s, clip.file, clip.offset, sha256, is_known)
+        return None if self.records is None else self.records.find(clip)
 
 
 def _existing_outputs(existing: ExistingClip, number: int) -> Iterator[TaggedOutput]:

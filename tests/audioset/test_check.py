@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -25,7 +27,7 @@ def faults_of(record: bytes) -> str:
 def test_record_as_released_has_no_fault():
     checked = check_record(encode_example(SEGMENT, CODES))
     assert checked.problems == ()
-    assert (checked.video_id, checked.start_s, checked.end_s) == ("abc", 30.0, 40.0)
+    assert checked.segment == replace(SEGMENT, split="")
     assert (checked.codes, checked.num_frames, checked.is_raw) == (CODES.tobytes(), 10, False)
 
 
@@ -74,12 +76,13 @@ def test_times_that_do_not_rise_are_a_fault(end_s):
 @pytest.mark.parametrize("start_s", [-1.0, float("inf"), float("nan")])
 def test_a_record_whose_times_say_nothing_has_no_id_to_be_counted_by(start_s):
     checked = check_record(encode_example(Segment("eval", "a", start_s, 40.0), CODES))
-    assert checked.video_id is None and "lasts from" in checked.problems[-1]
+    assert checked.segment is None and "lasts from" in checked.problems[-1]
 
 
 def test_an_id_that_is_no_utf8_is_read_as_it_was_written():
     video_id = b"\xe9t\xe9".decode(errors="surrogateescape")
-    assert check_record(encode_example(Segment("eval", video_id, 0.0, 1.0), CODES)).video_id == video_id
+    segment = Segment("eval", video_id, 0.0, 1.0)
+    assert check_record(encode_example(segment, CODES), split="eval").segment == segment
 
 
 @pytest.mark.parametrize("labels", [(2, 1), (1, 1)])

@@ -16,7 +16,7 @@ from pipeline.cli.console import run_command
 from pipeline.make_shards import run as make_shards
 from transforms import account
 from transforms.audioset.segments import Segment
-from transforms.clips import ClipChunk, ExistingClip, RejectedClip
+from transforms.clips import Clip, ClipChunk, ExistingClip, RejectedClip
 from transforms.errors import OutputError, Reason
 from transforms.features import open_shard
 from transforms.features import sources as sources_module
@@ -242,11 +242,15 @@ def test_the_size_of_decompressed_sources_is_limited(kind, tmp_path, monkeypatch
         read_sources(str(path))
 
 
+def source_of(file: str, offset: int | None = None) -> Source:
+    return Source.of(Clip("train", "xy", file, offset))
+
+
 def test_sources_are_read_back_and_their_bytes_depend_only_on_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = str(tmp_path / "sources.gz")
-    rows = [(f"{n:016x}", Source.of(f"dir/{n}é\udc80.wav", n or None)) for n in range(3)]
-    rows.append(("0" * 16, Source.of("gs://b/x.tar", 0)))
+    rows = [(f"{n:016x}", source_of(f"dir/{n}é\udc80.wav", n or None)) for n in range(3)]
+    rows.append(("0" * 16, source_of("gs://b/x.tar", 0)))
     write_sources(path, rows)
     data = (tmp_path / "sources.gz").read_bytes()
     found = read_sources(path)
@@ -265,7 +269,7 @@ def test_rejects_of_earlier_runs_name_the_current_input(tmp_path):
 
     new = AssembledClip(chunk(str(tmp_path / "a")), b"record")
     listed = RejectedClip("train", "xy", 0.0, str(tmp_path / "c"), None, "s", Reason.DUPLICATE, "b is this")
-    prior = {("xy", 0): Source.of(str(tmp_path / "b"), None)}
+    prior = {("xy", 0): source_of(str(tmp_path / "b"))}
     decisions = decide([new], [], [listed], prior)
     assert decisions.written == [new] and decisions.rejected == [] and decisions.existing == []
     assert [(clip.file[-1], clip.message.split()[0][-1]) for clip in decisions.rejected_earlier] == [

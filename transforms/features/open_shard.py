@@ -9,16 +9,17 @@ from apache_beam.io.filesystems import FileSystems
 from numpy.typing import NDArray
 
 from transforms.audioset.layout import shard_path
+from transforms.audioset.segments import Segment
 from transforms.clips import sha256_of
 from transforms.errors import OutputError
-from transforms.features.assemble_clips import Decisions, merge_records
+from transforms.features.assemble_clips import Decisions
 from transforms.features.existing_records import (
     ROW,
-    Context,
     RecordKey,
     clip_rows,
-    prior_sources,
     read_shard_records,
+    record_key,
+    row_of,
 )
 from transforms.features.own_shards import ShardNotes
 from transforms.features.sources import (
@@ -70,7 +71,7 @@ class OpenShard:
     split: str
     name: str
     notes: ShardNotes | None
-    records: list[tuple[Context, bytes]] = field(default_factory=list)
+    records: list[tuple[Segment, bytes]] = field(default_factory=list)
     source_rows: list[tuple[str, Source]] = field(default_factory=list)
     sources: Sources = field(default_factory=dict)
     before: NDArray = field(default_factory=lambda: np.empty(0, ROW))
@@ -115,7 +116,10 @@ class OpenShard:
 
     def prior_sources(self, keys: Iterable[RecordKey]) -> dict[RecordKey, Source]:
         """Return the known sources of records before the run."""
-        return prior_sources(keys, self.before, (source for _, source in self.source_rows))
+        by_hash = {source.hash: source for _, source in self.source_rows}
+        rows = ((key, row_of(self.before, key)) for key in keys)
+        known = ((key, by_hash.get(int(row["source"]))) for key, row in rows if row is not None)
+        return {key: source for key, source in known if source is not None}
 
     def write(self, decisions: Decisions) -> ShardFile | None:
         """Write the note, the sources and then the shard; a kill between two steps loses nothing.
@@ -126,8 +130,9 @@ class OpenShard:
         Raises:
           OutputError: a file cannot be written, or another run has the folder now.
         """
-        old = {context.key: record for context, record in self.records}
-        records = merge_records(old.items(), decisions.written)
+        old = {record_key(segment): record for segment, record in self.records}
+        merged = old | {clip.key: clip.record for clip in decisions.written}
+        records = [merged[key] for key in sorted(merged)]
         if self.notes is not None:
             self.notes.note(self.split, self.name, self.before.tobytes())
             self._write_sources(decisions, old, set(map(record_hash, records)))

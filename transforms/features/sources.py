@@ -20,6 +20,7 @@ from typing import NamedTuple
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.clips import AnyClip
 from transforms.errors import OutputError
 from transforms.storage.files import exists, is_local, open_file, write_output
 from transforms.storage.filesystems import FILE_ERRORS
@@ -47,8 +48,9 @@ class Source(NamedTuple):
     file: str
 
     @classmethod
-    def of(cls, file: str, offset: int | None) -> "Source":
-        return cls(os.path.abspath(file) if is_local(file) else file, -1 if offset is None else offset, file)
+    def of(cls, clip: AnyClip) -> "Source":
+        path = os.path.abspath(clip.file) if is_local(clip.file) else clip.file
+        return cls(path, -1 if clip.offset is None else clip.offset, clip.file)
 
     @property
     def shard_offset(self) -> int | None:
