@@ -102,7 +102,7 @@ def _moments(pipeline: beam.Pipeline, read: ReadFeatures, pca: PcaParams | None 
         pipeline, [lambda temp_dir: AnalyzeFeatures(read, AnalyzeVectors(size, temp_dir, *quantiles), pca)]
     )
     if found.moments is None:
-        raise OutputError(f"{read.pattern}: another program emptied it; run the same command again")
+        raise OutputError(f"{read.folder}: another program emptied it; run the same command again")
     return found.moments
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-from transforms.account import (
+from transforms.write_account import (
     AUDIO_MS,
     EXISTING,
     EXPECTED,
@@ -24,9 +24,9 @@ class Account:
     """Counts of expected, written, rejected and existing clips.
 
     Attributes:
-      counts: (split, outcome) -> number, with the outcomes of `transforms.account`.
+      counts: (split, outcome) -> number, with the outcomes of `transforms.write_account`.
       lost: (split, id, start in ms, number of inputs without an outcome) of clips with fewer or more outcomes
-        than inputs, at most `transforms.account.MAX_LOST`.
+        than inputs, at most `transforms.write_account.MAX_LOST`.
     """
 
     counts: Counter[tuple[str, str]]
@@ -34,7 +34,7 @@ class Account:
 
     @classmethod
     def from_json(cls, account: dict[str, Any]) -> "Account":
-        """Reads what `transforms.account.WriteAccount` wrote."""
+        """Reads what `transforms.write_account.WriteAccount` wrote."""
         counts = Counter({(split, outcome): n for split, outcome, n in account["counts"]})
         return cls(counts, tuple((split, name, ms, n) for split, name, ms, n in account["lost"]))
 

@@ -57,7 +57,7 @@ def check_record(record: bytes, schema: Schema = AUDIOSET_SCHEMA, split: str = "
 
     frames = lists[schema.frames].feature
     is_raw = bool(frames) and frames[0].WhichOneof("kind") == "float_list"
-    frame_problem = _raw_problem(frames) if is_raw else _quantized_problem(frames)
+    frame_problem = _frame_problem(frames, is_raw)
     codes = b""
     if frame_problem:
         problems.append(frame_problem)
@@ -84,18 +84,11 @@ def _context_problems(context: Mapping[str, Feature], kinds: Mapping[str, str]) 
             yield f"{key} does not have exactly one value"
 
 
-def _quantized_problem(frames: Sequence[Feature]) -> str | None:
+def _frame_problem(frames: Sequence[Feature], is_raw: bool) -> str | None:
     for number, frame in enumerate(frames):
-        values = frame.bytes_list.value
-        if len(values) != 1 or len(values[0]) != _FRAME_SIZE:
-            sizes = [len(value) for value in values]
+        floats, sizes = frame.float_list.value, [len(value) for value in frame.bytes_list.value]
+        if not is_raw and sizes != [_FRAME_SIZE]:
             return f"frame {number} has bytes {sizes}, not [{_FRAME_SIZE}]"
-    return None
-
-
-def _raw_problem(frames: Sequence[Feature]) -> str | None:
-    for number, frame in enumerate(frames):
-        values = frame.float_list.value
-        if len(values) != _FRAME_SIZE or not np.isfinite(values).all():
-            return f"frame {number} has {len(values)} floats, not {_FRAME_SIZE} finite ones"
+        if is_raw and (len(floats) != _FRAME_SIZE or not np.isfinite(floats).all()):
+            return f"frame {number} has {len(floats)} floats, not {_FRAME_SIZE} finite ones"
     return None

@@ -22,15 +22,10 @@ Frames = tuple[ClipChunk, np.ndarray]  # uint8[n, 128] or float32[n, 128]
 
 @dataclass(frozen=True)
 class AssembledClip:
-    """A record, ready to write.
+    """A record, ready to write."""
 
-    Attributes:
-      chunk: the last chunk of the clip.
-      record: the serialized SequenceExample.
-    """
-
-    chunk: ClipChunk
-    record: bytes
+    chunk: ClipChunk  # the last chunk of the clip
+    record: bytes  # the serialized SequenceExample
 
     @property
     def key(self) -> RecordKey:

@@ -19,9 +19,9 @@ from transforms.clips import RejectedClip
 from transforms.errors import OutputError
 from transforms.features.assemble_clips import reject_displaced
 from transforms.features.existing_records import ROW, read_shard_records, record_key, row_of
-from transforms.features.own_shards import ShardNotes
+from transforms.features.folder_shards import ShardNotes
 from transforms.features.sources import UNKNOWN, least_sources, read_source_rows, record_hash, sources_path
-from transforms.storage.files import open_file
+from transforms.storage.files import read_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.listing import list_files
 
@@ -31,8 +31,7 @@ _NUM_THREADS = 8
 def find_displaced(output: str) -> list[RejectedClip]:
     """Return the inputs of earlier runs whose records the last run replaced, according to its notes.
 
-    Raises:
-      OutputError: a note or a shard is damaged, or cannot be read.
+    It raises OutputError if a note or a shard is damaged, or cannot be read.
     """
     files = list_files(ShardNotes.pattern(output)).files
     # The notes of new shards are empty.
@@ -44,8 +43,7 @@ def find_displaced(output: str) -> list[RejectedClip]:
 
 def _displaced(output: str, note: str) -> Iterator[RejectedClip]:
     try:
-        with open_file(note) as file:
-            before = np.frombuffer(file.read(), ROW)
+        before = np.frombuffer(read_file(note), ROW)
     except (*FILE_ERRORS, ValueError) as error:
         raise OutputError(
             f"{note}: is damaged or cannot be read ({error}); delete it and run the same command again: the "

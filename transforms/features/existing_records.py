@@ -12,7 +12,7 @@ from transforms.audioset.layout import Sharding, shard_path
 from transforms.audioset.segments import Segment, milliseconds
 from transforms.clips import AnyClip, Clip, ExistingClip
 from transforms.errors import OutputError
-from transforms.features.own_shards import ShardNotes
+from transforms.features.folder_shards import ShardNotes
 from transforms.features.sources import UNKNOWN, Source, Sources, read_sources, record_hash, sources_path
 from transforms.storage.files import exists, open_file
 from transforms.storage.filesystems import FILE_ERRORS
@@ -30,11 +30,7 @@ def record_key(clip: AnyClip | Segment) -> RecordKey:
 
 
 def read_shard_records(path: str) -> list[tuple[Segment, bytes]]:
-    """Return the records of a shard of features; an empty list if the file does not exist.
-
-    Raises:
-      OutputError: the shard is damaged or cannot be read.
-    """
+    """Return the records of a shard; [] if there is no file. Raise OutputError if it is damaged."""
     try:
         if not exists(path):
             return []

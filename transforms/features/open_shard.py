@@ -21,7 +21,7 @@ from transforms.features.existing_records import (
     record_key,
     row_of,
 )
-from transforms.features.own_shards import ShardNotes
+from transforms.features.folder_shards import ShardNotes
 from transforms.features.sources import (
     Source,
     Sources,
@@ -57,6 +57,9 @@ class ShardFile:
 class OpenShard:
     """A shard that a run writes.
 
+    Its methods raise OutputError if a file is damaged or cannot be read or written, if no run wrote the
+    shard, or if another run has the folder now.
+
     Attributes:
       output: the feature folder.
       split, name: of the shard.
@@ -85,11 +88,7 @@ class OpenShard:
         return sources_path(self.output, self.split, self.name)
 
     def exists(self) -> bool:
-        """Return whether the shard exists and must be kept; always False without notes.
-
-        Raises:
-          OutputError: the file exists, but no run wrote it.
-        """
+        """Return whether the shard exists and must be kept; always False without notes."""
         if self.notes is None or not exists(self.path):
             return False
         if not self.notes.owns(self.split, self.name):
@@ -100,11 +99,7 @@ class OpenShard:
         return True
 
     def read(self) -> None:
-        """Read the shard, its sources and its note.
-
-        Raises:
-          OutputError: a file is damaged or cannot be read, or no run wrote the shard.
-        """
+        """Read the shard, its sources and its note."""
         if self.notes is None:
             return
         if self.exists():
@@ -126,9 +121,6 @@ class OpenShard:
 
         Returns:
           The shard; None if its records do not change.
-
-        Raises:
-          OutputError: a file cannot be written, or another run has the folder now.
         """
         old = {record_key(segment): record for segment, record in self.records}
         merged = old | {clip.key: clip.record for clip in decisions.written}

@@ -59,11 +59,7 @@ class RecordIndex:
 
 
 def decode_embeddings(record: bytes, split: str) -> tuple[Segment, NDArray]:
-    """Return a record's clip and its frames, uint8[n, 128] or float32[n, 128].
-
-    Raises:
-      ValueError: the record does not contain features, or its frames are not valid embeddings.
-    """
+    """Return a record's clip and its frames, uint8[n, 128] or float32[n, 128]; ValueError if not valid."""
     segment, frames = decode_example(record, split)
     if len(frames) and (frames.shape[1] != EMBEDDING_SIZE or not np.isfinite(frames).all()):
         raise ValueError("its frames are not valid embeddings")
@@ -84,11 +80,7 @@ class RecordReader:
             file.close()
 
     def read(self, path: str, offset: int) -> tuple[Segment, NDArray]:
-        """Return the clip and the frames of the record at a byte offset.
-
-        Raises:
-          ValueError: the record cannot be read, or its frames are not valid embeddings.
-        """
+        """Return the clip and the frames of the record at a byte offset; ValueError if it is damaged."""
         try:
             file = self._file(path)
             file.seek(offset)

@@ -89,10 +89,8 @@ def sources_path(output: str, split: str, name: str) -> str:
 def read_sources(path: str) -> dict[str, Source]:
     """Read a shard's sources, by hash of the record; an empty dict if the file does not exist.
 
-    If identical records have several sources, the least one is returned.
-
-    Raises:
-      OutputError: the file is damaged or cannot be read.
+    If identical records have several sources, the least one is returned. Raise OutputError if the file is
+    damaged or cannot be read.
     """
     return least_sources(read_source_rows(path))
 
@@ -106,11 +104,7 @@ def least_sources(rows: Iterable[tuple[str, Source]]) -> dict[str, Source]:
 
 
 def read_source_rows(path: str) -> list[tuple[str, Source]]:
-    """Read all lines of a shard's sources: (hash of a record, source).
-
-    Raises:
-      OutputError: as for `read_sources`.
-    """
+    """Read all lines of a shard's sources, (hash of a record, source); errors as for `read_sources`."""
     try:
         if not exists(path):
             return []
@@ -133,11 +127,7 @@ def read_source_rows(path: str) -> list[tuple[str, Source]]:
 
 
 def write_sources(path: str, rows: Iterable[tuple[str, Source]]) -> None:
-    """Write a shard's sources; the same rows give the same bytes.
-
-    Raises:
-      OutputError: the file cannot be written.
-    """
+    """Write a shard's sources; the same rows give the same bytes. Errors as for `files.write_output`."""
     lines = []
     for digest, source in sorted(set(rows)):
         values = [digest, source.file, source.shard_offset]
