@@ -28,6 +28,7 @@ _GROUPS = {
     "pipeline.graph": {"graph"},
     "transforms.values": {"clip_chunks", "clips", "pcm"},
     "transforms.ground": {
+        "beam_internals",
         "errors",
         "frameworks",
         "homes",
@@ -35,6 +36,7 @@ _GROUPS = {
         "prefetch",
         "printable",
         "progress",
+        "quiet_import",
         "redact",
         "secret_names",
         "stage",

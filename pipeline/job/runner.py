@@ -21,9 +21,10 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkRunner
 
+from transforms.beam_internals import has_google_credentials
 from transforms.errors import SettingError
 from transforms.prefetch import num_cores
-from transforms.storage.filesystems import NO_CREDENTIALS, has_google_credentials
+from transforms.storage.filesystems import NO_CREDENTIALS
 from transforms.worker_process import start_workers_here
 
 _PATIENCE_S = 10.0
@@ -112,8 +113,6 @@ def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
     if direct.direct_running_mode == "multi_processing":
         share_cores(direct.direct_num_workers or num_cores())
         start_workers_here()
-        # Workers import this first: it imports TensorFlow quietly before a stage imports it.
-        setup.beam_plugins = [*(setup.beam_plugins or ()), "pipeline"]
     try:
         return beam.Pipeline(options=options)
     except ValueError as error:  # Beam checks its options: for example an unknown runner, or no project

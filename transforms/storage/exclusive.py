@@ -20,16 +20,17 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from apache_beam.io.aws.s3filesystem import S3FileSystem
-from apache_beam.io.aws.s3io import S3IO, parse_s3_path
+from apache_beam.io.aws.s3io import parse_s3_path
 from apache_beam.io.filesystem import BeamIOError, FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
-from apache_beam.io.gcp.gcsio import GcsIO, parse_gcs_path
+from apache_beam.io.gcp.gcsio import parse_gcs_path
 from apache_beam.io.hadoopfilesystem import HadoopFileSystem
 from botocore.exceptions import BotoCoreError, ClientError
 from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.cloud.storage.retry import DEFAULT_RETRY
 
+from transforms.beam_internals import gcs_client, s3_client
 from transforms.storage.files import is_local, write_atomic
 from transforms.storage.filesystems import (
     FILE_ERRORS,
@@ -171,7 +172,7 @@ def _held(path: str, version: Version) -> Iterator[bool]:
 
 def _blob(filesystem: GCSFileSystem, path: str) -> Any:
     bucket, name = parse_gcs_path(path)
-    return GcsIO(pipeline_options=filesystem._pipeline_options).client.bucket(bucket).blob(name)
+    return gcs_client(filesystem).bucket(bucket).blob(name)
 
 
 def _write_gcs(filesystem: GCSFileSystem, path: str, data: bytes, before: Version | None) -> Version | None:
@@ -185,9 +186,8 @@ def _write_gcs(filesystem: GCSFileSystem, path: str, data: bytes, before: Versio
 
 def _s3_request(filesystem: S3FileSystem, name: str, path: str, **arguments: Any) -> Any:
     bucket, key = parse_s3_path(path)
-    client = S3IO(options=filesystem._options).client.client
     try:
-        return getattr(client, name)(Bucket=bucket, Key=key, **arguments)
+        return getattr(s3_client(filesystem), name)(Bucket=bucket, Key=key, **arguments)
     except BotoCoreError as error:
         raise OSError(str(error)) from error
 

@@ -17,6 +17,7 @@ from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.hadoopfilesystem import HadoopFileSystem
 from apache_beam.io.localfilesystem import LocalFileSystem
 
+from transforms.beam_internals import hdfs_list, hdfs_status, list_objects
 from transforms.storage.filesystems import FILE_ERRORS, filesystem_of
 from transforms.storage.globs import Glob, States, has_magic, join, plain_path, split_glob, unescape
 
@@ -161,7 +162,7 @@ def _local_entry(path: str, name: str, is_link: bool, is_folder: bool) -> _Entry
 def _list_hdfs(filesystem: HadoopFileSystem, pattern: str, listing: Listing, hidden: bool) -> None:
     if (literal := _literal_path(pattern, filesystem.exists)) is not None:
         for url in dict.fromkeys((literal, unescape(literal))):
-            status = filesystem._hdfs_client.status(filesystem._parse_url(url)[1], strict=False)
+            status = hdfs_status(filesystem, url)
             if status is not None and status["type"] != "DIRECTORY":
                 listing.files.append((url, status["length"]))
         return
@@ -171,8 +172,7 @@ def _list_hdfs(filesystem: HadoopFileSystem, pattern: str, listing: Listing, hid
 
 
 def _list_hdfs_folder(filesystem: HadoopFileSystem, folder: str, names: list[str] | None) -> Iterator[_Entry]:
-    # Beam's own listing does not distinguish files from folders.
-    for name, status in filesystem._hdfs_client.list(filesystem._parse_url(folder)[1], status=True):
+    for name, status in hdfs_list(filesystem, folder):
         if names is None or name in names:
             yield _Entry(name, status["length"], status["type"] == "DIRECTORY")
 
@@ -196,7 +196,7 @@ def _list_objects(filesystem: FileSystem, pattern: str, listing: Listing, hidden
                 listing.hidden += glob.may_match_below(glob.step(before, name, hidden=True))
         return folders[path]
 
-    for found in filesystem._list(join(folder, glob.prefix)):
+    for found in list_objects(filesystem, join(folder, glob.prefix)):
         parent, slash, name = found.path[len(folder) + 1 :].rpartition("/")
         before = enter(parent) if slash else glob.start
         if not name:  # an object that represents a folder

@@ -8,9 +8,9 @@ import pytest
 from pipeline.cli.options import parse_options
 from pipeline.job import runner
 from pipeline.job.runner import make_pipeline
+from transforms.beam_internals import has_google_credentials
 from transforms.errors import SettingError
 from transforms.prefetch import num_cores
-from transforms.storage import filesystems
 
 REQUIRED = ["--input=a.wav", "--output=out"]
 # Any program: these tests need no Java.
@@ -88,10 +88,10 @@ def test_a_process_has_the_threads_that_it_was_given(no_threads_set, monkeypatch
 def test_dataflow_without_credentials_is_an_error_before_anything_else(monkeypatch, tmp_path):
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
-    filesystems.has_google_credentials.cache_clear()
+    has_google_credentials.cache_clear()
     with pytest.raises(SettingError, match="--runner=DataflowRunner: there are no Google credentials"):
         make_pipeline(["--runner=DataflowRunner"])
-    filesystems.has_google_credentials.cache_clear()
+    has_google_credentials.cache_clear()
 
 
 def test_input_and_output_are_required():
