@@ -35,7 +35,7 @@ def write_lines(folder, numbers) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize(("count", "files"), [(0, 1), (1, 1), (10, 1), (11, 2), (95, 10)])
+@pytest.mark.parametrize(("count", "files"), [(0, 1), (1, 1), (10, 1), (11, 2), (25, 3)])
 def test_a_list_has_every_line_once_in_the_expected_number_of_files(tmp_path, monkeypatch, count, files):
     monkeypatch.setattr(write_account, "_FILE_LINES", 10)
     assert num_files(count) == files

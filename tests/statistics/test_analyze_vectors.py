@@ -38,5 +38,6 @@ def test_moments_equal_those_of_numpy_however_the_vectors_are_divided(tmp_path, 
     np.testing.assert_allclose(found["quantiles"], quartiles, atol=4)
 
 
+@pytest.mark.integration  # seconds
 def test_without_vectors_there_are_no_moments(tmp_path):
     assert analyze([], 3, tmp_path) == []

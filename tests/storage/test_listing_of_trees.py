@@ -17,7 +17,7 @@ from memory_objects import MemoryObjects, paths
 from transforms.storage.listing import list_files
 
 # A folder of trees is made for each example.
-EXAMPLES = settings(max_examples=150)
+EXAMPLES = settings(max_examples=100)
 
 NAMES = st.sampled_from(["a", "b", "a.wav", "b.wav", ".a", ".b.wav", "ab", "ba.wav"])
 PARTS = st.sampled_from(

@@ -13,7 +13,7 @@ def read(path) -> list[bytes]:
     return list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
 
 
-@settings(max_examples=50)
+@settings(max_examples=15)
 @given(records=st.lists(st.binary(max_size=300), max_size=10))
 def test_tensorflow_reads_framed_records(tmp_path_factory, records):
     path = tmp_path_factory.mktemp("framed") / "a.tfrecord"

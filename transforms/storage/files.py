@@ -175,7 +175,7 @@ def folds_case(folder: str) -> bool:
     """Return whether `a` and `A` are the same file in a writable folder, as usual on macOS and Windows."""
     if not is_local(folder):
         return False
-    # Of a killed process it is deleted as other temporary files are; a run that begins does so at any time.
+    # If this process is killed, the next run deletes the file as a temporary one; another run may do so now.
     probe = os.path.join(folder, temporary_name("case"))
     with open(probe, "xb"):
         pass
