@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio import decode
-from transforms.audio.decode import AudioStream, SpanReader
+from transforms.audio.decode import SpanReader
 from transforms.audio.extraction import Extraction
 
 
@@ -19,17 +19,12 @@ class Audio(Protocol):
     because only the simplest formats can seek to the exact sample.
 
     Attributes:
-      rate_hz, channels: sample rate and number of channels of the file.
-      num_frames: samples per channel as the header states; None if they are known only after decoding.
+      rate_hz: sample rate of the file.
       num_samples: length of the last span that was read to its end.
     """
 
     @property
     def rate_hz(self) -> int: ...
-    @property
-    def channels(self) -> int: ...
-    @property
-    def num_frames(self) -> int | None: ...
     @property
     def num_samples(self) -> int: ...
 
@@ -71,24 +66,17 @@ class InProcessDecoder:
     @contextlib.contextmanager
     def open(self, file: BinaryIO) -> Iterator[Audio]:
         with decode.open_audio(file) as stream:
-            yield InProcessAudio(stream, decode.mono_blocks(stream))
+            yield InProcessAudio(stream.rate_hz, decode.mono_blocks(stream))
 
     def duration_s(self, file: BinaryIO) -> float:
         return decode.duration_s(file)
 
 
 class InProcessAudio:
-    """Implements `Audio` for an opened stream.
+    """Implements `Audio` for all blocks of an opened stream, as from `decode.mono_blocks`."""
 
-    Args:
-      stream: the opened stream.
-      blocks: all of its blocks, as from `decode.mono_blocks`.
-    """
-
-    def __init__(self, stream: AudioStream, blocks: Iterator[NDArray[np.floating]]):
-        self.rate_hz = stream.rate_hz
-        self.channels = stream.channels
-        self.num_frames = stream.num_frames
+    def __init__(self, rate_hz: int, blocks: Iterator[NDArray[np.floating]]):
+        self.rate_hz = rate_hz
         self.num_samples = 0
         self._reader = SpanReader(blocks)
         self._position = 0

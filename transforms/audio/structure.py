@@ -25,12 +25,25 @@ class Structure(NamedTuple):
     cut_off: str
 
 
-def read_structure(fmt: Format, file: BinaryIO, size: int) -> Structure:
-    """Read a few bytes in each part of a file of `size` bytes."""
-    if fmt.demuxer == "mov":
-        return _read_boxes(file, size)
-    find = {"flv": _flv_cut_off, "avi": _avi_cut_off}.get(fmt.demuxer or "")
-    return Structure(False, find(file, size) if find else "")
+def read_structure(fmt: Format, file: BinaryIO, size: int, stream_id: int) -> Structure:
+    """Read a few bytes in each part of a file of `size` bytes.
+
+    Args:
+      fmt: the file's format.
+      file: seekable, open in binary mode; its position changes.
+      size: its size in bytes.
+      stream_id: in a transport stream, the packet identifier of the audio.
+    """
+    match fmt.demuxer:
+        case "mov":
+            return _read_boxes(file, size)
+        case "flv":
+            return Structure(False, _flv_cut_off(file, size))
+        case "avi":
+            return Structure(False, _avi_cut_off(file, size))
+        case "mpegts":
+            return Structure(False, _transport_cut_off(file, size, stream_id))
+    return Structure(False, "")
 
 
 def _read_boxes(file: BinaryIO, size: int) -> Structure:
@@ -89,14 +102,10 @@ def _flv_cut_off(file: BinaryIO, size: int) -> str:
     return "the last tag is cut off"
 
 
-def transport_cut_off(file: BinaryIO, size: int, pid: int) -> str:
-    """Return evidence that the file ends within a packet or within a stream's last PES packet, or "".
+def _transport_cut_off(file: BinaryIO, size: int, pid: int) -> str:
+    """Check whether the file ends within a packet or within a stream's last PES packet.
 
     A PES packet states its length (ISO/IEC 13818-1, 2.4.3.6).
-
-    Args:
-      file, size: a transport stream, and its size in bytes.
-      pid: packet identifier of the stream.
     """
     file.seek(0)
     packet_bytes, sync = transport_packets(file.read(HEAD_BYTES)) or (188, 0)
@@ -110,7 +119,9 @@ def transport_cut_off(file: BinaryIO, size: int, pid: int) -> str:
         packet = tail[begin : begin + 188]
         if len(packet) < 4 or packet[0] != 0x47 or (packet[1] & 0x1F) << 8 | packet[2] != pid:
             continue
-        payload = _payload(packet)
+        # The header's flags 0x20 and 0x10: an adaptation field comes first; there is a payload.
+        begin_payload = 5 + packet[4] if packet[3] & 0x20 and len(packet) > 4 else 4
+        payload = packet[begin_payload:] if packet[3] & 0x10 else b""
         if packet[1] & 0x40 and payload.startswith(b"\0\0\1") and len(payload) >= 6:
             length = struct.unpack_from(">H", payload, 4)[0]
             stated_bytes, found_bytes = (length + 6 if length else 0), 0  # 0: not stated
@@ -118,11 +129,3 @@ def transport_cut_off(file: BinaryIO, size: int, pid: int) -> str:
     if found_bytes < stated_bytes:
         return f"the last PES packet has {found_bytes} of {stated_bytes} bytes: the file is cut off"
     return ""
-
-
-def _payload(packet: bytes) -> bytes:
-    """Return the payload of a transport packet, after its header and its adaptation field."""
-    has_field, has_payload = packet[3] & 0x20, packet[3] & 0x10
-    if not has_payload:
-        return b""
-    return packet[5 + packet[4] :] if has_field and len(packet) > 4 else packet[4:]

@@ -3,8 +3,7 @@
 import os
 from typing import BinaryIO
 
-from transforms.audio.parsers.links import Link
-from transforms.audio.parsers.spliced_file import patched
+from transforms.audio.parsers.spliced_file import Link, patched
 from transforms.audio.parsers.tags import end_without_tags
 
 # Before it: `fLaC`, the block's header, block sizes and frame sizes. The five bytes are 20 bits of rate, 3 of

@@ -1,4 +1,8 @@
-"""Read the headers of AU and NIST SPHERE, whose samples extend to the end of the file."""
+"""Read the headers of AU and NIST SPHERE, whose samples extend to the end of the file.
+
+Each function takes a seekable file that begins with the format's first bytes. It raises ClipError as
+`actual_bytes` does.
+"""
 
 import os
 import re
@@ -6,8 +10,7 @@ import struct
 from typing import BinaryIO
 
 from transforms.audio.parsers.data_size import DataChunk, actual_bytes
-from transforms.audio.parsers.links import Link
-from transforms.audio.parsers.spliced_file import patched
+from transforms.audio.parsers.spliced_file import Link, patched
 
 AU_MAGICS = (b".snd", b"dns.")
 NIST_MAGIC = b"NIST_1A\n"
@@ -18,14 +21,7 @@ _NIST_NUMBER = re.compile(rb"^(sample_count|channel_count|sample_n_bytes) -i (\d
 
 
 def au_link(file: BinaryIO) -> Link:
-    """Return the samples of an AU (Sun, NeXT).
-
-    Args:
-      file: seekable, open in binary mode, beginning with one of `AU_MAGICS`.
-
-    Raises:
-      ClipError: CORRUPT as for `actual_bytes`.
-    """
+    """Return the samples of an AU (Sun, NeXT)."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(24)
@@ -48,14 +44,7 @@ def au_link(file: BinaryIO) -> Link:
 
 
 def nist_link(file: BinaryIO) -> Link:
-    """Return the samples of a NIST SPHERE file; libsndfile reads only uncompressed ones.
-
-    Args:
-      file: seekable, open in binary mode, beginning with `NIST_MAGIC`.
-
-    Raises:
-      ClipError: CORRUPT as for `actual_bytes`.
-    """
+    """Return the samples of a NIST SPHERE file; libsndfile reads only uncompressed ones."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     header = file.read(_NIST_HEADER_BYTES)
