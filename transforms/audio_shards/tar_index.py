@@ -4,8 +4,8 @@ It takes a pass over the tar, because in a stream a symbolic link may precede it
 long after its audio. The index takes 24 bytes per member and is built only for shards that need it.
 """
 
+import posixpath
 from array import array
-from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from transforms.audio_shards.items import ShardFault
 from transforms.audio_shards.stream import ByteStream
 from transforms.audio_shards.tar_members import Kind, Member, read_members
-from transforms.audio_shards.tar_names import normal_path, split_name, target_path
+from transforms.audio_shards.tar_sample import split_name
 
 # 100 MB at 24 bytes each. Real shards have far fewer; a small compressed shard could contain any number.
 _MAX_MEMBERS = 1 << 22
@@ -45,64 +45,61 @@ class TarIndex:
         kept_bytes = 0
         before = file.tell()
         file.seek(start)
-        for member in members_of(file):
+        for member in read_members(ByteStream(file)):
+            if isinstance(member, ShardFault):
+                continue
             if len(hashes) + len(json_keys) >= _MAX_MEMBERS or kept_bytes > MAX_KEPT_BYTES:
                 self.is_whole = False
                 break
             if member.kind is Kind.FILE:
-                hashes.append(hash(normal_path(member.name)))
+                hashes.append(_path_hash(member.name))
                 offsets.append(member.offset)
             elif member.kind is not Kind.SPECIAL:
-                self._links.setdefault(hash(normal_path(member.name)), []).append(member)
+                self._links.setdefault(_path_hash(member.name), []).append(member)
                 kept_bytes += link_bytes(member)
             key, _, extension = split_name(member.name)
             if extension == "json":
                 json_keys.append(hash(key))
         file.seek(before)
-        order = (
-            np.argsort(np.frombuffer(hashes, np.int64), kind="stable") if hashes else np.empty(0, np.int64)
-        )
+        order = np.argsort(np.array(hashes, np.int64), kind="stable")
         self._hashes = np.array(hashes, np.int64)[order]
         self._offsets = np.array(offsets, np.int64)[order]
         self._json_keys = np.unique(np.array(json_keys, np.int64))
 
     def has_json(self, key: str) -> bool:
         """Return whether the archive contains a JSON with this key."""
-        wanted = hash(key)
-        index = np.searchsorted(self._json_keys, wanted)
-        return bool(index < len(self._json_keys) and self._json_keys[index] == wanted)
+        first, last = np.searchsorted(self._json_keys, [hash(key), hash(key) + 1])
+        return bool(first < last)
 
     def find_target(self, link: Member) -> tuple[int, str] | None:
         """Return (offset, path) of the file that a link leads to; None if the archive does not contain it.
 
         If several members have the target's name, a hard link means the last one before itself, which existed
-        when the archive was made. A symbolic link means the last of all, which remains after extraction.
+        when the archive was made. A symbolic link means the last of all, which remains after extraction. Its
+        target is relative to the link's folder, that of a hard link to the archive. A target outside of the
+        archive ("../x", "/x") matches only a member with that name.
         """
         for _ in range(_MAX_HOPS):
             is_symbolic = link.kind is Kind.SYMBOLIC_LINK
-            path = target_path(link.name, link.target, is_symbolic)
+            folder = posixpath.dirname(link.name) if is_symbolic else ""
+            path = posixpath.normpath(posixpath.join(folder, link.target))
             end = np.iinfo(np.int64).max if is_symbolic else link.offset
-            wanted = hash(path)
-            first, last = np.searchsorted(self._hashes, [wanted, wanted + 1])
-            candidates: list[tuple[int, Member | None]] = [
-                *((int(offset), None) for offset in self._offsets[first:last]),
-                *((other.offset, other) for other in self._links.get(wanted, [])),
-            ]
-            candidates = [candidate for candidate in candidates if candidate[0] < end]
-            if not candidates:
+            first, last = np.searchsorted(self._hashes, [hash(path), hash(path) + 1])
+            candidates: dict[int, Member | None] = dict.fromkeys(map(int, self._offsets[first:last]))
+            candidates |= {other.offset: other for other in self._links.get(hash(path), [])}
+            offset = max((offset for offset in candidates if offset < end), default=None)
+            if offset is None:
                 return None
-            offset, other = max(candidates, key=lambda candidate: candidate[0])
+            other = candidates[offset]
             if other is None:
                 return offset, path
             link = other
         return None
 
 
-def members_of(file: BinaryIO) -> Iterator[Member]:
-    """Yield the members of an archive, skipping faults."""
-    for member in read_members(ByteStream(file)):
-        if not isinstance(member, ShardFault):
-            yield member
+def _path_hash(name: str) -> int:
+    """Return the hash of a member's path in one spelling: "a/b" for "./a//b"."""
+    return hash(posixpath.normpath(name))
 
 
 def link_bytes(link: Member) -> int:

@@ -1,17 +1,18 @@
 """Reads the samples of a tar whose audio is a link to another member, in an additional pass at the end."""
 
+import itertools
+import posixpath
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import BinaryIO
 
 from transforms.audio_shards.items import MAX_AUDIO_BYTES, ShardClip, ShardFault
-from transforms.audio_shards.signatures import HEAD_BYTES, looks_like_audio
+from transforms.audio_shards.signatures import HEAD_BYTES, is_audio_extension, looks_like_audio
 from transforms.audio_shards.stream import ByteStream
 from transforms.audio_shards.tar_index import MAX_KEPT_BYTES, TarIndex, link_bytes
 from transforms.audio_shards.tar_members import Member, read_members
-from transforms.audio_shards.tar_names import is_audio_extension, normal_path, split_name
-from transforms.audio_shards.tar_sample import Sample, make_clip
+from transforms.audio_shards.tar_sample import Sample, make_clip, split_name
 from transforms.errors import Reason
 
 # Minimum memory of a JSON value, besides its name.
@@ -72,7 +73,7 @@ class LinkedSamples:
                 yield from self._clips_of(member, wanted.pop(member.offset), stream)
             if not wanted:
                 return
-        for sample, _ in [pair for pairs in wanted.values() for pair in pairs]:
+        for sample, _ in itertools.chain(*wanted.values()):
             yield _fault(sample, _unreadable(stream))
 
     def _clips_of(
@@ -82,12 +83,11 @@ class LinkedSamples:
         _, _, extension = split_name(member.name)
         is_audio = is_audio_extension(extension) or looks_like_audio(stream.peek(HEAD_BYTES))
         audio = b""
-        if member.size <= MAX_AUDIO_BYTES and (
-            is_audio or any(sample.has_audio_link for sample, _ in samples)
-        ):
+        is_wanted = is_audio or any(sample.has_audio_link for sample, _ in samples)
+        if is_wanted and member.size <= MAX_AUDIO_BYTES:
             audio = stream.read(member.size)
         for sample, path in samples:
-            if normal_path(member.name) != path:  # the hashes of two names collide
+            if posixpath.normpath(member.name) != path:  # the hashes of two names collide
                 yield _fault(sample, _NOT_IN_ARCHIVE)
             elif member.size > MAX_AUDIO_BYTES:
                 yield _fault(sample, f"the file has {member.size} bytes, more than {MAX_AUDIO_BYTES}")

@@ -126,19 +126,6 @@ def check_clip(kind: str, clip: ShardClip) -> None:
             )
 
 
-def write_shard(kind: str, clips: Iterable[PackedClip]) -> Iterator[bytes]:
-    """Encode a shard as a stream; see the writers in WRITERS.
-
-    Args:
-      kind: "tfrecord", "tar" or "parquet".
-      clips: its clips, each checked with `check_clip`; consumed one by one as the bytes are requested.
-
-    Yields:
-      The shard's bytes in order.
-    """
-    return WRITERS[kind](clips)
-
-
 def write_tfrecord(clips: Iterable[PackedClip]) -> Iterator[bytes]:
     """Encode clips as an uncompressed TFRecord of `tf.train.Example`, one record per clip.
 
@@ -211,6 +198,8 @@ def write_parquet(clips: Iterable[PackedClip]) -> Iterator[bytes]:
     yield sink.drain()
 
 
+# Format -> function that yields the bytes of a shard. Its clips have passed `check_clip`; it consumes them one
+# by one as the bytes are requested.
 WRITERS: dict[str, Callable[[Iterable[PackedClip]], Iterator[bytes]]] = {
     "tfrecord": write_tfrecord,
     "tar": write_tar,

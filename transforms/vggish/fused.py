@@ -145,8 +145,7 @@ class FusedEmbedder:
       batch_size: initial number of examples per batch; halved whenever a batch does not fit into memory.
       precision: dtype of the network, one of `precision.PRECISIONS`; the other steps are float32.
 
-    Raises:
-      OutOfMemoryError: the memory is too small for the network and one example.
+    Its constructor and methods raise OutOfMemoryError if memory is too small for the network and one example.
     """
 
     def __init__(
@@ -170,9 +169,6 @@ class FusedEmbedder:
 
         Returns:
           uint8[n, 128] features or float32[n, 128] embeddings; and bool[n], whether each embedding is finite.
-
-        Raises:
-          OutOfMemoryError: the memory is too small for the network and one example.
         """
         key = rate_hz, windows.dtype
         if key not in self._graphs:
