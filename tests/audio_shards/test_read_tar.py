@@ -562,7 +562,7 @@ def test_links_of_a_shard_that_is_cut_off_are_faults_or_their_targets(pack):
 
 
 def test_many_links_take_little_memory(monkeypatch):
-    monkeypatch.setattr("transforms.audio_shards.tar_links.MAX_KEPT_BYTES", 20_000)
+    monkeypatch.setattr("transforms.audio_shards.tar_links._MAX_KEPT_BYTES", 20_000)
     items = read_again(linked(("a.wav", b"1"), *[link(f"{n}.wav", "a.wav") for n in range(60)]))
     assert len(items) == 61 and 30 < len(clips(items)) < 61
     assert {bad.message.split(": ")[1] for bad in faults(items)} == {
@@ -571,7 +571,7 @@ def test_many_links_take_little_memory(monkeypatch):
 
 
 def test_an_archive_of_too_many_files_says_so(monkeypatch):
-    monkeypatch.setattr("transforms.audio_shards.tar_index._MAX_MEMBERS", 5)
+    monkeypatch.setattr("transforms.audio_shards.tar_links._MAX_MEMBERS", 5)
     (*bad, good) = read_again(tar([*PLAIN, *sample(CLIPS[0])]))
     assert {item.message for item in bad} == {
         "the archive has too many files to check whether its JSON is elsewhere; split it"

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.formats import Format
-from transforms.audio.stated_length import first_frame_offset, stated_end_s, stated_frames
-from transforms.audio.structure import read_structure
+from transforms.audio.structure import first_frame_offset, read_structure, stated_end_s, stated_frames
 from transforms.audio.timeline import Timeline
 from transforms.errors import ClipError, Reason
 
@@ -61,7 +60,10 @@ class ContainerStream:
             CORRUPT if the stream is damaged at its start.
           ImportError: PyAV is missing or broken.
         """
-        self._av = _import_av()
+        # Imported only when needed: it takes 0.1 s and 35 MB, which libsndfile's formats do not need.
+        self._av = importlib.import_module("av")
+        # No messages, and no Python callback, which can deadlock with ffmpeg's threads.
+        self._av.logging.set_level(None)
         self._format = fmt
         self._file = file
         self._size = file.seek(0, 2)
@@ -245,14 +247,6 @@ def _samples(frame: Any) -> NDArray[np.float64]:
     if kind == "u8":
         return (samples - 2**7) / 2**7
     return samples / {"s16": 2**15, "s32": 2**31}.get(kind, 1)
-
-
-def _import_av() -> Any:
-    """Import PyAV only when needed: it takes 0.1 s and 35 MB, which libsndfile's formats do not need."""
-    av = importlib.import_module("av")
-    # No messages, and no Python callback, which can deadlock with ffmpeg's threads.
-    av.logging.set_level(None)
-    return av
 
 
 def _cause(error: Any) -> str:

@@ -204,11 +204,7 @@ def mix_to_mono(block: NDArray[np.int16] | NDArray[np.float64]) -> NDArray[np.fl
 
 
 class SpanReader:
-    """Takes consecutive spans out of a waveform that arrives in blocks.
-
-    Args:
-      blocks: [samples] each.
-    """
+    """Takes consecutive spans out of a waveform that arrives in blocks, [samples] each."""
 
     def __init__(self, blocks: Iterable[NDArray[np.floating]]):
         self._blocks = iter(blocks)

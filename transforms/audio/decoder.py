@@ -1,5 +1,6 @@
 """The interfaces for opening audio files and reading examples, and their implementation in this process."""
 
+import abc
 import contextlib
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
@@ -12,7 +13,7 @@ from transforms.audio.decode import SpanReader
 from transforms.audio.extraction import Extraction
 
 
-class Audio(Protocol):
+class Audio(abc.ABC):
     """The mean of a file's channels, which can be read once, from front to back.
 
     Callers read spans of samples one after the other. The samples between spans are decoded and dropped,
@@ -23,10 +24,9 @@ class Audio(Protocol):
       num_samples: length of the last span that was read to its end.
     """
 
-    @property
-    def rate_hz(self) -> int: ...
-    @property
-    def num_samples(self) -> int: ...
+    def __init__(self, rate_hz: int):
+        self.rate_hz = rate_hz
+        self.num_samples = 0
 
     def examples(self, extraction: Extraction, start: int = 0, stop: int | None = None) -> Iterator[NDArray]:
         """Yield the examples that `extraction.examples` makes of the samples from `start` to `stop`.
@@ -34,7 +34,9 @@ class Audio(Protocol):
         Raises:
           ClipError: as for `extraction.examples`; the audio is damaged, or has NaN or infinite samples.
         """
+        return extraction.examples(self.blocks(start, stop), self.rate_hz)
 
+    @abc.abstractmethod
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.floating]]:
         """Yield the samples themselves, [samples] each, as from `decode.mono_blocks`.
 
@@ -42,6 +44,7 @@ class Audio(Protocol):
           ClipError: the audio is damaged, or has NaN or infinite samples.
         """
 
+    @abc.abstractmethod
     def has_sample_at(self, position: int) -> bool:
         """Return whether there is a sample at a position, which must not be before the last span's end.
 
@@ -72,17 +75,13 @@ class InProcessDecoder:
         return decode.duration_s(file)
 
 
-class InProcessAudio:
-    """Implements `Audio` for all blocks of an opened stream, as from `decode.mono_blocks`."""
+class InProcessAudio(Audio):
+    """Audio of all blocks of an opened stream, as from `decode.mono_blocks`."""
 
     def __init__(self, rate_hz: int, blocks: Iterator[NDArray[np.floating]]):
-        self.rate_hz = rate_hz
-        self.num_samples = 0
+        super().__init__(rate_hz)
         self._reader = SpanReader(blocks)
         self._position = 0
-
-    def examples(self, extraction: Extraction, start: int = 0, stop: int | None = None) -> Iterator[NDArray]:
-        return extraction.examples(self.blocks(start, stop), self.rate_hz)
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.floating]]:
         self._skip_to(start)

@@ -9,8 +9,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from transforms.audio.parsers import wav_chunks
-from transforms.audio.parsers.flac_header import flac_link
-from transforms.audio.parsers.flat_headers import AU_MAGICS, NIST_MAGIC, au_link, nist_link
+from transforms.audio.parsers.flat_headers import AU_MAGICS, NIST_MAGIC, au_link, flac_link, nist_link
 from transforms.audio.parsers.iff_chunks import caf_link, iff_link
 from transforms.audio.parsers.mpeg_frames import mpeg_links
 from transforms.audio.parsers.ogg_pages import ogg_links
@@ -34,13 +33,7 @@ _HIDDEN_BYTES = 1 << 62
 
 
 class SoundFileStream:
-    """Decodes with libsndfile after checking the length that the file states.
-
-    Attributes:
-      rate_hz, channels: sample rate and number of channels of the file; 48 kHz for Opus.
-      num_frames: samples per channel, which decoding gives unless it fails; None if they are known only after
-        decoding.
-    """
+    """An `AudioStream` of libsndfile, after a check of the length that the file states; Opus has 48 kHz."""
 
     def __init__(self, file: BinaryIO):
         """Check the file's structure and open it. Formats without an index (Ogg, MPEG) are read completely.

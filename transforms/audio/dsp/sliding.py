@@ -38,7 +38,3 @@ class SlidingWindow:
         """Drop the oldest `step` samples."""
         self.filled = max(self.filled - self._step, 0)
         self.samples[: self.filled] = self.samples[self._step : self._step + self.filled]
-
-    def pad(self) -> None:
-        """Fill up with zeros after the end of the waveform."""
-        self.samples[self.filled :] = 0.0

@@ -53,11 +53,7 @@ def waveform_windows(
     """Cut a mono waveform into windows, in bounded memory.
 
     Args:
-      blocks: the waveform, [samples] each, of any lengths, full scale 1.0. The block boundaries do not change
-        any sample of the result.
-      rate_hz: its sample rate.
-      framing: window and hop of an example.
-      resampler: as `resample_blocks` takes it.
+      blocks, rate_hz, framing, resampler: as for `waveform_examples`.
       max_windows: windows per array.
 
     Yields:

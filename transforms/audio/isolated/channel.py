@@ -116,13 +116,7 @@ class Channel:
     def send(
         self, kind: Message, value: Any = None, descriptors: Sequence[int] = (), num_samples: int = 0
     ) -> None:
-        """Send a message.
-
-        Args:
-          kind: the kind of the message.
-          value: bytes, an array of one to three dimensions, none of them empty, or a value to send as JSON.
-          descriptors: file descriptors that the other process gets copies of.
-          num_samples: `Received.num_samples`.
+        """Send a message; the value is bytes, a non-empty array of 1 to 3 dimensions, or sent as JSON.
 
         Raises:
           DisconnectedError: the other process has ended.

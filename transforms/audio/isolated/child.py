@@ -35,7 +35,11 @@ class ChildDiedError(Exception):
         if self.is_hang:
             super().__init__(f"the decoder hangs: nothing for {limit_s:g} s")
         else:
-            super().__init__(f"the decoder crashed ({_signal_name(number)})")
+            try:
+                name = signal.Signals(number).name
+            except ValueError:
+                name = f"signal {number}"
+            super().__init__(f"the decoder crashed ({name})")
 
 
 class Child:
@@ -190,10 +194,3 @@ def _kill(process: subprocess.Popen, channel: Channel, scratch: int | None) -> N
     channel.close()
     if scratch is not None:
         os.close(scratch)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -154,7 +154,7 @@ class _ClipFile(io.RawIOBase):
 
     Args:
       size: in bytes.
-      read_at: fills a buffer with the bytes from a position on, and returns their number.
+      read_at: fills a buffer from a position on, and returns the number of bytes.
 
     Attributes:
       error: the first error of a read, which decoders would mistake for the end of the file.

@@ -92,18 +92,17 @@ class IsolatedDecoder:
         return self._child
 
 
-class _IsolatedAudio:
-    """A file that is open in the child, as `Audio`."""
+class _IsolatedAudio(Audio):
+    """A file that is open in the child."""
 
     def __init__(self, decoder: IsolatedDecoder, file: BinaryIO, rate_hz: int):
-        self.rate_hz = rate_hz
-        self.num_samples = 0
+        super().__init__(rate_hz)
         self._decoder = decoder
         self._file = file
 
     def examples(self, extraction: Extraction, start: int = 0, stop: int | None = None) -> Iterator[NDArray]:
         if extraction.needs_compiler(self.rate_hz):  # compile once here instead of in each child
-            return extraction.examples(self.blocks(start, stop), self.rate_hz)
+            return super().examples(extraction, start, stop)
         return self._arrays(Message.EXAMPLES, start, stop, extraction.to_json())
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.floating]]:

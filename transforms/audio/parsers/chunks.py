@@ -46,9 +46,7 @@ def chunk_identifier(
 ) -> Callable[[int], str | None]:
     """Return a function for `actual_bytes` that identifies what begins at an offset of a file of chunks.
 
-    Args:
-      file, header, size: as for `walk_chunks`.
-      magics: the first bytes of a file.
+    A file begins with one of `magics`; the other arguments are those of `walk_chunks`.
     """
 
     def identify(offset: int) -> str | None:

@@ -209,14 +209,14 @@ def _count_frames(
 ) -> tuple[int, int, int, bool]:
     """Count the frames that begin before `stop`, up to one that may be an info frame.
 
-    Args:
-      is_not_info: whether the first frame is known not to be an info frame.
+    With `is_not_info`, the first frame is known not to be one.
 
     Returns:
       The new offset, the number of frames, the length of the last one, and whether an info frame may begin at
       the new offset.
     """
-    second, is_mono, count, length = kind.second_byte, kind.is_mono, 0, 0
+    is_mono, count, length = kind.is_mono, 0, 0
+    second = 0xE0 | kind.version << 3 | kind.layer << 1 | 1  # of a header without a checksum
     last, mark = len(data) - 1, info_offset(kind) + 2
     while at < stop:
         if data[at] != 0xFF or data[at + 1] | 1 != second or (data[at + 3] >= 0xC0) is not is_mono:
