@@ -23,8 +23,8 @@ from transforms.errors import Reason
 
 # 100 MB at 24 bytes each. Real shards have far fewer; a small compressed shard could contain any number.
 _MAX_MEMBERS = 1 << 22
-# Memory for the links that are kept until the end, with their names and the JSON values of their samples.
-_MAX_KEPT_BYTES = 1 << 27
+# Memory for the links of the index, and for the samples that wait for the targets of their links.
+_MAX_INDEX_BYTES = _MAX_KEPT_BYTES = 1 << 27
 # No file system follows a longer chain of links; such a chain is a cycle.
 _MAX_HOPS = 40
 _LINK_BYTES = 500
@@ -57,7 +57,7 @@ class TarIndex:
         for member in read_members(ByteStream(file)):
             if isinstance(member, ShardFault):
                 continue
-            if len(hashes) + len(json_keys) >= _MAX_MEMBERS or kept_bytes > _MAX_KEPT_BYTES:
+            if len(hashes) + len(json_keys) >= _MAX_MEMBERS or kept_bytes > _MAX_INDEX_BYTES:
                 self.is_whole = False
                 break
             if member.kind is Kind.FILE:
