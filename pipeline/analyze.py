@@ -28,7 +28,7 @@ from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
 from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
-from transforms.inputs.read_segments import ClassLabelFile
+from transforms.inputs.read_segments import read_label_names
 from transforms.printable import json_text, say
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.read_features import QUANTIZED
@@ -94,7 +94,7 @@ def _analyze_features(pipeline: beam.Pipeline, options: argparse.Namespace) -> S
             "give two folders of the same kind"
         )
     labels = find_class_labels(options.class_labels, options.assets_dir)
-    names = ClassLabelFile(labels.path).names() if labels else {}
+    names = read_label_names(labels.path) if labels else {}
     found = run_analyses(pipeline, [features.analysis(names) for features in corpora])
     first, *second = (_statistics(*pair, names) for pair in zip(corpora, found, strict=True))
     return SideBySide(first, *second) if second else first
@@ -113,8 +113,12 @@ def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Stat
     inputs = check_input(options.input)
     segments, _ = find_segments(options.segments, options.class_labels, options.assets_dir)
     labels = find_class_labels(options.class_labels, options.assets_dir)
-    label_file = ClassLabelFile(labels.path) if labels else None
-    settings = ClipSettings(options.split, segments=segments, class_labels=label_file, id_pattern=id_pattern)
+    settings = ClipSettings(
+        options.split,
+        segments=segments,
+        class_labels=labels.path if labels else None,
+        id_pattern=id_pattern,
+    )
     from transforms.statistics.analyze_corpus import AnalyzeAudio
 
     def make_pass(temp_dir: str) -> AnalyzeAudio:
@@ -128,7 +132,7 @@ def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Stat
         AUDIO,
         found.counts,
         found.moments,
-        class_names=label_file.names() if label_file else {},
+        class_names=read_label_names(labels.path) if labels else {},
         rejected=found.rejected,
     )
 

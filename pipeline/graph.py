@@ -7,17 +7,6 @@ import numpy as np
 from apache_beam.pvalue import AsList
 
 from pipeline.output.run_files import ACCOUNT_FILE, REJECTED_LIST, UNMATCHED_LIST, WRITTEN_LIST, run_path
-from transforms.account import (
-    MeasureAudio,
-    WriteAccount,
-    WriteJsonLines,
-    existing,
-    expected,
-    rejected,
-    rejected_earlier,
-    unmatched,
-    written,
-)
 from transforms.clips import ClipChunk, RejectedClip
 from transforms.embed_examples import EmbeddedExamples, EmbedExamples
 from transforms.errors import Reason
@@ -26,6 +15,18 @@ from transforms.progress import CLIPS, CLIPS_DONE, FRAMES, REJECTED, SHARDS, Cou
 from transforms.read_clips import ClipInputs, ReadClips
 from transforms.rejects import READ, TRIED, KeepRejected
 from transforms.vggish.postprocess import PcaParams, postprocess
+from transforms.write_account import (
+    EXISTING,
+    EXPECTED,
+    REJECTED_EARLIER,
+    WRITTEN,
+    MeasureAudio,
+    WriteAccount,
+    WriteJsonLines,
+    event,
+    rejected,
+    unmatched,
+)
 from transforms.write_features import EARLIER, EXISTING_CLIPS, FEATURES, WriteFeatures, WrittenFeatures
 
 
@@ -84,13 +85,13 @@ def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
     inputs.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(output, UNMATCHED_LIST))
 
     events = (
-        inputs.clips | "ExpectClips" >> beam.Map(lambda clip: expected(clip.key)),
-        inputs.rejected | "ExpectRejected" >> beam.Map(lambda clip: expected(clip.key)),
-        extracted.extra_clips | "ExpectExtraClips" >> beam.Map(expected),
-        features.existing | "CountExisting" >> beam.Map(existing),
-        features.written | "CountWritten" >> beam.Map(written),
+        inputs.clips | "ExpectClips" >> beam.Map(event, EXPECTED),
+        inputs.rejected | "ExpectRejected" >> beam.Map(event, EXPECTED),
+        extracted.extra_clips | "ExpectExtraClips" >> beam.Map(event, EXPECTED),
+        features.existing | "CountExisting" >> beam.Map(event, EXISTING),
+        features.written | "CountWritten" >> beam.Map(event, WRITTEN),
         rejected_clips | "CountRejected" >> beam.Map(rejected),
-        earlier | "CountEarlier" >> beam.Map(rejected_earlier),
+        earlier | "CountEarlier" >> beam.Map(event, REJECTED_EARLIER),
         inputs.unmatched | "CountUnmatched" >> beam.Map(unmatched),
     )
     # (Key, outcome)

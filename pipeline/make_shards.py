@@ -47,18 +47,6 @@ from pipeline.output.run_files import (
     run_path,
 )
 from pipeline.process.main import run_main
-from transforms.account import (
-    EXPECTED,
-    FILE_WITHOUT_SEGMENT,
-    REJECTED,
-    WRITTEN,
-    Event,
-    WriteAccount,
-    WriteJsonLines,
-    expected,
-    unmatched,
-    written,
-)
 from transforms.audio_shards.write import WRITERS, is_shard_name
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
@@ -76,6 +64,16 @@ from transforms.storage.files import (
 )
 from transforms.storage.filesystems import is_temporary
 from transforms.storage.globs import escape
+from transforms.write_account import (
+    EXPECTED,
+    FILE_WITHOUT_SEGMENT,
+    REJECTED,
+    WRITTEN,
+    Event,
+    WriteAccount,
+    WriteJsonLines,
+    unmatched,
+)
 from transforms.write_shards import Packed, PackSettings, WriteShards
 
 # Exit statuses besides 0; 2 is a mistake in the command.
@@ -84,7 +82,7 @@ NOTHING_PACKED = 4
 
 # Shards report how many files they contain but not which, so all files share one key of the account.
 _FILES: Key = ("", "", 0)
-# Outcomes besides those of `transforms.account`.
+# Outcomes besides those of `transforms.write_account`.
 _SHARDS = "shards"
 _JOINED_AGAIN = "joined_again"
 
@@ -193,8 +191,8 @@ def _build_graph(pipeline: beam.Pipeline, job: WriteShards) -> None:
     rejected | "WriteRejected" >> WriteJsonLines(run_path(job.output, REJECTED_LIST))
     shards.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(job.output, UNMATCHED_LIST))
     events = (
-        shards.files | "ExpectFiles" >> beam.Map(lambda _: expected(_FILES)),
-        shards.unlisted | "ExpectFolders" >> beam.Map(lambda _: expected(_FILES)),
+        shards.files | "ExpectFiles" >> beam.Map(lambda _: (_FILES, EXPECTED)),
+        shards.unlisted | "ExpectFolders" >> beam.Map(lambda _: (_FILES, EXPECTED)),
         rejected | "CountRejected" >> beam.Map(lambda clip: (_FILES, REJECTED + clip.reason.value)),
         shards.unmatched | "CountUnmatched" >> beam.Map(unmatched),
         shards.packed | "CountPacked" >> beam.FlatMap(_packed_events),
@@ -206,7 +204,7 @@ def _build_graph(pipeline: beam.Pipeline, job: WriteShards) -> None:
 
 def _packed_events(packed: Packed) -> Iterator[Event]:
     yield _FILES, _SHARDS
-    yield from [written(_FILES)] * packed.clips
+    yield from [(_FILES, WRITTEN)] * packed.clips
     yield from [(_FILES, _JOINED_AGAIN)] * packed.joined_again
 
 

@@ -41,7 +41,6 @@ from pipeline.output.run_files import (
 )
 from pipeline.output.shard_list import update_shard_list
 from pipeline.process.main import run_main
-from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import OutputError, SettingError
 from transforms.features.open_shard import ShardFile
@@ -49,6 +48,7 @@ from transforms.printable import say
 from transforms.storage.files import delete_files, write_output
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.precision import CHANGED_BYTES
+from transforms.write_account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 
 # Exit statuses besides 0; 1 is a failed run, 2 a mistake in the command.
 LOST_CLIPS = 3

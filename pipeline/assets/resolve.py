@@ -8,7 +8,7 @@ from pipeline.cli.option_groups import NO_PCA
 from transforms.audioset.layout import check_split
 from transforms.audioset.segments import split_of
 from transforms.errors import SettingError
-from transforms.inputs.read_segments import ClassLabelFile, SegmentFiles
+from transforms.inputs.read_segments import SegmentFiles, read_label_indices
 from transforms.storage.files import is_local, open_file
 from transforms.storage.globs import plain_path
 from transforms.storage.shared_files import SharedFile, sha256_of
@@ -116,7 +116,7 @@ def find_class_labels(given: str | None, assets_dir: str | None) -> ResolvedAsse
     """
     try:
         file = _resolve(CLASS_LABELS, given, assets_dir)
-        ClassLabelFile(file.shared).indices()
+        read_label_indices(file.shared)
         return file
     except SettingError:
         if given is not None:

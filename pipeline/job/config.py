@@ -23,7 +23,7 @@ from transforms.audioset.layout import Sharding, colliding_ids
 from transforms.audioset.names import video_id_of
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import SettingError
-from transforms.inputs.read_segments import ClassLabelFile, SegmentFiles
+from transforms.inputs.read_segments import SegmentFiles
 from transforms.read_clips import AUDIO, AUTO, ClipSettings
 from transforms.rejects import RejectFiles
 from transforms.storage.files import folds_case
@@ -118,7 +118,7 @@ def _resolve_assets(valid: ValidOptions, inputs: Inputs) -> RunAssets:
 
 def _clip_settings(valid: ValidOptions, assets: RunAssets, rejects: RejectFiles | None) -> ClipSettings:
     options = valid.given
-    labels = ClassLabelFile(assets.class_labels.shared) if assets.class_labels else None
+    labels = assets.class_labels.shared if assets.class_labels else None
     form, columns, id_pattern = options.input_format, valid.columns, valid.id_pattern
     return ClipSettings(options.split, form, columns, assets.segments, labels, id_pattern, rejects)
 

@@ -13,11 +13,11 @@ from pipeline.cli.flags import shown_flags
 from pipeline.job.config import Config
 from pipeline.output.account import Account
 from pipeline.output.feature_folder import FeatureFolder, Settings
-from transforms.account import AUDIO_MS, FRAMES
 from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 from transforms.clips import sha256_of
 from transforms.printable import json_text
 from transforms.redact import shown
+from transforms.write_account import AUDIO_MS, FRAMES
 
 DISTRIBUTION = "audioset-beam"
 # Packages whose version can change a feature.

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from pipeline.output.account import Account
 from pipeline.output.run_files import REJECTED_LIST, UNMATCHED_LIST, list_files, read_lines
-from transforms.account import EXISTING, EXPECTED, FILE_WITHOUT_SEGMENT, WRITTEN
 from transforms.audioset.names import stem, video_id_of
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.read_clips import ClipSettings
+from transforms.write_account import EXISTING, EXPECTED, FILE_WITHOUT_SEGMENT, WRITTEN
 from transforms.write_shards import PackSettings
 
 

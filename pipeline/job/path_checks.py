@@ -11,10 +11,10 @@ from pipeline.output.run_files import run_path
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import SettingError
-from transforms.features.own_shards import find_shards
+from transforms.features.folder_shards import find_shards
 from transforms.inputs.input_list import InputList, write_input_list
-from transforms.storage.files import check_reachable, delete_files, is_local, match_files, write_atomic
-from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.files import delete_files, is_local, match_files, write_atomic
+from transforms.storage.filesystems import FILE_ERRORS, check_reachable
 from transforms.storage.globs import escape
 from transforms.storage.listing import list_files
 

@@ -6,8 +6,8 @@ from typing import Any
 from pipeline.cli.text import format_bytes, format_duration, format_table
 from pipeline.output.account import Account
 from pipeline.output.run_files import REJECTED_LIST
-from transforms.account import REJECTED
 from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.write_account import REJECTED
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Any
 
 from pipeline.output.run_files import ACCOUNT_FILE, run_path
-from transforms.account import (
+from transforms.storage.files import open_file
+from transforms.write_account import (
     AUDIO_MS,
     EXISTING,
     EXPECTED,
@@ -17,7 +18,6 @@ from transforms.account import (
     SEGMENT_WITHOUT_FILE,
     WRITTEN,
 )
-from transforms.storage.files import open_file
 
 _LOST_SHOWN = 10
 
@@ -27,9 +27,9 @@ class Account:
     """Counts of expected, written, rejected and existing clips.
 
     Attributes:
-      counts: (split, outcome) -> number, with the outcomes of `transforms.account`.
+      counts: (split, outcome) -> number, with the outcomes of `transforms.write_account`.
       lost: (split, id, start in ms, number of inputs without an outcome) of clips with fewer or more outcomes
-        than inputs, at most `transforms.account.MAX_LOST`.
+        than inputs, at most `transforms.write_account.MAX_LOST`.
     """
 
     counts: Counter[tuple[str, str]]
@@ -37,7 +37,7 @@ class Account:
 
     @classmethod
     def read(cls, output: str) -> "Account":
-        """Reads the file that `transforms.account.WriteAccount` wrote to an output folder."""
+        """Reads the file that `transforms.write_account.WriteAccount` wrote to an output folder."""
         with open_file(run_path(output, ACCOUNT_FILE)) as file:
             return cls.from_json(json.load(file))
 

@@ -20,7 +20,6 @@ from pipeline.output.run_files import (
     list_files,
     run_path,
 )
-from transforms.account import list_path
 from transforms.audio.decoder_versions import LIBAVCODEC, LIBSNDFILE
 from transforms.audio.dsp.resample import RESAMPY
 from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, Schema
@@ -28,7 +27,7 @@ from transforms.audioset.layout import SHARD_SUFFIX, Sharding
 from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
 from transforms.errors import OutputError, SettingError
 from transforms.features.displaced import find_displaced
-from transforms.features.own_shards import ShardNotes, announced_shards, find_shards, relative_path
+from transforms.features.folder_shards import ShardNotes, announced_shards, find_shards, relative_path
 from transforms.features.sources import SOURCES_FOLDER
 from transforms.rejects import RejectFiles, read_list, read_rejected
 from transforms.storage.files import (
@@ -46,6 +45,7 @@ from transforms.storage.globs import escape
 from transforms.vggish.params import Framing
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 from transforms.vggish.precision import FLOAT32
+from transforms.write_account import list_path
 
 Settings = dict[str, Any]
 
@@ -205,7 +205,7 @@ class FeatureFolder:
         """
         self._keep_displaced()
         # First, since `begin` deletes the notes that announce the shards that a killed run did not finish.
-        self._delete_traces(announced_shards(self.path))
+        self._delete_traces(announced_shards(self.path) or ())
         ShardNotes(self.path).begin(relative_path(path) for path in self.shards)
 
     def end(self) -> None:

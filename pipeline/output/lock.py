@@ -10,7 +10,7 @@ from pipeline.output.lock_owner import LockOwner
 from pipeline.output.run_files import run_path
 from pipeline.process.ending import end_process, on_end
 from transforms.errors import SettingError
-from transforms.features.own_shards import LOCK_FILE
+from transforms.features.folder_shards import LOCK_FILE
 from transforms.printable import say
 from transforms.storage import exclusive
 from transforms.storage.exclusive import Version

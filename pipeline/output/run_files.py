@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.account import num_files
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.storage.files import delete_files, match_files, open_file
 from transforms.storage.globs import escape
+from transforms.write_account import num_files
 
 # Lists of JSON lines; each is in one or more files.
 REJECTED_LIST = "rejected"

@@ -10,8 +10,8 @@ from transforms.audioset.own_shards import SHARDS_FILE
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
 from transforms.features.existing_records import read_shard_records
+from transforms.features.folder_shards import relative_path
 from transforms.features.open_shard import ShardFile
-from transforms.features.own_shards import relative_path
 from transforms.printable import json_text
 from transforms.storage.files import delete_files, exists, open_file, write_output
 from transforms.storage.filesystems import FILE_ERRORS

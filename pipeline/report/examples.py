@@ -54,8 +54,8 @@ def _example(config: Config, clip: Clip, decoder: IsolatedDecoder) -> ExampleCli
     path = FileSystems.join(config.options.output, *shard.split("/"))
     if not exists(path):
         return None
-    key = record_key(clip.video_id, clip.start_s)
-    records = (record for context, record in read_shard_records(path) if context.key == key)
+    key = record_key(clip)
+    records = (record for segment, record in read_shard_records(path) if record_key(segment) == key)
     record = next(records, None)
     if record is None:
         return None

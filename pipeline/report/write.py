@@ -18,13 +18,14 @@ from pipeline.output.account import Account
 from pipeline.output.run_files import REJECTED_LIST, REPORT_FILE, list_files, run_path
 from pipeline.report import plots
 from pipeline.report.examples import ExampleClip, example_clips
-from transforms.account import EXISTING, EXPECTED, REJECTED, WRITTEN
 from transforms.features.open_shard import ShardFile
 from transforms.features.sample import FrameStatistics, SampledClip, project, sample_clips
+from transforms.inputs.read_segments import read_label_names
 from transforms.printable import printable
 from transforms.redact import shown_text
 from transforms.rejects import read_rejected
 from transforms.storage.files import write_output
+from transforms.write_account import EXISTING, EXPECTED, REJECTED, WRITTEN
 
 # Sampled clips, points on the map, and clips with their own figures.
 _SAMPLE_CLIPS, _MAP_POINTS, _EXAMPLES = 2_000, 1_500, 3
@@ -205,7 +206,8 @@ def _feature_figures(
 
 def _map_figure(config: Config, clips: Sequence[SampledClip]) -> Figure:
     each = -(-_MAP_POINTS // len(clips))
-    names = config.clips.class_labels.names() if config.clips.class_labels else {}
+    labels = config.clips.class_labels
+    names = read_label_names(labels) if labels else {}
     if any(clip.segment.labels for clip in clips):
         by = "label"
         groups_of = [[names.get(i, f"class {i}") for i in clip.segment.labels] for clip in clips]

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from memory_objects import MemoryObjects
 from sounds import write_noise
-from test_listing import MemoryObjects
 from trial_runs import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
 
 from pipeline import make_shards, run

@@ -20,9 +20,8 @@ from transforms.audioset.layout import Sharding
 from transforms.audioset.own_shards import note_name, noted_shard
 from transforms.audioset.reading import FeatureShards
 from transforms.errors import SettingError
-from transforms.features.own_shards import ShardNotes, find_shards, shards_to_read
-from transforms.read_features import find_kind
-from transforms.storage.files import delete_files, match_files, temporary_files
+from transforms.features.folder_shards import ShardNotes, find_shards
+from transforms.storage.files import match_files, temporary_files
 from transforms.storage.filesystems import temporary_name
 from transforms.storage.globs import escape
 
@@ -76,7 +75,7 @@ def test_nothing_of_somebody_else_is_deleted_or_read(corpus, strangers, tmp_path
         assert files(out).items() >= strangers.items()
     assert files(out).keys() == strangers.keys() | {"train/ab.tfrecord"}
     own = (str(out / "train" / "ab.tfrecord"),)
-    assert shards_to_read(str(out)) == own
+    assert find_shards(str(out)).to_read == own
     assert FeatureShards.find(str(out)).paths == own == FeatureShards.find(str(out / "train")).paths
     assert FrameFolder.at(str(out)).folder.shards == own
     result = verified(capsys, out)
@@ -254,14 +253,6 @@ def test_an_overwrite_killed_at_any_file_can_be_repeated(corpus, expected, tmp_p
         assert files(out) == files(expected)
 
 
-def test_without_a_run_all_shards_are_features(tmp_path):
-    """As in the release, which has no `_run`."""
-    folder = write_corpus(tmp_path / "release")
-    paths = shards_to_read(str(folder))
-    assert len(paths) == 15 == len(FeatureShards.find(str(folder)).paths)
-    assert find_kind(paths) == "quantized"
-
-
 @pytest.mark.parametrize(
     "split, name", [("a-b.c_d", "x=y"), ("train", "train-00000-of-00010"), ("s", "%2F=")]
 )
@@ -276,13 +267,6 @@ def test_names_that_shards_can_have():
     )
     assert Sharding(3).may_name("train", "train-00002-of-00003")
     assert not any(Sharding(3).may_name("train", name) for name in ("train-00003-of-00003", "ab"))
-
-
-def test_a_name_is_deleted_and_not_what_it_would_match_as_a_glob(tmp_path):
-    for name in ("a[1]", "a1", "b*", "bc"):
-        (tmp_path / name).touch()
-    delete_files([f"{tmp_path}/a[1]", f"{tmp_path}/b*"])
-    assert {path.name for path in tmp_path.iterdir()} == {"a1", "bc"}
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from pipeline.output.lock_owner import LockOwner
 from pipeline.output.run_files import run_path
 from pipeline.process.ending import catch_signals
 from transforms.errors import OutputError, SettingError
-from transforms.features.own_shards import LOCK_FILE, ShardNotes
+from transforms.features.folder_shards import LOCK_FILE, ShardNotes
 from transforms.storage.files import write_atomic
 
 CONTEXT = multiprocessing.get_context("forkserver")
