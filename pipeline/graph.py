@@ -8,11 +8,11 @@ from apache_beam.pvalue import AsList
 
 from pipeline.output.run_files import ACCOUNT_FILE, REJECTED_LIST, UNMATCHED_LIST, WRITTEN_LIST, run_path
 from transforms.clips import ClipChunk, RejectedClip
-from transforms.embed_examples import EmbeddedExamples, EmbedExamples
+from transforms.embed_examples import EmbedExamples
 from transforms.errors import Reason
-from transforms.extract_examples import ExtractedExamples, ExtractExamples
+from transforms.extract_examples import ExtractExamples
 from transforms.progress import CLIPS, CLIPS_DONE, FRAMES, REJECTED, SHARDS, CountProgress, ProgressFolder
-from transforms.read_clips import ClipInputs, ReadClips
+from transforms.read_clips import ReadClips
 from transforms.rejects import READ, TRIED, KeepRejected
 from transforms.vggish.postprocess import PcaParams, postprocess
 from transforms.write_account import (
@@ -27,7 +27,7 @@ from transforms.write_account import (
     rejected,
     unmatched,
 )
-from transforms.write_features import EARLIER, EXISTING_CLIPS, FEATURES, WriteFeatures, WrittenFeatures
+from transforms.write_features import EARLIER, EXISTING_CLIPS, FEATURES, WriteFeatures
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,9 @@ def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
     audio = embedded.embeddings | "MeasureAudio" >> MeasureAudio()
     # ((split, what), n)
     all_events | "WriteAccount" >> WriteAccount(run_path(output, ACCOUNT_FILE), AsList(audio))
-    if job.progress is not None:
-        _count_progress(job.progress, inputs, extracted, embedded, features)
 
-
-def _count_progress(
-    folder: ProgressFolder,
-    inputs: ClipInputs,
-    extracted: ExtractedExamples,
-    embedded: EmbeddedExamples,
-    features: WrittenFeatures,
-) -> None:
+    if job.progress is None:
+        return
     # These count the separate collections: a runner gathers the flattened events before it processes them,
     # so their counts would come only at the end.
     done = CLIPS_DONE, 1
@@ -124,7 +116,7 @@ def _count_progress(
         ("Duplicates", features.rejected, lambda _: [(REJECTED, 1)]),
         ("Shards", features.shards, lambda _: [(SHARDS, 1)]),
     ):
-        values | f"Show{name}" >> CountProgress(folder, counts)
+        values | f"Show{name}" >> CountProgress(job.progress, counts)
 
 
 def _is_duplicate(clip: RejectedClip) -> bool:

@@ -146,7 +146,7 @@ def _say(options: Options, line: str) -> None:
 
 
 def _begin_folder(config: Config) -> FeatureFolder:
-    """Checks the output folder, clears it if the command says so, and prepares it for a run."""
+    """Checks the output folder, clears it for --overwrite, and prepares it for a run."""
     options = config.options
     folder = FeatureFolder.at(options.output)
     _check_folder(folder, config)

@@ -68,7 +68,7 @@ def _check_job_server(options: PipelineOptions, option: str, jar: str | None) ->
 
 def _check_file(option: str, path: str | None) -> None:
     if path and not urlsplit(path).scheme and not os.path.isfile(path):
-        raise SettingError(f"--{option}={path}: no such file; docs/runners.md says how to get it")
+        raise SettingError(f"--{option}={path}: no such file; docs/runners.md describes how to get it")
 
 
 def _check_flink(address: str) -> None:

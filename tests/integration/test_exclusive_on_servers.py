@@ -74,7 +74,7 @@ except SettingError as error:
 
 
 @pytest.mark.parametrize("serve", [s3.serve, gcs.serve, hdfs.serve], ids=["s3", "gs", "hdfs"])
-def test_of_processes_that_start_together_one_has_the_folder(serve, tmp_path):
+def test_one_of_several_processes_that_start_together_gets_the_lock(serve, tmp_path):
     with serve(tmp_path) as server, ThreadPoolExecutor(3) as pool:
         processes = [_start(server, _CONTEND) for _ in range(3)]
         for process in processes:

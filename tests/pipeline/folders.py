@@ -1,4 +1,4 @@
-"""Feature folders to check, and what the check says of them."""
+"""Feature folders to check, and the results of the checks."""
 
 import json
 
@@ -14,7 +14,7 @@ CODES = np.random.default_rng(0).integers(0, 256, (40, 3, 128), np.uint8)
 
 
 def write_corpus(folder, codes=CODES, sharding: Sharding = Sharding(), skip=(), split="train"):
-    """Forty clips of CODES, or of frames like them, however sharded; two to three in a shard."""
+    """Writes forty clips of CODES, or of similar frames, with any sharding; two to three per shard."""
     shards = {name: [] for name in sharding.all_names(split)}
     for number, frames in enumerate(codes):
         if number not in skip:
@@ -28,7 +28,7 @@ def write_corpus(folder, codes=CODES, sharding: Sharding = Sharding(), skip=(), 
 
 
 def verified(capsys, *argv) -> dict:
-    """The result as JSON, when the text agrees with it."""
+    """Returns the result as JSON, after checking that the text agrees with it."""
     capsys.readouterr()
     status = verify.run([*map(str, argv), "--json"])
     result = json.loads(capsys.readouterr().out)

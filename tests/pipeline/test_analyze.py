@@ -1,4 +1,4 @@
-"""The commands analyze and fit_pca: what they refuse, and what they find by NumPy's account."""
+"""The command analyze: its mistakes, and its results compared with NumPy's."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ CLASSES = "index,mid,display_name\n0,/m/a,Speech\n1,/m/b,Dog | cat\n2,/m/c,Train
 
 
 def write_features(folder, frames_of_clips, split: str = "train") -> str:
-    """A feature folder, a shard a clip, of labels 0, 1, 2, none, 0, ...; returns its path."""
+    """Writes a feature folder with one shard per clip and labels 0, 1, 2, none, 0, ...; returns its path."""
     for n, frames in enumerate(frames_of_clips):
         segment = Segment(split, f"{n:02d}x", 1.0, 1.0 + 2 * len(frames), (n % 4,) if n % 4 < 3 else ())
         path = folder / split / f"{n:02d}.tfrecord"
@@ -49,7 +49,7 @@ def classes(tmp_path) -> str:
 
 
 @needs_tft
-def test_a_folder_beside_another(tmp_path, classes, capsys):
+def test_two_folders_are_compared(tmp_path, classes, capsys):
     here, there = byte_clips(0), byte_clips(1)
     flags = [
         f"--features={write_features(tmp_path / 'a', here)}",

@@ -1,4 +1,4 @@
-"""What commands print of names with escape sequences, newlines, overrides, or bytes that are not UTF-8."""
+"""Commands print names with escape sequences, newlines, overrides or invalid UTF-8 safely."""
 
 import contextlib
 import dataclasses
@@ -65,7 +65,7 @@ def test_a_lock_whose_owner_has_any_host_is_one_line(tmp_path, monkeypatch, caps
 
 @settings(max_examples=20)
 @given(st.lists(TEXTS.filter(lambda text: 0 < len(text) < 40), min_size=1, max_size=5, unique=True))
-def test_what_verify_says_of_any_ids(tmp_path_factory, ids):
+def test_verify_prints_any_id_safely(tmp_path_factory, ids):
     folder = tmp_path_factory.mktemp("folder")
     frames = np.zeros((2, 128), np.uint8)
     ids = [name.encode(errors="replace").decode() for name in ids]
@@ -104,7 +104,7 @@ def test_an_output_whose_name_is_not_utf8_is_refused_in_one_line(tmp_path, capsy
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """Audio with all names, a file that is none, and one whose name is not UTF-8; in a folder like them."""
+    """Files with all names, one without audio and one with a name that is not UTF-8, in a hostile folder."""
     folder = tmp_path_factory.mktemp("hostile") / "in\x1b[32m\n\u202e"
     for n, name in enumerate(NAMES):
         write_noise(folder / f"{name}.wav", 1.5, seed=n)

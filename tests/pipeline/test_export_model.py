@@ -1,4 +1,4 @@
-"""A SavedModel is what the CPU path gives, to whoever has TensorFlow and nothing else."""
+"""A SavedModel equals the CPU path, and needs only TensorFlow."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def waveform():
 
 
 @pytest.mark.parametrize("kind", ["quantized", pytest.param("raw", marks=pytest.mark.integration)])
-def test_a_saved_model_gives_what_the_cpu_path_gives(kind, waveform, embedder, tmp_path):
+def test_a_saved_model_equals_the_cpu_path(kind, waveform, embedder, tmp_path):
     flags = ["--weights=random:0", "--pca_params=none", f"--postprocess={kind}"]
     assert export_model.run([*flags, f"--output={tmp_path / 'model'}"]) == 0
     np.save(tmp_path / "waveform.npy", waveform)
@@ -56,7 +56,7 @@ def test_a_saved_model_gives_what_the_cpu_path_gives(kind, waveform, embedder, t
         assert (found == codes).mean() >= 0.999
 
 
-def test_a_folder_with_something_in_it_is_refused(tmp_path):
+def test_a_folder_that_is_not_empty_is_refused(tmp_path):
     (tmp_path / "saved_model.pb").touch()
     with pytest.raises(SettingError, match=r"is not empty, it contains saved_model\.pb"):
         export_model.run(["--weights=random:0", "--pca_params=none", f"--output={tmp_path}"])
@@ -77,7 +77,7 @@ def test_what_a_killed_command_left_is_deleted_and_nothing_else(tmp_path):
     assert not (tmp_path / ".incomplete").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SettingError, match="cannot be written"):
         export_model.run(["--weights=random:0", "--pca_params=none", f"--output={tmp_path}/file/model"])

@@ -1,4 +1,4 @@
-"""The command fit_pca: what it refuses."""
+"""The command fit_pca: its mistakes."""
 
 import pytest
 from test_analyze import byte_clips, needs_tft, raw_clips, refused, write_features

@@ -1,4 +1,4 @@
-"""Files of our own that somebody else made, or damaged: one line that names the file, and no harm."""
+"""Invalid or damaged files in `_run` are one line that names the file."""
 
 import json
 
@@ -31,7 +31,7 @@ def finished(tmp_path_factory):
         {"sha256": 1},
     ],
 )
-def test_a_rejected_clip_of_something_else_is_one_line(finished, change):
+def test_a_rejected_clip_with_a_wrong_value_is_one_line(finished, change):
     path = finished / "out" / "_run" / REJECTED
     text = path.read_text()
     try:

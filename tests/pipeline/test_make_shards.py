@@ -92,7 +92,7 @@ def corpus(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_files_are_packed_as_they_are_in_the_order_of_their_paths(corpus, tmp_path, kind, capsys):
+def test_files_are_packed_unchanged_in_order_of_path(corpus, tmp_path, kind, capsys):
     shards = pack(tmp_path, f"--input={corpus}/**", f"--format={kind}", "--shard_bytes=200KB")
     assert list(shards) == [f"audio-{n:05d}-of-{len(shards):05d}.{kind}" for n in range(len(shards))]
     assert len(shards) > 2
@@ -134,7 +134,7 @@ def test_what_a_killed_command_left_is_deleted_and_nothing_else(corpus, tmp_path
         pack(output, *flags)
 
 
-def test_bytes_depend_neither_on_the_order_of_inputs_nor_on_globs_that_overlap(corpus, tmp_path):
+def test_bytes_do_not_depend_on_the_order_of_inputs_or_overlapping_globs(corpus, tmp_path):
     flags = ["--format=parquet", "--shard_bytes=300KB", "--split=mine"]
     once = pack(tmp_path / "one", f"--input={corpus}/**", *flags)
     inputs = [f"--input={corpus}/{part}" for part in ("b/*", "*.wav", "**", "a/*")]
@@ -165,7 +165,7 @@ def test_segments_give_times_labels_and_split_of_files_that_are_cut(corpus, tmp_
     assert stranger["file"] == f"{corpus}/stranger.v1.wav"
 
 
-def test_a_file_that_cannot_be_packed_is_rejected_and_the_others_go_on(tmp_path, capsys, monkeypatch):
+def test_a_file_that_cannot_be_packed_is_rejected_and_the_others_are_packed(tmp_path, capsys, monkeypatch):
     audio = tmp_path / "audio"
     reasons = write_bad_files(audio)  # what only a decoder sees is packed
     pack(tmp_path / "shards", f"--input={audio}/*", "--format=tar")

@@ -57,7 +57,7 @@ def labelled(video_id: str, **values) -> list[tuple[str, bytes]]:
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory) -> tuple[dict, list[dict], dict]:
-    """(id -> segment and bytes, rejects, account) of a run over all of it."""
+    """(id -> segment and bytes, rejects, account) of a run over all shards."""
     folder = tmp_path_factory.mktemp("odd")
     shards = {
         "linked.tar.bz2": linked(),
@@ -101,7 +101,7 @@ def outcome(tmp_path_factory) -> tuple[dict, list[dict], dict]:
     return read(output), json_lines(output / "_run" / REJECTED), account
 
 
-def test_what_can_be_read_has_its_record(outcome):
+def test_readable_clips_have_records(outcome):
     records, _, account = outcome
     assert set(records) == {"base", "hard", "soft", "hot", LONG, "view"}
     assert account["written"] == {"train": 6}
@@ -110,7 +110,7 @@ def test_what_can_be_read_has_its_record(outcome):
         np.testing.assert_array_equal(records[video_id][1], records["base"][1])
 
 
-def test_the_rest_is_rejected_and_named_and_the_account_closes(outcome):
+def test_the_others_are_rejected_and_the_account_is_balanced(outcome):
     _, rejects, account = outcome
     found = {(Path(row["file"]).name, row["id"], row["reason"]) for row in rejects}
     assert found == {

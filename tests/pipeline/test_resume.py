@@ -1,4 +1,4 @@
-"""Runs into a folder that has features already: what is there is not made again, and bytes stay the same."""
+"""Runs into a folder that already has features: existing ones are skipped, and bytes stay the same."""
 
 import json
 import shutil
@@ -91,7 +91,7 @@ def test_a_second_run_skips_clips_that_have_features(corpus, finished, out, comp
     assert verify_folder(str(out), strict=True).problems == []
 
 
-def test_a_job_that_is_handed_over_is_closed_by_the_same_command(corpus, tmp_path, computed, capsys):
+def test_the_same_command_finishes_a_submitted_job(corpus, tmp_path, computed, capsys):
     flags = [*TRIAL, f"--input={corpus}/*", f"--output={tmp_path}/out"]
     assert run.run([*flags, "--no_wait_until_finish"]) == 0
     assert "the job is submitted" in capsys.readouterr().out
@@ -104,9 +104,7 @@ def test_a_job_that_is_handed_over_is_closed_by_the_same_command(corpus, tmp_pat
     assert set(computed) <= {"short", "truncated", "nan"}
 
 
-def test_new_clips_go_among_the_old_ones_and_lists_keep_what_is_not_tried(
-    corpus, finished, tmp_path, computed
-):
+def test_new_clips_are_merged_and_lists_keep_rejects_that_are_not_tried(corpus, finished, tmp_path, computed):
     out = tmp_path / "out"
     first = [f"--input={corpus}/{name}" for name in ("ab2.wav", "ac1.wav", "text.wav")]
     assert run.run([*TRIAL, *first, f"--output={out}"]) == 0
@@ -185,7 +183,7 @@ def test_features_with_unknown_settings_are_left_alone(corpus, out_of_one):
     assert "restore or remove it" in refusal(flags)
 
 
-def test_a_clip_whose_times_or_labels_changed_is_made_anew(tmp_path, computed):
+def test_a_clip_with_new_times_or_labels_is_computed_again(tmp_path, computed):
     for name in ("abc", "abd"):
         write_noise(tmp_path / "audio" / f"{name}.wav", 8.0)
     (tmp_path / "labels.csv").write_text(LABELS)
@@ -212,7 +210,7 @@ def test_a_clip_whose_times_or_labels_changed_is_made_anew(tmp_path, computed):
     assert verify_folder(str(tmp_path / "out"), strict=True).problems == []
 
 
-def test_a_recording_that_was_cut_is_there_with_all_its_clips(tmp_path, computed):
+def test_all_clips_of_a_cut_recording_exist_for_the_next_run(tmp_path, computed):
     for n, seconds in enumerate((7.0, 4.0, 4.5)):
         write_noise(tmp_path / "audio" / f"x{n}.wav", seconds, seed=n)
     flags = [*TRIAL, f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out", "--segment_seconds=2"]
@@ -231,7 +229,7 @@ def test_a_recording_that_was_cut_is_there_with_all_its_clips(tmp_path, computed
 
 
 @pytest.mark.parametrize("kind", ["files", "tar"])
-def test_input_rejects_tries_just_those_again(own_corpus, tmp_path, computed, kind):
+def test_input_rejects_tries_only_these_clips_again(own_corpus, tmp_path, computed, kind):
     inputs = f"{own_corpus}/*"
     if kind == "tar":
         packing = [f"--input={inputs}", f"--output={tmp_path}/packed", "--format=tar"]
@@ -274,7 +272,7 @@ def doing_all_twice(monkeypatch):
 
 
 @pytest.mark.parametrize("sharding", ["audioset", "hash:3"])
-def test_work_that_is_done_twice_is_counted_and_listed_once(
+def test_repeated_work_is_counted_and_listed_once(
     own_corpus, tmp_path, monkeypatch, doing_all_twice, sharding
 ):
     out, flags = tmp_path / "out", [*TRIAL, f"--sharding={sharding}"]
@@ -295,7 +293,7 @@ def test_work_that_is_done_twice_is_counted_and_listed_once(
     assert {path.name for path in (out / "_run").iterdir()} == known
 
 
-def test_too_many_rejects_are_status_4_and_all_else_is_written(corpus, tmp_path, capsys):
+def test_too_many_rejects_are_status_4_and_the_others_are_written(corpus, tmp_path, capsys):
     bad = [f"--input={corpus}/{name}.wav" for name in ("text", "empty", "short")]
     flags = [f"--input={corpus}/ab*", *bad, f"--output={tmp_path}/out", *TRIAL]
     assert run.run([*flags, "--max_reject_fraction=0.5"]) == 4
@@ -305,7 +303,7 @@ def test_too_many_rejects_are_status_4_and_all_else_is_written(corpus, tmp_path,
     assert "give 0 to 1" in refusal([*flags, "--max_reject_fraction=5"])
 
 
-def test_an_account_that_does_not_close_is_status_3_and_names_the_clip(corpus, tmp_path, capsys, monkeypatch):
+def test_an_unbalanced_account_is_status_3_and_names_the_clip(corpus, tmp_path, capsys, monkeypatch):
     from transforms import write_features
 
     assemble = write_features.assemble_clips
@@ -323,7 +321,7 @@ def test_an_account_that_does_not_close_is_status_3_and_names_the_clip(corpus, t
     assert "ab2" in read(tmp_path / "out")
 
 
-def test_what_killed_runs_left_is_cleared_away(corpus, out_of_one):
+def test_leftovers_of_killed_runs_are_deleted(corpus, out_of_one):
     left = [out_of_one / folder / f".ab.tfrecord.{'0' * 32}.tmp" for folder in ("train", "_run")]
     kept = out_of_one / "train" / ".notes.tmp"
     for path in (*left, kept):
@@ -350,7 +348,7 @@ def test_a_damaged_shard_is_named_and_nothing_is_lost(corpus, finished, out, cap
     assert shards(out) == shards(finished)
 
 
-def test_youtube8ms_keys_are_a_setting_that_verify_and_later_runs_know(corpus, finished, tmp_path, computed):
+def test_youtube8ms_keys_are_a_setting_that_verify_and_later_runs_use(corpus, finished, tmp_path, computed):
     out = tmp_path / "out"
     flags = [*TRIAL, f"--output={out}", "--output_schema=youtube8m"]
     assert run.run([*flags, f"--input={corpus}/ab1.wav", f"--input={corpus}/ac1.wav"]) == 0
@@ -367,14 +365,14 @@ def test_youtube8ms_keys_are_a_setting_that_verify_and_later_runs_know(corpus, f
         [*TRIAL, f"--input={corpus}/a*", f"--output={out}"]
     )
     assert "leave out --postprocess=raw" in refusal([*flags, f"--input={corpus}/a*", "--postprocess=raw"])
-    # Without its manifest nobody can tell that other keys were meant.
+    # Without its manifest, the folder should have the release's keys.
     (out / "_run" / "manifest.json").unlink()
     faults = verify_folder(str(out)).problems
     assert len(faults) == 2 * 4 and "context keys are ['end_time_seconds', 'id', 'labels'" in faults[0]
 
 
-def test_a_numbered_shard_without_a_clip_that_is_missing_is_made_again(corpus, tmp_path):
-    """As after a run that was killed when all clips were written, and not yet the shards that have none."""
+def test_a_missing_empty_numbered_shard_is_written_again(corpus, tmp_path):
+    """The state after a run that was killed after all clips, and before the shards without clips."""
     flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={tmp_path}/out", "--sharding=hash:5"]
     assert run.run(flags) == 0
     before = shards(tmp_path / "out")

@@ -62,7 +62,7 @@ def test_every_bad_clip_is_rejected_with_its_reason(corpus, finished):
 
 
 def test_the_portable_runner_writes_the_same_bytes(corpus, finished, tmp_path):
-    """It serialises all that a cluster would, and needs no Java."""
+    """It serializes as much as a cluster would, and needs no Java."""
     portable = ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"]
     assert run.run([*TRIAL[1:], *portable, f"--input={corpus[0]}/*", f"--output={tmp_path}"]) == 0
     files = [path.relative_to(finished) for path in finished.rglob("*") if path.is_file()]
@@ -104,7 +104,7 @@ def test_soxr_changes_bytes_and_no_times(corpus, finished, tmp_path, monkeypatch
         run.run(argv)
 
 
-def test_manifest_says_what_ran_and_its_account_closes(finished):
+def test_the_manifest_has_options_versions_and_a_balanced_account(finished):
     manifest = json.loads((finished / "_run" / "manifest.json").read_text())
     assert manifest["options"]["batch_size"] == 8 and manifest["options"]["beam_flags"] == [TRIAL[0]]
     assert manifest["assets"]["weights"] == {
@@ -141,7 +141,7 @@ def test_verify_finds_the_folder_good(finished):
     assert verify_folder(str(finished), strict=True).problems == []
 
 
-def test_raw_embeddings_are_those_that_quantization_took(corpus, finished, tmp_path):
+def test_quantized_raw_embeddings_equal_the_bytes(corpus, finished, tmp_path):
     argv = [*TRIAL, f"--input={corpus[0]}/one.wav", f"--output={tmp_path}", "--postprocess=raw"]
     assert run.run(argv) == 0
     raw = read(tmp_path)["one"][1]
@@ -151,7 +151,7 @@ def test_raw_embeddings_are_those_that_quantization_took(corpus, finished, tmp_p
     assert verify_folder(str(tmp_path)).problems == []
 
 
-def test_precision_changes_some_bytes_and_says_how_many(corpus, finished, tmp_path, capsys):
+def test_precision_changes_some_bytes_and_a_line_states_how_many(corpus, finished, tmp_path, capsys):
     argv = [*TRIAL, f"--input={corpus[0]}/four.mp3", f"--output={tmp_path}", "--precision=bfloat16"]
     assert run.run(argv) == 0
     line = f"precision bfloat16: {CHANGED_BYTES['bfloat16']}"

@@ -57,7 +57,7 @@ def all_text(folder: Path) -> str:
 
 
 class _Files(http.server.BaseHTTPRequestHandler):
-    """Serves files to those alone who know user, password and signature."""
+    """Serves files only for the right user, password and signature."""
 
     files: dict[str, bytes]
 
@@ -153,7 +153,7 @@ def run_flags(server: str, audio: Path, output: Path, signature: str = SIGNATURE
     ]
 
 
-def test_a_run_leaves_no_secret_and_another_signature_goes_on_with_it(
+def test_a_run_leaves_no_secret_and_a_new_signature_continues_it(
     server, cache, audio, tmp_path, screen, monkeypatch
 ):
     monkeypatch.setattr(report, "write_report", write_report)
@@ -195,7 +195,7 @@ def test_a_run_leaves_no_secret_and_another_signature_goes_on_with_it(
     check_hidden(text + all_text(output) + all_text(cache), [*SECRETS, "zq9x"])
 
 
-def test_a_plan_and_options_printed_show_no_secret(server, cache, audio, tmp_path, screen):
+def test_a_plan_and_printed_options_show_no_secret(server, cache, audio, tmp_path, screen):
     flags = run_flags(server, audio, tmp_path / "out")
     for extra in ("--plan", "--print_config"):
         status, text = screen(run.run, *flags, *beam_flags(tmp_path), extra)
@@ -268,7 +268,7 @@ def test_no_error_of_any_command_shows_a_secret(kind, server, cache, audio, tmp_
     check_hidden(all_text(cache))
 
 
-def test_a_worker_says_no_secret_of_what_it_cannot_fetch(server, cache):
+def test_a_worker_shows_no_secret_of_a_file_that_it_cannot_download(server, cache):
     for kind in ("forbidden", "no_connection", "unescaped"):
         where = bad_address(kind, server, "w.weights.h5")
         with pytest.raises(Exception, match="could not be downloaded") as caught:
@@ -281,7 +281,7 @@ def test_a_worker_says_no_secret_of_what_it_cannot_fetch(server, cache):
 
 
 def test_files_of_one_path_with_different_queries_are_kept_apart(server, cache):
-    """The cache's name has no query; what tells files apart is their bytes."""
+    """The name in the cache has no query; the hash of the bytes distinguishes the files."""
     first = SharedFile("/none", sha256_of_bytes(server, cache), address(server, "labels.csv"))
     assert Path(first.local_path()).name == "labels.csv"
     with pytest.raises(Exception, match="has changed since the run began"):

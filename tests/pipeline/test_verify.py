@@ -30,7 +30,7 @@ def folder(tmp_path):
     return write
 
 
-def test_command_prints_the_summary_and_exits_1_with_the_faults(folder, capsys):
+def test_the_command_prints_the_summary_and_has_status_1_for_problems(folder, capsys):
     path = folder(record())
     assert verify.run([str(path)]) == 0
     assert "is good" in capsys.readouterr().out
@@ -44,7 +44,7 @@ def segment_flags(folder) -> list[str]:
     return [f"--segments=mine={folder}/mine.csv", f"--class_labels={folder}/labels.csv"]
 
 
-def test_a_whole_folder_is_good_by_every_check(whole, capsys):
+def test_a_complete_folder_passes_every_check(whole, capsys):
     out = whole / "out"
     result = verified(capsys, out, "--strict", "--manifest", f"--against={out}", *segment_flags(whole))
     assert result["good"] and result["notes"] == []
@@ -105,12 +105,12 @@ def test_each_change_is_found_by_the_list_and_names_the_shard(copied, capsys, ch
         assert any(problem in line for line in found), found
 
 
-def test_bytes_that_are_sound_and_changed_need_the_list(copied, capsys):
+def test_changed_bytes_with_right_checksums_are_found_by_the_list_only(copied, capsys):
     damage_soundly(copied / "out" / "mine" / "tw.tfrecord")
     assert verified(capsys, copied / "out")["good"]
 
 
-def test_the_list_must_be_there_and_a_list(copied):
+def test_a_missing_or_invalid_list_is_a_mistake(copied):
     path = copied / "out" / "_run" / "shards.jsonl"
     path.write_text("[]")
     with pytest.raises(SettingError, match="restore it"):
@@ -120,7 +120,7 @@ def test_the_list_must_be_there_and_a_list(copied):
         verify.run([str(copied / "out"), "--manifest"])
 
 
-def test_only_fifty_faults_are_shown_and_all_are_counted(copied, capsys):
+def test_only_fifty_problems_are_shown_and_all_are_counted(copied, capsys):
     rows = "".join(f"id{number}, 0, 1, /m/a\n" for number in range(60))
     (copied / "mine.csv").write_text(rows)
     assert verify.run([str(copied / "out"), *segment_flags(copied)]) == 1
@@ -130,14 +130,14 @@ def test_only_fifty_faults_are_shown_and_all_are_counted(copied, capsys):
     assert len(json.loads(capsys.readouterr().out)["problems"]) == 60
 
 
-def test_options_that_nobody_has_are_a_mistake(folder):
+def test_unknown_options_are_a_mistake(folder):
     path = str(folder(record()))
     with pytest.raises(SettingError, match=r"unknown option --manifests \(did you mean --manifest\?\)"):
         verify.run([path, "--manifests"])
     assert verify.run([path, "--s3_region_name=us-east-1"]) == 0
 
 
-def test_help_is_given(capsys):
+def test_help_is_printed(capsys):
     with pytest.raises(SystemExit) as exited:
         verify.run(["--help"])
     assert exited.value.code == 0 and "--against DIR2" in capsys.readouterr().out

@@ -49,6 +49,6 @@ def account(folder) -> dict:
 
 
 def totals(folder) -> tuple[int, ...]:
-    """Clips expected, written, rejected, already there."""
+    """Numbers of expected, written, rejected and existing clips."""
     outcomes = ("expected", "written", "rejected", "existing")
     return tuple(sum(account(folder)[outcome].values()) for outcome in outcomes)

@@ -1,4 +1,4 @@
-"""Assets found and fetched, from a real HTTP server on this machine."""
+"""Released files are found or downloaded, from a real HTTP server on this machine."""
 
 import hashlib
 import http.server
@@ -78,7 +78,7 @@ def test_a_download_is_checked_cached_and_not_repeated(server, cache):
 @pytest.mark.parametrize(
     "name, content", [("wrong.ckpt", b"other"), ("cut.ckpt", CONTENT), ("missing.ckpt", CONTENT)]
 )
-def test_a_bad_download_leaves_the_cache_empty_and_names_the_ways_out(server, cache, name, content):
+def test_a_bad_download_leaves_the_cache_empty_and_the_error_names_fixes(server, cache, name, content):
     with pytest.raises(SettingError) as caught:
         find_asset(asset(f"{server.url}/{name}", content), None, None)
     message = str(caught.value)
@@ -95,7 +95,7 @@ def download(url: str, cache_home: str) -> None:
     find_asset(asset(url), None, None)
 
 
-def test_a_download_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear(server, cache):
+def test_the_next_download_deletes_what_a_killed_one_left(server, cache):
     process = multiprocessing.get_context("forkserver").Process(
         target=download, args=(f"{server.url}/stuck.ckpt", os.environ["XDG_CACHE_HOME"])
     )
@@ -111,7 +111,7 @@ def test_a_download_that_is_killed_leaves_nothing_that_the_next_one_does_not_cle
     assert files_in(cache) == ["released.ckpt"]
 
 
-def test_no_connection_says_so(cache):
+def test_a_missing_connection_is_named(cache):
     with pytest.raises(SettingError, match="no connection"):
         find_asset(asset("http://127.0.0.1:9/released.ckpt"), None, None)
 
@@ -133,7 +133,7 @@ def test_order_is_given_path_then_assets_folder_then_cache(server, cache, tmp_pa
     assert find_asset(released, str(given), str(folder)) == str(given)
 
 
-def test_a_given_path_that_is_not_there_never_falls_back(cache, tmp_path):
+def test_a_missing_given_path_is_never_replaced(cache, tmp_path):
     with pytest.raises(SettingError, match=r"--weights=.*none\.ckpt: no such file"):
         find_asset(asset("http://127.0.0.1:9/x"), str(tmp_path / "none.ckpt"), None)
 

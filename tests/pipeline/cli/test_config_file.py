@@ -23,7 +23,7 @@ def config(tmp_path):
     return write
 
 
-def test_a_config_gives_any_option_beams_too_and_flags_win(config):
+def test_a_config_may_have_any_option_and_flags_override_it(config):
     flag = config(
         "input: [a, b]\noutput: from_yaml\nsegments: eval=x.csv\nbatch_size: 16\n"
         "runner: FnApiRunner\ndirect_num_workers: 2\nno_pipeline_type_check: true\n"
@@ -60,7 +60,7 @@ def test_a_bad_config_is_an_error_that_names_file_and_key(config, text, message)
     assert message in str(caught.value) and "config.yaml" in str(caught.value)
 
 
-def test_a_config_that_is_not_there_is_an_error():
+def test_a_missing_config_is_an_error():
     with pytest.raises(SettingError, match=r"no_such\.yaml"):
         parse_options(["--config=no_such.yaml"])
 
@@ -76,7 +76,7 @@ def test_a_config_that_is_not_there_is_an_error():
         ("input: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
     ],
 )
-def test_a_config_that_grows_is_one_line(tmp_path, text, cause):
+def test_a_config_that_could_expand_is_one_line(tmp_path, text, cause):
     (tmp_path / "config.yaml").write_text(text)
     message = refusal([f"--config={tmp_path}/config.yaml", f"--output={tmp_path}/out"])
     assert f"config {tmp_path}/config.yaml: cannot be read" in message and cause in message

@@ -71,7 +71,7 @@ def test_every_option_of_beam_that_may_be_a_secret_is_in_a_table():
 @pytest.mark.parametrize(
     "name", ["x_key", "my_token", "db_password", "client_secret", "some_connection_string"]
 )
-def test_an_option_that_nobody_has_decided_on_is_hidden_if_it_sounds_so(name):
+def test_an_unknown_option_that_sounds_like_a_secret_is_hidden(name):
     assert redact.shown_option(name, "abc") == "***"
 
 
@@ -128,6 +128,6 @@ def test_an_abbreviated_option_is_refused_without_its_value(screen):
         assert status == 2 and "unknown option --" in text and "zq9x" not in text
 
 
-def test_a_word_behind_a_space_too_many_is_not_shown(screen):
+def test_a_word_after_a_surplus_space_is_not_shown(screen):
     status, text = screen(run.run, "--s3_secret_access_key=", "zq9x", "--input=a", "--output=b")
     assert status == 2 and "is not shown" in text and "zq9x" not in text

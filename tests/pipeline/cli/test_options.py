@@ -16,7 +16,7 @@ def test_defaults_are_those_of_the_release():
     assert options.weights is None and options.pca_params is None and options.segments == ()
 
 
-def test_inputs_repeat_and_take_what_a_shell_expands():
+def test_inputs_may_repeat_and_be_expanded_by_a_shell():
     options = parse_options(["--input", "a", "b", "--output=out", "--input=c"])
     assert options.input == ("a", "b", "c")
 

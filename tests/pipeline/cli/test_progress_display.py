@@ -1,4 +1,4 @@
-"""What a run shows of itself while it works, on a terminal and elsewhere."""
+"""The progress of a run, on a terminal and elsewhere."""
 
 import fcntl
 import io
@@ -25,7 +25,7 @@ from transforms.progress import (
 NOTHING = dict.fromkeys(COUNTERS, 0)
 
 
-def test_a_status_says_what_is_done_of_what_is_expected():
+def test_a_status_shows_done_and_expected_clips():
     counts = NOTHING | {FILES_READ: 40, CLIPS: 40, CLIPS_DONE: 30, REJECTED: 2, FRAMES: 300}
     status = Status.of(counts, 100, 0.96, 15.0)
     assert (status.clips_expected, status.is_estimate, status.left_s) == (100, False, 35.0)
@@ -42,7 +42,7 @@ def test_clips_of_shards_are_an_estimate_until_all_are_read():
     assert (last.clips_expected, last.is_estimate) == (151, False)
 
 
-def test_the_stage_is_what_is_at_work():
+def test_the_stage_follows_from_the_counts():
     assert Status.of(NOTHING, 1, 0.96, 0).stage == "starting"
     assert Status.of(NOTHING | {CLIPS_DONE: 1}, 1, 0.96, 0).stage == "embedding"
     writing = Status.of(NOTHING | {CLIPS_DONE: 1, SHARDS: 3}, 1, 0.96, 1.0)
@@ -73,7 +73,7 @@ def test_a_terminal_has_one_live_line(tmp_path, monkeypatch):
     assert "\n" not in screen.replace("\r\n", "")
 
 
-def test_elsewhere_it_is_a_line_now_and_then(tmp_path, monkeypatch):
+def test_plain_lines_appear_at_intervals_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(progress_display, "_LIVE_S", 0.02)
     monkeypatch.setattr(progress_display, "_PLAIN_S", 0.1)
     stream = io.StringIO()

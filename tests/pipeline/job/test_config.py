@@ -16,7 +16,7 @@ from transforms.audioset.layout import Sharding
 from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, QuantizationRange
 
 
-def test_a_disk_that_folds_case_is_refused_where_prefixes_collide(tmp_path, monkeypatch):
+def test_colliding_prefixes_are_refused_on_a_disk_that_folds_case(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "folds_case", lambda folder: True)
     for name in ("abc", "ABd"):
         write_noise(tmp_path / "audio" / f"{name}.wav", 1.0)

@@ -27,7 +27,7 @@ def corpus(tmp_path, sound) -> Path:
     return tmp_path / "D"
 
 
-def test_segments_that_no_input_has_are_no_success(corpus, tmp_path, capsys):
+def test_segments_that_match_no_input_are_status_4(corpus, tmp_path, capsys):
     labels, segments = tmp_path / "labels.csv", tmp_path / "eval_segments.csv"
     labels.write_text("index,mid,display_name\n0,/m/a,A\n")
     segments.write_text('# YTID\nthe-id, 0.000, 1.000, "/m/a"\n')

@@ -1,4 +1,4 @@
-"""Inputs that a disk does not give as they stand: links, locked folders, odd names, and the output itself."""
+"""Unusual inputs: links, locked folders, odd names, and files of the output itself."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def listed(monkeypatch) -> list[str]:
 
 
 def test_each_input_is_read_or_unreadable_and_listed_once(corpus, tmp_path, monkeypatch, capsys, listed):
-    """Links are followed, names with a dot are skipped, and what would be read for ever is not opened."""
+    """Links are followed, names with a dot are skipped, and files without an end are not opened."""
     os.mkfifo(corpus / "fifo.wav")
     os.mkfifo(corpus / "fifo")  # which only its bytes would tell the form of
     (corpus / "zero.wav").symlink_to("/dev/zero")
@@ -103,7 +103,7 @@ def test_each_input_is_read_or_unreadable_and_listed_once(corpus, tmp_path, monk
 
 @contextmanager
 def locked(folder: Path):
-    """Root may enter every folder; `test_listing` has one that may really not be entered."""
+    """Root can list every folder; `test_listing` has one that really cannot be listed."""
     scandir = os.scandir
 
     def refusing(path="."):
@@ -116,7 +116,7 @@ def locked(folder: Path):
         yield
 
 
-def test_a_folder_that_may_not_be_entered_is_a_reject_until_it_may(corpus, tmp_path):
+def test_a_folder_that_cannot_be_listed_is_rejected_until_it_can(corpus, tmp_path):
     output, shut = tmp_path / "out", corpus / "sub"
     flags = [*TRIAL, f"--output={output}"]
     with locked(shut):
@@ -126,7 +126,7 @@ def test_a_folder_that_may_not_be_entered_is_a_reject_until_it_may(corpus, tmp_p
     (line,) = json_lines(output / "_run" / REJECTED)
     assert (line["file"], line["reason"], line["id"]) == (str(shut), "unreadable", "")
     assert "Permission denied" in line["message"]
-    # A list says nothing of it that could be tried; nor is it forgotten.
+    # The list has no clip in the folder to try, and its reject stays.
     assert run.run([*flags, f"--input_rejects={output}/_run/rejected-*"]) == 0
     (line,) = json_lines(output / "_run" / REJECTED)
     assert line["file"] == str(shut) and "to list it again, give --input" in line["message"]
@@ -136,14 +136,14 @@ def test_a_folder_that_may_not_be_entered_is_a_reject_until_it_may(corpus, tmp_p
         assert "cannot be listed ([Errno 13] Permission denied" in refusal([*flags, f"--input={corpus}/*"])
 
 
-def test_a_run_that_does_not_enter_a_folder_keeps_its_reject():
+def test_a_run_that_does_not_list_a_folder_keeps_its_reject():
     clip = RejectedClip("train", "", 0.0, "/d/sub", None, "read_clips", Reason.UNREADABLE, "cannot be listed")
     group = "/d/sub", {"earlier": [clip], "read": []}
     for patterns, kept in ((["/d/*"], [clip]), (["/e/**"], [clip]), (["/e/*", "/d/**/x"], []), ([], [clip])):
         assert list(_kept(group, None, patterns, "train")) == kept
 
 
-def test_shards_reject_a_folder_too(corpus, tmp_path, capsys):
+def test_make_shards_also_rejects_a_folder(corpus, tmp_path, capsys):
     flags = ["--runner=FnApiRunner", f"--input={corpus}/**", "--format=tar", f"--output={tmp_path}/tar"]
     with locked(corpus / "sub"):
         assert make_shards.run(flags) == 0
@@ -167,7 +167,7 @@ def test_odd_names_are_taken_literally(tmp_path, sound):
     assert files == {"manifest.json", "shards.jsonl", "sources", REJECTED, UNMATCHED}
 
 
-def test_home_and_the_working_folder_are_read_and_written(corpus, tmp_path, monkeypatch):
+def test_paths_relative_to_home_and_the_working_folder(corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(corpus)
     inputs = [
@@ -177,7 +177,7 @@ def test_home_and_the_working_folder_are_read_and_written(corpus, tmp_path, monk
     assert set(read(tmp_path / "out")) == {"top", "s1", "r1"} and not (corpus / "~").exists()
 
 
-def test_the_output_is_no_input(corpus, tmp_path):
+def test_files_of_the_output_are_not_inputs(corpus, tmp_path):
     (tmp_path / "link").symlink_to("D")
     flags = [*TRIAL, f"--input={corpus}/**", f"--output={tmp_path}/link/out"]
     for there in (0, 3):
@@ -187,7 +187,7 @@ def test_the_output_is_no_input(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("output", ["D/out", "link/out", "D", "."])
-def test_of_the_output_only_what_runs_write_is_left_out(output, corpus, tmp_path, monkeypatch):
+def test_only_files_that_runs_wrote_are_not_inputs(output, corpus, tmp_path, monkeypatch):
     (tmp_path / "link").symlink_to("D")
     monkeypatch.chdir(tmp_path)
     for name in ("train/ab.tfrecord", "train/mine.wav", "_run/report.html", "_run/x/y", "mine.tfrecord"):
@@ -218,7 +218,7 @@ def test_buckets_are_listed_once_and_a_long_list_has_several_files(tmp_path, mon
     assert [Path(path).name for path in written.paths] == [f"list-0000{n}-of-00002.jsonl" for n in (0, 1)]
 
 
-def test_a_probe_that_another_run_sweeps_is_written_again(corpus, tmp_path, monkeypatch):
+def test_a_probe_that_another_run_deletes_is_written_again(corpus, tmp_path, monkeypatch):
     put = path_checks.write_atomic
     calls = []
 

@@ -1,4 +1,4 @@
-"""--plan: what there is to do, and nothing done."""
+"""--plan shows what the run would do, and writes nothing."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def test_a_plan_counts_and_writes_nothing(tmp_path, monkeypatch, capsys):
     assert "2 shards; the run skips their clips" in lines and "without --plan" in lines
 
 
-def test_inputs_of_which_none_can_be_embedded_are_no_mistake(tmp_path, monkeypatch, capsys):
+def test_a_plan_of_inputs_that_cannot_be_embedded(tmp_path, monkeypatch, capsys):
     write_bad_files(tmp_path / "audio")
     found = planned(monkeypatch, capsys, f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out")
     assert found["clips"] == 5 and found["trial"]["clips"] == 0 and found["wall_seconds"] is None
@@ -50,7 +50,7 @@ def test_inputs_of_which_none_can_be_embedded_are_no_mistake(tmp_path, monkeypat
     assert found["trial"]["first_reject"].startswith(f"{tmp_path}/audio/empty.wav: ")
 
 
-def test_clips_without_a_pipeline_give_the_examples_of_one(tmp_path):
+def test_clips_without_a_pipeline_have_the_same_examples(tmp_path):
     path = write_noise(tmp_path / "a.wav", 3.0)
     write_bad_files(tmp_path)
     settings = ClipSettings("train")

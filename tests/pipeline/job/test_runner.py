@@ -17,7 +17,7 @@ LAUNCHER = "--job_server_java_launcher=sh"
 
 @pytest.fixture
 def no_threads_set(monkeypatch):
-    """The variable that says how many threads a process may have is left as it was."""
+    """Restores the variable with the number of threads per process."""
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")  # so that what the test sets is undone
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
 
@@ -40,14 +40,14 @@ def test_one_process_has_all_cores_and_the_environment_wins(no_threads_set, monk
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "5"
 
 
-def test_a_process_has_the_threads_that_it_was_given(no_threads_set, monkeypatch):
+def test_the_number_of_threads_is_that_of_the_environment(no_threads_set, monkeypatch):
     assert num_cores() == len(os.sched_getaffinity(0))
     for given, cores in (("1", 1), ("0", num_cores()), ("", num_cores()), ("many", num_cores())):
         monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", given)
         assert num_cores() == cores
 
 
-def test_dataflow_without_credentials_is_an_error_before_anything_else(monkeypatch, tmp_path):
+def test_dataflow_without_credentials_is_an_error_before_any_work(monkeypatch, tmp_path):
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     has_google_credentials.cache_clear()
@@ -78,7 +78,7 @@ def test_dataflow_without_credentials_is_an_error_before_anything_else(monkeypat
         (["--runner=PrismRunner", "--prism_location=no-prism"], "--prism_location=no-prism: no such file"),
     ],
 )
-def test_an_engine_that_cannot_be_had_is_an_error_before_any_work(flags, message):
+def test_a_missing_engine_is_an_error_before_any_work(flags, message):
     with pytest.raises(SettingError, match=re.escape(message)):
         make_pipeline(flags)
 

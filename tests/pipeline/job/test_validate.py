@@ -11,7 +11,7 @@ from transforms.errors import SettingError
 
 
 @pytest.mark.parametrize("hint", ["min_ram", "min_ram=much", "cards=1"])
-def test_a_hint_that_beam_does_not_know_is_an_error_that_names_it(hint):
+def test_a_hint_that_beam_does_not_know_is_named(hint):
     with pytest.raises(SettingError, match=f"--inference_hint={hint}: .*min_ram=16GB"):
         validate(parse_options(["--input=a", "--output=b", f"--inference_hint={hint}"]))
 

@@ -26,7 +26,7 @@ MAY_SEE = {
 
 @pytest.mark.parametrize("workers", ELSEWHERE)
 @pytest.mark.parametrize("name", SEEN)
-def test_a_path_of_this_machine_is_refused_where_workers_cannot_see_it(name, workers, tmp_path):
+def test_a_local_path_that_workers_cannot_access_is_refused(name, workers, tmp_path):
     path = f"eval={tmp_path}/x" if name == "segments" else f"{tmp_path}/x"
     flags = {**SEEN, name: f"--{name}={path}"}
     with pytest.raises(SettingError) as caught:
@@ -36,7 +36,7 @@ def test_a_path_of_this_machine_is_refused_where_workers_cannot_see_it(name, wor
 
 
 @pytest.mark.parametrize("workers", ELSEWHERE)
-def test_what_workers_can_see_is_not_refused(workers):
+def test_paths_that_workers_can_access_are_accepted(workers):
     validate(parse_options([*SEEN.values(), *ELSEWHERE[workers]]))
     without = [flag for name, flag in SEEN.items() if name in ("input", "output")]
     offline = prepare_offline(validate(parse_options([*without, *ELSEWHERE[workers]])))
@@ -44,5 +44,5 @@ def test_what_workers_can_see_is_not_refused(workers):
 
 
 @pytest.mark.parametrize("workers", MAY_SEE)
-def test_workers_that_may_share_a_disk_find_out_themselves(workers, tmp_path):
+def test_local_paths_are_accepted_if_workers_may_share_the_disk(workers, tmp_path):
     validate(parse_options([f"--input={tmp_path}/*", f"--output={tmp_path}", *MAY_SEE[workers]]))

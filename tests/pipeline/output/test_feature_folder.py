@@ -16,8 +16,6 @@ from pipeline.make_shards import run as make_shards
 from pipeline.output import feature_folder
 from pipeline.statistics.passes import FrameFolder
 from pipeline.verify import verify_folder
-from transforms.audioset.layout import Sharding
-from transforms.audioset.own_shards import note_name, noted_shard
 from transforms.audioset.reading import FeatureShards
 from transforms.errors import SettingError
 from transforms.features.folder_shards import ShardNotes, find_shards
@@ -63,7 +61,7 @@ def files(folder) -> dict[str, bytes]:
     }
 
 
-def test_nothing_of_somebody_else_is_deleted_or_read(corpus, strangers, tmp_path, capsys):
+def test_files_of_others_are_not_deleted_or_read(corpus, strangers, tmp_path, capsys):
     out = tmp_path / "out"
     flags = [*TRIAL, f"--output={out}"]
     assert run.run([*flags, f"--input={corpus}/*"]) == 0
@@ -103,7 +101,7 @@ def test_shards_of_audio_in_the_output_are_read_and_stay(corpus, expected, tmp_p
 @pytest.mark.integration  # seconds each
 @pytest.mark.parametrize("spelling", ["{out}/*/*.tfrecord", "{out}/../out/train/ab.tfrecord", "{link}/**"])
 @pytest.mark.parametrize("extra", [[], ["--overwrite"], ["--plan"]])
-def test_its_own_shards_are_no_input(corpus, tmp_path, spelling, extra):
+def test_its_own_shards_are_not_inputs(corpus, tmp_path, spelling, extra):
     out = tmp_path / "out"
     assert run.run([*TRIAL, f"--input={corpus}/*", f"--output={out}"]) == 0
     before = files(out)
@@ -114,7 +112,7 @@ def test_its_own_shards_are_no_input(corpus, tmp_path, spelling, extra):
     assert files(out) == before
 
 
-def test_a_file_where_a_shard_may_go_is_named_before_any_work(corpus, tmp_path):
+def test_a_file_with_the_path_of_a_shard_is_named_before_any_work(corpus, tmp_path):
     out = tmp_path / "out"
     (out / "train").mkdir(parents=True)
     in_the_way = out / "train" / "zz.tfrecord"
@@ -128,7 +126,7 @@ def test_a_file_where_a_shard_may_go_is_named_before_any_work(corpus, tmp_path):
     assert in_the_way.read_bytes() == b"precious"
 
 
-def test_a_file_that_stands_where_a_shard_of_an_inputs_own_split_must_go_stops_the_run(tmp_path, capsys):
+def test_a_file_with_the_path_of_a_shard_of_an_inputs_own_split_stops_the_run(tmp_path, capsys):
     write_noise(tmp_path / "audio" / "ab1.wav", 1.0)
     packing = [f"--input={tmp_path}/audio/*", f"--output={tmp_path}/packed", "--split=mine"]
     assert make_shards([*packing, "--format=tfrecord", "--runner=FnApiRunner"]) == 0
@@ -149,7 +147,7 @@ def test_a_file_that_stands_where_a_shard_of_an_inputs_own_split_must_go_stops_t
 
 
 def test_shards_of_a_killed_run_are_its_own(corpus, expected, tmp_path):
-    """As a killed run leaves them: notes, and no list; beside them a file that somebody put there."""
+    """The state after a killed run: notes without a list, and a file that no run wrote."""
     out = tmp_path / "out"
     shutil.copytree(expected, out)
     run_folder = out / "_run"
@@ -177,7 +175,7 @@ def test_shards_of_a_killed_run_are_its_own(corpus, expected, tmp_path):
     assert not left.exists() and not temporary_files(str(out))
 
 
-def test_what_a_killed_run_left_of_a_shard_that_no_later_run_writes_is_deleted(corpus, tmp_path):
+def test_leftovers_of_a_shard_that_no_later_run_writes_are_deleted(corpus, tmp_path):
     out = tmp_path / "out"
     notes = ShardNotes(str(out))
     notes.begin([])
@@ -211,8 +209,8 @@ def test_a_folder_with_characters_of_globs_in_its_name_resumes(corpus, tmp_path)
     assert not [path for path in (out / "_run").iterdir() if path.name.startswith(("before", "own"))]
 
 
-def test_a_run_killed_at_its_first_looks_leaves_nothing_that_stays(corpus, tmp_path, monkeypatch):
-    """At the probes: whether the output can be written, and whether its disk folds case."""
+def test_probes_of_a_killed_run_are_deleted(corpus, tmp_path, monkeypatch):
+    """The probes test whether the output can be written, and whether its disk folds case."""
     out = tmp_path / "out"
     flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]
     for at in ("probe", "case"):
@@ -254,31 +252,6 @@ def test_an_overwrite_killed_at_any_file_can_be_repeated(corpus, expected, tmp_p
 
 
 @pytest.mark.parametrize(
-    "split, name", [("a-b.c_d", "x=y"), ("train", "train-00000-of-00010"), ("s", "%2F=")]
-)
-def test_a_note_tells_its_shard(split, name):
-    assert noted_shard(note_name(split, name)) == f"{split}/{name}.tfrecord"
-
-
-def test_names_that_shards_can_have():
-    assert all(Sharding().may_name("train", name) for name in ("a", "ab", "--", "%2Fa", "Éü", "a%25"))
-    assert not any(
-        Sharding().may_name("train", name) for name in ("", "abc", "precious", "%61b", "a%", "%2f")
-    )
-    assert Sharding(3).may_name("train", "train-00002-of-00003")
-    assert not any(Sharding(3).may_name("train", name) for name in ("train-00003-of-00003", "ab"))
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hostile")
-    write_noise(folder / "audio" / "ab1.wav", 1.0)
-    (folder / "audio" / "bad.wav").write_text("no audio")
-    assert run.run([*TRIAL, f"--input={folder}/audio/*", f"--output={folder}/out"]) == 0
-    return folder
-
-
-@pytest.mark.parametrize(
     "change",
     [
         {"settings": [1]},
@@ -289,26 +262,26 @@ def finished(tmp_path_factory):
         {"history": 5},
     ],
 )
-def test_a_manifest_of_something_else_is_one_line(finished, change):
-    path = finished / "out" / "_run" / "manifest.json"
+def test_a_manifest_with_a_wrong_type_is_one_line(corpus, expected, change):
+    path = expected / "_run" / "manifest.json"
     text = path.read_text()
     try:
         path.write_text(json.dumps({**json.loads(text), **change}))
-        message = refusal([*TRIAL, f"--input={finished}/audio/*", f"--output={finished}/out"])
+        message = refusal([*TRIAL, f"--input={corpus}/*", f"--output={expected}"])
         assert f"{path}: cannot be read" in message and "restore or remove it" in message
         with pytest.raises(SettingError, match=r"manifest\.json: cannot be read"):
-            verify_folder(str(finished / "out"))
+            verify_folder(str(expected))
     finally:
         path.write_text(text)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "null", "5", '"x"', "[]", "\xff"])
-def test_a_manifest_that_is_none_is_one_line(finished, text):
-    path = finished / "out" / "_run" / "manifest.json"
+def test_an_invalid_manifest_is_one_line(corpus, expected, text):
+    path = expected / "_run" / "manifest.json"
     before = path.read_bytes()
     try:
         path.write_bytes(text.encode("latin-1"))
-        message = refusal([*TRIAL, f"--input={finished}/audio/*", f"--output={finished}/out"])
+        message = refusal([*TRIAL, f"--input={corpus}/*", f"--output={expected}"])
         assert f"{path}: cannot be read" in message and "\n" not in message
     finally:
         path.write_bytes(before)

@@ -53,7 +53,7 @@ def take(events) -> str | int:
 
 
 def hold(output: str, events, release) -> None:
-    """Says "held" or "refused", and holds on until it is released."""
+    """Reports "held" or "refused", and keeps the lock until it is released."""
     lock.BEAT_S, lock.DEAD_S, lock._POLL_S = 0.1, 2.0, 0.05
     try:
         with lock_folder(output, "go on"):
@@ -64,7 +64,7 @@ def hold(output: str, events, release) -> None:
 
 
 def in_own_namespace(action: Callable[..., None], events, *arguments) -> None:
-    """Does something in a process that numbers processes from 1, as one in a container does."""
+    """Runs a function in a process with its own PID namespace, as in a container."""
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWPID):
         events.put(f"unshare: {os.strerror(ctypes.get_errno())}")
         return
@@ -88,7 +88,7 @@ def quick(monkeypatch):
         monkeypatch.setattr(lock, name, seconds)
 
 
-def test_a_folder_is_held_until_the_end_and_no_longer(tmp_path):
+def test_a_folder_is_locked_until_the_end(tmp_path):
     with lock_folder(str(tmp_path)):
         assert not is_free(tmp_path)
         assert is_free(tmp_path / "other")
@@ -99,7 +99,7 @@ def test_a_folder_is_held_until_the_end_and_no_longer(tmp_path):
     assert not list((tmp_path / "_run").iterdir())
 
 
-def test_a_dead_process_of_this_machine_holds_nothing_and_nobody_waits(tmp_path, capsys):
+def test_the_lock_of_a_dead_process_of_this_machine_is_taken_at_once(tmp_path, capsys):
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
     ticks = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19])
     theirs = dataclasses.replace(ME, run="theirs", pid=process.pid, process_started=ticks)
@@ -123,8 +123,8 @@ def test_a_dead_process_of_this_machine_holds_nothing_and_nobody_waits(tmp_path,
     "elsewhere", [{"host": "elsewhere", "boot_id": "x"}, {"boot_id": "x"}, {"pid_namespace": "pid:[1]"}]
 )
 @pytest.mark.parametrize("since", ["2100-01-01T00:00:00+00:00", "1970-01-01T00:00:00+00:00"])
-def test_clocks_and_names_of_hosts_count_for_nothing(tmp_path, quick, capsys, elsewhere, since):
-    """An owner elsewhere is dead when it has not spoken while this process looked on, whatever it says."""
+def test_clocks_and_host_names_are_ignored(tmp_path, quick, capsys, elsewhere, since):
+    """An owner elsewhere is dead if it wrote no heartbeat while this process watched."""
     leave(tmp_path, dataclasses.replace(ME, run="theirs", since=since, pid=1, **elsewhere))
     begun = time.monotonic()
     assert is_free(tmp_path)
@@ -133,8 +133,8 @@ def test_clocks_and_names_of_hosts_count_for_nothing(tmp_path, quick, capsys, el
     assert f"{tmp_path}/_run/lock.json: process 1 on " in said and "for up to 2 s" in said
 
 
-def test_of_an_owner_in_another_namespace_its_beat_tells(tmp_path, quick):
-    """Two containers with one host name: neither sees the other's processes."""
+def test_heartbeats_show_that_an_owner_in_another_namespace_lives(tmp_path, quick):
+    """Two containers with the same host name do not see each other's processes."""
     events, release = CONTEXT.SimpleQueue(), CONTEXT.Event()
     process = started(in_own_namespace, hold, events, str(tmp_path), events, release)
     first = take(events)
@@ -157,7 +157,7 @@ def test_of_an_owner_in_another_namespace_its_beat_tells(tmp_path, quick):
     process.join()
 
 
-def test_an_owner_here_is_no_dead_one_to_a_process_in_another_namespace(tmp_path, quick):
+def test_a_process_in_another_namespace_does_not_take_an_owner_for_dead(tmp_path, quick):
     events, release = CONTEXT.SimpleQueue(), CONTEXT.Event()
     with lock_folder(str(tmp_path)):
         process = started(in_own_namespace, hold, events, str(tmp_path), events, release)
@@ -169,7 +169,7 @@ def test_an_owner_here_is_no_dead_one_to_a_process_in_another_namespace(tmp_path
 
 
 @pytest.mark.parametrize("left", ["nothing", "a dead run's lock"])
-def test_of_processes_that_start_together_one_has_the_folder(tmp_path, left):
+def test_one_of_several_processes_that_start_together_gets_the_lock(tmp_path, left):
     for number in range(5):
         output, events, release = tmp_path / str(number), CONTEXT.SimpleQueue(), CONTEXT.Event()
         if left != "nothing":
@@ -183,7 +183,7 @@ def test_of_processes_that_start_together_one_has_the_folder(tmp_path, left):
         assert not list((output / "_run").iterdir())
 
 
-def test_a_run_says_that_it_lives(tmp_path, quick):
+def test_a_run_writes_heartbeats(tmp_path, quick):
     path = tmp_path / "_run" / LOCK_FILE
     with lock_folder(str(tmp_path)):
         first = json.loads(path.read_text())
@@ -203,7 +203,7 @@ def hold_with_child(output: str, events, log: str) -> None:
 
 
 def ending(tmp_path, end: Callable[[int, Path], None]) -> tuple[int | None, str]:
-    """A process that holds a folder, and what becomes of it: its exit status, and what it says."""
+    """A process that has the lock of a folder; its exit status and output."""
     events, log = CONTEXT.SimpleQueue(), tmp_path / "log"
     process = started(hold_with_child, str(tmp_path), events, str(log))
     child = take(events)
@@ -225,7 +225,7 @@ def ending(tmp_path, end: Callable[[int, Path], None]) -> tuple[int | None, str]
         (signal.SIGHUP, "lost its terminal"),
     ],
 )
-def test_a_signal_gives_the_lock_up(tmp_path, number, words):
+def test_a_signal_releases_the_lock(tmp_path, number, words):
     status, said = ending(tmp_path, lambda pid, path: os.kill(pid, number))
     assert status == 128 + number and said.strip().splitlines() == [
         f"pipeline.run: {words} ({number.name}); go on"
@@ -234,7 +234,7 @@ def test_a_signal_gives_the_lock_up(tmp_path, number, words):
     assert is_free(tmp_path)
 
 
-def test_a_run_that_lost_its_lock_ends_and_leaves_the_others_alone(tmp_path):
+def test_a_run_that_lost_its_lock_ends_and_keeps_the_new_lock(tmp_path):
     theirs = dataclasses.replace(ME, run="theirs", host="elsewhere", boot_id="x")
     status, said = ending(tmp_path, lambda pid, path: leave(tmp_path, theirs))
     assert status == 1
@@ -262,7 +262,7 @@ def test_a_worker_that_outlives_its_run_writes_no_shard_when_another_has_the_fol
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", "[" * 100_000, '{"run": "x"}', json.dumps({**vars(ME), "pid": "1"})]
 )
-def test_what_is_no_lock_is_one_line_that_says_what_to_do(tmp_path, text):
+def test_an_invalid_lock_is_one_line_with_a_fix(tmp_path, text):
     path = tmp_path / "_run" / LOCK_FILE
     write_atomic(str(path), text.encode())
     with (

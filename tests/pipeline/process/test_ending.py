@@ -93,19 +93,19 @@ def test_a_signal_is_one_line_and_its_status(wait, tmp_path, action, status, lin
         "__import__('subprocess').run(['sleep', '60'])",
     ],
 )
-def test_whatever_the_main_thread_is_at(wait, busy):
+def test_a_signal_ends_any_work_of_the_main_thread(wait, busy):
     ended = wait(CTRL_C, busy)
     assert (ended.status, ended.lines, ended.left) == (130, ["it: was interrupted (SIGINT); more"], [])
     assert ended.took_s < LIMIT_S
 
 
-def test_what_ends_with_the_children_says_nothing_more(wait):
+def test_a_command_prints_nothing_about_its_killed_children(wait):
     busy = "print(__import__('subprocess').run(['sleep', '60'])) or 1 / 0"
     ended = wait(signal.SIGTERM, busy)
     assert ended.lines == ["it: was terminated (SIGTERM); more"]
 
 
-def test_a_clean_up_that_hangs_or_fails_holds_nothing_up(wait):
+def test_a_clean_up_that_hangs_or_fails_does_not_delay_the_end(wait):
     ended = wait(CTRL_C, clean_up="1 / 0")
     assert (ended.status, ended.lines) == (130, ["it: was interrupted (SIGINT); more"])
     ended = wait(CTRL_C, clean_up="time.sleep(60)")
@@ -129,7 +129,7 @@ def test_a_second_ctrl_c_ends_at_once(launcher, tmp_path):
 
 
 def test_after_the_signal_nothing_is_written(wait, tmp_path):
-    """The main thread goes on for the time of the clean-up."""
+    """The main thread continues during the clean-up."""
     busy = """
         number = 0
         while True:
@@ -145,7 +145,7 @@ def test_after_the_signal_nothing_is_written(wait, tmp_path):
     assert int((tmp_path / "one").read_text()) == int((tmp_path / "two").read_text()) > 0
 
 
-def test_a_signal_that_is_ignored_stays_so(launcher, tmp_path):
+def test_an_ignored_signal_stays_ignored(launcher, tmp_path):
     """As under nohup."""
     program = tmp_path / "program.py"
     head = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
@@ -174,8 +174,8 @@ def test_children_do_not_see_ctrl_c(launcher, tmp_path):
 
 
 @pytest.mark.parametrize("command", [["-m", "pipeline.run", "--help"], ["examples/embed_file.py"]])
-def test_ctrl_c_while_all_is_imported(command, tmp_path):
-    """In a Python of its own, whose imports take seconds."""
+def test_ctrl_c_during_the_imports(command, tmp_path):
+    """In a new Python process, whose imports take seconds."""
     random = moments()
     name = "pipeline.run" if command[0] == "-m" else "embed_file"
     for _ in range(3):
@@ -197,7 +197,7 @@ def test_ctrl_c_while_all_is_imported(command, tmp_path):
 
 
 def test_ctrl_c_during_a_run(launcher, tmp_path):
-    """Once; at many moments and in each mode, among the integration tests."""
+    """Once; the integration tests interrupt at many moments and in each mode."""
     for number in range(20):
         write_noise(tmp_path / "audio" / f"{number}.wav", 10.0, seed=number)
     output, temporary = tmp_path / "out", tmp_path / "tmp"
@@ -227,7 +227,7 @@ def test_a_program_that_uses_the_package_has_its_own_ctrl_c(launcher, tmp_path):
 
 
 def test_terminals_show_what_is_printed():
-    """Or no test here could fail."""
+    """Otherwise no test here could fail."""
     with terminal() as shown:
         assert isinstance(shown, Terminal)
         process = start_in_terminal(shown, "-c", "import time; print('ready', flush=True); time.sleep(60)")

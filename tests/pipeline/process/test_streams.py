@@ -34,7 +34,7 @@ ENDS = "it: error: the output cannot be printed ({}); the rest of the work is do
 
 @pytest.fixture
 def work(tmp_path):
-    """Runs a program that prints, and works behind that; returns its status and what it says of it."""
+    """Runs a program that prints and then works; returns its status and its error output."""
 
     def run(output: Path, count: int = 1000, status: int = 0, pid=lambda _: None):
         program, errors = tmp_path / "program.py", tmp_path / "errors"
@@ -77,17 +77,17 @@ def test_a_full_device_is_one_line_and_1(work, count):
     assert work(Path("/dev/full"), count) == (1, [ENDS.format("No space left on device")])
 
 
-def test_a_status_of_the_commands_own_stays(work):
+def test_the_status_of_a_failed_command_stays(work):
     assert work(Path("/dev/full"), status=4) == (4, [ENDS.format("No space left on device")])
 
 
-def test_what_can_be_printed_is(work, tmp_path):
+def test_as_much_as_possible_is_printed(work, tmp_path):
     assert work(tmp_path / "out") == (0, [])
     assert (tmp_path / "out").read_text() == "".join(f"{n} {'x' * 1000}\n" for n in range(1000))
 
 
 @pytest.mark.integration  # two runs
-def test_the_features_of_a_run_that_cannot_print_are_whole(tmp_path):
+def test_the_features_of_a_run_that_cannot_print_are_complete(tmp_path):
     for number in range(3):
         write_noise(tmp_path / "audio" / f"{number}.wav", 2.0, seed=number)
     launcher, statuses = shared_launcher(), []
@@ -112,7 +112,7 @@ def test_the_features_of_a_run_that_cannot_print_are_whole(tmp_path):
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
-    """What libraries print would stand in a shard."""
+    """Otherwise a shard could contain the output of libraries."""
     pid = os.fork()
     if not pid:
         for number in range(3):
@@ -135,8 +135,8 @@ def test_a_command_without_streams_does_its_work(tmp_path):
     assert len(list((tmp_path / "out").glob("*/*.tfrecord"))) == 1
 
 
-def test_all_is_written_where_a_file_takes_little_at_once():
-    """As a terminal that another program has set not to wait."""
+def test_all_data_is_written_to_a_file_that_accepts_little_at_a_time():
+    """Such as a terminal that another program has set to non-blocking mode."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     data = bytes(range(256)) * 4096
@@ -156,7 +156,7 @@ def test_all_is_written_where_a_file_takes_little_at_once():
     assert found == data
 
 
-def test_a_terminal_that_hangs_up_is_remembered_and_no_error():
+def test_a_hang_up_of_the_terminal_is_recorded_without_an_error():
     ours, theirs = pty.openpty()
     with open(theirs, "wb", buffering=0) as file:
         patient = _Patient(file)

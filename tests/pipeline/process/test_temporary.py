@@ -1,4 +1,4 @@
-"""A command's temporary files go with it, or with the next command of the same user; nobody else's do."""
+"""A command, or the next one of the same user, deletes its temporary files, and no others."""
 
 import multiprocessing
 import os
@@ -58,7 +58,7 @@ def sweep() -> None:
         pass
 
 
-def test_temporary_files_are_in_the_folder_and_gone_with_it(place):
+def test_temporary_files_are_in_the_folder_and_deleted_with_it(place):
     with own_temporary_folder():
         (folder,) = place.iterdir()
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -70,7 +70,7 @@ def test_temporary_files_are_in_the_folder_and_gone_with_it(place):
     assert os.environ.get("TMPDIR") != str(folder)
 
 
-def test_of_a_killed_command_they_go_with_the_next_and_of_a_living_one_they_stay(place, holder):
+def test_the_next_command_deletes_the_folders_of_killed_commands_only(place, holder):
     first, _ = holder(), holder()
     assert len(list(place.iterdir())) == 2
     before = {path: sorted(path.rglob("*")) for path in place.iterdir()}
@@ -83,14 +83,14 @@ def test_of_a_killed_command_they_go_with_the_next_and_of_a_living_one_they_stay
     assert sorted(alive.rglob("*")) == before[alive]
 
 
-def test_a_stopped_command_lives(place, holder):
+def test_a_stopped_command_counts_as_alive(place, holder):
     process = holder()
     os.kill(process.pid, signal.SIGSTOP)
     sweep()
     assert len(list(place.iterdir())) == 1
 
 
-def test_what_looks_like_one_and_is_none_stays(place):
+def test_other_files_with_similar_names_stay(place):
     target = place / "target"
     (target / "kept").mkdir(parents=True)
     (target / "lock").touch()
@@ -107,7 +107,7 @@ def test_what_looks_like_one_and_is_none_stays(place):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give folders away")
-def test_another_users_stays(place, holder):
+def test_the_folder_of_another_user_stays(place, holder):
     process = holder()
     (folder,) = place.iterdir()
     os.chown(folder, 12345, 12345)
@@ -117,7 +117,7 @@ def test_another_users_stays(place, holder):
     assert folder.exists()
 
 
-def test_a_killed_sweep_and_a_killed_start_are_cleared_too(place):
+def test_an_incomplete_deletion_and_an_incomplete_start_are_deleted_too(place):
     (place / "audioset-empty").mkdir()  # before it had its lock
     (place / "audioset-half").mkdir()
     (place / "audioset-half" / "lock").touch()
@@ -136,7 +136,7 @@ def come_and_go(place: str, failed) -> None:
     failed.put("")
 
 
-def test_commands_that_come_and_go_at_once_take_nothing_from_each_other(place):
+def test_simultaneous_commands_do_not_delete_each_others_folders(place):
     failed = CONTEXT.SimpleQueue()
     processes = [CONTEXT.Process(target=come_and_go, args=(str(place), failed)) for _ in range(4)]
     for process in processes:

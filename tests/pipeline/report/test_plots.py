@@ -1,4 +1,4 @@
-"""Names in the figures of the report."""
+"""The figures of the report: names, colours, ids."""
 
 import re
 import xml.etree.ElementTree
@@ -19,13 +19,13 @@ def svg_texts(svg: str) -> list[str]:
 
 @settings(max_examples=15)
 @given(st.lists(TEXTS, min_size=1, max_size=8, unique=True), st.booleans())
-def test_any_name_is_in_a_picture_as_text(names, has_others):
+def test_any_name_is_text_in_a_figure(names, has_others):
     groups = np.arange(-has_others, len(names))
     points = np.random.default_rng(0).normal(size=(len(groups), 2))
     svg = plots.embedding_map(points, groups, names, np.array([0.5, 0.2]))
     shown = [*map(plots._short, names)]
     assert svg_texts(svg)[2:] == ["others"] * has_others + [name for name in shown if name]
-    # The numbers beside the bars, and the names.
+    # The numbers next to the bars, and the names.
     texts = svg_texts(plots.frames_by_split(dict.fromkeys(names, 5.0)))
     assert Counter(texts) == Counter(filter(None, shown)) + Counter({"5": len(names)})
     assert all(len(name) <= 32 for name in shown)

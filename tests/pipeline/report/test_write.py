@@ -41,7 +41,7 @@ def page(folder) -> str:
     return (folder / "_run" / "report.html").read_text(encoding="utf-8")
 
 
-def test_every_picture_is_there_with_colours_of_the_page(reported):
+def test_every_figure_uses_the_colours_of_the_page(reported):
     html = page(reported[0])
     assert re.findall(r'<figure class="card" id="([\w-]+)"><h3>[^<]*</h3><svg ', html) == PICTURES
     assert "var(--c1)" in html and not re.search(r"#0000(0[1-3]|1[1-8])", html)
@@ -49,19 +49,19 @@ def test_every_picture_is_there_with_colours_of_the_page(reported):
     assert len(ids) == len(set(ids))  # no picture has a part of another's
 
 
-def test_it_needs_no_network_and_runs_no_script(reported):
+def test_the_page_needs_no_network_and_no_script(reported):
     html = page(reported[0])
     sources = re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?([^"\')\s>]+)', html)
     assert sources and all(source.startswith(("data:", "#")) for source in sources)
     assert "<script" not in html and "@import" not in html
 
 
-def test_names_are_text_and_no_markup(reported):
+def test_names_are_escaped(reported):
     html = page(reported[0])
     assert "train/clip0&lt;b&gt;" in html and "clip0<b>" not in html
 
 
-def test_it_says_what_the_run_did(reported):
+def test_the_page_describes_the_run(reported):
     html = page(reported[0])
     for text in (
         "not_audio",
@@ -73,7 +73,7 @@ def test_it_says_what_the_run_did(reported):
         assert text in html
 
 
-def test_the_folder_stays_as_it_is_and_a_further_run_writes_it_anew(reported, monkeypatch):
+def test_the_folder_stays_unchanged_and_the_next_run_writes_the_report_again(reported, monkeypatch):
     folder, flags = reported
     shards = {path: path.read_bytes() for path in folder.glob("*/*.tfrecord")}
     before = page(folder)
@@ -90,7 +90,7 @@ def test_the_folder_stays_as_it_is_and_a_further_run_writes_it_anew(reported, mo
     assert features(after) == features(before)
 
 
-def test_raw_embeddings_have_a_report_too(reported, tmp_path, monkeypatch):
+def test_raw_embeddings_also_have_a_report(reported, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "write_report", write_report)
     _, flags = reported
     assert run.run([*flags[:-1], f"--output={tmp_path}/out", "--postprocess=raw"]) == 0
@@ -98,7 +98,7 @@ def test_raw_embeddings_have_a_report_too(reported, tmp_path, monkeypatch):
     assert names == [name for name in PICTURES if name != "saturation"]
 
 
-def test_a_run_without_a_record_has_one_as_well_and_is_no_success(tmp_path, monkeypatch, capsys):
+def test_a_run_without_records_has_a_report_and_status_4(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(report, "write_report", write_report)
     write_noise(tmp_path / "short.wav", 0.5)
     assert run.run([*TRIAL, f"--input={tmp_path}/short.wav", f"--output={tmp_path}/out"]) == 4
@@ -107,7 +107,7 @@ def test_a_run_without_a_record_has_one_as_well_and_is_no_success(tmp_path, monk
     assert "The folder contains no frames" in page(tmp_path / "out")
 
 
-def test_a_stuck_dimension_is_called_out():
+def test_a_stuck_dimension_is_noted():
     frames = np.random.default_rng(0).integers(0, 256, (50, 128), np.uint8)
     assert list(stuck_notes(FrameStatistics.of(frames))) == []
     frames[:, 127] = 255
@@ -137,7 +137,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("count", [len(HOSTILE), 8], ids=["by split", "by clip"])
-def test_names_that_are_no_text_to_others_are_text_here(tmp_path, monkeypatch, capfd, recwarn, count):
+def test_names_with_markup_or_formulas_are_text(tmp_path, monkeypatch, capfd, recwarn, count):
     monkeypatch.setattr(report, "write_report", write_report)
     ids = [name for name in HOSTILE if "\\" not in name][:count]
     for n, name in enumerate(ids):
@@ -161,7 +161,7 @@ def picture_texts(html_text: str, name: str) -> list[str]:
     return ["".join(text.itertext()) for text in root.iter() if text.tag.endswith("text")]
 
 
-def test_classes_with_hostile_names_are_a_legend(tmp_path, monkeypatch, capfd):
+def test_hostile_class_names_are_text_in_the_legend(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(report, "write_report", write_report)
     names = HOSTILE[:8]
     rows = [f'{n},/m/{n},"{name.replace(chr(34), chr(34) * 2)}"' for n, name in enumerate(names)]
@@ -203,7 +203,7 @@ def page_of(text: str) -> Page:
 
 
 @given(TEXTS)
-def test_any_text_on_the_page_is_text(text):
+def test_any_text_on_the_page_is_escaped(text):
     found = page_of(text)
     assert found.tags == page_of("").tags and ("svg", []) in found.tags
     shown = "".join(c if c not in UNSAFE else "" for c in text)
@@ -237,7 +237,7 @@ NO_FILE = "{path}: cannot be written (Is a directory); existing files are comple
         ("matplotlib", BUG, ["--overwrite"], 0),
     ],
 )
-def test_a_report_that_fails_is_a_warning(tmp_path, monkeypatch, capsys, how, cause, flags, status):
+def test_a_failed_report_is_a_warning(tmp_path, monkeypatch, capsys, how, cause, flags, status):
     for n in range(2):
         write_noise(tmp_path / "audio" / f"clip{n}.wav", 1.5, seed=n)
     write_noise(tmp_path / "audio" / "short.wav", 0.3)
@@ -267,7 +267,7 @@ def test_a_report_that_fails_is_a_warning(tmp_path, monkeypatch, capsys, how, ca
     assert path.exists() == (how == "folder") and (how != "folder" or (path / "mine").exists())
 
 
-def test_a_failed_report_leaves_none_of_an_earlier_run_and_can_be_made_again(tmp_path, monkeypatch, capsys):
+def test_a_failed_report_deletes_the_earlier_one_and_can_be_written_again(tmp_path, monkeypatch, capsys):
     write_noise(tmp_path / "audio" / "a.wav", 1.5)
     flags = [*TRIAL, f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out", "--json"]
     with monkeypatch.context() as patch:

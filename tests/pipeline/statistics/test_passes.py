@@ -17,7 +17,7 @@ from transforms.errors import OutputError, SettingError
 
 
 @pytest.mark.parametrize("command, flags", [(analyze, []), (fit_pca, ["--output=p.npz"])])
-def test_without_tensorflow_transform_one_line_says_so(monkeypatch, capsys, command, flags):
+def test_a_missing_tensorflow_transform_is_one_line(monkeypatch, capsys, command, flags):
     monkeypatch.setitem(sys.modules, "tensorflow_transform", None)
     message = refused(capsys, command, "--features=raw", *flags)
     assert message.startswith("TensorFlow Transform is not installed; pip install 'audioset-beam[analysis]'")

@@ -38,7 +38,7 @@ def changed(change) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def test_a_sound_folder_is_summed_up(folder):
+def test_the_summary_of_a_good_folder(folder):
     folder(record("abc"), record("abd", 10.0, 13.0, ()))
     summary = verify_folder(str(folder(record("x"), shard="eval/x")), strict=True)
     assert summary.problems == []
@@ -72,17 +72,17 @@ def test_a_sound_folder_is_summed_up(folder):
         (record(frames=FRAMES.astype(np.float32) * np.nan), "not 128 finite ones"),
     ],
 )
-def test_each_fault_is_found_and_named(folder, bad, problem):
+def test_each_problem_names_its_record(folder, bad, problem):
     summary = verify_folder(str(folder(record(), bad)))
     assert any(problem in found and "ab.tfrecord, record 1" in found for found in summary.problems)
 
 
-def test_clips_that_come_twice_are_found(folder):
+def test_clips_that_occur_twice_are_found(folder):
     (problem,) = verify_folder(str(folder(record(), record("abd"), record()))).problems
     assert "'abc' at 0.0 s occurs 2 times" in problem
 
 
-def test_order_counts_only_when_strict(folder):
+def test_the_order_is_checked_only_if_strict(folder):
     path = str(folder(record("abd"), record("abc")))
     assert verify_folder(path).problems == []
     assert "not in order" in verify_folder(path, strict=True).problems[0]
@@ -138,7 +138,7 @@ def test_a_manifest_of_something_else_is_a_mistake(folder):
             verify_folder(str(path))
 
 
-def test_numbered_shards_are_all_there_and_of_one_number(folder):
+def test_numbered_shards_are_complete_and_of_one_number(folder):
     whole = [(name, Sharding(3)) for name in Sharding(3).all_names("train")]
     for name, sharding in whole:
         ids = [f"id{n}" for n in range(9) if sharding.shard_name("train", f"id{n}") == name]

@@ -11,7 +11,7 @@ from transforms.errors import SettingError
 
 
 @pytest.mark.parametrize("sharding", [Sharding(), Sharding(1), Sharding(7)])
-def test_folders_with_the_same_clips_are_alike_however_they_are_sharded(tmp_path, capsys, sharding):
+def test_folders_with_the_same_clips_are_equal_for_any_sharding(tmp_path, capsys, sharding):
     one, other = write_corpus(tmp_path / "one"), write_corpus(tmp_path / "other", sharding=sharding)
     result = verified(capsys, one, f"--against={other}")
     assert result["good"]
@@ -33,7 +33,7 @@ def test_folders_with_the_same_clips_are_alike_however_they_are_sharded(tmp_path
     }
 
 
-def test_changed_bytes_are_measured_and_no_fault(tmp_path, capsys):
+def test_changed_bytes_are_measured_and_are_no_problem(tmp_path, capsys):
     codes = CODES.copy()
     codes[3] = 255 - codes[3]  # the opposite: a cosine of -1
     codes[20:36, 1, 5] ^= 1
@@ -53,7 +53,7 @@ def test_changed_bytes_are_measured_and_no_fault(tmp_path, capsys):
     assert "train '03-3' at 0.5 s: cosine -1.000000" in printed
 
 
-def test_clips_that_one_folder_lacks_are_faults(tmp_path, capsys):
+def test_clips_that_one_folder_lacks_are_problems(tmp_path, capsys):
     one = write_corpus(tmp_path / "one", skip=(1, 2))
     other = write_corpus(tmp_path / "other", sharding=Sharding(3), skip=(7,))
     result = verified(capsys, one, f"--against={other}")
@@ -66,7 +66,7 @@ def test_clips_that_one_folder_lacks_are_faults(tmp_path, capsys):
     assert result["against"]["cosine"] is None and result["against"]["least_cosine"] is None
 
 
-def test_other_numbers_of_frames_are_faults_and_the_common_ones_compared(tmp_path, capsys):
+def test_different_numbers_of_frames_are_problems_and_the_common_frames_are_compared(tmp_path, capsys):
     one = write_corpus(tmp_path / "one")
     result = verified(capsys, one, f"--against={write_corpus(tmp_path / 'other', CODES[:, :2])}")
     assert len(result["problems"]) == 40 and "has 3 frames, but 2 in" in result["problems"][0]
@@ -74,7 +74,7 @@ def test_other_numbers_of_frames_are_faults_and_the_common_ones_compared(tmp_pat
     assert result["against"]["cosine"] == 1.0
 
 
-def test_a_damaged_folder_is_compared_as_far_as_it_goes(tmp_path, capsys):
+def test_the_readable_part_of_a_damaged_folder_is_compared(tmp_path, capsys):
     one, other = write_corpus(tmp_path / "one"), write_corpus(tmp_path / "other")
     path = other / "train" / "05.tfrecord"
     path.write_bytes(path.read_bytes()[:-5])
@@ -92,19 +92,19 @@ def test_raw_folders_are_compared_by_value_and_not_with_quantized_ones(tmp_path,
         verify.run([str(one), f"--against={write_corpus(tmp_path / 'quantized')}"])
 
 
-def test_a_folder_that_is_none_cannot_be_compared_with(tmp_path):
+def test_a_missing_folder_cannot_be_compared(tmp_path):
     one = write_corpus(tmp_path / "one")
     with pytest.raises(SettingError, match="none: contains no SPLIT/PREFIX"):
         verify.run([str(one), f"--against={tmp_path}/none"])
 
 
-def test_cosine_of_vectors_with_nothing_in_them():
+def test_the_cosine_of_zero_vectors():
     nothing, something = np.zeros((1, 128), np.float32), np.ones((1, 128), np.float32)
     assert cosine_similarity(nothing, nothing) == 1.0
     assert cosine_similarity(nothing, something) == 0.0
 
 
-def test_bytes_of_two_ranges_are_compared_by_what_they_stand_for(tmp_path, capsys):
+def test_bytes_of_two_ranges_are_compared_by_their_values(tmp_path, capsys):
     # The other folder's range is twice as wide, so that its bytes come from half the values.
     codes = np.full((1, 128), 255, np.uint8)
     codes[:, ::2] = 0

@@ -31,7 +31,7 @@ def test_segments_are_there_or_rejected_or_missing(copied, capsys):
     assert "segments: 4 = there 1 + rejected 1 + missing 2" in capsys.readouterr().out
 
 
-def test_labels_other_than_the_segments_are_a_fault(copied, capsys):
+def test_labels_that_differ_from_the_segment_are_a_problem(copied, capsys):
     (copied / "mine.csv").write_text('one, 0.100, 2.000, "/m/b"\n')
     (problem,) = verified(capsys, copied / "out", *segment_flags(copied))["problems"]
     assert problem == f"{copied}/out/mine/on.tfrecord: 'one' at 0.1 s has other labels than its segment, [7]"

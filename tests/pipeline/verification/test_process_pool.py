@@ -21,7 +21,7 @@ def test_processes_give_results_in_order(count, patience_s):
 
 
 @INTEGRATION
-def test_a_process_that_is_killed_is_an_error_and_no_endless_wait():
+def test_a_killed_process_is_an_error_without_an_endless_wait():
     with Processes(2, patience_s=0) as processes, pytest.raises(OutputError, match="was killed"):
         list(processes.map(os._exit, [1, 1]))
 
