@@ -1,6 +1,8 @@
 """Tables, sizes, durations and results as text."""
 
-from pipeline.cli.text import format_bytes, format_duration, format_table
+import json
+
+from pipeline.cli.text import format_bytes, format_duration, format_table, print_result
 
 
 def test_durations_have_readable_units():
@@ -20,3 +22,28 @@ def test_sizes_have_readable_units():
         "453 kB",
         "12.3 GB",
     ]
+
+
+def test_units_change_at_their_limits():
+    assert [format_duration(s) for s in (9.9, 10, 99.4, 100, 5_999, 6_000)] == [
+        "9.9 s",
+        "10 s",
+        "99 s",
+        "1.7 min",
+        "100.0 min",
+        "1.7 h",
+    ]
+    assert [format_bytes(n) for n in (999_000, 10**6, 10**15, 10**18)] == [
+        "999 kB",
+        "1 MB",
+        "1 PB",
+        "1e+03 PB",
+    ]
+
+
+def test_a_result_is_lines_or_json_without_secrets(capsys):
+    values = {"weights": "https://u:p@h/w?sig=s", "clips": 2}
+    print_result(["clips 2"], values, False)
+    print_result(["clips 2"], values, True)
+    line, _, text = capsys.readouterr().out.partition("\n")
+    assert line == "clips 2" and json.loads(text) == {"weights": "https://***@h/w?sig=***", "clips": 2}

@@ -43,7 +43,7 @@ def test_the_summary_of_a_good_folder(folder):
     summary = verify_folder(str(folder(record("x"), shard="eval/x")), strict=True)
     assert summary.problems == []
     assert summary.clips == {"train": 2, "eval": 1}
-    assert (summary.frames, summary.duration_s, summary.kinds) == (9, 9.0, {"quantized"})
+    assert (summary.frames, summary.duration_s, summary.kinds) == (9, 9.0, {"quantized": 3})
     assert (summary.bytes_total, summary.bytes_at_0, summary.bytes_at_255) == (1152, 6, 3)
 
 
