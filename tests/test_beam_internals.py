@@ -30,7 +30,7 @@ def test_changed_worker_commands(monkeypatch):
     made = environments.SubprocessSDKEnvironment.from_command_string
     monkeypatch.setattr(environments.SubprocessSDKEnvironment, "from_command_string", made)
     beam_internals.change_worker_command(lambda command: f"exec {command}")
-    environment = environments.SubprocessSDKEnvironment.from_command_string("python -m x")
+    environment = environments.SubprocessSDKEnvironment.from_command_string(command_string="python -m x")
     assert environment.command_string == made("exec python -m x").command_string
 
 

@@ -26,7 +26,8 @@ from google.cloud.storage.fileio import BlobReader
 def change_worker_command(change: Callable[[str], str]) -> None:
     """Make Beam start this machine's workers by a changed shell command; Beam has no option for it."""
     make = SubprocessSDKEnvironment.from_command_string
-    SubprocessSDKEnvironment.from_command_string = lambda command: make(change(command))
+    # Beam passes the argument by its name.
+    SubprocessSDKEnvironment.from_command_string = lambda command_string: make(change(command_string))
 
 
 def gcs_client(filesystem: GCSFileSystem) -> Client:
