@@ -26,7 +26,7 @@ from pipeline.output.feature_folder import FeatureFolder
 from pipeline.output.shard_list import update_shard_list
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.extract_examples import ExtractExamples
-from transforms.features.own_shards import ShardNotes
+from transforms.features.folder_shards import ShardNotes
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.rejects import KeepRejected
 from transforms.write_features import WriteFeatures

@@ -28,8 +28,8 @@ COMMANDS = (verify, analyze, fit_pca, make_shards, export_model, smoke_test)
 _GROUPS = {
     "pipeline.graph": "graph",
     "transforms.values": "clip_chunks clips pcm",
-    "transforms.ground": "errors frameworks homes launcher prefetch printable progress redact secret_names "
-    "stage",
+    "transforms.ground": "beam_internals errors frameworks homes launcher prefetch printable progress "
+    "quiet_import redact secret_names stage",
 }
 _TITLES = {
     "pipeline": "pipeline: commands",

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from pipeline.assets.resolve import find_weights
 from pipeline.cli.flags import OneLineParser
-from pipeline.cli.option_groups import add_weights_options
+from pipeline.cli.option_groups import WEIGHTS, add_options
 from pipeline.embed import read_waveform
 from pipeline.process.main import run_main
 from transforms.audio.dsp.log_mel import log_mel_examples
@@ -194,7 +194,7 @@ def main(argv: Sequence[str]) -> int:
     add("--learning_rate", type=float, help=rates)
     add("--clips", type=int, default=40, help="synthetic clips per class, of 4 s each (default: %(default)s)")
     add("--seed", type=int, default=0, help="seed of random numbers (default: %(default)s)")
-    add_weights_options(parser)
+    add_options(parser, WEIGHTS)
     options = parser.parse_args(argv)
     if options.learning_rate is None:
         options.learning_rate = _FROZEN_LEARNING_RATE if options.frozen else _LEARNING_RATE

@@ -208,13 +208,6 @@ def test_the_folder_of_a_killed_process_is_removed_but_not_that_of_a_running_one
             process.communicate()
 
 
-def test_no_folder_for_temporary_files_is_one_line(tmp_path):
-    nowhere = "tempfile._candidate_tempdir_list = lambda: ['/nonexistent']"
-    script = f"import tempfile; {nowhere}; import pipeline.cli.console"
-    result = run_odd(script, tmp=tmp_path, HOME="/nonexistent")
-    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "TMPDIR" in result.stderr
-
-
 def test_only_one_module_of_the_stages_imports_tensorflow_and_keras_first():
     """If two threads import different ones first, they find half-imported modules."""
     known = {"frameworks", "keras", "tf"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from sounds import noise, write_bad_files, write_noise
-from test_run import TRIAL, read
+from trial_runs import TRIAL, read
 
 from pipeline import run
 from pipeline.embed import embed
