@@ -17,10 +17,7 @@ from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 from transforms.clips import sha256_of
 from transforms.printable import json_text
 from transforms.redact import shown
-from transforms.write_account import (
-    AUDIO_MS,
-    FRAMES,
-)
+from transforms.write_account import AUDIO_MS, FRAMES
 
 DISTRIBUTION = "audioset-beam"
 # Packages whose version can change a feature.
