@@ -6,13 +6,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import AsList
 
-from pipeline.output.run_files import (
-    ACCOUNT_FILE,
-    REJECTED_LIST,
-    UNMATCHED_LIST,
-    WRITTEN_LIST,
-    run_path,
-)
+from pipeline.output.run_files import ACCOUNT_FILE, REJECTED_LIST, UNMATCHED_LIST, WRITTEN_LIST, run_path
 from transforms.clips import ClipChunk, RejectedClip
 from transforms.embed_examples import EmbeddedExamples, EmbedExamples
 from transforms.errors import Reason
@@ -41,7 +35,6 @@ class EmbeddingJob:
     """The configured steps of a run.
 
     Attributes:
-      read, extract, embed, write: the main steps; see their classes.
       quantize: whether embeddings are converted to the release's bytes after `embed`.
       pca: PCA before quantization; None for no PCA.
       keep: selects the earlier rejects that this run did not revisit.
@@ -83,12 +76,8 @@ def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
     # features.written: Key, one per record; features.shards: ShardFile
     features.shards | "WriteShardList" >> WriteJsonLines(run_path(output, WRITTEN_LIST))
 
-    rejected_clips = (
-        inputs.rejected,
-        extracted.rejected,
-        embedded.rejected,
-        features.rejected,
-    ) | "Rejected" >> beam.Flatten()
+    rejects = inputs.rejected, extracted.rejected, embedded.rejected, features.rejected
+    rejected_clips = rejects | "Rejected" >> beam.Flatten()
     # RejectedClip
     earlier = (earlier_others, features.earlier) | "AllEarlier" >> beam.Flatten()
     listed = (rejected_clips, earlier) | "AllRejected" >> beam.Flatten()

@@ -52,3 +52,11 @@ def resample(waveform: np.ndarray, rate_hz: int, block: int = 1 << 16) -> np.nda
     """A whole waveform through the streaming resampler."""
     blocks = (waveform[start : start + block] for start in range(0, len(waveform), block))
     return np.concatenate([np.empty(0), *resample_blocks(blocks, rate_hz)])
+
+
+def tones(duration_s: float, rate_hz: int, seed: int = 0) -> np.ndarray:
+    """A chord over quiet noise, in whole numbers of int16."""
+    rng = np.random.default_rng(seed)
+    times_s = np.arange(round(duration_s * rate_hz)) / rate_hz
+    chord = sum(np.sin(2 * np.pi * hz * times_s) for hz in rng.uniform(100, 6_000, 4))
+    return np.round(5_000 * chord + 300 * rng.standard_normal(len(times_s))) / 32_768

@@ -10,7 +10,6 @@ from transforms.audio.dsp.log_mel import hann_window, mel_matrix
 from transforms.audio.dsp.polyphase import row_taps
 from transforms.audio.dsp.windows import waveform_windows, window_rate_hz, window_samples
 from transforms.audio.extraction import Extraction
-from transforms.vggish.params import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
     from transforms.vggish.log_mel_layer import FrontEnd
@@ -53,5 +52,4 @@ def device_front_end(rate_hz: int) -> "FrontEnd":
     # Importing Keras takes seconds, so only processes with a model do it.
     from transforms.vggish.log_mel_layer import FrontEnd
 
-    taps = None if rate_hz == SAMPLE_RATE_HZ else row_taps(rate_hz)
-    return FrontEnd(window_samples(rate_hz), taps, hann_window(), mel_matrix())
+    return FrontEnd(window_samples(rate_hz), row_taps(rate_hz), hann_window(), mel_matrix())

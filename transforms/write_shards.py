@@ -16,11 +16,11 @@ from transforms.audio_shards.read import REMEDIES
 from transforms.audio_shards.sniff import shard_format
 from transforms.audio_shards.write import (
     MAX_FILE_BYTES,
+    WRITERS,
     PackedClip,
     ShardPlan,
     check_clip,
     plan_shards,
-    write_shard,
 )
 from transforms.clips import Clip, RejectedClip, Unmatched, reject
 from transforms.errors import ClipError, Reason
@@ -191,7 +191,7 @@ class _WriteShard(beam.DoFn):
 
         # A shard is written even if all its files were rejected, so that the numbered names have no gap.
         with new_file(FileSystems.join(self._output, plan.file_name(self._kind))) as file:
-            for data in write_shard(self._kind, clips()):
+            for data in WRITERS[self._kind](clips()):
                 file.write(data)
         yield Packed(num_clips, joined_again)
         for clip in rejected:

@@ -39,10 +39,6 @@ _NOISE = (
 def run_command(name: str, command: Callable[[], int]) -> int:
     """Runs a command, and prints an error of this project as one line on the error stream.
 
-    Args:
-      name: the command's name, such as `pipeline.run`.
-      command: the function to run; returns the exit status.
-
     Returns:
       The exit status: the command's, 2 for a `SettingError`, or 1 for an error that stopped it later.
     """
@@ -62,7 +58,7 @@ def run_command(name: str, command: Callable[[], int]) -> int:
     logging.getLogger("apache_beam.utils.retry").addFilter(_shorten_retry)
     try:
         return command()
-    except (SettingError, OutputError, OutOfMemoryError) as error:
+    except _STOPPED as error:
         say(f"{name}: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingError) else 1
 

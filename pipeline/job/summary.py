@@ -15,8 +15,7 @@ class RunSummary:
     """What a run did.
 
     Attributes:
-      account: the account of the clips.
-      output: the feature folder.
+      account, output: the account of the clips, and the feature folder.
       shards, size_bytes: number and total size of the folder's shards after the run.
       wall_s: seconds from the check of the command to the last file.
       report: path of the report; empty if it could not be written.

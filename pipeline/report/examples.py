@@ -30,13 +30,7 @@ _MAX_FRAMES = 24
 
 @dataclass(frozen=True)
 class ExampleClip:
-    """The beginning of a clip.
-
-    Attributes:
-      clip: the clip.
-      log_mel: log-mel spectrogram, float32[spectrogram frames, 64].
-      frames: features, [n, 128].
-    """
+    """The beginning of a clip: its spectrogram float32[spectrogram frames, 64], and its features [n, 128]."""
 
     clip: Clip
     log_mel: NDArray[np.float32]

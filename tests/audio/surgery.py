@@ -13,7 +13,11 @@ from transforms.audio.parsers.ogg_pages import page_checksum
 from transforms.errors import ClipError, Reason
 
 ID3V1 = b"TAG" + bytes(125)
+
+
 ID3V2 = b"ID3\4\0\0\0\0\1\x0a" + bytes(138)
+
+
 APE = b"".join(
     struct.pack("<8sIIII8x", b"APETAGEX", 2_000, 64, 0, flags) + body
     for flags, body in ((0xA0000000, bytes(32)), (0x80000000, b""))
@@ -92,3 +96,36 @@ def numbered(pages: list[bytes]) -> bytes:
     return b"".join(
         with_checksum(page[:18] + struct.pack("<I", number) + page[22:]) for number, page in enumerate(pages)
     )
+
+
+SAMPLES = np.arange(1_000, dtype=np.int16)[:, np.newaxis]
+
+
+# Chunk name; offset of the size from it; struct format of the size; bytes that it counts besides samples.
+SIZES = {
+    "WAV": (b"data", 4, "<I", 0),
+    "RIFX": (b"data", 4, ">I", 0),
+    "RF64": (b"ds64", 16, "<Q", 0),
+    "W64": (b"data\xf3\xac", 16, "<Q", 24),
+    "AIFF": (b"SSND", 4, ">I", 8),
+    "AU": (b".snd", 8, ">I", 0),
+    "CAF": (b"data", 4, ">q", 4),
+}
+
+
+def made(form: str, samples=SAMPLES, subtype: str = "PCM_16") -> bytes:
+    if form != "RIFX":
+        return encoded(samples, 16_000, form, subtype)
+    file = io.BytesIO()
+    soundfile.write(file, samples, 16_000, format="WAV", subtype=subtype, endian="BIG")
+    return file.getvalue()
+
+
+def with_size(data: bytes, form: str, num_bytes: int, riff_bytes: int | None = None) -> bytes:
+    """Return the file with other stated lengths."""
+    name, offset, kind, more = SIZES[form]
+    changed = bytearray(data)
+    struct.pack_into(kind, changed, data.index(name) + offset, num_bytes + more)
+    if riff_bytes is not None:
+        struct.pack_into("<I", changed, 4, riff_bytes)
+    return bytes(changed)

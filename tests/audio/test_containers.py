@@ -2,7 +2,6 @@ import io
 
 import numpy as np
 import pytest
-import soundfile
 from media import (
     FAST_START,
     FRAGMENTED,
@@ -20,13 +19,7 @@ from media import (
 )
 
 from transforms.audio.decode import open_audio
-from transforms.audio.formats import FFMPEG, HEAD_BYTES, LIBSNDFILE, find_format
 from transforms.errors import Reason
-
-
-def decoders_of(head: bytes) -> tuple[str, ...]:
-    form = find_format(head)
-    return form.decoders if form else (LIBSNDFILE,)
 
 
 @pytest.mark.parametrize("container", ["ipod", "mp4", "mov", "matroska"])
@@ -196,43 +189,6 @@ def test_the_default_track_is_decoded(container, default):
     decoded, _ = decode(contained(tracks, 16_000, container, "aac", "fltp", default=default))
     assert decoded.shape[1] == tracks[default].shape[1]
     assert error(decoded, tracks[default]) < 0.05
-
-
-@pytest.mark.parametrize(
-    ("container", "codec", "sample_format"),
-    [M4A, ("mov", "aac", "fltp"), OPUS, MKV_FLAC, WMA, ("adts", "aac", "fltp")],
-)
-def test_containers_are_recognised_by_their_first_bytes(container, codec, sample_format):
-    data = contained(sweep(48_000, 1), 48_000, container, codec, sample_format)
-    for head in (data[:HEAD_BYTES], data[:64]):
-        assert decoders_of(head) == (FFMPEG,)
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize(
-    ("container", "subtype"),
-    [("WAV", None), ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None), ("AIFF", None)],
-)
-def test_libsndfile_is_tried_first_for_its_formats(container, subtype, channels):
-    file = io.BytesIO()
-    soundfile.write(file, sweep(48_000, channels), 48_000, format=container, subtype=subtype)
-    for head in (file.getvalue()[:HEAD_BYTES], file.getvalue()[:64]):
-        assert decoders_of(head)[0] == LIBSNDFILE
-
-
-@pytest.mark.parametrize("second", range(256))
-def test_an_mp3_frame_is_never_recognised_as_aac(second):
-    layer = second >> 1 & 0b11
-    head = bytes([0xFF, second, 0x90, 0x64]) + bytes(1_000)
-    assert not (layer and decoders_of(head) == (FFMPEG,))
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"RIFF", b"ID,start\nabc,30\n", bytes(1_000), b"\xff" * 9_000, b"\xff\xfeh\0e\0l\0l\0o\0"]
-)
-def test_other_files_are_not_audio(data):
-    assert decoders_of(data)[0] == LIBSNDFILE
-    assert rejection_of(data).reason is Reason.NOT_AUDIO
 
 
 def mp4_boxes(data: bytes) -> list[bytes]:

@@ -18,9 +18,14 @@ import tensorflow as tf
 
 from transforms.audio_shards.items import ShardClip, ShardFault, parse_columns
 from transforms.audio_shards.read import read_shard
+from transforms.audio_shards.read_tar import read_tar
+from transforms.audio_shards.stream import ByteStream
 from transforms.errors import Reason
 
+BAD, CUT = Reason.BAD_RECORD, Reason.TRUNCATED_SHARD
 COLUMNS = parse_columns()
+
+
 # How a tar can be packed; Zstandard by Arrow, in one frame.
 PACKED = {
     "tar": bytes,
@@ -29,6 +34,8 @@ PACKED = {
     "xz": lzma.compress,
     "zst": lambda data: pa.compress(data, "zstd", asbytes=True),
 }
+
+
 CLIPS = [
     ShardClip(0, f"id{n}", random.Random(n).randbytes(900 + 100 * n), n + 30.1, n + 40.1, (n, 7), "eval")
     for n in range(6)
@@ -154,3 +161,59 @@ def shards() -> dict[str, tuple[str, bytes]]:
         "hugging.parquet": ("parquet", parquet(hugging, row_group_size=2, compression="zstd")),
         "checked.parquet": ("parquet", parquet(columns, row_group_size=2, write_page_checksum=True)),
     }
+
+
+MEMBERS = [member for clip in CLIPS for member in sample(clip)]
+
+
+PLAIN = [(f"id{n}.wav", clip.audio) for n, clip in enumerate(CLIPS)]
+
+
+FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+
+
+def offsets(shard: bytes) -> dict[str, int]:
+    """Member -> where its first header begins."""
+    with tarfile.open(fileobj=io.BytesIO(shard)) as archive:
+        return {member.name: member.offset for member in archive}
+
+
+def ids(items) -> list[str]:
+    return [item.video_id for item in clips(items)]
+
+
+def link(name: str, target: str, kind: bytes = tarfile.LNKTYPE) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(name)
+    header.type, header.linkname = kind, target
+    return header
+
+
+def linked(*members: tarfile.TarInfo | tuple[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
+    """A tar of files (name, data) and links, in this order."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
+        for member in members:
+            if isinstance(member, tuple):
+                header = tarfile.TarInfo(member[0])
+                header.size = len(member[1])
+                archive.addfile(header, io.BytesIO(member[1]))
+            else:
+                archive.addfile(member)
+    return file.getvalue()
+
+
+def read_again(shard: bytes) -> list:
+    """As a file that can be read more than once."""
+    return list(read_tar(io.BytesIO(shard), COLUMNS))
+
+
+SYM = tarfile.SYMTYPE
+
+
+def read_all(packed: bytes, most: int = 1 << 30) -> tuple[bytes, str]:
+    stream = ByteStream(Pipe([packed], most))
+    parts = []
+    while part := stream.read(1000):
+        parts.append(part)
+    assert stream.read(10) == b"" and stream.position == sum(map(len, parts))
+    return b"".join(parts), stream.damage

@@ -1,20 +1,19 @@
 import gzip
 import io
 import random
-import zipfile
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
-from making import PACKED, fault, shards, tar
+from making import PACKED, shards, tar
 
 from transforms.audio_shards.sniff import shard_format
-from transforms.errors import Reason
 
 SHARDS = shards()
+
+
 FORMS = ("audio", "tfrecord", "tar", "parquet", "zip", "arrow")
 
 
@@ -98,33 +97,3 @@ def test_a_packed_tar_whose_first_block_needs_more_than_the_head_is_a_tar(name):
 def test_what_is_packed_and_no_shard_is_for_the_decoder_to_name():
     for name in ("gz", "bz2", "xz", "zst"):
         assert shard_format("a", PACKED[name](b"RIFF\0\0\0\0WAVEfmt ")) == "audio"
-
-
-def zipped() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("a.wav", b"1")
-    return file.getvalue()
-
-
-def arrow(make) -> bytes:
-    file = io.BytesIO()
-    table = pa.table({"audio": [{"bytes": b"1" * 5000, "path": "a.wav"}] * 3})
-    with make(file, table.schema) as writer:
-        writer.write_table(table)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("kind", "shard", "remedy"),
-    [
-        ("zip", zipped(), "extract it, or pack its files into a tar"),
-        ("arrow", arrow(pa.ipc.new_stream), "to_parquet"),
-        ("arrow", arrow(pa.ipc.new_file), "to_parquet"),
-    ],
-)
-def test_a_form_that_is_not_read_is_one_fault_with_the_remedy(kind, shard, remedy):
-    for path in ("a", "a.wav", "gs://b/a.tar"):
-        assert shard_format(path, shard[:4096]) == kind
-    bad = fault(kind, shard)
-    assert (bad.offset, bad.reason) == (0, Reason.UNSUPPORTED) and remedy in bad.message

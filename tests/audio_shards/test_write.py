@@ -15,7 +15,7 @@ from making import CLIPS, read
 from transforms.audio_shards import write
 from transforms.audio_shards.items import ShardClip
 from transforms.audio_shards.sniff import shard_format
-from transforms.audio_shards.write import PackedClip, ShardPlan, check_clip, plan_shards, write_shard
+from transforms.audio_shards.write import PackedClip, ShardPlan, check_clip, plan_shards
 from transforms.errors import ClipError, Reason
 
 KINDS = tuple(write.WRITERS)
@@ -40,7 +40,7 @@ def shard_clips(draw) -> ShardClip:
 
 
 def encode(kind: str, clips: list[ShardClip], extension: str = "flac") -> bytes:
-    return b"".join(write_shard(kind, [PackedClip(clip, extension) for clip in clips]))
+    return b"".join(write.WRITERS[kind]([PackedClip(clip, extension) for clip in clips]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,7 +109,7 @@ def test_row_groups_and_pages_are_bounded(tmp_path):
     audio = os.urandom(3_000_000)
     clips = [ShardClip(0, str(n), audio[n:]) for n in range(12)]
     clips.insert(5, ShardClip(0, "large", bytes(20_000_000)))
-    chunks = [len(chunk) for chunk in write_shard("parquet", [PackedClip(clip) for clip in clips])]
+    chunks = [len(chunk) for chunk in write.WRITERS["parquet"]([PackedClip(clip) for clip in clips])]
     assert max(chunks) < 20_100_000
     metadata = pq.ParquetFile(io.BytesIO(encode("parquet", clips))).metadata
     rows = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
@@ -126,7 +126,7 @@ def test_clips_are_taken_as_the_bytes_are_asked_for(kind):
             taken += 1
             yield PackedClip(ShardClip(0, str(n), bytes(1_000_000)))
 
-    next(iter(write_shard(kind, clips())))
+    next(iter(write.WRITERS[kind](clips())))
     assert 0 < taken < 20
 
 

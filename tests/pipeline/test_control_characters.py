@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import write_noise
 from test_printable import TEXTS, UNSAFE
-from test_run import TRIAL
+from trial_runs import TRIAL
 
 from pipeline import run, verify
 from pipeline.cli import console

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.formats import Format
-from transforms.audio.stated_length import first_frame_offset, stated_end_s, stated_frames
-from transforms.audio.structure import read_structure, transport_cut_off
+from transforms.audio.structure import first_frame_offset, read_structure, stated_end_s, stated_frames
 from transforms.audio.timeline import Timeline
 from transforms.errors import ClipError, Reason
 
@@ -61,13 +60,15 @@ class ContainerStream:
             CORRUPT if the stream is damaged at its start.
           ImportError: PyAV is missing or broken.
         """
-        self._av = _import_av()
+        # Imported only when needed: it takes 0.1 s and 35 MB, which libsndfile's formats do not need.
+        self._av = importlib.import_module("av")
+        # No messages, and no Python callback, which can deadlock with ffmpeg's threads.
+        self._av.logging.set_level(None)
         self._format = fmt
         self._file = file
         self._size = file.seek(0, 2)
         file.seek(0)
         self._head = file.read(_HEAD_BYTES)
-        self._structure = read_structure(fmt, file, self._size)
         file.seek(0)
         try:
             self._container = self._av.open(_UnnamedFile(file), format=fmt.demuxer, metadata_errors="replace")
@@ -180,8 +181,7 @@ class ContainerStream:
                 frames += len(part)
                 yield part
         if self._format.is_contiguous and next_frame != self._size:
-            end = self._size
-            raise self._corrupt(frames, f"bytes {next_frame} to {end}, the end, are not a frame")
+            raise self._corrupt(frames, f"bytes {next_frame} to {self._size}, the end, are not a frame")
         self._check_length(frames)
 
     def _silence_before(self, frame: Any) -> Iterator[NDArray[np.float64]]:
@@ -203,19 +203,15 @@ class ContainerStream:
             raise ClipError(Reason.CORRUPT, f"ends at frame {frames} of {stated}")
         if stated is not None and frames > stated:
             raise ClipError(Reason.CORRUPT, f"has more than the {stated} frames that its header states")
+        structure = read_structure(self._format, self._file, self._size, self._stream.id)
         stated_s = stated_end_s(
-            self._format, self._container, self._stream, self._head, self._structure.is_fragmented
+            self._format, self._container, self._stream, self._head, structure.is_fragmented
         )
         end_s = max(self._timeline.end_s, self._others_end_s)
         if stated_s is not None and end_s < stated_s - self._format.max_shortfall_s:
             raise ClipError(Reason.CORRUPT, f"ends at {end_s:.2f} of {stated_s:.2f} s")
-        if cut_off := self._structure.cut_off or self._transport_cut_off():
-            raise self._corrupt(frames, cut_off)
-
-    def _transport_cut_off(self) -> str:
-        if self._format.demuxer != "mpegts":
-            return ""
-        return transport_cut_off(self._file, self._size, self._stream.id)
+        if structure.cut_off:
+            raise self._corrupt(frames, structure.cut_off)
 
     def _corrupt(self, frames: int, what: str) -> ClipError:
         return ClipError(Reason.CORRUPT, f"{what}, after {frames / (self.rate_hz or 1):.2f} s")
@@ -251,14 +247,6 @@ def _samples(frame: Any) -> NDArray[np.float64]:
     if kind == "u8":
         return (samples - 2**7) / 2**7
     return samples / {"s16": 2**15, "s32": 2**31}.get(kind, 1)
-
-
-def _import_av() -> Any:
-    """Import PyAV only when needed: it takes 0.1 s and 35 MB, which libsndfile's formats do not need."""
-    av = importlib.import_module("av")
-    # No messages, and no Python callback, which can deadlock with ffmpeg's threads.
-    av.logging.set_level(None)
-    return av
 
 
 def _cause(error: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.containers import ContainerStream
-from transforms.audio.formats import HEAD_BYTES, LIBSNDFILE, Format, find_format
+from transforms.audio.formats import HEAD_BYTES, LIBSNDFILE, find_format
 from transforms.audio.guard import ErrorKeepingFile, clip_errors
 from transforms.audio.parsers.mpeg_frames import find_mpeg_frames
 from transforms.audio.parsers.tags import end_without_tags, skip_tags
@@ -97,7 +97,8 @@ def _open(source: ErrorKeepingFile) -> AudioStream:
         try:
             if fmt is None or decoder == LIBSNDFILE:
                 return SoundFileStream(file)
-            return ContainerStream(cast(BinaryIO, _audio_part(source, start, fmt)), fmt)
+            end = end_without_tags(file) if fmt.is_tagged else source.size
+            return ContainerStream(cast(BinaryIO, source.part(start, max(start, end))), fmt)
         except ClipError as error:
             if error.reason is not Reason.NOT_AUDIO:
                 raise
@@ -111,12 +112,6 @@ def _open(source: ErrorKeepingFile) -> AudioStream:
         raise ClipError(Reason.NOT_AUDIO, f"no known audio format; the file begins with {_show(head)}")
     causes = "; ".join(refusals) or f"it begins with {_show(head)}"
     raise ClipError(Reason.NOT_AUDIO, f"begins as {fmt.name} and cannot be opened ({causes})")
-
-
-def _audio_part(file: ErrorKeepingFile, start: int, fmt: Format) -> ErrorKeepingFile:
-    """Return the file from `start`, its first byte of audio, up to any tags at its end."""
-    end = end_without_tags(cast(BinaryIO, file)) if fmt.is_tagged else file.size
-    return file.part(start, max(start, end))
 
 
 def _show(head: bytes) -> str:
@@ -166,16 +161,12 @@ def duration_s(file: BinaryIO) -> float:
 
 
 def mono_blocks(stream: AudioStream) -> Iterator[NDArray[np.floating]]:
-    """Decode a stream and return the mean over channels.
-
-    Yields:
-      [samples] at the stream's rate, full scale 1.0; float32 if that is exact, else float64.
+    """Decode a stream and yield the mean over channels of its blocks, as `mix_to_mono` returns it.
 
     Raises:
       ClipError: the audio is damaged, or ends before the stated length.
     """
-    for block in stream.blocks():
-        yield mix_to_mono(block)
+    return map(mix_to_mono, stream.blocks())
 
 
 def mix_to_mono(block: NDArray[np.int16] | NDArray[np.float64]) -> NDArray[np.floating]:
@@ -213,11 +204,7 @@ def mix_to_mono(block: NDArray[np.int16] | NDArray[np.float64]) -> NDArray[np.fl
 
 
 class SpanReader:
-    """Takes consecutive spans out of a waveform that arrives in blocks.
-
-    Args:
-      blocks: [samples] each.
-    """
+    """Takes consecutive spans out of a waveform that arrives in blocks, [samples] each."""
 
     def __init__(self, blocks: Iterable[NDArray[np.floating]]):
         self._blocks = iter(blocks)

@@ -1,5 +1,6 @@
 """The interfaces for opening audio files and reading examples, and their implementation in this process."""
 
+import abc
 import contextlib
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
@@ -8,30 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio import decode
-from transforms.audio.decode import AudioStream, SpanReader
+from transforms.audio.decode import SpanReader
 from transforms.audio.extraction import Extraction
 
 
-class Audio(Protocol):
+class Audio(abc.ABC):
     """The mean of a file's channels, which can be read once, from front to back.
 
     Callers read spans of samples one after the other. The samples between spans are decoded and dropped,
     because only the simplest formats can seek to the exact sample.
 
     Attributes:
-      rate_hz, channels: sample rate and number of channels of the file.
-      num_frames: samples per channel as the header states; None if they are known only after decoding.
+      rate_hz: sample rate of the file.
       num_samples: length of the last span that was read to its end.
     """
 
-    @property
-    def rate_hz(self) -> int: ...
-    @property
-    def channels(self) -> int: ...
-    @property
-    def num_frames(self) -> int | None: ...
-    @property
-    def num_samples(self) -> int: ...
+    def __init__(self, rate_hz: int):
+        self.rate_hz = rate_hz
+        self.num_samples = 0
 
     def examples(self, extraction: Extraction, start: int = 0, stop: int | None = None) -> Iterator[NDArray]:
         """Yield the examples that `extraction.examples` makes of the samples from `start` to `stop`.
@@ -39,7 +34,9 @@ class Audio(Protocol):
         Raises:
           ClipError: as for `extraction.examples`; the audio is damaged, or has NaN or infinite samples.
         """
+        return extraction.examples(self.blocks(start, stop), self.rate_hz)
 
+    @abc.abstractmethod
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.floating]]:
         """Yield the samples themselves, [samples] each, as from `decode.mono_blocks`.
 
@@ -47,6 +44,7 @@ class Audio(Protocol):
           ClipError: the audio is damaged, or has NaN or infinite samples.
         """
 
+    @abc.abstractmethod
     def has_sample_at(self, position: int) -> bool:
         """Return whether there is a sample at a position, which must not be before the last span's end.
 
@@ -71,30 +69,19 @@ class InProcessDecoder:
     @contextlib.contextmanager
     def open(self, file: BinaryIO) -> Iterator[Audio]:
         with decode.open_audio(file) as stream:
-            yield InProcessAudio(stream, decode.mono_blocks(stream))
+            yield InProcessAudio(stream.rate_hz, decode.mono_blocks(stream))
 
     def duration_s(self, file: BinaryIO) -> float:
         return decode.duration_s(file)
 
 
-class InProcessAudio:
-    """Implements `Audio` for an opened stream.
+class InProcessAudio(Audio):
+    """Audio of all blocks of an opened stream, as from `decode.mono_blocks`."""
 
-    Args:
-      stream: the opened stream.
-      blocks: all of its blocks, as from `decode.mono_blocks`.
-    """
-
-    def __init__(self, stream: AudioStream, blocks: Iterator[NDArray[np.floating]]):
-        self.rate_hz = stream.rate_hz
-        self.channels = stream.channels
-        self.num_frames = stream.num_frames
-        self.num_samples = 0
+    def __init__(self, rate_hz: int, blocks: Iterator[NDArray[np.floating]]):
+        super().__init__(rate_hz)
         self._reader = SpanReader(blocks)
         self._position = 0
-
-    def examples(self, extraction: Extraction, start: int = 0, stop: int | None = None) -> Iterator[NDArray]:
-        return extraction.examples(self.blocks(start, stop), self.rate_hz)
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.floating]]:
         self._skip_to(start)

@@ -37,8 +37,7 @@ class Extraction:
         """Make examples of a mono waveform, in bounded memory.
 
         Args:
-          blocks: the waveform, [samples] each, full scale 1.0. Their boundaries do not change the bits.
-          rate_hz: its sample rate.
+          blocks, rate_hz: as for `waveform_examples`.
 
         Yields:
           `max_examples` each, and 1 or more in the last: float32[n, 96, 64], or with `windows` int16 or

@@ -98,10 +98,6 @@ def _is_mpeg_audio(head: bytes) -> bool:
     return length > 0 and (len(head) == length or parse_header(head[length:]) is not None)
 
 
-def _is_transport_stream(head: bytes) -> bool:
-    return transport_packets(head) is not None
-
-
 _SIZE = "the size of the samples, and what follows them"
 
 FORMATS = (
@@ -189,7 +185,7 @@ FORMATS = (
     ),
     Format(
         "MPEG-TS",
-        _is_transport_stream,
+        lambda head: transport_packets(head) is not None,
         (FFMPEG,),
         "mpegts",
         "the length of the packets; gaps",

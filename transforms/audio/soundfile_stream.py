@@ -1,21 +1,19 @@
 """Decode audio with libsndfile to blocks of samples."""
 
-import contextlib
+import os
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from transforms.audio.parsers import wav_chunks
-from transforms.audio.parsers.flac_header import flac_link
-from transforms.audio.parsers.flat_headers import AU_MAGICS, NIST_MAGIC, au_link, nist_link
+from transforms.audio.parsers.flat_headers import AU_MAGICS, NIST_MAGIC, au_link, flac_link, nist_link
 from transforms.audio.parsers.iff_chunks import caf_link, iff_link
-from transforms.audio.parsers.links import Link
 from transforms.audio.parsers.mpeg_frames import mpeg_links
 from transforms.audio.parsers.ogg_pages import ogg_links
-from transforms.audio.parsers.spliced_file import SplicedFile
+from transforms.audio.parsers.spliced_file import ByteRange, Link, SplicedFile
 from transforms.audio.parsers.tags import skip_tags
 from transforms.errors import ClipError, Reason
 
@@ -35,13 +33,7 @@ _HIDDEN_BYTES = 1 << 62
 
 
 class SoundFileStream:
-    """Decodes with libsndfile after checking the length that the file states.
-
-    Attributes:
-      rate_hz, channels: sample rate and number of channels of the file; 48 kHz for Opus.
-      num_frames: samples per channel, which decoding gives unless it fails; None if they are known only after
-        decoding.
-    """
+    """An `AudioStream` of libsndfile, after a check of the length that the file states; Opus has 48 kHz."""
 
     def __init__(self, file: BinaryIO):
         """Check the file's structure and open it. Formats without an index (Ogg, MPEG) are read completely.
@@ -76,13 +68,12 @@ class SoundFileStream:
             yield from self._blocks(link)
 
     def _open(self, link: Link) -> "_ForwardSoundFile":
-        source: Any = _UnnamedFile(self._file)
-        if link.pieces is not None:
-            stated_bytes = _HIDDEN_BYTES if link.is_length_hidden else None
-            source = SplicedFile(self._file, link.pieces, stated_bytes)
-        self._file.seek(0)
+        whole = [ByteRange(0, self._file.seek(0, os.SEEK_END))]
+        stated_bytes = _HIDDEN_BYTES if link.is_length_hidden else None
         try:
-            return _ForwardSoundFile(source)
+            return _ForwardSoundFile(
+                SplicedFile(self._file, whole if link.pieces is None else link.pieces, stated_bytes)
+            )
         except soundfile.LibsndfileError as error:
             raise ClipError(Reason.NOT_AUDIO, _cause(error)) from error
 
@@ -157,19 +148,6 @@ class _ForwardSoundFile(soundfile.SoundFile):
 
     def seekable(self) -> bool:
         return False
-
-
-class _UnnamedFile:
-    """Hides a file's name, because soundfile assumes that a file named `.raw` has no header."""
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-        self.readinto, self.tell = file.readinto, file.tell  # type: ignore[attr-defined]
-
-    def seek(self, offset: int, whence: int = 0) -> None:
-        # A damaged header can ask for a negative offset; libsndfile notices that the position is another.
-        with contextlib.suppress(ValueError, OSError):
-            self._file.seek(offset, whence)
 
 
 def _cause(error: soundfile.LibsndfileError) -> str:

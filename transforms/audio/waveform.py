@@ -35,7 +35,8 @@ def mono_waveform(audio: Any) -> NDArray[np.float64]:
     try:
         array = np.asarray(audio)
     except Exception as error:  # a ragged list is a ValueError; a tensor's class may raise anything
-        raise SettingError(f"the waveform: not an array ({_one_line(error)}); give a NumPy array") from error
+        cause = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        raise SettingError(f"the waveform: not an array ({cause}); give a NumPy array") from error
     if array.ndim not in (1, 2):
         raise SettingError(
             f"the waveform: its shape is {array.shape}; give [samples] or [samples, channels], "
@@ -99,7 +100,3 @@ def _block(samples: NDArray) -> NDArray[np.int16] | NDArray[np.float64]:
         f"the waveform: samples are {samples.dtype}; give float64, float32 or float16 with full scale 1.0, "
         "or int16, int32 or uint8"
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

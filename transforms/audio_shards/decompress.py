@@ -163,10 +163,8 @@ def _zstandard(name: str, packed: bytes, read: Read) -> Iterator[bytes]:
         yield data
 
 
-class _Source:
+class _Source(io.RawIOBase):
     """A file for Arrow: `head`, then what `read` returns. Keeps read errors apart from Arrow's errors."""
-
-    closed = False
 
     def __init__(self, head: bytes, read: Read):
         self._head, self._read = head, read
@@ -188,12 +186,3 @@ class _Source:
 
     def readable(self) -> bool:
         return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """Leave the file open: the caller owns it."""

@@ -73,9 +73,9 @@ def check_pages(file: BinaryIO, name: str, chunk: Chunk, is_list: bool) -> None:
     """Check that no page of a column chunk decompresses to more than `ByteStream` allows.
 
     Args:
-      file: the whole file, seekable; its position afterwards is undefined.
+      file: the whole file, seekable; its position changes.
       name: the column's name.
-      chunk: the chunk.
+      chunk: the column chunk.
       is_list: whether a row may have several values of the column.
 
     Raises:

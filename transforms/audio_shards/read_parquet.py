@@ -1,5 +1,6 @@
 """Reads clips from Parquet files, including those with the Audio feature of Hugging Face."""
 
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, cast
 
@@ -106,13 +107,8 @@ def _schema_fault(schema: pa.Schema, columns: Mapping[str, str]) -> str:
 def _is_binary(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    kinds = (
-        pa.types.is_binary,
-        pa.types.is_large_binary,
-        pa.types.is_binary_view,
-        pa.types.is_fixed_size_binary,
-    )
-    return any(is_kind(kind) for is_kind in kinds)
+    variable = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    return variable or pa.types.is_fixed_size_binary(kind)
 
 
 def _read_row(row: int, batch: pa.RecordBatch, present: Mapping[str, str]) -> ShardClip | ShardFault:
@@ -152,13 +148,11 @@ def _cause(error: Exception) -> str:
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
 
 
-class _WatchedFile:
+class _WatchedFile(io.RawIOBase):
     """Separates read errors of the file from Arrow's errors about its content, which are OSErrors too.
 
     It also bounds positions and lengths: damaged content can ask for any.
     """
-
-    closed = False
 
     def __init__(self, file: BinaryIO):
         self._file = file
@@ -183,12 +177,6 @@ class _WatchedFile:
 
     def seekable(self) -> bool:
         return True
-
-    def writable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """Leave the file open: the caller owns it."""
 
     def raise_read_error(self) -> None:
         """Raise the file's last read error, if there was one."""

@@ -12,13 +12,11 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from transforms.audio_shards.items import MAX_AUDIO_BYTES, ShardClip, ShardFault
-from transforms.audio_shards.signatures import HEAD_BYTES, looks_like_audio
+from transforms.audio_shards.signatures import HEAD_BYTES, is_audio_extension, looks_like_audio
 from transforms.audio_shards.stream import ByteStream
-from transforms.audio_shards.tar_index import TarIndex
-from transforms.audio_shards.tar_links import LinkedSamples
+from transforms.audio_shards.tar_links import LinkedSamples, TarIndex
 from transforms.audio_shards.tar_members import Kind, Member, read_members
-from transforms.audio_shards.tar_names import is_audio_extension, split_name
-from transforms.audio_shards.tar_sample import Sample, make_clip
+from transforms.audio_shards.tar_sample import Sample, make_clip, split_name
 from transforms.errors import Reason
 
 # Parsed lists of small values take thirty times the memory of their text.

@@ -59,17 +59,15 @@ def _read_record(offset: int, record: bytes, columns: Mapping[str, str]) -> Shar
     for field, name in columns.items():
         kind = features[name].WhichOneof("kind") if name in features else None
         in_record = getattr(features[name], kind).value if kind else []
-        if len(in_record) > MAX_LABELS:
-            message = f"{name} has {len(in_record)} values, more than {MAX_LABELS}"
+        if len(in_record) > (MAX_LABELS if field == "labels" else 1):
+            rule = f"more than {MAX_LABELS}" if len(in_record) > MAX_LABELS else "not one"
+            message = f"{name} has {len(in_record)} values, {rule}"
             return ShardFault(offset, Reason.BAD_RECORD, message, make_item(offset, values).video_id)
         found = list(in_record)
         if kind == "float_list":
             found = [shortest_float32(value) for value in found]
         if field == "labels":
             values[field] = found
-        elif len(found) > 1:
-            message = f"{name} has {len(found)} values, not one"
-            return ShardFault(offset, Reason.BAD_RECORD, message, make_item(offset, values).video_id)
         elif found:
             values[field] = found[0]
     item = make_item(offset, values)

@@ -30,6 +30,11 @@ _KBITS = {
 }
 
 
+def is_audio_extension(extension: str) -> bool:
+    """Return whether the last part of an extension is an audio format's, such as "wav" of "left.wav"."""
+    return extension.rpartition(".")[2] in AUDIO_EXTENSIONS
+
+
 def has_signature(head: bytes) -> bool:
     """Return whether the bytes begin with the signature of an audio container."""
     return _SIGNATURES.match(head) is not None

@@ -8,7 +8,7 @@ names of any length, and follows chains of them by recursion.
 import enum
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from transforms.audio_shards.items import ShardFault
@@ -88,7 +88,9 @@ def read_members(stream: ByteStream) -> Iterator[Member | ShardFault]:
             data = stream.read(min(size, _EXTENDED_BYTES))
             attributes = _parse_extended(header.type, data) if len(data) == size else None
             end = offset + _BLOCK + size
-            extended = extended.and_then(start, end + -end % _BLOCK, attributes)
+            extended.start, extended.end = start, end + -end % _BLOCK
+            extended.attributes |= attributes or {}
+            extended.is_damaged |= attributes is None
         else:
             size = int(extended.attributes.get("size", size)) if has_data else 0
             _skip_sparse_headers(stream, header, block)
@@ -101,7 +103,7 @@ def read_members(stream: ByteStream) -> Iterator[Member | ShardFault]:
             return
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Extended:
     """The attributes that extended headers give to the next member.
 
@@ -114,12 +116,8 @@ class _Extended:
 
     start: int | None = None
     end: int = 0
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
     is_damaged: bool = False
-
-    def and_then(self, start: int, end: int, attributes: Mapping[str, str] | None) -> "_Extended":
-        is_damaged = self.is_damaged or attributes is None
-        return _Extended(start, end, {**self.attributes, **(attributes or {})}, is_damaged)
 
 
 def _member(start: int, header: tarfile.TarInfo, size: int, extended: _Extended) -> Member | ShardFault:
@@ -133,9 +131,8 @@ def _member(start: int, header: tarfile.TarInfo, size: int, extended: _Extended)
         return ShardFault(start, Reason.BAD_RECORD, message)
     if header.type in tarfile.REGULAR_TYPES:
         return Member(start, name, size)
-    kind = {tarfile.LNKTYPE: Kind.HARD_LINK, tarfile.SYMTYPE: Kind.SYMBOLIC_LINK}.get(
-        header.type, Kind.SPECIAL
-    )
+    links = {tarfile.LNKTYPE: Kind.HARD_LINK, tarfile.SYMTYPE: Kind.SYMBOLIC_LINK}
+    kind = links.get(header.type, Kind.SPECIAL)
     return Member(start, name, 0, kind, extended.attributes.get("linkpath", header.linkname))
 
 

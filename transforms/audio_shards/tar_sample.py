@@ -1,11 +1,27 @@
 """A sample of a tar: the files with one key."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from transforms.audio_shards.items import ShardClip, ShardFault, make_item
 from transforms.audio_shards.tar_members import Kind, Member
+
+# A dot in a time is a decimal point and does not end the key: the key of ID_1.5_11.5.wav is ID_1.5_11.5.
+_TIMED = re.compile(r"(?P<base>[^.]+_\d+\.\d+(?:_\d+(?:\.\d+)?)?)\.(?P<extension>.+)", re.DOTALL)
+
+
+def split_name(name: str) -> tuple[str, str, str]:
+    """Split a member's name into its key, the key without folders, and the lower-case extension ("left.wav").
+
+    The key is the path up to the first dot of the file name, as in WebDataset, but decimal points of times
+    belong to it. A name without a dot is a key without extension. A name that begins with a dot has no key.
+    """
+    folder, slash, name = name.rpartition("/")
+    timed = _TIMED.fullmatch(name)
+    base, extension = (timed["base"], timed["extension"]) if timed else name.partition(".")[::2]
+    return (folder + slash + base if base else ""), base, extension.lower()
 
 
 @dataclass(frozen=True)

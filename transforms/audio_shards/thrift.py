@@ -17,12 +17,7 @@ class CompactError(ValueError):
 
 
 class Compact:
-    """Reads consecutive values.
-
-    Args:
-      data: the bytes.
-      position: of the next value in `data`; advances with each read.
-    """
+    """Reads consecutive values of `data`; `position` is that of the next one."""
 
     def __init__(self, data: bytes, position: int = 0):
         self.position = position

@@ -126,19 +126,6 @@ def check_clip(kind: str, clip: ShardClip) -> None:
             )
 
 
-def write_shard(kind: str, clips: Iterable[PackedClip]) -> Iterator[bytes]:
-    """Encode a shard as a stream; see the writers in WRITERS.
-
-    Args:
-      kind: "tfrecord", "tar" or "parquet".
-      clips: its clips, each checked with `check_clip`; consumed one by one as the bytes are requested.
-
-    Yields:
-      The shard's bytes in order.
-    """
-    return WRITERS[kind](clips)
-
-
 def write_tfrecord(clips: Iterable[PackedClip]) -> Iterator[bytes]:
     """Encode clips as an uncompressed TFRecord of `tf.train.Example`, one record per clip.
 
@@ -169,7 +156,9 @@ def write_tar(clips: Iterable[PackedClip]) -> Iterator[bytes]:
     no owner and no date.
     """
     for number, packed in enumerate(clips):
-        key = f"{number:08d}-{_key_part(packed.clip.video_id)}"
+        safe = quote(packed.clip.video_id, safe="").replace(".", "%2E").replace("~", "%7E")
+        # Without a truncated escape at the end.
+        key = f"{number:08d}-" + re.sub(r"%.?\Z", "", safe[:_MAX_ID_CHARACTERS])
         values = json.dumps(_fields(packed.clip), ensure_ascii=False, sort_keys=True)
         yield _member(f"{key}.json", values.encode())
         extension = packed.extension.lower()
@@ -195,27 +184,33 @@ def write_parquet(clips: Iterable[PackedClip]) -> Iterator[bytes]:
         write_batch_size=1,  # otherwise Arrow checks the page size only every 1024 rows
         write_page_checksum=True,
     ) as writer:
-        rows: list[dict[str, Any]] = []
-        filled = 0
-        for packed in clips:
-            size = len(packed.clip.audio)
-            if rows and filled + size > _GROUP_BYTES:
-                _write_group(writer, rows)
-                yield sink.drain()
-                rows, filled = [], 0
-            rows.append({**_fields(packed.clip), "audio": packed.clip.audio})
-            filled += size
-        if rows:
-            _write_group(writer, rows)
+        for rows in _row_groups(clips):
+            writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), row_group_size=len(rows))
             yield sink.drain()
     yield sink.drain()
 
 
+# Format -> function that yields the bytes of a shard. It takes clips that passed `check_clip`, one by one as
+# the bytes are requested.
 WRITERS: dict[str, Callable[[Iterable[PackedClip]], Iterator[bytes]]] = {
     "tfrecord": write_tfrecord,
     "tar": write_tar,
     "parquet": write_parquet,
 }
+
+
+def _row_groups(clips: Iterable[PackedClip]) -> Iterator[list[dict[str, Any]]]:
+    rows: list[dict[str, Any]] = []
+    filled = 0
+    for packed in clips:
+        size = len(packed.clip.audio)
+        if rows and filled + size > _GROUP_BYTES:
+            yield rows
+            rows, filled = [], 0
+        rows.append({**_fields(packed.clip), "audio": packed.clip.audio})
+        filled += size
+    if rows:
+        yield rows
 
 
 def _fields(clip: ShardClip) -> dict[str, Any]:
@@ -235,20 +230,10 @@ def _as_float32(time_s: float) -> float:
     return shortest_float32(struct.unpack("f", struct.pack("f", time_s))[0])
 
 
-def _key_part(video_id: str) -> str:
-    safe = quote(video_id, safe="").replace(".", "%2E").replace("~", "%7E")
-    return re.sub(r"%.?\Z", "", safe[:_MAX_ID_CHARACTERS])  # without a truncated escape at the end
-
-
 def _member(name: str, data: bytes) -> bytes:
     header = tarfile.TarInfo(name)  # date, owner and group are 0, the mode is 0644
     header.size = len(data)
     return header.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
-
-
-def _write_group(writer: pq.ParquetWriter, rows: list[dict[str, Any]]) -> None:
-    columns = {name: [row.get(name) for row in rows] for name in _SCHEMA.names}
-    writer.write_table(pa.table(columns, schema=_SCHEMA), row_group_size=len(rows))
 
 
 class _Sink(io.RawIOBase):

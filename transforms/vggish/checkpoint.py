@@ -79,7 +79,10 @@ def read_weights(source: str) -> Weights:
         lists all). Accessing a variable also raises it if the values cannot be read.
     """
     if source.startswith(RANDOM):
-        return _LazyWeights(functools.partial(_random_variable, _seed(source)))
+        text = source.removeprefix(RANDOM)
+        if not text.isdecimal():
+            raise SettingError(f"weights {source}: {text!r} is not a seed; give an integer, such as random:0")
+        return _LazyWeights(functools.partial(_random_variable, int(text)))
     try:
         if source.endswith(KERAS_SUFFIX):
             shapes, read = _open_keras(source)
@@ -183,13 +186,6 @@ def _open_keras(path: str) -> _Opened:
             return file[datasets[name]][()]
 
     return shapes, read
-
-
-def _seed(source: str) -> int:
-    text = source.removeprefix(RANDOM)
-    if not text.isdecimal():
-        raise SettingError(f"weights {source}: {text!r} is not a seed; give an integer, such as random:0")
-    return int(text)
 
 
 def _random_variable(seed: int, name: str) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """Computes features from PCM in one graph on the accelerator: front end, network, PCA and quantization."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -75,13 +76,28 @@ def build_fused(
 
 
 def compile_forward(model: keras.Model, precision: str = FLOAT32) -> Predict:
-    """Compile a model's forward pass with the backend; the function returns before the results are computed.
+    """Compile the forward pass of a model with a network of this precision.
 
-    Args:
-      model: the model to compile.
-      precision: of the network in it.
+    The returned function does not wait for the results.
     """
-    forward = _forward(model)
+    backend = keras.backend.backend()
+    forward: Predict
+    if backend == "jax":
+        import jax
+
+        stateless = jax.jit(lambda *state: model.stateless_call(*state, training=False)[0])
+        trainable = [variable.value for variable in model.trainable_variables]
+        others = [variable.value for variable in model.non_trainable_variables]
+        forward = functools.partial(stateless, trainable, others)
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        # AutoGraph would leave a file with the function's source in the temporary folder.
+        forward = tf.function(lambda windows: model(windows, training=False), autograph=False)
+    else:
+        import torch
+
+        forward = torch.inference_mode()(lambda windows: model(windows, training=False))
 
     def predict(windows: Any) -> Any:
         with exact_products(precision):
@@ -111,29 +127,6 @@ def _copy_parts(batch: NDArray, num_parts: int) -> Any:
     return parts[0] if num_parts == 1 else jax.numpy.concatenate(parts)
 
 
-def _forward(model: keras.Model) -> Predict:
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        stateless = jax.jit(lambda *state: model.stateless_call(*state, training=False)[0])
-        trainable = [variable.value for variable in model.trainable_variables]
-        others = [variable.value for variable in model.non_trainable_variables]
-        return lambda windows: stateless(trainable, others, windows)
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        # AutoGraph would leave a file with the function's source in the temporary folder.
-        return tf.function(lambda windows: model(windows, training=False), autograph=False)
-    import torch
-
-    def without_gradients(windows: NDArray) -> Any:
-        with torch.inference_mode():
-            return model(windows, training=False)
-
-    return without_gradients
-
-
 class FusedEmbedder:
     """Embeds clips from PCM, with one compiled graph per sample rate and dtype, built on first use.
 
@@ -145,8 +138,7 @@ class FusedEmbedder:
       batch_size: initial number of examples per batch; halved whenever a batch does not fit into memory.
       precision: dtype of the network, one of `precision.PRECISIONS`; the other steps are float32.
 
-    Raises:
-      OutOfMemoryError: the memory is too small for the network and one example.
+    Its constructor and methods raise OutOfMemoryError if memory is too small for the network and one example.
     """
 
     def __init__(
@@ -170,9 +162,6 @@ class FusedEmbedder:
 
         Returns:
           uint8[n, 128] features or float32[n, 128] embeddings; and bool[n], whether each embedding is finite.
-
-        Raises:
-          OutOfMemoryError: the memory is too small for the network and one example.
         """
         key = rate_hz, windows.dtype
         if key not in self._graphs:

@@ -167,8 +167,7 @@ class Embedder:
       batch_size: initial number of examples per batch; halved whenever a batch does not fit into memory.
       precision: dtype of the network, one of `precision.PRECISIONS`; embeddings are always float32.
 
-    Raises:
-      OutOfMemoryError: the memory is too small for the network and one example.
+    Its constructor and methods raise OutOfMemoryError if memory is too small for the network and one example.
     """
 
     def __init__(self, weights: Weights, batch_size: int = 64, precision: str = FLOAT32):
@@ -180,11 +179,7 @@ class Embedder:
         self.embed(np.zeros((1, EXAMPLE_FRAMES, MEL_BANDS), np.float32))  # trace now, not later
 
     def embed(self, examples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embed float32[n, 96, 64] log-mel examples as float32[n, 128], n >= 0.
-
-        Raises:
-          OutOfMemoryError: the memory is too small for the network and one example.
-        """
+        """Embed float32[n, 96, 64] log-mel examples as float32[n, 128], n >= 0."""
         (embeddings,) = self._batches.run(self._predict, examples)
         return embeddings
 

@@ -2,9 +2,8 @@ import os
 import subprocess
 import sys
 
-import pytest
+from commands import ROOT
 
-from pipeline.process.own_command import own_command
 from pipeline.process.start import BEAM_VERSION, _check_beam
 
 
@@ -45,20 +44,26 @@ def test_another_program_may_import_the_package_without_its_frameworks_and_signa
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(
-    ("argv", "orig_argv", "command"),
-    [
-        (["/bin/audioset-beam", "run"], [], "pipeline.run"),
-        (["-m", "x"], ["python", "-W", "ignore", "-m", "pipeline.verify", "x"], "pipeline.verify"),
-        (["-m"], ["python", "-mpipeline.run"], "pipeline.run"),
-        (["-m"], ["python", "-m", "pytest"], None),
-        (["/elsewhere/embed_file.py"], [], None),
-        (["examples/embed_file.py"], [], "embed_file"),
-        (["-c"], [], None),
-        ([], [], None),
-    ],
-)
-def test_the_command_of_a_process(monkeypatch, argv, orig_argv, command):
-    monkeypatch.setattr(sys, "argv", argv)
-    monkeypatch.setattr(sys, "orig_argv", orig_argv)
-    assert own_command() == command
+def test_names_of_files_are_utf8_in_every_locale(tmp_path):
+    """A command in a locale of ASCII starts again in UTF-8 mode, before anything else is imported."""
+    package = tmp_path / "pipeline"
+    package.mkdir()
+    text = "from pipeline.process.start import _read_names_as_utf8\n_read_names_as_utf8()"
+    (package / "__init__.py").write_text(f"__path__.append({str(ROOT / 'pipeline')!r})\n{text}")
+    shown = "sys.getfilesystemencoding(), sys.stdout.encoding, ascii(os.listdir(sys.argv[1]))"
+    look = f"import os, sys; print({shown})"
+    (package / "names.py").write_text(look)
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "caf\u00e9.wav").touch()
+    environment = {"PATH": os.defpath, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    plain = [sys.executable, "-c", look, str(folder)]
+    command = [sys.executable, "-m", "pipeline.names", str(folder)]
+    as_found, as_command = (
+        subprocess.run(c, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        for c in (plain, command)
+    )
+    assert "utf-8" not in as_found.stdout.lower(), "the locale is UTF-8 whatever this test says"
+    encoding, terminal, names = as_command.stdout.split(" ", 2)
+    assert encoding == "utf-8" and terminal.lower() in ("ascii", "ansi_x3.4-1968", "us-ascii")
+    assert names.strip() == r"['caf\xe9.wav']"

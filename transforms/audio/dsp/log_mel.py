@@ -53,7 +53,7 @@ def mel_matrix() -> NDArray[np.float32]:
     """
     bins = FFT_SAMPLES // 2 + 1
     bin_mel = hz_to_mel(np.linspace(0.0, SAMPLE_RATE_HZ / 2, bins))[:, np.newaxis]
-    edges = np.linspace(hz_to_mel(MEL_MIN_HZ), hz_to_mel(MEL_MAX_HZ), MEL_BANDS + 2)
+    edges = _band_edges_mel()
     lower, center, upper = edges[:-2], edges[1:-1], edges[2:]
     rising = (bin_mel - lower) / (center - lower)
     falling = (upper - bin_mel) / (upper - center)
@@ -64,8 +64,12 @@ def mel_matrix() -> NDArray[np.float32]:
 
 def band_centres_hz() -> NDArray[np.float64]:
     """Return the centre frequencies of the mel bands in Hz, float64[64]."""
-    mel = np.linspace(hz_to_mel(MEL_MIN_HZ), hz_to_mel(MEL_MAX_HZ), MEL_BANDS + 2)[1:-1]
-    return MEL_BREAK_HZ * np.expm1(mel / MEL_HIGH_Q)
+    return MEL_BREAK_HZ * np.expm1(_band_edges_mel()[1:-1] / MEL_HIGH_Q)
+
+
+def _band_edges_mel() -> NDArray[np.float64]:
+    """Return the ends and the centres of the bands: band n begins at n, peaks at n + 1 and ends at n + 2."""
+    return np.linspace(hz_to_mel(MEL_MIN_HZ), hz_to_mel(MEL_MAX_HZ), MEL_BANDS + 2)
 
 
 def log_mel_blocks(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:

@@ -219,9 +219,9 @@ def row_taps(rate_hz: int) -> NDArray[np.float64] | None:
     n are the sum of the products of rows n, n + 1, ... with one matrix each.
 
     Returns:
-      float64[reached rows, samples per row, outputs per row]; None if `polyphase` returns None.
+      float64[reached rows, samples per row, outputs per row]; None at 16 kHz, or if `polyphase` returns None.
     """
-    found = _phases(rate_hz)
+    found = None if rate_hz == SAMPLE_RATE_HZ else _phases(rate_hz)
     if found is None:
         return None
     phases, starts = found

@@ -60,7 +60,7 @@ def _by_polyphase(blocks: Blocks, rate_hz: int, filters: Polyphase) -> Iterator[
             done += filters.block_outputs
     total = resampled_length(num_samples, rate_hz)
     while done < total:
-        window.pad()
+        window.samples[window.filled :] = 0.0
         yield filters.apply(views)[: total - done]
         done += filters.block_outputs
         window.move()

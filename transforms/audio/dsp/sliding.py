@@ -1,26 +1,9 @@
-"""Count the samples of a waveform that arrives in blocks, and move a window over it."""
+"""Move a window over a waveform that arrives in blocks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-class SampleCounter:
-    """Yields the given blocks unchanged, once.
-
-    Attributes:
-      num_samples: samples that were yielded so far.
-    """
-
-    def __init__(self, blocks: Iterable[NDArray[np.floating]]):
-        self.num_samples = 0
-        self._blocks = blocks
-
-    def __iter__(self) -> Iterator[NDArray[np.floating]]:
-        for block in self._blocks:
-            self.num_samples += len(block)
-            yield block
 
 
 class SlidingWindow:
@@ -55,7 +38,3 @@ class SlidingWindow:
         """Drop the oldest `step` samples."""
         self.filled = max(self.filled - self._step, 0)
         self.samples[: self.filled] = self.samples[self._step : self._step + self.filled]
-
-    def pad(self) -> None:
-        """Fill up with zeros after the end of the waveform."""
-        self.samples[self.filled :] = 0.0

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from transforms.audio.dsp.log_mel import example_blocks, log_mel_blocks
 from transforms.audio.dsp.resample import RESAMPY, Resampler, resample_blocks
-from transforms.audio.dsp.sliding import SampleCounter
 from transforms.errors import ClipError, Reason
 from transforms.vggish.params import Framing
 
@@ -36,30 +35,38 @@ def waveform_examples(
     Raises:
       ClipError: it is too short for one example, or a sample exceeds 1e33, far above any full scale.
     """
-    counted, num_examples = SampleCounter(blocks), 0
-    frames = log_mel_blocks(resample_blocks(check_range(counted), rate_hz, resampler))
+    waveform, num_examples = CheckedWaveform(blocks), 0
+    frames = log_mel_blocks(resample_blocks(waveform, rate_hz, resampler))
     for examples in example_blocks(frames, framing):
         num_examples += len(examples)
         yield examples
     if not num_examples:
-        raise too_short_error(counted.num_samples, rate_hz, framing)
+        raise too_short_error(waveform.num_samples, rate_hz, framing)
 
 
-def check_range(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.floating]]:
-    """Yield the blocks unchanged.
+class CheckedWaveform:
+    """Yields the given blocks unchanged, once, and counts their samples.
 
-    Raises:
+    Attributes:
+      num_samples: samples that were yielded so far.
+
+    Raises, during the iteration:
       ClipError: a sample's magnitude exceeds 1e33, or it is NaN.
     """
-    for block in blocks:
-        if len(block) and not (block.max() <= MAX_SAMPLE and block.min() >= -MAX_SAMPLE):
-            raise ClipError(Reason.NOT_FINITE, "samples too large for float32 features")
-        yield block
+
+    def __init__(self, blocks: Iterable[NDArray[np.floating]]):
+        self.num_samples = 0
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[NDArray[np.floating]]:
+        for block in self._blocks:
+            self.num_samples += len(block)
+            if len(block) and not (block.max() <= MAX_SAMPLE and block.min() >= -MAX_SAMPLE):
+                raise ClipError(Reason.NOT_FINITE, "samples too large for float32 features")
+            yield block
 
 
 def too_short_error(num_samples: int, rate_hz: int, framing: Framing) -> ClipError:
     """Return the rejection of a waveform that is too short for one example."""
-    return ClipError(
-        Reason.TOO_SHORT,
-        f"{num_samples / rate_hz:.3f} s of audio; one example takes {framing.min_s} s",
-    )
+    message = f"{num_samples / rate_hz:.3f} s of audio; one example takes {framing.min_s} s"
+    return ClipError(Reason.TOO_SHORT, message)

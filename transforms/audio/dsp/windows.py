@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from transforms.audio.dsp.polyphase import filter_reach, has_polyphase, row_taps
 from transforms.audio.dsp.resample import RESAMPY, Resampler, resample_blocks, resampled_length
-from transforms.audio.dsp.sliding import SampleCounter
-from transforms.audio.dsp.waveform_examples import check_range, too_short_error
+from transforms.audio.dsp.waveform_examples import CheckedWaveform, too_short_error
 from transforms.vggish.params import INT16_SCALE, SAMPLE_RATE_HZ, STFT_HOP_SAMPLES, Framing
 
 # The first samples usually show whether a block is 16 bits wide.
@@ -37,7 +36,7 @@ def window_samples(rate_hz: int) -> int:
     At other rates, a window also has the samples that the filter reaches on both sides, in whole rows of
     `row_taps`.
     """
-    taps = _taps(rate_hz)
+    taps = row_taps(rate_hz)
     if taps is None:
         return Framing().min_samples
     reached_rows, row, outputs = taps.shape
@@ -54,11 +53,7 @@ def waveform_windows(
     """Cut a mono waveform into windows, in bounded memory.
 
     Args:
-      blocks: the waveform, [samples] each, of any lengths, full scale 1.0. The block boundaries do not change
-        any sample of the result.
-      rate_hz: its sample rate.
-      framing: window and hop of an example.
-      resampler: as `resample_blocks` takes it.
+      blocks, rate_hz, framing, resampler: as for `waveform_examples`.
       max_windows: windows per array.
 
     Yields:
@@ -69,20 +64,19 @@ def waveform_windows(
     Raises:
       ClipError: as for `waveform_examples`.
     """
-    counted, done = SampleCounter(blocks), 0
+    waveform, done = CheckedWaveform(blocks), 0
     windows_hz = window_rate_hz(rate_hz, framing, resampler)
-    rows = _OverlappingRows(max_windows, window_samples(windows_hz), _hop_samples(windows_hz, framing))
+    hop_samples = framing.hop_frames * STFT_HOP_SAMPLES * windows_hz // SAMPLE_RATE_HZ  # a whole number
+    rows = _OverlappingRows(max_windows, window_samples(windows_hz), hop_samples)
     reach = 0 if windows_hz == SAMPLE_RATE_HZ else filter_reach(windows_hz)
-    waveform: Iterable[NDArray] = check_range(counted)
-    if windows_hz != rate_hz:
-        waveform = resample_blocks(waveform, rate_hz, resampler)
-    for block in itertools.chain([np.zeros(reach)], waveform):
-        for full in rows.push(_pcm(block)):
+    at_windows_hz = waveform if windows_hz == rate_hz else resample_blocks(waveform, rate_hz, resampler)
+    for block in itertools.chain([np.zeros(reach)], at_windows_hz):
+        for full in rows.push(_narrow(block * INT16_SCALE)):
             yield full
             done += max_windows
-    total = framing.num_examples(resampled_length(counted.num_samples, rate_hz))
+    total = framing.num_examples(resampled_length(waveform.num_samples, rate_hz))
     if not total:
-        raise too_short_error(counted.num_samples, rate_hz, framing)
+        raise too_short_error(waveform.num_samples, rate_hz, framing)
     left = total - done
     for full in rows.push(np.zeros(rows.missing(left), np.int16)):
         yield full
@@ -136,23 +130,16 @@ class _OverlappingRows:
     def _write(self, samples: NDArray) -> None:
         start, stop = self._position, self._position + len(samples)
         self._position = stop
-        rows = range(
-            max((start - self._size) // self._hop + 1, 0), min((stop - 1) // self._hop + 1, self._num_rows)
-        )
         if self._rows.dtype != samples.dtype == np.float32:
             begun = max((start - 1) // self._hop + 1, 0)
             wider = self._empty(np.float32)
             wider[:begun] = self._rows[:begun]
             self._rows = wider
-        for row in rows:
+        first_row = max((start - self._size) // self._hop + 1, 0)
+        for row in range(first_row, min((stop - 1) // self._hop + 1, self._num_rows)):
             first = row * self._hop
             begin, end = max(first, start), min(first + self._size, stop)
             self._rows[row, begin - first : end - first] = samples[begin - start : end - start]
-
-
-def _pcm(samples: NDArray[np.floating]) -> NDArray:
-    """Return the samples times 32,768 as int16 if that is exact, else as float32."""
-    return _narrow(samples * INT16_SCALE)
 
 
 def _narrow(scaled: NDArray) -> NDArray:
@@ -163,12 +150,3 @@ def _narrow(scaled: NDArray) -> NDArray:
         if not np.array_equal(pcm, some):
             return scaled.astype(np.float32, copy=False)
     return pcm
-
-
-def _hop_samples(rate_hz: int, framing: Framing) -> int:
-    """Return the samples from one window to the next; the rate must make this a whole number."""
-    return framing.hop_frames * STFT_HOP_SAMPLES * rate_hz // SAMPLE_RATE_HZ
-
-
-def _taps(rate_hz: int) -> NDArray[np.float64] | None:
-    return None if rate_hz == SAMPLE_RATE_HZ else row_taps(rate_hz)

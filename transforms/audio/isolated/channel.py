@@ -4,7 +4,7 @@ A worked example: the parent extracts the examples of one clip.
 
     parent                               child
     OPEN size, descriptor     ------->   opens the file
-                              <-------   VALUE {"rate_hz": 44100, "channels": 2, "num_frames": 441000}
+                              <-------   VALUE 44100
     EXAMPLES start, stop, ... ------->   computes the first array
                               <-------   READ position, bytes     only if there is no descriptor:
     DATA                      ------->                            the parent reads the file
@@ -15,6 +15,7 @@ A worked example: the parent extracts the examples of one clip.
 
 import contextlib
 import enum
+import json
 import mmap
 import os
 import socket
@@ -32,7 +33,6 @@ from transforms.audio.extraction import MAX_BYTES
 # Kind; bytes of the body; number of samples; and for an array its type, three dimensions (0 for those that it
 # does not have), and whether it is in the shared memory.
 _HEADER = struct.Struct("<BQQc3I?")
-_SPAN = struct.Struct("<QQ")
 _POSITION = struct.Struct("<q")
 # The shared memory holds a position and then one array. Unused pages of it take no memory.
 _ARRAY_OFFSET = mmap.PAGESIZE
@@ -40,10 +40,10 @@ _SHARED_BYTES = _ARRAY_OFFSET + MAX_BYTES
 
 
 class Message(enum.IntEnum):
-    """The kinds of messages. Each command has one answer, and answers come in the order of commands."""
+    """The kinds of messages, each with its value. The answers come in the order of the commands."""
 
     # Commands. OPEN and DURATION have the file's size in bytes and, for a plain file, its descriptor.
-    OPEN = enum.auto()  # answered by VALUE: rate_hz, channels, num_frames
+    OPEN = enum.auto()  # answered by VALUE: sample rate
     DURATION = enum.auto()  # answered by VALUE: seconds
     # BLOCKS and EXAMPLES have start and stop in samples; EXAMPLES also has the extraction. The answer is that
     # of NEXT, for the first array. A span without a stop closes the file when it was read to its end.
@@ -54,16 +54,16 @@ class Message(enum.IntEnum):
     CLOSE = enum.auto()  # answered by END
     # Answers.
     READY = enum.auto()
-    VALUE = enum.auto()  # JSON
+    VALUE = enum.auto()
     ARRAY = enum.auto()  # an array of the span; more may follow
     LAST = enum.auto()  # the span's last array, and its number of samples
     END = enum.auto()  # the span's number of samples
-    CLIP_ERROR = enum.auto()  # JSON: reason, message
-    FILE_ERROR = enum.auto()  # JSON: errno, message
-    BUG = enum.auto()  # a traceback
+    CLIP_ERROR = enum.auto()  # reason, message
+    FILE_ERROR = enum.auto()  # errno, message
+    BUG = enum.auto()  # a traceback, as bytes
     # Between a command and its answer, any number of times, if the parent reads the file.
     READ = enum.auto()  # position and number of bytes
-    DATA = enum.auto()
+    DATA = enum.auto()  # bytes
 
 
 class DisconnectedError(Exception):
@@ -77,6 +77,11 @@ class Received(NamedTuple):
     num_samples: int
     body: Any
     descriptors: list[int]
+
+    @property
+    def value(self) -> Any:
+        """The value that was sent as JSON; None if there was none."""
+        return json.loads(self.body.tobytes() or "null")
 
 
 class Channel:
@@ -109,28 +114,33 @@ class Channel:
         _POSITION.pack_into(self._memory, 0, position)
 
     def send(
-        self, kind: Message, body: Any = b"", descriptors: Sequence[int] = (), num_samples: int = 0
+        self, kind: Message, value: Any = None, descriptors: Sequence[int] = (), num_samples: int = 0
     ) -> None:
-        """Send a message without an array.
+        """Send a message; the value is bytes, a non-empty array of 1 to 3 dimensions, or sent as JSON.
 
         Raises:
           DisconnectedError: the other process has ended.
         """
-        self._send(_HEADER.pack(kind, len(body), num_samples, b" ", 0, 0, 0, False), body, descriptors)
-
-    def send_array(self, kind: Message, array: NDArray, num_samples: int = 0) -> None:
-        """Send ARRAY or LAST with an array of one to three dimensions, none of them empty.
-
-        Raises:
-          DisconnectedError: the other process has ended.
-        """
-        flat = np.ascontiguousarray(array).reshape(-1)
-        fits = flat.nbytes <= MAX_BYTES
-        if fits:
-            np.copyto(self._shared_array(flat.dtype, flat.size), flat)
-        dimensions = (*array.shape, 0, 0)[:3]
-        header = _HEADER.pack(kind, flat.nbytes, num_samples, flat.dtype.char.encode(), *dimensions, fits)
-        self._send(header, b"" if fits else flat.view(np.uint8).data, ())
+        char, dimensions, is_shared = b" ", (0, 0, 0), False
+        if isinstance(value, np.ndarray):
+            flat = np.ascontiguousarray(value).reshape(-1)
+            char, dimensions = flat.dtype.char.encode(), (*value.shape, 0, 0)[:3]
+            length, is_shared = flat.nbytes, flat.nbytes <= MAX_BYTES
+            if is_shared:
+                np.copyto(self._shared_array(flat.dtype, flat.size), flat)
+            body = b"" if is_shared else flat.view(np.uint8).data
+        else:
+            is_json = value is not None and not isinstance(value, bytes)
+            body = json.dumps(value).encode() if is_json else value or b""
+            length = len(body)
+        header = _HEADER.pack(kind, length, num_samples, char, *dimensions, is_shared)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(descriptors)}i", *descriptors))]
+        try:
+            sent = self._socket.sendmsg([header, body], rights if descriptors else [])
+            if sent < len(header) + len(body):
+                self._socket.sendall(memoryview(b"".join([header, body]))[sent:])
+        except ConnectionError as error:
+            raise DisconnectedError from error
 
     def receive(self) -> Received:
         """Wait for a message; an array is returned as a copy.
@@ -166,15 +176,6 @@ class Channel:
         with contextlib.suppress(BufferError):  # another thread still reads it, and then frees it
             self._memory.close()
 
-    def _send(self, header: bytes, body: Any, descriptors: Sequence[int]) -> None:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(descriptors)}i", *descriptors))]
-        try:
-            sent = self._socket.sendmsg([header, body], rights if descriptors else [])
-            if sent < len(header) + len(body):
-                self._socket.sendall(memoryview(b"".join([header, body]))[sent:])
-        except ConnectionError as error:
-            raise DisconnectedError from error
-
     def _shared_array(self, dtype: np.dtype, size: int) -> NDArray:
         return np.frombuffer(self._memory, dtype, size, _ARRAY_OFFSET)
 
@@ -188,14 +189,3 @@ def make_shared() -> int:
         os.unlink(path)
     os.truncate(shared, _SHARED_BYTES)
     return shared
-
-
-def pack_span(position: int, num_bytes: int) -> bytes:
-    """Return the body of a READ message."""
-    return _SPAN.pack(position, num_bytes)
-
-
-def unpack_span(body: memoryview) -> tuple[int, int]:
-    """Return the position and the number of bytes that a READ message asks for."""
-    position, num_bytes = _SPAN.unpack(body)
-    return position, num_bytes

@@ -2,28 +2,22 @@
 
 import contextlib
 import io
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
-from transforms.audio.isolated.channel import (
-    Channel,
-    DisconnectedError,
-    Message,
-    Received,
-    make_shared,
-    unpack_span,
-)
+from transforms.audio.isolated.channel import Channel, DisconnectedError, Message, Received, make_shared
 from transforms.errors import ClipError, Reason
 from transforms.launcher import halt_if_ended
+
+_PROGRAM = "transforms.audio.isolated.decoder_process"
 
 # The libraries that NumPy may use for matrix products read their number of threads from these variables.
 _NUM_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -41,7 +35,11 @@ class ChildDiedError(Exception):
         if self.is_hang:
             super().__init__(f"the decoder hangs: nothing for {limit_s:g} s")
         else:
-            super().__init__(f"the decoder crashed ({_signal_name(number)})")
+            try:
+                name = signal.Signals(number).name
+            except ValueError:
+                name = f"signal {number}"
+            super().__init__(f"the decoder crashed ({name})")
 
 
 class Child:
@@ -63,9 +61,9 @@ class Child:
         self._channel = Channel(ours, shared)
         with theirs, contextlib.ExitStack() as stack:
             stack.callback(os.close, shared)  # each channel has its own mapping
-            command = [sys.executable, "-m", "transforms.audio.isolated.decoder_process"]
             # No module from the current folder, and one thread because the children share the cores.
-            settings = {"PYTHONPATH": _search_path(), "PYTHONSAFEPATH": "1"}
+            search_path = os.pathsep.join(map(os.path.abspath, sys.path))
+            settings = {"PYTHONPATH": search_path, "PYTHONSAFEPATH": "1"}
             settings |= dict.fromkeys(_NUM_THREADS, "1")
             # Otherwise glibc returns each block's memory and requests it again, zeroed: 0.8 ms per 10 s clip.
             settings |= dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(1 << 24))
@@ -73,7 +71,7 @@ class Child:
             halt_if_ended()
             try:
                 self._process = subprocess.Popen(
-                    [*command, str(theirs.fileno()), str(shared), str(limit_s)],
+                    [sys.executable, "-m", _PROGRAM, str(theirs.fileno()), str(shared), str(limit_s)],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno(), shared],
                     env={**os.environ, **settings},
@@ -102,14 +100,13 @@ class Child:
 
     def open(self, command: Message, file: BinaryIO) -> Any:
         """Send OPEN or DURATION and return the answer."""
-        file.seek(0, os.SEEK_END)
-        size = file.tell()
+        size = file.seek(0, os.SEEK_END)
         descriptors = self._descriptors(file, size)
         self._file = None if descriptors else file
         self.num_files += 1
         self._send(command, size, descriptors)
         self._is_open = command is Message.OPEN
-        return json.loads(self._receive().body.tobytes())
+        return self._receive().value
 
     def _descriptors(self, file: BinaryIO, size: int) -> list[int]:
         """Return a descriptor from which the child can read the file; none if it has to ask for the bytes."""
@@ -125,7 +122,7 @@ class Child:
         """Send HAS_SAMPLE and return the answer."""
         self.drop_pending()
         self._send(command, request)
-        return json.loads(self._receive().body.tobytes())
+        return self._receive().value
 
     def arrays(
         self, command: Message, start: int, stop: int | None, *extraction: dict[str, Any]
@@ -154,18 +151,17 @@ class Child:
             with contextlib.suppress(ClipError, RuntimeError, OSError):
                 self._receive()
 
-    def _send(self, command: Message, request: Any = None, descriptors: list[int] | None = None) -> None:
+    def _send(self, command: Message, request: Any = None, descriptors: Sequence[int] = ()) -> None:
         self._unanswered += 1
-        body = b"" if request is None else json.dumps(request).encode()
         # A dead child may have left answers to read before the end of the connection.
         with contextlib.suppress(DisconnectedError):
-            self._channel.send(command, body, descriptors or [])
+            self._channel.send(command, request, descriptors)
 
     def _receive(self) -> Received:
         """Return the next answer; until it comes, read the file for the child."""
         try:
             while (message := self._channel.receive()).kind is Message.READ:
-                self._channel.send(Message.DATA, self._read(*unpack_span(message.body)))
+                self._channel.send(Message.DATA, self._read(*message.value))
         except DisconnectedError:
             status, position = self._process.wait(), self._channel.position
             self.stop()
@@ -177,10 +173,10 @@ class Child:
             raise
         self._unanswered -= 1
         if message.kind is Message.CLIP_ERROR:
-            reason, text = json.loads(message.body.tobytes())
+            reason, text = message.value
             raise ClipError(Reason(reason), text)
         if message.kind is Message.FILE_ERROR:
-            raise OSError(*json.loads(message.body.tobytes()))
+            raise OSError(*message.value)
         if message.kind is Message.BUG:
             raise RuntimeError(f"in the decoder process:\n{message.body.tobytes().decode()}")
         return message
@@ -198,14 +194,3 @@ def _kill(process: subprocess.Popen, channel: Channel, scratch: int | None) -> N
     channel.close()
     if scratch is not None:
         os.close(scratch)
-
-
-def _search_path() -> str:
-    return os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

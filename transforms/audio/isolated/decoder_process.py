@@ -7,24 +7,23 @@ it starts in 0.1 s and uses 45 MB, or 70 MB after it has read a container.
 
 import collections
 import contextlib
+import functools
 import io
-import json
 import os
 import resource
 import signal
 import socket
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.decode import AudioStream, mono_blocks, open_audio
 from transforms.audio.decoder import InProcessAudio
 from transforms.audio.extraction import Extraction
-from transforms.audio.isolated.channel import Channel, DisconnectedError, Message, Received, pack_span
+from transforms.audio.isolated.channel import Channel, DisconnectedError, Message, Received
 from transforms.errors import ClipError, Reason
 
 # A header can request any amount. Ten hours of M4A, which has the longest index, take 0.18 GB in all.
@@ -52,7 +51,7 @@ class DecoderProcess:
         self._arrays: Iterator[NDArray] = iter(())  # arrays of the current span
         self._rows_per_array = 0  # rows of each array but the last
         self._reads_to_end = False  # whether the span extends to the end of the file
-        self._raw: _RawFile | None = None
+        self._raw: _ClipFile | None = None
 
     def run(self) -> None:
         """Serve commands until the parent disconnects."""
@@ -62,13 +61,9 @@ class DecoderProcess:
             # The signal has its default action, so it ends the process even in a loop of a decoder's C code.
             signal.setitimer(signal.ITIMER_REAL, self._limit_s)
             audio = self._audio
-            kind, body = self._answer(command)
+            kind, value = self._answer(command)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            num_samples = 0 if audio is None else audio.num_samples
-            if isinstance(body, np.ndarray):
-                self._channel.send_array(kind, body, num_samples)
-            else:
-                self._channel.send(kind, body, num_samples=num_samples)
+            self._channel.send(kind, value, num_samples=0 if audio is None else audio.num_samples)
 
     def _answer(self, command: Received) -> tuple[Message, Any]:
         """Execute a command, and close the file if that fails."""
@@ -77,39 +72,33 @@ class DecoderProcess:
             answer = self._do(command)
             is_over |= self._reads_to_end and answer[0] in (Message.LAST, Message.END)
         except ClipError as error:
-            answer = Message.CLIP_ERROR, _json([error.reason, str(error)])
+            answer = Message.CLIP_ERROR, [error.reason, str(error)]
             is_over |= error.reason is not Reason.TOO_SHORT  # one span may be too short and another follow
         except MemoryError:
             message = f"the decoder asks for more than {MEMORY_BYTES >> 20} MiB of memory"
-            answer, is_over = (Message.CLIP_ERROR, _json([Reason.CORRUPT, message])), True
+            answer, is_over = (Message.CLIP_ERROR, [Reason.CORRUPT, message]), True
         except BaseException:
             answer = Message.BUG, traceback.format_exc().encode(errors="backslashreplace")
         # Check this first, since a decoder mistakes a failed read for the end of the file or for damage.
         if self._raw is not None and self._raw.error is not None:
-            answer = Message.FILE_ERROR, _json([self._raw.error.errno, self._raw.error.strerror])
+            answer = Message.FILE_ERROR, [self._raw.error.errno, self._raw.error.strerror]
         if is_over or answer[0] in (Message.FILE_ERROR, Message.BUG):
             self._close()
         return answer
 
     def _do(self, command: Received) -> tuple[Message, Any]:
-        kind, request = command.kind, json.loads(command.body.tobytes() or "null")
+        kind, request = command.kind, command.value
         if kind in (Message.OPEN, Message.DURATION):
             stream = self._open(request, *command.descriptors)
-            if kind is Message.DURATION:
-                return Message.VALUE, _json(self._duration_s(stream))
-            header = {"rate_hz": stream.rate_hz, "channels": stream.channels, "num_frames": stream.num_frames}
-            return Message.VALUE, _json(header)
+            return Message.VALUE, self._duration_s(stream) if kind is Message.DURATION else stream.rate_hz
         if kind is Message.HAS_SAMPLE:
-            return Message.VALUE, _json(self._audio is not None and self._audio.has_sample_at(request))
+            return Message.VALUE, self._audio is not None and self._audio.has_sample_at(request)
         if kind is Message.CLOSE or self._audio is None:
-            return Message.END, b""
+            return Message.END, None
         if kind is Message.BLOCKS:
             start, stop = request
-            self._arrays, self._rows_per_array, self._reads_to_end = (
-                self._audio.blocks(start, stop),
-                0,
-                stop is None,
-            )
+            self._arrays, self._reads_to_end = self._audio.blocks(start, stop), stop is None
+            self._rows_per_array = 0
         elif kind is Message.EXAMPLES:
             start, stop, value = request
             extraction = Extraction.from_json(value)
@@ -117,21 +106,30 @@ class DecoderProcess:
             self._rows_per_array = extraction.max_examples(self._audio.rate_hz)
         array = next(self._arrays, None)
         if array is None:
-            return Message.END, b""
+            return Message.END, None
         return Message.LAST if len(array) < self._rows_per_array else Message.ARRAY, array
 
     def _open(self, size: int, descriptor: int | None = None) -> AudioStream:
         self._close()
         self._channel.position = 0
-        self._raw = (
-            _ParentFile(size, self._channel, self._queued)
-            if descriptor is None
-            else _DescriptorFile(size, descriptor)
-        )
+        if descriptor is not None:
+            self._resources.callback(os.close, descriptor)
+        self._raw = _ClipFile(size, functools.partial(self._read_at, descriptor))
         file = self._resources.enter_context(io.BufferedReader(self._raw, _READ_BYTES))
         stream = self._resources.enter_context(open_audio(file))
-        self._audio = InProcessAudio(stream, self._counted_blocks(mono_blocks(stream)))
+        self._audio = InProcessAudio(stream.rate_hz, self._counted_blocks(mono_blocks(stream)))
         return stream
+
+    def _read_at(self, descriptor: int | None, position: int, view: memoryview) -> int:
+        if descriptor is not None:
+            return os.preadv(descriptor, [view], position)  # the parent's file position does not change
+        self._channel.send(Message.READ, [position, len(view)])
+        # The parent may have sent commands before it received READ.
+        while (message := self._channel.receive()).kind is not Message.DATA:
+            self._queued.append(message)
+        data = message.body
+        view[: len(data)] = data
+        return len(data)
 
     def _counted_blocks(self, blocks: Iterator[NDArray]) -> Iterator[NDArray]:
         """Yield the blocks, each with its own time limit, and count samples for the parent."""
@@ -151,16 +149,21 @@ class DecoderProcess:
         self._resources.close()
 
 
-class _RawFile(io.RawIOBase):
+class _ClipFile(io.RawIOBase):
     """The clip's bytes, with its own position. Reading does not count towards the time limit.
+
+    Args:
+      size: in bytes.
+      read_at: fills a buffer from a position on, and returns the number of bytes.
 
     Attributes:
       error: the first error of a read, which decoders would mistake for the end of the file.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, read_at: Callable[[int, memoryview], int]):
         self.error: OSError | None = None
         self._size = size
+        self._read_at = read_at
         self._position = 0
 
     def readable(self) -> bool:
@@ -192,47 +195,6 @@ class _RawFile(io.RawIOBase):
             signal.setitimer(signal.ITIMER_REAL, left_s)
         self._position += count
         return count
-
-    def _read_at(self, position: int, view: memoryview) -> int:
-        raise NotImplementedError
-
-
-class _DescriptorFile(_RawFile):
-    """A local file, by a descriptor that this object closes; the parent's file position does not change."""
-
-    def __init__(self, size: int, descriptor: int):
-        super().__init__(size)
-        self._descriptor = descriptor
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._descriptor)
-        super().close()
-
-    def _read_at(self, position: int, view: memoryview) -> int:
-        return os.preadv(self._descriptor, [view], position)
-
-
-class _ParentFile(_RawFile):
-    """A file that only the parent can read, by READ messages."""
-
-    def __init__(self, size: int, channel: Channel, queued: collections.deque):
-        super().__init__(size)
-        self._channel = channel
-        self._queued = queued
-
-    def _read_at(self, position: int, view: memoryview) -> int:
-        self._channel.send(Message.READ, pack_span(position, len(view)))
-        # The parent may have sent commands before it received READ.
-        while (message := self._channel.receive()).kind is not Message.DATA:
-            self._queued.append(message)
-        data = message.body
-        view[: len(data)] = data
-        return len(data)
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()
 
 
 def _silence_libraries() -> None:

@@ -51,7 +51,7 @@ class IsolatedDecoder:
     @contextlib.contextmanager
     def open(self, file: BinaryIO) -> Iterator[Audio]:
         self._close_current()
-        audio = self._current = _IsolatedAudio(self, file, **self._open_in_child(file))
+        audio = self._current = _IsolatedAudio(self, file, self._ask(Message.OPEN, file))
         try:
             yield audio
         finally:
@@ -74,10 +74,6 @@ class IsolatedDecoder:
         if self._child is not None:
             self._child.close_file()
 
-    def _open_in_child(self, file: BinaryIO) -> dict[str, Any]:
-        """Open the file in the child and return its header."""
-        return self._ask(Message.OPEN, file)
-
     def _ask(self, command: Message, file: BinaryIO) -> Any:
         while True:
             if self._child is not None:
@@ -90,26 +86,23 @@ class IsolatedDecoder:
             except ChildDiedError as death:
                 _raise_unless_retried(self._child, death, "at the file's header")
 
-    def _child_of(self, audio: "_IsolatedAudio") -> "Child":
+    def _child_of(self, audio: "_IsolatedAudio") -> Child:
         if self._child is None or self._current is not audio:
             raise RuntimeError("the audio was closed before it was read to its end")
         return self._child
 
 
-class _IsolatedAudio:
-    """A file that is open in the child, as `Audio`."""
+class _IsolatedAudio(Audio):
+    """A file that is open in the child."""
 
-    def __init__(
-        self, decoder: IsolatedDecoder, file: BinaryIO, rate_hz: int, channels: int, num_frames: int | None
-    ):
-        self.rate_hz, self.channels, self.num_frames = rate_hz, channels, num_frames
-        self.num_samples = 0
+    def __init__(self, decoder: IsolatedDecoder, file: BinaryIO, rate_hz: int):
+        super().__init__(rate_hz)
         self._decoder = decoder
         self._file = file
 
     def examples(self, extraction: Extraction, start: int = 0, stop: int | None = None) -> Iterator[NDArray]:
         if extraction.needs_compiler(self.rate_hz):  # compile once here instead of in each child
-            return extraction.examples(self.blocks(start, stop), self.rate_hz)
+            return super().examples(extraction, start, stop)
         return self._arrays(Message.EXAMPLES, start, stop, extraction.to_json())
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.floating]]:
@@ -142,12 +135,12 @@ class _IsolatedAudio:
             except ChildDiedError as death:
                 self._reopen(child, death)
 
-    def _reopen(self, child: "Child", death: "ChildDiedError") -> None:
+    def _reopen(self, child: Child, death: ChildDiedError) -> None:
         _raise_unless_retried(child, death, f"after {death.position / self.rate_hz:.2f} s")
-        self._decoder._open_in_child(self._file)
+        self._decoder._ask(Message.OPEN, self._file)
 
 
-def _raise_unless_retried(child: "Child", death: "ChildDiedError", when: str) -> None:
+def _raise_unless_retried(child: Child, death: ChildDiedError, when: str) -> None:
     """Raise ClipError if the file hangs the child, or if it is the child's first file.
 
     Otherwise an earlier file may have damaged the child's memory, or another process may have killed it. Then

@@ -1,4 +1,4 @@
-"""Walk over the chunks of RIFF, IFF and CAF files: a name of four bytes and a size in bytes."""
+"""Walk over the chunks of RIFF, IFF, CAF and W64 files: each begins with a name and a size in bytes."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -7,7 +7,9 @@ from typing import BinaryIO
 from transforms.errors import ClipError, Reason
 
 # An intact header has a few chunks; a damaged one may have any number of empty ones.
-MAX_CHUNKS = 1_000
+_MAX_CHUNKS = 1_000
+# Struct format of a size -> the offsets at which chunks begin are multiples of this.
+_ALIGNMENT = {"I": 2, "q": 1, "Q": 8}
 
 
 def walk_chunks(file: BinaryIO, offset: int, header: str, size: int) -> Iterator[tuple[bytes, int, int]]:
@@ -16,46 +18,35 @@ def walk_chunks(file: BinaryIO, offset: int, header: str, size: int) -> Iterator
     Args:
       file: seekable, open in binary mode.
       offset: offset of the first chunk.
-      header: struct format of name and size. Chunks with sizes of 32 bits begin at even offsets.
+      header: struct format of name and size. A size of format `Q` (W64) includes the header.
       size: size of the file in bytes.
 
     Raises:
-      ClipError: CORRUPT where the file ends inside a chunk's header.
+      ClipError: CORRUPT where the file ends inside a chunk's header; libsndfile decodes it as no samples.
     """
-    is_even = header.endswith("I")
-    for _ in range(MAX_CHUNKS):
+    header_bytes, alignment = struct.calcsize(header), _ALIGNMENT[header[-1]]
+    for _ in range(_MAX_CHUNKS):
         file.seek(offset)
-        head = file.read(struct.calcsize(header))
-        check_header(head, struct.calcsize(header))
+        head = file.read(header_bytes)
         if not head:
             return
+        if len(head) < header_bytes:
+            message = f"ends after {len(head)} of the {header_bytes} bytes of a chunk's header"
+            raise ClipError(Reason.CORRUPT, message)
         name, num_bytes = struct.unpack(header, head)
         yield name, offset, num_bytes
-        offset += len(head) + max(num_bytes, 0) + (num_bytes % 2 if is_even else 0)
+        length = num_bytes if header.endswith("Q") else header_bytes + max(num_bytes, 0)
+        offset += -(-length // alignment) * alignment
         if offset > size:  # it may even exceed the largest possible offset
             return
-
-
-def check_header(head: bytes, num_bytes: int) -> None:
-    """Check that a chunk's header is complete or absent; libsndfile decodes such a file as no samples.
-
-    Raises:
-      ClipError: CORRUPT where it has some of its bytes.
-    """
-    if 0 < len(head) < num_bytes:
-        raise ClipError(
-            Reason.CORRUPT, f"ends after {len(head)} of the {num_bytes} bytes of a chunk's header"
-        )
 
 
 def chunk_identifier(
     file: BinaryIO, size: int, header: str, magics: tuple[bytes, ...]
 ) -> Callable[[int], str | None]:
-    """Return the function that tells `actual_bytes` what begins at an offset of a file of chunks.
+    """Return a function for `actual_bytes` that identifies what begins at an offset of a file of chunks.
 
-    Args:
-      file, header, size: as for `walk_chunks`.
-      magics: the first bytes of a file.
+    A file begins with one of `magics`; the other arguments are those of `walk_chunks`.
     """
 
     def identify(offset: int) -> str | None:

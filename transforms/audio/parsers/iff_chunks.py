@@ -1,4 +1,8 @@
-"""Find the samples, and their number, in the chunks of AIFF, AIFF-C, 8SVX and CAF."""
+"""Find the samples, and their number, in the chunks of AIFF, AIFF-C, 8SVX and CAF.
+
+Each function takes a seekable file that begins with the format's first bytes. It raises ClipError as
+`walk_chunks` and `actual_bytes` do.
+"""
 
 import os
 import struct
@@ -6,8 +10,7 @@ from typing import BinaryIO
 
 from transforms.audio.parsers.chunks import chunk_identifier, walk_chunks
 from transforms.audio.parsers.data_size import DataChunk, actual_bytes
-from transforms.audio.parsers.links import Link
-from transforms.audio.parsers.spliced_file import patched
+from transforms.audio.parsers.spliced_file import Link, patched
 
 _MAGICS = (b"FORM", b"caff")
 # Uncompressed types of AIFF-C. For `_BYTE_TYPES`, COMM may give the bits of the decoded samples.
@@ -22,12 +25,6 @@ def iff_link(file: BinaryIO) -> Link:
     """Return the samples of an AIFF, AIFF-C, 8SVX or 16SV.
 
     COMM's number of samples is exact, while SSND's size may include a padding byte.
-
-    Args:
-      file: seekable, open in binary mode, beginning with `FORM`.
-
-    Raises:
-      ClipError: CORRUPT as for `actual_bytes`.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(4)
@@ -63,14 +60,7 @@ def _read_comm(body: bytes) -> tuple[int, int]:
 
 
 def caf_link(file: BinaryIO) -> Link:
-    """Return the samples of a CAF (Apple Core Audio Format 1.0).
-
-    Args:
-      file: seekable, open in binary mode, beginning with `caff`.
-
-    Raises:
-      ClipError: CORRUPT as for `actual_bytes`.
-    """
+    """Return the samples of a CAF (Apple Core Audio Format 1.0)."""
     size = file.seek(0, os.SEEK_END)
     block_bytes = 1
     for name, offset, num_bytes in walk_chunks(file, 8, ">4sq", size):

@@ -5,7 +5,6 @@ import struct
 from typing import BinaryIO
 
 from transforms.audio.parsers.byte_window import ByteWindow
-from transforms.audio.parsers.links import Link
 from transforms.audio.parsers.mpeg_header import (
     HEADER_BYTES,
     INFO_BYTES,
@@ -18,7 +17,7 @@ from transforms.audio.parsers.mpeg_header import (
     parse_header,
     parse_info,
 )
-from transforms.audio.parsers.spliced_file import ByteRange, patched
+from transforms.audio.parsers.spliced_file import ByteRange, Link, patched
 from transforms.audio.parsers.tags import HEAD_BYTES, end_without_tags, skip_tags, tag_bytes
 from transforms.errors import ClipError, Reason
 
@@ -65,7 +64,7 @@ def mpeg_links(file: BinaryIO, begin: int = 0, end: int | None = None) -> list[L
 
 
 def find_mpeg_frames(file: BinaryIO) -> int | None:
-    """Return the offset of the first run of frames, up to 64 KiB after any tags; None if there is none."""
+    """Return the offset of the first run of frames, within 64 KiB after any tags; None without frames."""
     begin = skip_tags(file)
     found = _find_frames(ByteWindow(file, end_without_tags(file)), begin, begin + _MAX_LEAD_BYTES)
     return None if found is None else found[0]
@@ -146,7 +145,7 @@ class _FrameWalk:
                 return info
 
     def _check_rest(self) -> None:
-        """Accept junk at the end of the file, and reject everything else that is no frame of this kind.
+        """Accept other bytes at the end of the file, and reject all else that is not a frame of this kind.
 
         Raises:
           ClipError: CORRUPT if other frames follow, or if the stated number of frames is not reached.
@@ -183,15 +182,13 @@ class _FrameWalk:
         patches = []
         if info.num_frames != count:
             patches.append((self._begin + info.frames_offset, struct.pack(">I", count)))
-            patches.append(self._without_padding(self._begin + info.padding_offset))
+            # Keep the delay, and remove the padding, which belongs to another end.
+            offset = self._begin + info.padding_offset
+            delay = int.from_bytes(self._window.read_at(offset, 3), "big") >> 12
+            patches.append((offset, (delay << 12).to_bytes(3, "big")))
         self.is_as_stated = not patches and len(ranges) == 1
         first = ranges[0]
         self.links.append(Link([*patched(first.begin, first.end, patches), *ranges[1:]]))
-
-    def _without_padding(self, offset: int) -> tuple[int, bytes]:
-        """Return the patch that removes the padding, which belongs to another end, and keeps the delay."""
-        delay = int.from_bytes(self._window.read_at(offset, 3), "big") >> 12
-        return offset, (delay << 12).to_bytes(3, "big")
 
 
 def _lacks_frames(info: InfoFrame, count: int, num_bytes: int) -> bool:
@@ -212,14 +209,14 @@ def _count_frames(
 ) -> tuple[int, int, int, bool]:
     """Count the frames that begin before `stop`, up to one that may be an info frame.
 
-    Args:
-      is_not_info: whether the first frame is known not to be an info frame.
+    With `is_not_info`, the first frame is known not to be one.
 
     Returns:
       The new offset, the number of frames, the length of the last one, and whether an info frame may begin at
       the new offset.
     """
-    second, is_mono, count, length = kind.second_byte, kind.is_mono, 0, 0
+    is_mono, count, length = kind.is_mono, 0, 0
+    second = 0xE0 | kind.version << 3 | kind.layer << 1 | 1  # of a header without a checksum
     last, mark = len(data) - 1, info_offset(kind) + 2
     while at < stop:
         if data[at] != 0xFF or data[at + 1] | 1 != second or (data[at + 3] >= 0xC0) is not is_mono:

@@ -50,10 +50,6 @@ class FrameKind:
         return _RATES_HZ[self.version][self.rate_index]
 
     @property
-    def channels(self) -> int:
-        return 1 if self.is_mono else 2
-
-    @property
     def frame_samples(self) -> int:
         """Samples per channel in one frame."""
         if self.layer == _LAYER_I:
@@ -65,14 +61,9 @@ class FrameKind:
         """Bytes that the header's padding bit adds to the frame."""
         return 4 if self.layer == _LAYER_I else 1
 
-    @property
-    def second_byte(self) -> int:
-        """The second byte of a header that is not followed by a checksum."""
-        return 0xE0 | self.version << 3 | self.layer << 1 | 1
-
     def __str__(self) -> str:
         layer = {_LAYER_I: "I", _LAYER_II: "II", _LAYER_III: "III"}[self.layer]
-        return f"{self.rate_hz} Hz, {self.channels} channels and layer {layer}"
+        return f"{self.rate_hz} Hz, {1 if self.is_mono else 2} channels and layer {layer}"
 
 
 def parse_header(head: bytes) -> FrameKind | None:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from transforms.audio.parsers.links import Link
-from transforms.audio.parsers.spliced_file import ByteRange, patched
+from transforms.audio.parsers.spliced_file import ByteRange, Link, patched
 from transforms.errors import ClipError, Reason
 
 _HEADER_BYTES = 27
@@ -104,7 +103,8 @@ def _close_link(file: BinaryIO, link: _OpenLink, end: int, size: int) -> Link:
         patches = []
         rate = struct.pack("<I", _OPUS_RATE_HZ)
         if header[_OPUS_RATE_OFFSET : _OPUS_RATE_OFFSET + 4] != rate:
-            patches.append((link.begin, _with_opus_rate(link.first_page, rate)))
+            page, offset = link.first_page, len(link.first_page) - len(header) + _OPUS_RATE_OFFSET
+            patches.append((link.begin, _with_checksum(page[:offset] + rate + page[offset + 4 :])))
         if link.start:
             patches += _shift_to_zero(file, link, end)
         if patches:
@@ -112,11 +112,6 @@ def _close_link(file: BinaryIO, link: _OpenLink, end: int, size: int) -> Link:
     if (link.begin, end) == (0, size):
         return Link()
     return Link([ByteRange(link.begin, end)])
-
-
-def _with_opus_rate(page: bytes, rate: bytes) -> bytes:
-    begin = _HEADER_BYTES + page[26] + _OPUS_RATE_OFFSET
-    return _with_checksum(page[:begin] + rate + page[begin + 4 :])
 
 
 def _with_checksum(page: bytes) -> bytes:

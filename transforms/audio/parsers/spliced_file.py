@@ -1,4 +1,4 @@
-"""A file composed of byte ranges of another file and of bytes, without a copy of either."""
+"""What a decoder reads instead of a file: byte ranges of the file and new bytes, without a copy of either."""
 
 import bisect
 import itertools
@@ -22,8 +22,30 @@ class ByteRange:
 Piece = ByteRange | bytes
 
 
+@dataclass(frozen=True)
+class Link:
+    """A part of a file that one decoder reads from front to back.
+
+    "Link" is the Ogg term for one stream of a chained file. Most files are a single link.
+
+    Attributes:
+      pieces: what the decoder reads instead of the file; None for the file as it is.
+      num_frames: samples per channel to decode, as the file states; None if the decoder reports the number.
+      is_length_hidden: whether to hide the file's length from the decoder, which would estimate the number of
+        samples from it and stop there.
+      is_end_checked: whether it is an error if the decoder has more than `num_frames`.
+    """
+
+    pieces: Sequence[Piece] | None = None
+    num_frames: int | None = None
+    is_length_hidden: bool = False
+    is_end_checked: bool = False
+
+
 class SplicedFile:
     """Presents the pieces one after the other as a file that a decoder can read and seek.
+
+    It has no name, because soundfile assumes that a file named `.raw` has no header.
 
     Args:
       file: seekable, open in binary mode. This object moves its position; the caller closes it.
@@ -82,7 +104,11 @@ class SplicedFile:
         return count
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to an offset and return the position; a negative offset leaves it unchanged."""
+        """Move to an offset and return the position.
+
+        A damaged header can ask for a negative offset. That leaves the position unchanged, which libsndfile
+        notices.
+        """
         position = offset + (0, self._position, self._stated_bytes)[whence]
         if position >= 0 and position != self._position:
             self._position = position

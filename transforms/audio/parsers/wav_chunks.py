@@ -1,15 +1,17 @@
-"""Find the samples, and their number, in the chunks of WAV, RIFX, RF64 and W64."""
+"""Find the samples, and their number, in the chunks of WAV, RIFX, RF64 and W64.
+
+`wav_links` and `w64_link` take a seekable file that begins with the format's first bytes. They raise
+ClipError as `walk_chunks` and `actual_bytes` do.
+"""
 
 import os
 import struct
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from transforms.audio.parsers.chunks import MAX_CHUNKS, check_header, chunk_identifier, walk_chunks
+from transforms.audio.parsers.chunks import chunk_identifier, walk_chunks
 from transforms.audio.parsers.data_size import DataChunk, actual_bytes
-from transforms.audio.parsers.links import Link
 from transforms.audio.parsers.mpeg_frames import mpeg_links
-from transforms.audio.parsers.spliced_file import ByteRange, patched
+from transforms.audio.parsers.spliced_file import ByteRange, Link, patched
 
 FORMS = (b"RIFF", b"RIFX", b"RF64")
 W64_MAGIC = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
@@ -17,6 +19,8 @@ _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _W64_FORMAT = b"fmt \xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 # All identifiers of Microsoft and Sonic Foundry end with one of these.
 _W64_GUID_ENDS = (_W64_DATA[4:], W64_MAGIC[8:])
+# Name and size of a chunk, which the size includes.
+_W64_HEADER_BYTES = 24
 _MAX_FORMAT_BYTES = 1 << 12
 _NO_SIZE = 0xFFFFFFFF
 _MPEG_FORMATS = (b"\x50\0", b"\x55\0")
@@ -24,32 +28,16 @@ _MPEG_FORMATS = (b"\x50\0", b"\x55\0")
 _MAX_64_BITS = 1 << 60
 
 
-@dataclass
-class _Header:
-    """The chunks before the samples.
+class _Header(NamedTuple):
+    """The samples, the offset of the field with their size, and the whole `fmt ` chunk."""
 
-    Attributes:
-      order: byte order, `<` or `>`.
-      data: the samples.
-      size_offset: offset of the size of the samples.
-      format_chunk: the whole `fmt ` chunk.
-    """
-
-    order: str
     data: DataChunk
     size_offset: int
     format_chunk: bytes
 
 
 def wav_links(file: BinaryIO) -> list[Link]:
-    """Return the samples of a WAV, RIFX or RF64 with a corrected size, or its MPEG frames.
-
-    Args:
-      file: seekable, open in binary mode, beginning with one of `FORMS`.
-
-    Raises:
-      ClipError: CORRUPT as for `actual_bytes` and `mpeg_links`.
-    """
+    """Return the samples of a WAV, RIFX or RF64 with a corrected size, or its MPEG frames (`mpeg_links`)."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     form = file.read(4)
@@ -71,17 +59,11 @@ def wav_links(file: BinaryIO) -> list[Link]:
             return links
     if num_bytes == stated:
         return [Link()]
-    return [_corrected(header, size, num_bytes)]
-
-
-def _corrected(header: _Header, size: int, num_bytes: int) -> Link:
-    """Return the file with a header that states this size of the samples."""
-    order, data = header.order, header.data
-    if not data.is_32_bit:
-        return Link(patched(0, size, [(header.size_offset, struct.pack("<Q", num_bytes))]))
-    if num_bytes < _NO_SIZE:
-        return Link(patched(0, size, [(header.size_offset, struct.pack(order + "I", num_bytes))]))
-    return Link([_rf64_header(header.format_chunk, num_bytes), ByteRange(data.begin, data.begin + num_bytes)])
+    if data.is_32_bit and num_bytes >= _NO_SIZE:
+        samples = ByteRange(data.begin, data.begin + num_bytes)
+        return [Link([_rf64_header(header.format_chunk, num_bytes), samples])]
+    field = struct.pack(order + "I" if data.is_32_bit else "<Q", num_bytes)
+    return [Link(patched(0, size, [(header.size_offset, field)]))]
 
 
 def _read_header(file: BinaryIO, form: bytes, order: str, size: int) -> _Header | None:
@@ -102,12 +84,12 @@ def _read_header(file: BinaryIO, form: bytes, order: str, size: int) -> _Header 
             available = max(size - begin, 0)
             if form != b"RF64":
                 data = DataChunk(begin, num_bytes, available, block_bytes)
-                return _Header(order, data, offset + 4, format_chunk)
+                return _Header(data, offset + 4, format_chunk)
             if num_bytes != _NO_SIZE or long_size is None:
                 return None
             stated = None if long_size > _MAX_64_BITS else long_size
             data = DataChunk(begin, stated, available, block_bytes, is_32_bit=False)
-            return _Header(order, data, long_offset, format_chunk)
+            return _Header(data, long_offset, format_chunk)
     return None
 
 
@@ -122,15 +104,9 @@ def w64_link(file: BinaryIO) -> Link:
     """Return the samples of a W64 (Sony Wave64) without the chunks after them.
 
     libsndfile would decode those chunks as samples.
-
-    Args:
-      file: seekable, open in binary mode, beginning with `W64_MAGIC`.
-
-    Raises:
-      ClipError: CORRUPT as for `actual_bytes`.
     """
     size = file.seek(0, os.SEEK_END)
-    offset, block_bytes = 40, 1
+    block_bytes = 1
 
     def identify(offset: int) -> str | None:
         file.seek(-(-offset // 8) * 8)
@@ -139,25 +115,17 @@ def w64_link(file: BinaryIO) -> Link:
             return "file"
         return "chunk" if guid.endswith(_W64_GUID_ENDS) else None
 
-    for _ in range(MAX_CHUNKS):
-        file.seek(offset)
-        head = file.read(24)
-        check_header(head, 24)
-        if not head:
+    for guid, offset, num_bytes in walk_chunks(file, 40, "<16sQ", size):
+        if guid == _W64_DATA:
+            begin = offset + _W64_HEADER_BYTES
+            stated = None if num_bytes > _MAX_64_BITS else max(num_bytes - _W64_HEADER_BYTES, 0)
+            data = DataChunk(begin, stated, size - begin, block_bytes, is_32_bit=False)
+            actual = actual_bytes(data, identify)
+            patch = (offset + 16, struct.pack("<Q", actual + _W64_HEADER_BYTES))
+            return Link() if actual == size - begin == stated else Link(patched(0, begin + actual, [patch]))
+        if num_bytes < _W64_HEADER_BYTES:
             break
-        guid, num_bytes = struct.unpack("<16sQ", head)
         if guid == _W64_FORMAT:
             body = file.read(14)
             block_bytes = max(int.from_bytes(body[12:14], "little"), 1)
-        elif guid == _W64_DATA:
-            begin = offset + 24
-            stated = None if num_bytes > _MAX_64_BITS else max(num_bytes - 24, 0)
-            data = DataChunk(begin, stated, size - begin, block_bytes, is_32_bit=False)
-            actual = actual_bytes(data, identify)
-            # The stated size includes the chunk's own header.
-            patch = (offset + 16, struct.pack("<Q", actual + 24))
-            return Link() if actual == size - begin == stated else Link(patched(0, begin + actual, [patch]))
-        offset += -(-num_bytes // 8) * 8
-        if num_bytes < 24 or offset > size:
-            break
     return Link()

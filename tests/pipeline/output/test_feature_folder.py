@@ -8,15 +8,16 @@ import shutil
 import pytest
 from folders import verified, write_corpus
 from sounds import write_noise
-from test_resume import shards, totals
-from test_run import TRIAL, json_lines, refusal
+from trial_runs import TRIAL, refusal, shards, totals
 
 from pipeline import run
 from pipeline.cli.console import run_command
-from pipeline.job import path_checks
 from pipeline.make_shards import run as make_shards
 from pipeline.output import feature_folder
 from pipeline.statistics.passes import FrameFolder
+from pipeline.verify import verify_folder
+from transforms.audioset.layout import Sharding
+from transforms.audioset.own_shards import note_name, noted_shard
 from transforms.audioset.reading import FeatureShards
 from transforms.errors import SettingError
 from transforms.features.folder_shards import ShardNotes, find_shards
@@ -192,33 +193,6 @@ def test_a_run_killed_before_its_list_keeps_those_of_the_runs_before(corpus, tmp
     assert totals(out) == (3, 1, 0, 2)
 
 
-@pytest.mark.integration  # seconds each
-@pytest.mark.parametrize("line", ["[]", "{}", '{"path": 1}', "{", "[" * 100_000])
-def test_a_malformed_list_of_shards_is_one_line_that_names_it(corpus, tmp_path, line):
-    out = tmp_path / "out"
-    flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]
-    assert run.run(flags) == 0
-    path = out / "_run" / "shards.jsonl"
-    path.write_text(path.read_text() + line + "\n")
-    for extra in ([], ["--overwrite"], ["--plan"]):
-        assert f"{path}, line 2: no shard" in refusal([*flags, *extra])
-    with pytest.raises(SettingError, match=r"shards\.jsonl, line 2: no shard .* restore it"):
-        FeatureShards.find(str(out))
-    assert (out / "train" / "ab.tfrecord").exists()
-
-
-def test_a_list_of_a_later_version_is_read(corpus, tmp_path):
-    out = tmp_path / "out"
-    flags = [*TRIAL, f"--input={corpus}/*", f"--output={out}"]
-    assert run.run(flags) == 0
-    path = out / "_run" / "shards.jsonl"
-    rows = [json.loads(line) | {"more": 1} for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert run.run(flags) == 0
-    assert totals(out) == (3, 0, 0, 3)
-    assert '"more"' not in path.read_text()
-
-
 def test_a_folder_with_characters_of_globs_in_its_name_resumes(corpus, tmp_path):
     out = tmp_path / "out[1]*?"
     flags = [*TRIAL, f"--input={corpus}/*", f"--output={out}"]
@@ -229,39 +203,6 @@ def test_a_folder_with_characters_of_globs_in_its_name_resumes(corpus, tmp_path)
         str(out / "train" / f"{name}.tfrecord") for name in ("ab", "ac")
     ]
     assert not [path for path in (out / "_run").iterdir() if path.name.startswith(("before", "own"))]
-
-
-def test_without_its_list_of_shards_a_folder_is_refused(corpus, tmp_path):
-    """A run of another split, in whose way no file stands, would leave the others out of its list."""
-    out = tmp_path / "out"
-    flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]
-    assert run.run(flags) == 0
-    listed = out / "_run" / "shards.jsonl"
-    data = listed.read_bytes()
-    listed.unlink()
-    before = files(out)
-    for extra in ([], ["--split=other"], ["--split=other", "--overwrite"]):
-        message = refusal([*flags, *extra])
-        assert f"{listed}: is missing" in message and "restore it from a copy" in message
-    assert files(out) == before
-    listed.write_bytes(data)
-    assert run.run([*flags, "--split=other"]) == 0
-    assert len(json_lines(listed)) == 2
-
-
-def test_a_probe_that_another_run_sweeps_is_written_again(corpus, tmp_path, monkeypatch):
-    put = path_checks.write_atomic
-    calls = []
-
-    def swept_once(path, data):
-        calls.append(path)
-        if len(calls) == 1:
-            raise FileNotFoundError(path)
-        put(path, data)
-
-    monkeypatch.setattr(path_checks, "write_atomic", swept_once)
-    path_checks.check_output(str(tmp_path / "out"))
-    assert len(calls) == 2 and not list((tmp_path / "out" / "_run").iterdir())
 
 
 def test_a_run_killed_at_its_first_looks_leaves_nothing_that_stays(corpus, tmp_path, monkeypatch):
@@ -305,3 +246,64 @@ def test_an_overwrite_killed_at_any_file_can_be_repeated(corpus, tmp_path, monke
         monkeypatch.undo()
         assert run.run(flags) == 0
         assert files(out) == expected
+
+
+@pytest.mark.parametrize(
+    "split, name", [("a-b.c_d", "x=y"), ("train", "train-00000-of-00010"), ("s", "%2F=")]
+)
+def test_a_note_tells_its_shard(split, name):
+    assert noted_shard(note_name(split, name)) == f"{split}/{name}.tfrecord"
+
+
+def test_names_that_shards_can_have():
+    assert all(Sharding().may_name("train", name) for name in ("a", "ab", "--", "%2Fa", "Éü", "a%25"))
+    assert not any(
+        Sharding().may_name("train", name) for name in ("", "abc", "precious", "%61b", "a%", "%2f")
+    )
+    assert Sharding(3).may_name("train", "train-00002-of-00003")
+    assert not any(Sharding(3).may_name("train", name) for name in ("train-00003-of-00003", "ab"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    write_noise(folder / "audio" / "ab1.wav", 1.0)
+    (folder / "audio" / "bad.wav").write_text("no audio")
+    assert run.run([*TRIAL, f"--input={folder}/audio/*", f"--output={folder}/out"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": [1]},
+        {"settings": None},
+        {"finished": {}},
+        {"clips": [1]},
+        {"clips": {"train": "many"}},
+        {"history": 5},
+    ],
+)
+def test_a_manifest_of_something_else_is_one_line(finished, change):
+    path = finished / "out" / "_run" / "manifest.json"
+    text = path.read_text()
+    try:
+        path.write_text(json.dumps({**json.loads(text), **change}))
+        message = refusal([*TRIAL, f"--input={finished}/audio/*", f"--output={finished}/out"])
+        assert f"{path}: cannot be read" in message and "restore or remove it" in message
+        with pytest.raises(SettingError, match=r"manifest\.json: cannot be read"):
+            verify_folder(str(finished / "out"))
+    finally:
+        path.write_text(text)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "null", "5", '"x"', "[]", "\xff"])
+def test_a_manifest_that_is_none_is_one_line(finished, text):
+    path = finished / "out" / "_run" / "manifest.json"
+    before = path.read_bytes()
+    try:
+        path.write_bytes(text.encode("latin-1"))
+        message = refusal([*TRIAL, f"--input={finished}/audio/*", f"--output={finished}/out"])
+        assert f"{path}: cannot be read" in message and "\n" not in message
+    finally:
+        path.write_bytes(before)

@@ -1,0 +1,102 @@
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from isolating import (
+    BLOCK,
+    BUG,
+    GOOD,
+    HANG,
+    MEMORY,
+    ODD,
+    OS_ERROR,
+    RATE_HZ,
+    SABOTAGE,
+    encoded,
+    error_of,
+    marked,
+    pid_of,
+    read,
+)
+from sounds import noise
+
+from transforms.audio.decoder import InProcessDecoder
+from transforms.audio.isolated.isolation import IsolatedDecoder
+from transforms.errors import Reason
+
+
+def test_exceeding_the_memory_limit_rejects_the_clip(sabotaged):
+    assert error_of(sabotaged, marked(MEMORY)) == (
+        Reason.CORRUPT,
+        "the decoder asks for more than 1024 MiB of memory",
+    )
+    assert len(read(sabotaged, GOOD)) == 2
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        (ODD, "the decoder raises OddError: what is wrong"),
+        (OS_ERROR, "the decoder raises FileNotFoundError: [Errno 2] no such thing"),
+    ],
+)
+def test_any_exception_of_a_decoder_rejects_only_the_clip(sabotaged, mark, message):
+    assert error_of(sabotaged, marked(mark)) == (Reason.CORRUPT, message)
+    pid = pid_of(sabotaged)
+    assert len(read(sabotaged, GOOD)) == 2
+    assert pid_of(sabotaged) == pid
+
+
+def test_a_bug_raises_runtime_error_with_its_traceback(sabotaged):
+    with pytest.raises(RuntimeError, match=r"(?s)decode\.py.*ImportError: what is wrong"):
+        read(sabotaged, marked(BUG))
+    assert len(read(sabotaged, GOOD)) == 2
+
+
+def test_the_output_of_libraries_is_discarded(capfd):
+    samples = noise(1.0, 44_100, 2)
+    mp3 = encoded(np.concatenate([samples, np.zeros_like(samples)]), "MP3", 44_100)
+    place = mp3.index(b"Xing") + 12  # the size of the stream; mpg123 warns if it is wrong
+    wrong = mp3[:place] + (10 * len(mp3)).to_bytes(4, "big") + mp3[place + 4 :]
+    read(InProcessDecoder(), io.BytesIO(wrong))
+    assert "Xing stream size" in capfd.readouterr().err, "mpg123 has something to say"
+    with contextlib.closing(IsolatedDecoder()) as decoder:
+        assert sum(map(len, read(decoder, io.BytesIO(wrong)))) == 2 * 44_100
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("mark", [0, HANG])
+def test_the_decoder_process_ends_when_its_parent_is_killed(tmp_path, mark):
+    (tmp_path / "sitecustomize.py").write_text(SABOTAGE)
+    (tmp_path / "x.wav").write_bytes(marked(mark).getvalue())
+    program = f"""
+import os, signal, sys
+from transforms.audio.isolated.isolation import IsolatedDecoder
+with IsolatedDecoder(limit_s=0.5).open(open({str(tmp_path / "x.wav")!r}, "rb")) as audio:
+    next(audio.blocks())
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
+    # The child inherits the pipe for the output, so this returns when both processes have ended.
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        timeout=8,
+    )
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_ctrl_c_does_not_end_the_decoder_process(decoder):
+    with decoder.open(io.BytesIO(encoded(noise(60.0)))) as audio:
+        blocks = audio.blocks()
+        next(blocks)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(pid_of(decoder), number)
+        assert sum(map(len, blocks)) == 60 * RATE_HZ - BLOCK

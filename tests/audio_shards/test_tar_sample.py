@@ -1,0 +1,80 @@
+import tarfile
+
+import pytest
+from encoded_sounds import SOUNDS
+from making import BAD, clips, fault, faults, ids, offsets, read, tar
+
+from transforms.audio_shards.items import ShardClip
+
+
+def test_without_json_the_id_is_the_base_name_and_nothing_else_is_known():
+    assert read("tar", tar([("x/y/-a b.wav", b"1")])) == [ShardClip(0, "-a b", b"1")]
+
+
+def test_keys_are_split_as_webdataset_does():
+    members = [
+        ("./train.d/a.wav", b"1"),
+        ("train.d/a.json", b'{"video_id": "of another key"}'),
+        ("b.left.wav", b"2"),
+        ("b.meta.json", b"no sample's JSON: its extension is meta.json"),
+        ("b.JSON", b'{"labels": [3]}'),
+        ("b.txt", b"passed over"),
+        ("c\nd.Flac", b"3"),
+        ("README", b"no extension"),
+        (".hidden.wav", b"no key"),
+        ("__MACOSX/._c.wav", b"no key"),
+        ("only.txt", b"a sample without audio"),
+    ]
+    items = read("tar", tar(members))
+    assert ids(items) == ["a", "b", "c\nd"]
+    assert [clip.labels for clip in clips(items)] == [(), (3,), ()]
+    assert [(bad.video_id, bad.reason) for bad in faults(items)] == [("a", BAD), ("only", BAD)]
+    assert "has a JSON but no audio" in faults(items)[0].message
+    assert "none of its files is audio ('only.txt')" in faults(items)[1].message
+
+
+def test_the_second_audio_of_a_key_is_a_fault():
+    items = read("tar", tar([("a.wav", b"1"), ("a.mp3", b"2"), ("a.json", b"{}"), ("b.wav", b"3")]))
+    assert [(c.video_id, c.audio) for c in clips(items)] == [("a", b"1"), ("b", b"3")]
+    (bad,) = faults(items)
+    assert (bad.offset, bad.reason, bad.video_id) == (1024, BAD, "a") and "a.mp3" in bad.message
+
+
+def test_a_name_that_is_not_utf8_costs_its_clip():
+    shard = tar(
+        [("caf\udce9.wav", b"1"), ("b.wav", b"2")], errors="surrogateescape", format=tarfile.GNU_FORMAT
+    )
+    bad, good = read("tar", shard)
+    assert bad.reason == BAD and good.video_id == "b"
+    str(bad).encode()
+
+
+def test_two_audio_files_of_a_key_are_a_fault_however_known():
+    for second in ("a.data", "a.mp3"):
+        good, bad = read("tar", tar([("a.wav", SOUNDS["wav"]), (second, SOUNDS["mp3"])]))[::-1]
+        assert good.audio == SOUNDS["wav"] and bad.offset == offsets(tar([("a.wav", SOUNDS["wav"])]))[
+            "a.wav"
+        ] + (512 + -(-len(SOUNDS["wav"]) // 512) * 512)
+
+
+def test_a_second_json_of_a_key_is_a_fault():
+    members = [("a.json", b'{"labels": [1]}'), ("a.wav", b"1"), ("a.json", b'{"labels": [2]}')]
+    assert "a second JSON" in fault("tar", tar(members)).message
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("x/a.left.wav", "a"),
+        ("a_30.000.wav", "a_30.000"),
+        ("a_30.5_40.5.wav", "a_30.5_40.5"),
+        ("a_30_40.5.wav", "a_30_40.5"),
+        ("a_30.000.left.wav", "a_30.000"),
+        ("a_1.wav", "a_1"),
+        ("a.b_1.5.wav", "a"),
+    ],
+)
+def test_decimal_points_of_times_end_no_key(name, key):
+    members = [(name, b"1"), (f"{name.rpartition('.')[0].removesuffix('.left')}.json", b'{"labels": [5]}')]
+    (clip,) = read("tar", tar(members)) if key != "a" else read("tar", tar([(name, b"1")]))
+    assert clip.video_id == key and clip.labels == ((5,) if key != "a" else ())
