@@ -14,6 +14,7 @@ from test_run import REJECTED, TRIAL, json_lines, read
 from pipeline import run
 from pipeline.cli.console import run_command
 from pipeline.make_shards import run as make_shards
+from pipeline.output import account
 from transforms import write_account
 from transforms.clips import Clip
 from transforms.errors import OutputError
@@ -159,7 +160,7 @@ def killed_before_rejects(group, path, count, put=write_account._write_lines):
         (open_shard, "write_sources", killed),
         (open_shard, "write_output", killed),
         (write_account, "_write_lines", killed_before_rejects),
-        (run, "open_file", killed),  # of the account
+        (account, "open_file", killed),
     ],
 )
 def test_a_kill_before_a_shard_its_sources_or_the_lists_changes_nothing(
