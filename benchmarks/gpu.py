@@ -39,7 +39,7 @@ from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.fused import FusedEmbedder, compile_forward
 from transforms.vggish.model import build_vggish
 from transforms.vggish.postprocess import PcaParams, postprocess
-from transforms.vggish.precision import BFLOAT16, FLOAT16, FLOAT32
+from transforms.vggish.precision import BFLOAT16, FLOAT16, FLOAT32, PRECISIONS
 
 _CALL_BATCHES = 8
 _SHOWN_KERNELS, _SHOWN_CHARACTERS = 12, 100
@@ -230,6 +230,10 @@ def gpu(
     the flags, so that an interrupted run still has results; no row starts after --limit_s. --weights is a
     local path.
     """
+    if unknown := set(precisions) - set(PRECISIONS):
+        raise SystemExit(
+            f"benchmarks: --precisions: {', '.join(unknown)}: give some of {', '.join(PRECISIONS)}"
+        )
     started = time.perf_counter()
     rows: list[dict[str, Any]] = []
     report = {

@@ -110,28 +110,22 @@ def _package(module: str) -> str:
     return next((group for group, members in _GROUPS.items() if names and names[0] in members.split()), top)
 
 
-def architecture_page(page: str) -> str:
-    """Return docs/architecture.md with the current diagram."""
-    return _with_block(page, "```mermaid\n", f"{diagram()}\n")
+def pages() -> dict[Path, str]:
+    """Return the pages that have generated parts, up to date."""
+    example = (ROOT / EXAMPLE).read_text()
+    return {
+        DOCS / "options.md": options_page(),
+        DOCS / "architecture.md": _with_block("architecture.md", "```mermaid\n", f"{diagram()}\n"),
+        DOCS / "python.md": _with_block("python.md", f"<!-- {EXAMPLE} -->\n```python\n", example),
+    }
 
 
-def python_page(page: str) -> str:
-    """Return docs/python.md with the current example."""
-    return _with_block(page, f"<!-- {EXAMPLE} -->\n```python\n", (ROOT / EXAMPLE).read_text())
-
-
-def _with_block(page: str, opening: str, block: str) -> str:
+def _with_block(name: str, opening: str, block: str) -> str:
     """Return a page with new text in the code block that follows `opening`."""
-    head, _, rest = page.partition(opening)
+    head, _, rest = (DOCS / name).read_text().partition(opening)
     return f"{head}{opening}{block}```{rest.partition('```')[2]}"
 
 
-def main() -> None:
-    (DOCS / "options.md").write_text(options_page())
-    for name, updated in (("architecture.md", architecture_page), ("python.md", python_page)):
-        path = DOCS / name
-        path.write_text(updated(path.read_text()))
-
-
 if __name__ == "__main__":
-    main()
+    for path, text in pages().items():
+        path.write_text(text)

@@ -113,12 +113,8 @@ def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Stat
     inputs = check_input(options.input)
     segments, _ = find_segments(options.segments, options.class_labels, options.assets_dir)
     labels = find_class_labels(options.class_labels, options.assets_dir)
-    settings = ClipSettings(
-        options.split,
-        segments=segments,
-        class_labels=labels.path if labels else None,
-        id_pattern=id_pattern,
-    )
+    label_path = labels.path if labels else None
+    settings = ClipSettings(options.split, segments=segments, class_labels=label_path, id_pattern=id_pattern)
     from transforms.statistics.analyze_corpus import AnalyzeAudio
 
     def make_pass(temp_dir: str) -> AnalyzeAudio:

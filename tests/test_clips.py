@@ -75,7 +75,7 @@ def test_the_hash_of_a_rejected_clip_is_that_of_its_encoded_audio(tmp_path):
         (shard_clip, of_shard),
         (ClipChunk(str(path), None, "train", "x", 0.0, 0, None), of_file),
         (ClipChunk("s.tar", 512, "train", "x", 0.0, 0, None, of_shard), of_shard),
-        (ClipChunk("s.tar", 512, "train", "x", 0.0, 0, None), None),
+        (ClipChunk(str(path), 512, "train", "x", 0.0, 0, None), None),
         (ExistingClip("train", "x", 0.0, str(path), None, None, True), of_file),
         (ExistingClip("train", "x", 0.0, "s.tar", 512, of_shard, True), of_shard),
     ):

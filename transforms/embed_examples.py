@@ -42,12 +42,8 @@ _MAX_CHUNK = 256
 def embed_chunks(model: Any, batch: Sequence[Examples]) -> Iterator[Outcome]:
     """Embed chunks together; if that fails, embed them one by one, so that only the faulty chunk fails.
 
-    Yields:
-      Per chunk its embeddings, or a ClipError: the model raised an error on the chunk alone, or returned NaN
-      or infinite values.
-
-    Raises:
-      OutOfMemoryError: not even one example fits into memory.
+    The outcome of a chunk is a ClipError if the model raised an error on it alone, or returned NaN or
+    infinite values. OutOfMemoryError is raised if not even one example fits into memory.
     """
     try:
         embeddings = model.embed_clips([examples for _, examples in batch])

@@ -92,8 +92,7 @@ class OrderedPrefetcher(Generic[Item, Result, Worker]):
     def put(self, item: Item) -> Iterator[Result]:
         """Queue an item and yield the results that are ready; above a limit, wait for more results.
 
-        Raises:
-          What `work` raised on the item whose turn it is.
+        An error of `work` is raised when its item's turn has come.
         """
         job: _Job[Item, Result] = _Job(item, self._item_bytes(item))
         with self._lock:

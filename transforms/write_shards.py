@@ -82,15 +82,9 @@ def pack_clip(clips: Sequence[Clip], split: str | None, has_table: bool, audio: 
     """Return the clip of a shard for a file: always one clip, whatever the number of its segments.
 
     A reader treats a clip with a start time as already cut, and one without as a recording from which
-    segments must be cut. So the clip has these fields:
-
-    - without segments CSVs, its id, and the split if one is given;
-    - if the file is cut to one segment, all fields of the segment: id, times, labels and split;
-    - if the file is cut to a time that segments of several splits share, id and start time;
-    - if the file is a soundtrack, only its id.
-
-    In the last two cases, a reader takes the rest from the same segments CSVs, as it does for a file. So with
-    the same segments, a shard and the files give the same clips.
+    segments must be cut. If the clip does not have all fields of one segment, a reader takes the rest from
+    the same segments CSVs, as it does for a file. So with the same segments, a shard and the files give the
+    same clips.
 
     Args:
       clips: the file's clips from `input_clips.file_clips`; not empty.
@@ -101,9 +95,9 @@ def pack_clip(clips: Sequence[Clip], split: str | None, has_table: bool, audio: 
     first = clips[0]
     if not has_table:
         return ShardClip(0, first.video_id, audio, split=split)
-    if not first.is_cut:
+    if not first.is_cut:  # a soundtrack
         return ShardClip(0, first.video_id, audio)
-    if len(clips) > 1:
+    if len(clips) > 1:  # segments of several splits share the time
         return ShardClip(0, first.video_id, audio, first.start_s)
     return ShardClip(0, first.video_id, audio, first.start_s, first.end_s, first.labels, first.split)
 

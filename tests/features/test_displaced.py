@@ -11,12 +11,12 @@ from transforms.features.folder_shards import ShardNotes
 from transforms.features.open_shard import OpenShard
 
 
-def write(folder, file: str, value: int) -> None:
+def write(folder, file: str, value: int, video_id: str = "ab1") -> None:
     """Make the input the source of the record, as a run does before it is killed."""
     (folder / file).write_bytes(bytes([value]))
-    segment = Segment("train", "ab1", 0.1, 1.1)
+    segment = Segment("train", video_id, 0.1, 1.1)
     record = encode_example(segment, np.full((1, 128), value, np.uint8))
-    chunk = ClipChunk(str(folder / file), None, "train", "ab1", 0.1, 0, segment)
+    chunk = ClipChunk(str(folder / file), None, "train", video_id, 0.1, 0, segment)
     shard = OpenShard(str(folder), "train", "ab", ShardNotes(str(folder)))
     shard.read()
     shard.write(Decisions([AssembledClip(chunk, record)]))
@@ -43,6 +43,16 @@ def test_an_input_that_is_gone_or_sorts_first_is_not_a_duplicate(replaced):
     assert find_displaced(str(replaced)) == []
     ShardNotes(str(replaced)).begin(["train/ab.tfrecord"])
     write(replaced, "c.wav", 3)
+    assert find_displaced(str(replaced)) == []
+
+
+def test_new_records_and_those_without_a_known_source_are_not_duplicates(replaced):
+    write(replaced, "n.wav", 3, "ab0")
+    assert [clip.video_id for clip in find_displaced(str(replaced))] == ["ab1"]
+    (replaced / "_run" / "sources" / "train=ab.jsonl.gz").unlink()
+    assert find_displaced(str(replaced)) == []
+    ShardNotes(str(replaced)).begin(["train/ab.tfrecord"])
+    write(replaced, "0.wav", 4)  # the source of the record before is unknown
     assert find_displaced(str(replaced)) == []
 
 

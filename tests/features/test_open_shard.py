@@ -9,7 +9,14 @@ from transforms.features.assemble_clips import AssembledClip, Decisions
 from transforms.features.existing_records import read_shard_records
 from transforms.features.folder_shards import ShardNotes
 from transforms.features.open_shard import OpenShard
-from transforms.features.sources import Source, read_sources, record_hash, sources_path
+from transforms.features.sources import (
+    Source,
+    read_source_rows,
+    read_sources,
+    record_hash,
+    sources_path,
+    write_sources,
+)
 
 
 def clip(video_id: str, file: str, value: int = 0) -> AssembledClip:
@@ -61,6 +68,27 @@ def test_a_new_source_is_stored_without_writing_the_shard(tmp_path):
     source = Source("/x/b.wav", -1, "b.wav")
     assert write(tmp_path, new_sources={("ab1", 0): source, ("gone", 0): source}).written is None
     assert read_sources(sources_path(str(tmp_path), "train", "ab")) == {record_hash(first.record): source}
+
+
+def test_sources_of_records_that_are_gone_and_other_sources_of_a_record_are_removed(tmp_path):
+    first, second = clip("ab1", "a.wav"), clip("ab2", "b.wav")
+    write(tmp_path, first)
+    path = sources_path(str(tmp_path), "train", "ab")
+    other = Source("/z.wav", -1, "/z.wav")
+    digest = record_hash(first.record)
+    write_sources(path, [(digest, first.source), (digest, other), ("0" * 16, other)])
+    ShardNotes(str(tmp_path)).begin(["train/ab.tfrecord"])
+    write(tmp_path, second)
+    expected = [(digest, first.source), (record_hash(second.record), second.source)]
+    assert read_source_rows(path) == sorted(expected)
+
+
+def test_a_shard_whose_records_do_not_change_is_not_written(tmp_path):
+    write(tmp_path, clip("ab1", "a.wav"))
+    path = tmp_path / "train" / "ab.tfrecord"
+    before = path.stat()
+    assert write(tmp_path).written is None
+    assert path.stat() == before
 
 
 def test_without_notes_a_shard_is_replaced(tmp_path):

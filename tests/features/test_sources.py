@@ -14,6 +14,7 @@ from test_run import REJECTED, TRIAL, json_lines, read
 from pipeline import run
 from pipeline.cli.console import run_command
 from pipeline.make_shards import run as make_shards
+from pipeline.output import account
 from transforms import write_account
 from transforms.clips import Clip
 from transforms.errors import OutputError
@@ -68,6 +69,7 @@ def test_any_sequence_of_runs_has_the_result_of_one_run(corpus, tmp_path):
         assert outcome(out) == expected and totals(out) == (7, 0, 4, 3)
 
 
+@pytest.mark.integration  # three runs
 def test_the_same_command_twice_lists_the_same_duplicates(corpus, tmp_path, computed):  # noqa: F811
     out = tmp_path / "out"
     assert sequence(corpus, out, "*/*") == 4
@@ -109,6 +111,7 @@ def test_clips_in_shards_are_distinguished_by_their_offsets(corpus, tmp_path):
             assert outcome(tmp_path / str(number)) == outcome(tmp_path / "one"), order
 
 
+@pytest.mark.integration  # four runs
 def test_another_spelling_of_a_path_is_the_same_input(corpus, tmp_path, computed, monkeypatch):  # noqa: F811
     out = tmp_path / "out"
     assert sequence(corpus, out, "b/*") == 0
@@ -157,7 +160,7 @@ def killed_before_rejects(group, path, count, put=write_account._write_lines):
         (open_shard, "write_sources", killed),
         (open_shard, "write_output", killed),
         (write_account, "_write_lines", killed_before_rejects),
-        (run, "open_file", killed),  # of the account
+        (account, "open_file", killed),
     ],
 )
 def test_a_kill_before_a_shard_its_sources_or_the_lists_changes_nothing(
@@ -242,6 +245,20 @@ def test_the_size_of_decompressed_sources_is_limited(kind, tmp_path, monkeypatch
 
 def source_of(file: str, offset: int | None = None) -> Source:
     return Source.of(Clip("train", "xy", file, offset))
+
+
+def test_all_spellings_of_a_path_are_one_source_and_other_inputs_are_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here = source_of(f"{tmp_path}/a.wav")
+    assert source_of("a.wav").hash == source_of("./x/../a.wav").hash == here.hash
+    assert source_of("a.wav").path == here.path and str(source_of("a.wav")) == "a.wav"
+    others = [source_of(f"{tmp_path}/a.wav", 0), source_of("b.wav"), source_of("gs://b/a.wav")]
+    assert len({source.hash for source in (here, *others)}) == 4
+    assert others[2].path == "gs://b/a.wav" and str(others[0]) == f"{tmp_path}/a.wav at 0"
+    assert [source.shard_offset for source in (here, others[0])] == [None, 0]
+    assert here.exists() is False
+    (tmp_path / "a.wav").touch()
+    assert here.exists() is True
 
 
 def test_sources_are_read_back_and_their_bytes_depend_only_on_them(tmp_path, monkeypatch):

@@ -92,3 +92,23 @@ def test_addresses_are_not_changed_and_local_paths_are_normalized(monkeypatch):
     assert plain_path("gs://a//b/~") == "gs://a//b/~"
     assert plain_path("~/x//y") == "/home/me/x/y"
     assert plain_path("file:///none/a%20b") == "/none/a b"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "existing", "folder"),
+    [
+        ("[2019] Live/*.wav", {"[2019] Live"}, "[2019] Live"),
+        ("[2019] Live/*.wav", set(), ""),  # a folder such as "2 Live"
+        ("a*/x", {"a*"}, ""),  # it matches itself, and may match others
+        ("in/[x]/y/*", {"in/[x]"}, "in/[x]/y"),
+        ("[[]x]/*", set(), "[x]"),
+    ],
+)
+def test_an_existing_folder_whose_name_as_a_glob_does_not_match_itself_is_literal(pattern, existing, folder):
+    assert split_glob(pattern, existing.__contains__)[0] == folder
+
+
+def test_a_bucket_cannot_have_wildcards():
+    with pytest.raises(ValueError, match="cannot have wildcards"):
+        split_glob("gs://buck*/x")
+    assert not matches_below("gs://buck*/x", "gs://bucket")

@@ -15,17 +15,8 @@ class FeatureDataset(torch.utils.data.IterableDataset):
     """The clips of a feature folder, or of one of its splits, as dicts that a DataLoader puts into batches.
 
     Each DataLoader worker of each torch.distributed process reads different shards. There should therefore be
-    more shards than workers in total.
-
-    Args:
-      folder: contains `SPLIT/*.tfrecord` or `*.tfrecord`, on any filesystem that TensorFlow supports.
-      num_classes: number of classes; the release has 527.
-      num_frames: length in frames to which each clip is padded or cropped.
-      shuffle_seed: seed of the order of clips; None keeps the stored order.
-      raw: frames are raw embeddings (--postprocess=raw).
-
-    Raises:
-      SettingError: there is no shard, or its frames are quantized and not raw, or raw and not quantized.
+    more shards than workers in total. Arguments and errors are those of `dataset.load_dataset`, and the dicts
+    those of `reading.read_clips`.
     """
 
     def __init__(

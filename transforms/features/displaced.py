@@ -29,10 +29,7 @@ _NUM_THREADS = 8
 
 
 def find_displaced(output: str) -> list[RejectedClip]:
-    """Return the inputs of earlier runs whose records the last run replaced, according to its notes.
-
-    It raises OutputError if a note or a shard is damaged, or cannot be read.
-    """
+    """Return the inputs whose records the last run replaced; OutputError if a note or a shard is damaged."""
     files = list_files(ShardNotes.pattern(output)).files
     # The notes of new shards are empty.
     notes = [path for path, size in files if size and is_note(path.rsplit("/", 1)[-1])]

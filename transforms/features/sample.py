@@ -38,8 +38,7 @@ def sample_clips(shards: Mapping[str, Sequence[str]], num_clips: int) -> list[Sa
       shards: split -> paths of its shards.
       num_clips: number of clips in total; the sample is smaller if a split has too few clips.
 
-    Raises:
-      OutputError: a shard is damaged or cannot be read.
+    It raises OutputError if a shard is damaged or cannot be read.
     """
     clips = []
     for split, paths in sorted(shards.items()):

@@ -126,13 +126,10 @@ class _BlobFile(io.BufferedIOBase):
 
     A read past the end would cost a request. Google's reader does retry, but not if the response with the
     error is itself cut off, and it discards the bytes of a failed read.
-
-    Args:
-      reader: opened by Beam, so that the size is known.
     """
 
     def __init__(self, reader: BlobReader):
-        self._reader = reader
+        self._reader = reader  # opened by Beam, so that the size is known
 
     def read(self, size: int | None = -1) -> bytes:
         start = self._reader.tell()

@@ -65,15 +65,9 @@ class Glob:
         return _MAGIC.split(self._parts[0], maxsplit=1)[0]
 
     def step(self, states: States, name: str, hidden: bool = False) -> States:
-        """Return the states after one more name.
+        """Return the states after the name of a folder or file; none if no path that begins so matches.
 
-        Args:
-          states: before the name.
-          name: of a folder or file.
-          hidden: whether `*`, `?`, `[...]` and `**` match names that begin with a dot.
-
-        Returns:
-          The new states; empty if the glob matches no path that begins so.
+        If `hidden`, `*`, `?`, `[...]` and `**` match names that begin with a dot.
         """
         is_visible = hidden or not name.startswith(".")
         after = set()

@@ -99,21 +99,19 @@ def _as_text(path: str) -> str:
     return path.encode(errors="backslashreplace").decode()
 
 
-def _literal_path(pattern: str, exists: Callable[[str], bool]) -> str | None:
-    """Return a pattern that is a path; None for a glob, or for a folder with a slash at the end."""
-    if pattern.endswith("/"):
+def _literal_paths(pattern: str, exists: Callable[[str], bool]) -> list[str] | None:
+    """Return the existing path that a pattern is, if any; None for a glob, or for a folder with a slash."""
+    if pattern.endswith("/") or (has_magic(pattern) and not exists(pattern)):
         return None
-    return pattern if exists(pattern) or not has_magic(pattern) else None
+    return [path for path in (pattern, unescape(pattern)) if exists(path)][:1]
 
 
 def _list_local(pattern: str, listing: Listing, hidden: bool) -> None:
-    if (literal := _literal_path(pattern, _is_there)) is not None:
-        for path in (literal, unescape(literal)):
-            if _is_there(path):
-                entry = _local_entry(path, path, os.path.islink(path), os.path.isdir(path))
-                if not entry.is_folder:
-                    listing.files.append((path, entry.size))
-                return
+    if (literal := _literal_paths(pattern, _is_there)) is not None:
+        for path in literal:
+            entry = _local_entry(path, path, os.path.islink(path), os.path.isdir(path))
+            if not entry.is_folder:
+                listing.files.append((path, entry.size))
         return
     folder, glob = split_glob(pattern, _is_there)
     if not _is_there(folder or "."):
@@ -160,8 +158,8 @@ def _local_entry(path: str, name: str, is_link: bool, is_folder: bool) -> _Entry
 
 
 def _list_hdfs(filesystem: HadoopFileSystem, pattern: str, listing: Listing, hidden: bool) -> None:
-    if (literal := _literal_path(pattern, filesystem.exists)) is not None:
-        for url in dict.fromkeys((literal, unescape(literal))):
+    if (literal := _literal_paths(pattern, filesystem.exists)) is not None:
+        for url in literal:
             status = hdfs_status(filesystem, url)
             if status is not None and status["type"] != "DIRECTORY":
                 listing.files.append((url, status["length"]))
@@ -179,10 +177,8 @@ def _list_hdfs_folder(filesystem: HadoopFileSystem, folder: str, names: list[str
 
 def _list_objects(filesystem: FileSystem, pattern: str, listing: Listing, hidden: bool) -> None:
     """List an object store, whose folders are only slashes in the names of objects."""
-    if (literal := _literal_path(pattern, filesystem.exists)) is not None:
-        for path in dict.fromkeys((literal, unescape(literal))):
-            if filesystem.exists(path):
-                listing.files.append((path, filesystem.metadata(path).size_in_bytes))
+    if (literal := _literal_paths(pattern, filesystem.exists)) is not None:
+        listing.files += [(path, filesystem.metadata(path).size_in_bytes) for path in literal]
         return
     folder, glob = split_glob(pattern)
     folders = {"": glob.start}

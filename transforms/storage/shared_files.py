@@ -138,10 +138,9 @@ def sha256_of(path: str) -> str:
 
 
 def download(address: str, path: str, of: pooch.Pooch | None) -> None:
-    """Download from `http(s)://` with a progress bar on a terminal; has the signature of pooch's downloaders.
+    """Download from `http(s)://` with a progress bar on a terminal; raise one of FETCH_ERRORS.
 
-    Raises:
-      One of FETCH_ERRORS.
+    The signature is that of pooch's downloaders.
     """
     if not sys.stderr.isatty():
         pooch.HTTPDownloader(timeout=TIMEOUT_S)(address, path, of)
