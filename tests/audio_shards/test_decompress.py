@@ -1,5 +1,7 @@
 import gzip
+import io
 import lzma
+import random
 import zlib
 
 import pytest
@@ -7,6 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import PACKED, read_all
 
+from transforms.audio_shards.decompress import (
+    CHUNK_BYTES,
+    DecompressError,
+    compression_of,
+    decompress,
+    decompress_head,
+)
+
+NAMES = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "Zstandard"}
 DATA = bytes(range(256)) * 400
 
 
@@ -49,3 +60,29 @@ def test_a_flipped_bit_of_gzip_ends_the_stream_or_is_harmless(place, bit, most):
     packed[place % len(packed)] ^= 1 << bit
     data, damage = read_all(bytes(packed), most)
     assert damage or data in (DATA, bytes(packed))
+
+
+@pytest.mark.parametrize(("name", "compression"), [*NAMES.items(), ("tar", None)])
+def test_a_compression_is_recognized_by_the_first_bytes(name, compression):
+    assert compression_of(PACKED[name](b"RIFF data")) == compression
+    assert compression_of(PACKED[name](b"")[:2]) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_head_of_a_file_is_decompressed_as_far_as_it_goes(name):
+    data = random.Random(0).randbytes(1_000_000)  # more than a block of bzip2
+    packed = PACKED[name](data)
+    assert decompress_head(NAMES[name], packed[:-1_000], 5_000) == data[:5_000]
+    assert decompress_head(NAMES[name], packed[:5], 5_000) == b""
+    assert decompress_head(NAMES[name], PACKED[name](b"abc"), 5_000) == b"abc"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_chunks_are_bounded_and_damage_has_a_cause(name):
+    packed = PACKED[name](bytes(5_000_000))
+    chunks = list(decompress(NAMES[name], packed[:10], io.BytesIO(packed[10:]).read))
+    assert sum(map(len, chunks)) == 5_000_000 and max(map(len, chunks)) <= CHUNK_BYTES
+    with pytest.raises(DecompressError, match=f"the {NAMES[name]} data are cut off"):
+        list(decompress(NAMES[name], b"", io.BytesIO(packed[:-5]).read))
+    with pytest.raises(DecompressError, match=f"the {NAMES[name]} data are damaged"):
+        list(decompress(NAMES[name], packed + b"garbage" * 3, io.BytesIO().read))
