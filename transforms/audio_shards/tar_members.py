@@ -105,19 +105,12 @@ def read_members(stream: ByteStream) -> Iterator[Member | ShardFault]:
 
 @dataclass
 class _Extended:
-    """The attributes that extended headers give to the next member.
+    """What extended headers state about the next member."""
 
-    Attributes:
-      start: offset of the first extended header; None if there is none.
-      end: offset at which the member's own header must begin.
-      attributes: POSIX name -> value.
-      is_damaged: an extended header is damaged, so the member's name is unknown.
-    """
-
-    start: int | None = None
-    end: int = 0
-    attributes: dict[str, str] = field(default_factory=dict)
-    is_damaged: bool = False
+    start: int | None = None  # offset of the first extended header
+    end: int = 0  # offset at which the member's own header must begin
+    attributes: dict[str, str] = field(default_factory=dict)  # POSIX name -> value
+    is_damaged: bool = False  # a header is damaged, so the member's name is unknown
 
 
 def _member(start: int, header: tarfile.TarInfo, size: int, extended: _Extended) -> Member | ShardFault:
