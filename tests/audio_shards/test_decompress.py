@@ -21,7 +21,7 @@ NAMES = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "Zstandard"}
 DATA = bytes(range(256)) * 400
 
 
-def test_gzip_members_one_behind_the_other_are_one_stream():
+def test_concatenated_gzip_members_are_one_stream():
     packed = gzip.compress(DATA) + bytes(5000) + gzip.compress(b"more") + gzip.compress(b"") + bytes(3)
     assert read_all(packed) == (DATA + b"more", "")
     assert read_all(packed, most=1) == (DATA + b"more", "")
@@ -37,12 +37,12 @@ def test_an_xz_that_wants_more_memory_than_any_preset_is_damage():
     assert "Memory usage limit" in read_all(big)[1]
 
 
-def test_zstandard_frames_that_are_skipped_are_no_damage():
+def test_skippable_zstandard_frames_are_not_damage():
     skipped = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
     assert read_all(skipped + PACKED["zst"](DATA) + skipped) == (DATA, "")
 
 
-def test_all_before_the_damage_comes_out():
+def test_all_bytes_before_the_damage_are_returned():
     # Stored blocks: what stands in the file is what was packed, so the place of the damage is known.
     packed = bytearray(zlib.compress(DATA, 0, wbits=31))
     packed[-8] ^= 1

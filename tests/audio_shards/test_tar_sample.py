@@ -9,7 +9,7 @@ from transforms.audio_shards.tar_members import Kind, Member
 from transforms.audio_shards.tar_sample import Sample, split_name
 
 
-def test_without_json_the_id_is_the_base_name_and_nothing_else_is_known():
+def test_without_json_the_id_is_the_base_name_and_other_fields_are_empty():
     assert read("tar", tar([("x/y/-a b.wav", b"1")])) == [ShardClip(0, "-a b", b"1")]
 
 
@@ -42,7 +42,7 @@ def test_the_second_audio_of_a_key_is_a_fault():
     assert (bad.offset, bad.reason, bad.video_id) == (1024, BAD, "a") and "a.mp3" in bad.message
 
 
-def test_a_name_that_is_not_utf8_costs_its_clip():
+def test_a_name_that_is_not_utf8_rejects_only_its_clip():
     shard = tar(
         [("caf\udce9.wav", b"1"), ("b.wav", b"2")], errors="surrogateescape", format=tarfile.GNU_FORMAT
     )
@@ -51,7 +51,7 @@ def test_a_name_that_is_not_utf8_costs_its_clip():
     str(bad).encode()
 
 
-def test_two_audio_files_of_a_key_are_a_fault_however_known():
+def test_two_audio_files_of_a_key_are_a_fault_whether_by_name_or_content():
     for second in ("a.data", "a.mp3"):
         good, bad = read("tar", tar([("a.wav", SOUNDS["wav"]), (second, SOUNDS["mp3"])]))[::-1]
         assert good.audio == SOUNDS["wav"] and bad.offset == offsets(tar([("a.wav", SOUNDS["wav"])]))[
@@ -76,7 +76,7 @@ def test_a_second_json_of_a_key_is_a_fault():
         ("a.b_1.5.wav", "a"),
     ],
 )
-def test_decimal_points_of_times_end_no_key(name, key):
+def test_decimal_points_of_times_belong_to_the_key(name, key):
     members = [(name, b"1"), (f"{name.rpartition('.')[0].removesuffix('.left')}.json", b'{"labels": [5]}')]
     (clip,) = read("tar", tar(members)) if key != "a" else read("tar", tar([(name, b"1")]))
     assert clip.video_id == key and clip.labels == ((5,) if key != "a" else ())

@@ -37,7 +37,7 @@ def test_integers_are_zigzag_varints(value):
     assert compact.integer() == value and compact.position == 1 + len(zigzag(value))
 
 
-def test_a_struct_keeps_integers_and_structs_and_passes_over_the_rest():
+def test_a_struct_keeps_integers_and_structs_and_skips_other_values():
     inner = struct_of(field(1, I32, zigzag(-7)))
     data = struct_of(
         field(1, 1),  # true
@@ -81,6 +81,6 @@ def test_fields_can_be_read_one_by_one():
         (struct_of(field(1, LIST, list_of(LIST, b"\x19") * 20)), "nested too deep"),
     ],
 )
-def test_what_is_ambiguous_or_too_short_is_refused(data, message):
+def test_ambiguous_or_incomplete_data_are_refused(data, message):
     with pytest.raises(CompactError, match=message):
         Compact(data).struct()

@@ -1,4 +1,4 @@
-"""python tests/fuzz/run.py [TARGET ...] [--seconds=60]: looks for bytes on which a target does not hold.
+"""python tests/fuzz/run.py [TARGET ...] [--seconds=60]: search for bytes for which a target fails.
 
 Each target runs in a process of its own under atheris (libFuzzer), as many at a time as there are cores, led
 by the branches of `transforms`: instrumenting TensorFlow or Arrow would take minutes. Exit status: 0 nothing
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
 
 
 def fuzz(name: str, options: argparse.Namespace, crashes: Path) -> bool:
-    """Runs a target and prints what came of it, whole; whether it held."""
+    """Run a target, print the result, and return whether it held."""
     with tempfile.TemporaryDirectory() as corpus:
         flags = [
             f"-max_total_time={options.seconds}",
@@ -83,7 +83,7 @@ def fuzz(name: str, options: argparse.Namespace, crashes: Path) -> bool:
 
 
 def run_child(name: str, flags: list[str], corpus: Path) -> None:
-    """Fuzzes a target in this process, which libFuzzer ends."""
+    """Fuzz a target in this process, which libFuzzer ends."""
     import atheris
 
     tests = ROOT / "tests"

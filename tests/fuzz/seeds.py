@@ -1,4 +1,4 @@
-"""What fuzzing begins with: small sound inputs of each target, made on the spot, and damaged ones."""
+"""The inputs with which fuzzing begins: small intact files for each target, and damaged ones."""
 
 import dataclasses
 import io
@@ -73,12 +73,12 @@ _CONTAINERS = [
 
 
 def seeds(target: str) -> list[bytes]:
-    """The seeds of a target, none larger than 20 kB."""
+    """Return the seeds of a target, each of at most 20 kB."""
     return list(_SEEDS[target]())
 
 
 def mutations(files: list[bytes], count: int) -> Iterator[bytes]:
-    """Yields flips, cuts, repetitions and splices of seeds, always the same."""
+    """Yield the seeds with flips, cuts, repetitions and splices, always the same."""
     rng = random.Random(0)
     for number in range(count):
         data = bytearray(files[number % len(files)])
@@ -132,7 +132,7 @@ def _tars() -> Iterator[bytes]:
 
 
 def _linked_tar() -> bytes:
-    """Links of both kinds, forward and back, to each other and out of the archive; audio of no extension."""
+    """Return a tar with links of both kinds, in all directions, and with audio without an extension."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
         links = [

@@ -94,7 +94,7 @@ def test_raw_embeddings_are_float32(random_weights, embedder):
     np.testing.assert_allclose(embeddings, embedder.embed(examples_of(waveform, 16_000)), rtol=0, atol=1e-4)
 
 
-def test_a_clip_whose_embeddings_are_not_finite_has_none(random_weights):
+def test_a_clip_with_embeddings_that_are_not_finite_has_no_result(random_weights):
     scope = "vggish/fc2/weights"
     weights = ChainMap({scope: random_weights[scope] * np.float32(1e38)}, random_weights)
     loud, silent = 1e30 * tones(1.0, 16_000), np.zeros(16_000)
@@ -117,7 +117,7 @@ def test_recordings_give_the_golden_bytes(shared, golden_weights):
 
 
 @pytest.mark.integration
-def test_jax_gives_what_the_cpu_path_gives_and_needs_no_other_package(embedder, tmp_path):
+def test_jax_equals_the_cpu_path_and_needs_no_other_package(embedder, tmp_path):
     waveform = tones(9.0, 44_100)
     files = [str(tmp_path / "windows.npy"), str(tmp_path / "codes.npy")]
     np.save(files[0], windows_of(waveform, 44_100).samples)

@@ -38,21 +38,13 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class Member:
-    """A member of the archive other than a folder. A regular file's `size` bytes are next in the stream.
+    """A member of the archive other than a folder. A regular file's `size` bytes are next in the stream."""
 
-    Attributes:
-      offset: of its first header, which may be an extended one.
-      name: path with "/"; bytes that are not UTF-8 become surrogates.
-      size: in bytes; 0 unless it is a regular file.
-      kind: its type.
-      target: target of a link, as stored in the archive.
-    """
-
-    offset: int
-    name: str
-    size: int
+    offset: int  # of its first header, which may be an extended one
+    name: str  # path with "/"; bytes that are not UTF-8 become surrogates
+    size: int  # in bytes; 0 unless it is a regular file
     kind: Kind = Kind.FILE
-    target: str = ""
+    target: str = ""  # of a link, as stored in the archive
 
 
 def read_header(block: bytes) -> tarfile.TarInfo | None:
