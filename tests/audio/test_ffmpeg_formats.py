@@ -67,8 +67,8 @@ def test_a_file_decodes_completely_and_close_to_its_source(name):
 def test_the_audio_of_a_video_decodes_completely(name):
     if name.startswith("FLV"):  # its muxer does not support MPEG-4 video
         pytest.skip("no video codec for it here")
-    alone, beside = decode(made(name))[0], decode(made(name, video_s=3))[0]
-    assert len(beside) == len(alone)
+    alone, with_video = decode(made(name))[0], decode(made(name, video_s=3))[0]
+    assert len(with_video) == len(alone)
 
 
 # A WAV is decoded as far as it goes, whatever its header states.
@@ -239,8 +239,8 @@ def test_a_track_without_audio_changes_nothing(form):
 def test_the_decoder_is_flushed_in_a_video_too():
     source = sweep(RATE_HZ, 2, 2)
     alone, _ = decode(contained(source, RATE_HZ, *WMA))
-    beside, _ = decode(contained(source, RATE_HZ, *WMA, video_s=2))
-    np.testing.assert_array_equal(alone, beside)
+    with_video, _ = decode(contained(source, RATE_HZ, *WMA, video_s=2))
+    np.testing.assert_array_equal(alone, with_video)
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -26,7 +26,7 @@ BAD, CUT = Reason.BAD_RECORD, Reason.TRUNCATED_SHARD
 COLUMNS = parse_columns()
 
 
-# How a tar can be packed; Zstandard by Arrow, in one frame.
+# Compressions of a tar; Zstandard by Arrow, in one frame.
 PACKED = {
     "tar": bytes,
     "gz": lambda data: gzip.compress(data, mtime=0),

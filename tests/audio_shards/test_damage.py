@@ -59,10 +59,10 @@ def test_clips_before_any_damage_are_returned_unchanged(damaged):
     items = read(SHARDS[form][0], shard)
     before = sum(end <= place for end in ends(form))
     assert items[:before] == WHOLE[form][:before]
-    # Nothing in a TFRecord tells that more should follow, and an empty file is one without records.
+    # A TFRecord does not state its number of records, and an empty file is one without records.
     at_boundary = form.startswith("tfrecord") and place == len(shard) and place in (0, *ends(form))
     assert items or at_boundary
-    # A checksum over everything: whatever is lost or changed, something says so.
+    # Checksums cover everything, so each lost or changed clip causes a fault.
     if form in ("tfrecord", "tfrecord.gz", "checked.parquet") and not at_boundary:
         lost = [clip for clip in content(WHOLE[form]) if clip not in content(items)]
         assert not lost or any(hasattr(item, "reason") for item in items)

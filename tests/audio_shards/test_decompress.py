@@ -43,7 +43,7 @@ def test_skippable_zstandard_frames_are_not_damage():
 
 
 def test_all_bytes_before_the_damage_are_returned():
-    # Stored blocks: what stands in the file is what was packed, so the place of the damage is known.
+    # Stored blocks hold the original bytes, so the position of the damage is known.
     packed = bytearray(zlib.compress(DATA, 0, wbits=31))
     packed[-8] ^= 1
     assert read_all(bytes(packed))[0] == DATA

@@ -30,7 +30,7 @@ def test_audio_is_recognized(container, name):
     file = io.BytesIO()
     soundfile.write(file, np.zeros(16_000), 16_000, format=container)
     assert shard_format(name, file.getvalue()[:4096]) == "audio"
-    if container != "MP3":  # its frames have no mark that is sure
+    if container != "MP3":  # its frames have no unique signature
         assert shard_format("a.tar", file.getvalue()[:4096]) == "audio"
 
 

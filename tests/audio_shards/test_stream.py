@@ -117,7 +117,7 @@ def test_a_gzip_bomb_ends_the_stream_in_bounded_memory():
     tracemalloc.stop()
     assert peak < 30_000_000
     assert "decompression bomb" in stream.damage and stream.read(10) == b""
-    # In passing over it nothing is kept, and what is no bomb is read whole.
+    # Skipped bytes are not kept, and files that are not bombs are read completely.
     assert ByteStream(io.BytesIO(silence)).skip(size)
     assert len(ByteStream(io.BytesIO(silence)).read(16_000_000)) == 16_000_000
     assert len(ByteStream(io.BytesIO(bytes(size))).read(size)) == size

@@ -19,7 +19,7 @@ from transforms.audio_shards.write import PackedClip, ShardPlan, check_clip, pla
 from transforms.errors import ClipError, Reason
 
 KINDS = tuple(write.WRITERS)
-# No half of a surrogate pair: paths are made UTF-8 before they get here.
+# Without surrogates: paths are valid UTF-8 at this point.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80)
 MILLISECONDS = st.integers(0, 8_000_000)
 

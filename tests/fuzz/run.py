@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("segments", "labels", "tar", "tfrecord", "parquet", "audio", "mpeg", "ogg", "container", "example")
 _CHILD = "--child"
 _SHOWN_BYTES = 2_000
-# A page of Parquet may say that it has 2 GiB, and Arrow makes room for it before it looks.
+# A page of Parquet may state 2 GiB, which Arrow allocates before it reads the page.
 _MOST_MB = {"parquet": 6144}
 
 
@@ -72,7 +72,7 @@ def fuzz(name: str, options: argparse.Namespace, crashes: Path) -> bool:
     if child.returncode == 0 and progress:
         print(lines[0], flush=True)
         return True
-    # Without libFuzzer's progress and its own three ways of writing the input; atheris' traceback comes last.
+    # Leave out libFuzzer's progress and its three forms of the input; the traceback of atheris comes last.
     told = [line for line in log.splitlines() if not re.match(r"#\d|0x|INFO|Base64", line)]
     lines += [*told[-20:], *child.stdout.splitlines()[-40:]]
     for path in sorted(crashes.glob(f"{name}-*")):

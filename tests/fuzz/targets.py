@@ -32,12 +32,12 @@ from transforms.storage.tfrecord import frame_records, read_records
 _CLASSES = {"/m/a": 0, "/m/b": 1, "/t/c": 526}
 _COLUMNS = parse_columns()
 _INT32_MAX = 2**31 - 1
-# A few bytes of Parquet or of compressed audio may stand for any length: enough is seen in the first.
+# A few bytes of Parquet or of compressed audio may decode to any length; check only the first part.
 _MAX_ROWS = 1_000
 _MAX_SAMPLES = 1 << 20
-# What packed data can make of one byte: 45 bytes of bzip2 hold 900 kB, 4 of Zstandard 128 kB.
+# Decompressed bytes per byte: 45 bytes of bzip2 hold 900 kB, 4 of Zstandard 128 kB.
 _DECOMPRESSION_RATIO = 100_000
-# One file in one folder: no other separator, nothing that leads elsewhere or that a file system refuses.
+# One file in one folder: no other separator, no characters that lead elsewhere or that file systems reject.
 _SHARD_PATH = re.compile(r"(?P<split>[A-Za-z0-9][\w.-]*)/(?P<name>[^/\\\0]+)\.tfrecord", re.ASCII)
 
 
@@ -128,7 +128,7 @@ def example(data: bytes) -> None:
         assert (checked.start_s, checked.end_s) == (segment.start_s, segment.end_s)
         _check_place(segment)
     record = encode_example(segment, frames)
-    # Bytes, since NaN is not itself; and a frame without a value has no kind.
+    # Compare bytes, because NaN differs from itself; a frame without a value has no kind.
     assert not frames.size or encode_example(*decode_example(record, "eval")) == record
 
 
@@ -146,14 +146,14 @@ def _check_shard(kind: str, data: bytes) -> None:
     assert shard_format("a", data[:4096]) in ("audio", "tfrecord", "tar", "parquet", "zip", "arrow")
     most_bytes = len(data) * (_DECOMPRESSION_RATIO if compression_of(data) else 1)
     items = list(itertools.islice(read_shard(kind, io.BytesIO(data), _COLUMNS), _MAX_ROWS))
-    # Bytes that are no TFRecord are a fault of it; only gzip can hold nothing in some bytes.
+    # Bytes that are not a TFRecord are a fault; only gzip data can decompress to nothing.
     assert items or not data or kind != "tfrecord" or compression_of(data)
     offsets = [item.offset for item in items]
     if kind == "parquet":
         assert all(offset >= 0 for offset in offsets)
     else:
         assert all(0 <= offset <= most_bytes for offset in offsets)
-        # Links to one file have its bytes, all of them the same.
+        # All links to a file share its bytes.
         audio = {id(item.audio): len(item.audio) for item in items if isinstance(item, ShardClip)}
         assert sum(audio.values()) <= most_bytes
     for item in items:
@@ -223,7 +223,7 @@ def _check_segment(segment: Segment) -> None:
     assert 0 <= segment.key[2] < 2**63
     _check_place(segment)
     checked = check_record(encode_example(segment, np.zeros((1, 128), np.uint8)))
-    # Times that float64 alone tells apart are the same in a record, and so a fault of it.
+    # Times that differ only in float64 are equal in a record, which is a problem of the record.
     assert checked.video_id == segment.video_id or np.float32(segment.start_s) >= np.float32(segment.end_s)
 
 

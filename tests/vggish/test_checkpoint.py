@@ -10,7 +10,7 @@ from transforms.errors import SettingError
 from transforms.vggish.checkpoint import VARIABLE_SHAPES, check_weights, read_weights
 from transforms.vggish.model import build_vggish, export_keras_weights
 
-# As the released checkpoint lists them.
+# In the order of the released checkpoint.
 RELEASED_SHAPES = {
     "vggish/conv1/weights": (3, 3, 1, 64),
     "vggish/conv1/biases": (64,),

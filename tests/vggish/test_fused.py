@@ -66,7 +66,7 @@ def fused(random_weights, random_pca):
 def test_clips_of_all_rates_agree_with_the_cpu_path(fused, embedder, random_pca):
     kinds = [(16_000, 2.5), (44_100, 9.0), (16_000, 1.0), (48_000, 3.0), (8_000, 2.0), (12_345, 2.0)]
     waveforms = [tones(length_s, hz, seed) for seed, (hz, length_s) in enumerate(kinds)]
-    waveforms[2] += 1e-6  # no int16
+    waveforms[2] += 1e-6  # not exact in int16
     clips = [windows_of(waveform, hz) for waveform, (hz, _) in zip(waveforms, kinds, strict=True)]
     assert {clip.samples.dtype.name for clip in clips} == {"int16", "float32"}
     found = fused.embed_clips(clips)

@@ -21,7 +21,7 @@ def test_the_front_end_equals_that_of_the_cpu_up_to_float32(rate_hz):
     windows = windows_of(waveform, rate_hz)
     log_mel = np.asarray(LogMel(device_front_end(windows.rate_hz))(windows.samples))
     assert log_mel.dtype == np.float32
-    # Above half the waveform's rate a band has nothing but the rounding of the others.
+    # Bands above half the waveform's rate contain only the rounding errors of the others.
     np.testing.assert_allclose(log_mel, examples_of(waveform, rate_hz), rtol=0, atol=1e-3)
 
 

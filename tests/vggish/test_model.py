@@ -11,7 +11,7 @@ from transforms.vggish.model import Embedder, build_vggish
 
 TOLERANCE = 1e-4
 
-# What one rounding changes at most, relatively: 8 and 11 significant bits.
+# Maximum relative change by one rounding to 8 or 11 significant bits.
 UNIT_ROUNDOFF = {"bfloat16": 2**-8, "float16": 2**-11}
 NUM_LAYERS = 9
 
@@ -183,7 +183,7 @@ def check_is_rounded(embeddings: np.ndarray, expected: np.ndarray, precision: st
     """
     assert embeddings.dtype == np.float32
     error = np.sqrt(np.mean((embeddings - expected) ** 2)) / np.sqrt(np.mean(expected**2))
-    # At the least the output itself is rounded.
+    # At least the output itself is rounded.
     assert UNIT_ROUNDOFF[precision] / 4 < error < np.sqrt(NUM_LAYERS) * UNIT_ROUNDOFF[precision]
 
 
@@ -227,7 +227,7 @@ def test_number_of_threads_does_not_change_a_bit(embedder, noise_examples, tmp_p
         environment = {"TF_NUM_INTRAOP_THREADS": str(given), "OPENBLAS_NUM_THREADS": "1"}
         embeddings, threads[given] = embed_in_a_fresh_process("random:0", examples, tmp_path, **environment)
         np.testing.assert_array_equal(embeddings, embedder.embed(examples))
-    assert threads[9] - threads[1] >= 8  # TensorFlow heeds it
+    assert threads[9] - threads[1] >= 8  # TensorFlow uses the setting
 
 
 @pytest.mark.integration

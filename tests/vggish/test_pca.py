@@ -47,7 +47,7 @@ def test_the_layout_is_that_of_the_released_parameters(shared):
         matrix = released["pca_eigen_vectors"]
     for rows in (matrix, fit(embeddings()).eigen_vectors):
         lengths = np.linalg.norm(rows, axis=1)
-        assert (np.diff(lengths) > 0).all()  # of descending variances
+        assert (np.diff(lengths) > 0).all()  # the variances descend
         products = (rows @ rows.T) / np.outer(lengths, lengths)
         np.testing.assert_allclose(products, np.eye(128), rtol=0, atol=1e-6)
 
@@ -76,7 +76,7 @@ def test_129_frames_are_enough():
 
 def test_dimensions_that_never_change_are_named():
     frames = embeddings()
-    frames[:, [3, 77]] = 0.25  # as a ReLU that is never open leaves them, or stuck at a bias
+    frames[:, [3, 77]] = 0.25  # constant, as after a ReLU that is never active
     with pytest.raises(SettingError, match=r"126 of 128 directions; 2 dimensions never change \(3, 77\)"):
         fit(frames)
 

@@ -248,7 +248,9 @@ def _rounds_down(time_increment: float, num_phases: int, period: int) -> bool:
 def _row_layout(num_phases: int, period: int, span: int) -> tuple[int, int]:
     """Choose the periods per row and the outputs per group such that a group's window fits into a row.
 
-    BLAS then reads the rows without a copy.
+    BLAS then reads the rows without a copy. Example: at 44.1 kHz an output depends on `span` = 278 samples. A
+    group of 32 outputs needs 32 * 441 / 160 = 88.2 more, and up to 5 because its window begins at a whole
+    sample. These 372 samples fit into a row of one period, 441.
     """
     first = math.ceil(span / period)
     best = _GROUP_SIZES if _SHARED_GROUP_SIZE % num_phases else (_SHARED_GROUP_SIZE,)
