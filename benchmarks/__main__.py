@@ -1,18 +1,18 @@
-"""python -m benchmarks [NAME ...]: run the benchmarks that need no GPU and write docs/benchmarks.md."""
+"""python -m benchmarks [NAME ...]: run the benchmarks that need no GPU and update docs/benchmarks.md."""
 
 import argparse
 import subprocess
 import sys
 
 from benchmarks.harness import ROOT
-from benchmarks.report import write_page
+from benchmarks.report import write_pages
 
 # Name of the result -> arguments of `python -m`, in the order of the runs. All take about three hours. The
 # default leaves out `extraction`, because docs/scale.md has its figures from a machine with 16 cores.
 BENCHMARKS = {
     "front_end": ["benchmarks.front_end"],
     "model": ["benchmarks.model"],
-    "end_to_end": ["benchmarks.end_to_end"],
+    "end_to_end": ["benchmarks.runs", "end_to_end"],
     "codecs": ["benchmarks.decoding", "codecs"],
     "extraction": ["benchmarks.decoding", "extraction"],
     "scale": ["benchmarks.scale", "scale"],
@@ -22,21 +22,19 @@ BENCHMARKS = {
 }
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = ", ".join(BENCHMARKS)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{names} (default: all but extraction)")
     chosen = parser.parse_args().names or [name for name in BENCHMARKS if name != "extraction"]
-    for name in chosen:
-        if name not in BENCHMARKS:
-            parser.error(f"{name!r} is not a benchmark; choose from {names}")
+    if unknown := [name for name in chosen if name not in BENCHMARKS]:
+        parser.error(f"{unknown[0]!r} is not a benchmark; choose from {names}")
     commands = {name: [sys.executable, "-m", *BENCHMARKS[name]] for name in chosen}
-    failed = [name for name in chosen if subprocess.run(commands[name], cwd=ROOT).returncode]
-    write_page()
+    failed = [name for name, command in commands.items() if subprocess.run(command, cwd=ROOT).returncode]
+    write_pages()
     if failed:
-        print(f"benchmarks: failed: {', '.join(failed)}", file=sys.stderr)
-    return bool(failed)
+        sys.exit(f"benchmarks: failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

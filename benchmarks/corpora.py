@@ -6,15 +6,15 @@ card is assumed to reach the same share of its own peak.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from apache_beam.coders import FastPrimitivesCoder
 
-from benchmarks.harness import EXAMPLES_PER_CLIP, network_flop, read_result
+from benchmarks.flops import network_flop, peak_tflops
+from benchmarks.harness import EXAMPLES_PER_CLIP, read_result
 from benchmarks.report import table
-from transforms.account import expected, written
 from transforms.audioset.segments import Segment
 from transforms.clips import ClipChunk
 from transforms.vggish.params import EMBEDDING_SIZE
@@ -29,36 +29,25 @@ PRECISIONS = {FLOAT32: "float32", BFLOAT16: "16 bits"}
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine to rent.
-
-    Attributes:
-      name: its type.
-      num_cores: vCPUs; each counts as one measured core.
-      price_usd: price per hour, on demand.
-      card: its GPU, if any.
-      peak_tflops: dense peaks of the card by precision. A T4 has no bfloat16; its value is for float16.
-    """
+    """A machine to rent. Each of its vCPUs counts as one measured core; the price is per hour, on demand."""
 
     name: str
     num_cores: int
     price_usd: float
-    card: str | None = None
-    peak_tflops: Mapping[str, float] = field(default_factory=dict)
+    card: str = ""
 
     def card_s(self, precision: str) -> float:
         """Return the seconds per clip on the card, 0 without one."""
-        if self.card is None:
-            return 0.0
-        reached = share_of_peak(precision) * 1e12 * self.peak_tflops[precision]
-        return EXAMPLES_PER_CLIP * network_flop() / reached
+        peak = peak_tflops(self.card, precision)
+        return EXAMPLES_PER_CLIP * network_flop() / (share_of_peak(precision) * 1e12 * peak) if peak else 0.0
 
 
 MACHINES = (
     Machine("c4-highcpu-8", 8, 0.340),
-    Machine("g4dn.xlarge", 4, 0.53, "T4", {FLOAT32: 8.1, BFLOAT16: 65.1}),
-    Machine("g2-standard-16", 16, 1.147, "L4", {FLOAT32: 30.3, BFLOAT16: 121.0}),
-    Machine("a2-highgpu-1g", 12, 3.673, "A100", {FLOAT32: 19.5, BFLOAT16: 312.0}),
-    Machine("a3-highgpu-1g", 26, 10.979, "H100", {FLOAT32: 66.9, BFLOAT16: 989.4}),
+    Machine("g4dn.xlarge", 4, 0.53, "T4"),
+    Machine("g2-standard-16", 16, 1.147, "L4"),
+    Machine("a2-highgpu-1g", 12, 3.673, "A100"),
+    Machine("a3-highgpu-1g", 26, 10.979, "H100"),
 )
 CARDS = [machine for machine in MACHINES if machine.card]
 
@@ -78,7 +67,7 @@ def shuffled_bytes() -> dict[str, int]:
     elements = {
         "paths": [(path, None)],
         "features": [((segment.split, segment.video_id[:2]), pack_frames(chunk, frames))],
-        "account": [(key, 1) for key, _ in (expected(segment.key), written(segment.key))],
+        "account": [(segment.key, 1)] * 2,
     }
     coder = FastPrimitivesCoder()
     return {shuffle: sum(len(coder.encode(e)) for e in moved) for shuffle, moved in elements.items()}
@@ -107,13 +96,18 @@ def main() -> None:
     _print_table(["shuffle", "bytes per clip", *(f"{name}, GB" for name in CORPORA)], shuffles)
     columns = [f"{bits}, {unit}" for unit in ("TFLOPS", "clips/s") for bits in PRECISIONS.values()]
     cards = (
-        [m.card, *m.peak_tflops.values(), *(f"{1 / m.card_s(p):,.0f}" for p in m.peak_tflops)] for m in CARDS
+        [
+            m.card,
+            *(peak_tflops(m.card, p) for p in PRECISIONS),
+            *(f"{1 / m.card_s(p):,.0f}" for p in PRECISIONS),
+        ]
+        for m in CARDS
     )
     _print_table(["GPU", *columns], cards)
     columns = [f"{m.card}: {', '.join(PRECISIONS.values())}" for m in CARDS]
     cores = (
         [codec, place, f"{1e3 * seconds[codec]:.1f}"]
-        + [", ".join(f"{seconds[codec] / m.card_s(p):,.0f}" for p in m.peak_tflops) for m in CARDS]
+        + [", ".join(f"{seconds[codec] / m.card_s(p):,.0f}" for p in PRECISIONS) for m in CARDS]
         for codec in codecs
         for place, seconds in front_end_s.items()
     )
@@ -121,10 +115,8 @@ def main() -> None:
     rows = []
     for machine, (precision, bits) in itertools.product(MACHINES, PRECISIONS.items()):
         card_s = machine.card_s(precision)
-        if machine.card:
-            cpu_s = front_end_s["accelerator"][CODEC]
-        else:
-            cpu_s = front_end_s["cpu"][CODEC] + model_s[precision]
+        on_cpu_s = front_end_s["cpu"][CODEC] + model_s[precision]
+        cpu_s = front_end_s["accelerator"][CODEC] if machine.card else on_cpu_s
         clip_s = max(card_s, cpu_s / machine.num_cores)
         row = [machine.card or "none", f"{machine.name}, {machine.num_cores}", bits, f"{1 / clip_s:,.0f}"]
         for clips in CORPORA.values():

@@ -10,6 +10,7 @@ import os
 # As in the pipeline, since threads of BLAS would wait for each other. Must be set before NumPy is imported.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+import functools
 import io
 import itertools
 import statistics
@@ -19,16 +20,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
 import soundfile
-from numpy.typing import NDArray
 
 from benchmarks import harness
 from benchmarks.gpu_inputs import file_extractor, write_files
-from transforms.audio.decoder import Audio, Decoder, InProcessDecoder
+from transforms.audio.decoder import Decoder, InProcessDecoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
+from transforms.prefetch import num_cores
 
 # Name -> container and codec, as libsndfile calls them, and the sample rate: Opus does not have 44.1 kHz.
 CODECS = {
@@ -42,7 +41,6 @@ EXTRACTIONS = {"windows": Extraction(windows=True), "log_mel": Extraction()}
 
 
 def encode(codec: str, number: int) -> bytes:
-    """Return a clip of a codec."""
     container, subtype, rate_hz = CODECS[codec]
     file = io.BytesIO()
     # From int16, libsndfile makes MP3 of twice the size.
@@ -53,22 +51,19 @@ def encode(codec: str, number: int) -> bytes:
 
 def codecs(*, clips: int = 20) -> dict[str, Any]:
     """Size and CPU time per clip of each codec, decoded and extracted in this process."""
-    steps: dict[str, Callable[[Audio], Iterator[NDArray]]] = {
-        "decode": lambda audio: audio.blocks(),
-        "extract": lambda audio: audio.examples(EXTRACTIONS["log_mel"]),
-        "windows": lambda audio: audio.examples(EXTRACTIONS["windows"]),
-    }
+    steps = {"decode": None, "extract": EXTRACTIONS["log_mel"], "windows": EXTRACTIONS["windows"]}
 
-    def run_step(step: str, encoded: bytes) -> None:
-        with InProcessDecoder().open(io.BytesIO(encoded)) as audio:
-            if not sum(map(len, steps[step](audio))):
-                raise SystemExit(f"benchmarks: the step {step} returned nothing for a clip")
+    def run_step(how: Extraction | None, encoded: Iterator[bytes]) -> None:
+        with InProcessDecoder().open(io.BytesIO(next(encoded))) as audio:
+            if not sum(map(len, audio.examples(how) if how else audio.blocks())):
+                raise SystemExit("benchmarks: a clip was decoded to nothing")
 
     encoded = {codec: [encode(codec, number) for number in range(clips)] for codec in CODECS}
-    work = {}
-    for codec, step in itertools.product(CODECS, steps):
-        following = itertools.cycle(encoded[codec])
-        work[f"{codec} {step}"] = lambda step=step, following=following: run_step(step, next(following))
+    work = {
+        f"{codec} {step}": functools.partial(run_step, how, itertools.cycle(encoded[codec]))
+        for codec in CODECS
+        for step, how in steps.items()
+    }
     times_s = harness.median_times_s(work, clips, time.process_time)
     report = {codec: {"kb": round(statistics.median(map(len, encoded[codec])) / 1e3, 1)} for codec in CODECS}
     for codec, step in itertools.product(CODECS, steps):
@@ -76,11 +71,8 @@ def codecs(*, clips: int = 20) -> dict[str, Any]:
     return {"codecs": report}
 
 
-_ALL_CORES = harness.num_cores()
-
-
 def extraction(
-    *, threads: tuple[int, ...] = (1, max(_ALL_CORES // 2, 1), _ALL_CORES), clips: int = 64
+    *, threads: tuple[int, ...] = (1, -(-num_cores() // 2), num_cores()), clips: int = 64
 ) -> dict[str, Any]:
     """Clips per second by the number of threads of one process, with `clips` clips per thread.
 
@@ -88,18 +80,18 @@ def extraction(
     ("in_threads"), and then waits for the interpreter lock of the others. Starting is not measured.
     """
     decoders: dict[str, Callable[[], Decoder]] = {"isolated": IsolatedDecoder, "in_threads": InProcessDecoder}
-    report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(Path(folder), 32)
-        for (container, paths), (kind, how) in itertools.product(files.items(), EXTRACTIONS.items()):
-            report[f"{container} {kind}"] = {
+        return {
+            f"{container} {kind}": {
                 f"threads_{number}": {
                     name: _time_threads(itertools.cycle(paths), clips * number, how, number, decoder)
                     for name, decoder in decoders.items()
                 }
                 for number in sorted(set(threads))
             }
-    return report
+            for (container, paths), (kind, how) in itertools.product(files.items(), EXTRACTIONS.items())
+        }
 
 
 def _time_threads(
@@ -109,8 +101,8 @@ def _time_threads(
     with file_extractor(how, num_threads, decoder) as extract:
         for number, _ in enumerate(extract(itertools.islice(paths, num_warm + num_clips)), 1):
             if number == num_warm:
-                started = _usage_s()
-        wall_s, own_cpu_s, all_cpu_s = (_usage_s() - started) / num_clips
+                started = harness.usage_s()
+        wall_s, own_cpu_s, all_cpu_s = (harness.usage_s() - started) / num_clips
     return {
         "clips_per_s": round(1 / wall_s, 1),
         "own_cpu_ms": round(1e3 * own_cpu_s, 3),
@@ -118,12 +110,5 @@ def _time_threads(
     }
 
 
-def _usage_s() -> NDArray[np.float64]:
-    """Return the wall time, the CPU time of this process, and its CPU time with its children, in seconds."""
-    own = psutil.Process()
-    own_s, *children_s = (sum(process.cpu_times()[:2]) for process in (own, *own.children()))
-    return np.array([time.perf_counter(), own_s, own_s + sum(children_s)])
-
-
 if __name__ == "__main__":
-    harness.main({"codecs": codecs, "extraction": extraction})
+    harness.main(codecs, extraction)

@@ -5,6 +5,7 @@ import os
 # One core is measured. It must be set before NumPy is imported.
 os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,7 @@ from transforms.audio.dsp.resample import resample_blocks
 from transforms.vggish.params import SAMPLE_RATE_HZ
 
 RATES_HZ = (44_100, 48_000, 8_000, 11_025, 12_000, 22_050, 24_000, 32_000, 88_200, 96_000, 192_000)
-# Samples per block of the decoder.
-BLOCK = 1 << 16
+BLOCK = 1 << 16  # samples per block of the decoder
 
 
 def front_end(*, rounds: int = 15) -> dict[str, Any]:
@@ -31,25 +31,20 @@ def front_end(*, rounds: int = 15) -> dict[str, Any]:
 
 
 def _blocks(samples: np.ndarray) -> list[np.ndarray]:
-    return [samples[start : start + BLOCK] for start in range(0, len(samples), BLOCK)]
+    return np.split(samples, range(BLOCK, len(samples), BLOCK))
 
 
 def _measure_resampling(rate_hz: int, rounds: int) -> dict[str, float]:
     waveform = np.random.default_rng(rate_hz).uniform(-1, 1, harness.CLIP_S * rate_hz)
     single = waveform.astype(np.float32)
 
-    def ours() -> np.ndarray:
-        return np.concatenate(list(resample_blocks(_blocks(waveform), rate_hz)))
-
-    error = np.abs(ours() - resampy.resample(waveform, rate_hz, SAMPLE_RATE_HZ)).max()
-    times_s = harness.median_times_s(
-        {
-            "resampy": lambda: resampy.resample(waveform, rate_hz, SAMPLE_RATE_HZ),
-            "ours": ours,
-            "soxr": lambda: soxr.resample(single, rate_hz, SAMPLE_RATE_HZ, "HQ"),
-        },
-        rounds,
-    )
+    work: dict[str, Callable[[], np.ndarray]] = {
+        "resampy": lambda: resampy.resample(waveform, rate_hz, SAMPLE_RATE_HZ),
+        "ours": lambda: np.concatenate(list(resample_blocks(_blocks(waveform), rate_hz))),
+        "soxr": lambda: soxr.resample(single, rate_hz, SAMPLE_RATE_HZ, "HQ"),
+    }
+    error = np.abs(work["ours"]() - work["resampy"]()).max()
+    times_s = harness.median_times_s(work, rounds)
     return {f"{name}_ms": round(1e3 * t, 2) for name, t in times_s.items()} | {
         "resampy_over_ours": round(times_s["resampy"] / times_s["ours"], 1),
         "ours_over_soxr": round(times_s["ours"] / times_s["soxr"], 2),
@@ -85,4 +80,4 @@ def _measure_log_mel(rounds: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-    harness.main({"front_end": front_end})
+    harness.main(front_end)

@@ -1,19 +1,13 @@
-"""Examples per second on an accelerator: python benchmarks/gpu.py [--out=FILE]
+"""Examples per second on an accelerator: python benchmarks/gpu.py [--results=FOLDER]
 
 Needs NumPy, and Keras with JAX or PyTorch (KERAS_BACKEND selects one), but neither TensorFlow nor Beam nor a
 network connection: weights, PCA parameters and audio are random. With soundfile it also embeds files. With
-resampy, whose filter it reads, it measures 44.1 kHz besides 16 kHz.
-
-For each batch size and precision it measures the examples per second of the network alone and of the fused
-graph from PCM, the share of the device's peak, and the peak memory. For the first batch size it also
-measures examples per second from files, compares the bytes with those of the CPU path in float32, and with
-JAX profiles the time per kernel. Compilation and the first call are not measured. It prints each figure as
-soon as it is known, the most important rows first, so that an interrupted run still has results. It also
-runs on a CPU.
+resampy, whose filter it reads, it measures 44.1 kHz besides 16 kHz. It also runs on a CPU.
 """
 
-import argparse
+import collections
 import functools
+import gzip
 import importlib.util
 import itertools
 import json
@@ -25,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("KERAS_BACKEND", "jax" if importlib.util.find_spec("jax") else "torch")
@@ -35,30 +29,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import harness
+from benchmarks.flops import network_flop, peak_tflops
 from benchmarks.gpu_inputs import RATES_HZ, embed_files, file_extractor, write_files
-from benchmarks.gpu_profile import kernel_times
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.extraction import Extraction
 from transforms.pcm import device_front_end, pcm_windows
+from transforms.prefetch import num_cores
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.fused import FusedEmbedder, compile_forward
 from transforms.vggish.model import build_vggish
 from transforms.vggish.postprocess import PcaParams, postprocess
-from transforms.vggish.precision import BFLOAT16, FLOAT16, FLOAT32, PRECISIONS
+from transforms.vggish.precision import BFLOAT16, FLOAT16, FLOAT32
 
-# Dense TFLOP/s in (bfloat16 or float16, float32 without TF32), from NVIDIA's data sheets, whose figures with
-# sparsity are halved. The first name that the name of the device contains applies.
-PEAK_TFLOPS = {
-    "H100 PCIe": (756, 51),
-    "H100 NVL": (835, 60),
-    "H100": (989, 67),
-    "H200": (989, 67),
-    "A100": (312, 19.5),
-    "L40S": (362, 91.6),
-    "L4": (121, 30.3),
-    "T4": (65, 8.1),
-}
 _CALL_BATCHES = 8
+_SHOWN_KERNELS, _SHOWN_CHARACTERS = 12, 100
 
 
 def device_name() -> str:
@@ -92,14 +76,6 @@ def peak_memory_bytes() -> int | None:
     return None
 
 
-def peak_flops(device: str, precision: str) -> float | None:
-    """Return the peak in operations per second; None for an unknown device."""
-    for name, (half, single) in PEAK_TFLOPS.items():
-        if name in device:
-            return 1e12 * (single if precision == FLOAT32 else half)
-    return None
-
-
 def seeded_pca() -> PcaParams:
     """Return random PCA parameters that, like the released ones, use the range of the bytes."""
     rng = np.random.default_rng(0)
@@ -127,30 +103,74 @@ def agreement(features: NDArray[np.uint8], expected: NDArray[np.uint8]) -> dict[
     return {"bytes": differences.size, "equal": equal, "largest_difference": largest}
 
 
-def measure(
-    precision: str,
-    batch_size: int,
-    options: argparse.Namespace,
-    files: Mapping[str, Sequence[Path]],
-    clips: Sequence[tuple[NDArray, int]],
-    expected: Callable[[], NDArray[np.uint8]],
-) -> Iterator[tuple[str, Any]]:
-    """Measure the network on a batch in device memory, and the fused graph on PCM in main memory.
+def kernel_times(call: Callable[[], object]) -> dict[str, Any] | None:
+    """Profile one call of a compiled function that waits for its own results, with JAX.
 
-    Args:
-      precision, batch_size: of this row.
-      options: of the command line.
-      files: paths of the files to embed, by suffix.
-      clips: waveform and sample rate of each clip whose bytes are compared. Only the first batch size
-        has files and compared bytes.
-      expected: waits for the features of these clips by the CPU path and returns them.
+    Returns:
+      `wall_ms` from the start of the first kernel to the end of the last one; `busy_ms`, the sum of all
+      kernels and copies (more than `wall_ms` if copies overlap with kernels); `kernels`, [name, calls, ms]
+      of those that take longest. None if the profiler records no accelerator, for example on a CPU.
+    """
+    import jax
+
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            call()
+        traces = list(Path(folder).rglob("*.trace.json.gz"))
+        events = json.loads(gzip.decompress(traces[0].read_bytes()))["traceEvents"] if traces else []
+    devices, streams = set(), set()
+    for event in events:
+        match event:
+            case {"ph": "M", "name": "process_name", "pid": pid, "args": {"name": name}} if (
+                "/device:" in name
+            ):
+                devices.add(pid)
+            # Other lines of the trace repeat the kernels by module and by operation.
+            case {"ph": "M", "name": "thread_name", "args": {"name": name}} if name.startswith("Stream"):
+                streams.add((event["pid"], event["tid"]))
+    total_us, calls = collections.Counter[str](), collections.Counter[str]()
+    starts_us, ends_us = [], []
+    for event in events:
+        if event.get("ph") == "X" and event["pid"] in devices and (event["pid"], event["tid"]) in streams:
+            total_us[event["name"]] += event["dur"]
+            calls[event["name"]] += 1
+            starts_us.append(event["ts"])
+            ends_us.append(event["ts"] + event["dur"])
+    if not calls:
+        return None
+    return {
+        "wall_ms": round((max(ends_us) - min(starts_us)) / 1e3, 3),
+        "busy_ms": round(total_us.total() / 1e3, 3),
+        "kernels": [
+            [name[:_SHOWN_CHARACTERS], calls[name], round(us / 1e3, 3)]
+            for name, us in total_us.most_common(_SHOWN_KERNELS)
+        ],
+    }
+
+
+class Inputs(NamedTuple):
+    """Sounds to embed: files by suffix, decoded in a number of threads, and clips, waveforms and their rates.
+
+    `expected` waits for the features of the clips by the CPU path.
+    """
+
+    files: Mapping[str, Sequence[Path]]
+    threads: int
+    clips: Sequence[tuple[NDArray, int]]
+    expected: Callable[[], NDArray[np.uint8]]
+
+
+def measure(
+    precision: str, batch_size: int, weights: str, seconds: float, inputs: Inputs | None
+) -> Iterator[tuple[str, Any]]:
+    """Measure the network on a batch in device memory, the fused graph on PCM in main memory, and inputs.
 
     Yields:
       Name and value of each figure as soon as it is known; several dictionaries are named "examples_per_s".
     """
     num_examples = _CALL_BATCHES * batch_size
-    weights = read_weights(options.weights)
-    network = compile_forward(build_vggish(weights, precision), precision)
+    variables = read_weights(weights)
+    network = compile_forward(build_vggish(variables, precision), precision)
     examples = np.random.default_rng(0).uniform(-4, 4, (batch_size, 96, 64)).astype(np.float32)
     batch = keras.ops.convert_to_tensor(examples)
 
@@ -163,29 +183,27 @@ def measure(
     def speed(name: str, call: Callable[[], int]) -> tuple[str, dict[str, float]]:
         call()
         num_done, started = 0, time.perf_counter()
-        while (passed_s := time.perf_counter() - started) < options.seconds:
+        while (passed_s := time.perf_counter() - started) < seconds:
             num_done += call()
         return "examples_per_s", {name: round(num_done / passed_s, 1)}
 
-    measured = speed("network", run_network)
+    _, network_speed = measured = speed("network", run_network)
     yield measured
-    if peak := peak_flops(device_name(), precision):
-        yield "network_share_of_peak", round(measured[1]["network"] * harness.network_flop() / peak, 4)
-    embedder = FusedEmbedder(weights, device_front_end, True, seeded_pca(), batch_size, precision)
+    if peak := peak_tflops(device_name(), precision):
+        yield "network_share_of_peak", round(network_speed["network"] * network_flop() / (1e12 * peak), 4)
+    embedder = FusedEmbedder(variables, device_front_end, True, seeded_pca(), batch_size, precision)
     profiled: dict[str, Callable[[], object]] = {"network": run_network}
     for rate_hz, channels in dict.fromkeys([(RATES_HZ[0], 1), (RATES_HZ[-1], 2)]):
-        sound = harness.mono(harness.glides_and_bursts(0, rate_hz, channels))
-        windows = pcm_windows([sound], rate_hz).samples
-        windows = np.concatenate([windows] * -(-num_examples // len(windows)))[:num_examples]
-        embed = functools.partial(embedder.embed, windows, rate_hz)
+        windows = pcm_windows([harness.glides_and_bursts(0, rate_hz, channels)], rate_hz).samples
+        windows = np.resize(windows, (num_examples, *windows.shape[1:]))
         name = f"fused_{rate_hz}_hz_{windows.dtype}"
-        profiled[name] = embed
+        profiled[name] = embed = functools.partial(embedder.embed, windows, rate_hz)
         yield speed(name, lambda embed=embed: len(embed()[0]))
-    if batch_size == options.batch_sizes[0]:
-        compared = embedder.embed_clips([pcm_windows([clip], hz) for clip, hz in clips])
-        yield "agreement_with_cpu", agreement(np.concatenate(compared), expected())
-        with file_extractor(Extraction(windows=True), options.threads) as extract:
-            for suffix, paths in files.items():
+    if inputs:
+        compared = embedder.embed_clips([pcm_windows([clip], hz) for clip, hz in inputs.clips])
+        yield "agreement_with_cpu", agreement(np.concatenate(compared), inputs.expected())
+        with file_extractor(Extraction(windows=True), inputs.threads) as extract:
+            for suffix, paths in inputs.files.items():
                 call = functools.partial(embed_files, embedder, extract, paths, 2 * batch_size)
                 yield speed(f"end_to_end_{suffix}", call)
         if keras.backend.backend() == "jax":
@@ -193,53 +211,57 @@ def measure(
     yield "peak_memory_bytes_so_far", peak_memory_bytes()
 
 
-def main() -> None:
+def gpu(
+    *,
+    batch_sizes: tuple[int, ...] = (256, 1024, 64),
+    precisions: tuple[str, ...] = (BFLOAT16, FLOAT32, FLOAT16),
+    threads: int = num_cores(),
+    files: int = 256,
+    seconds: float = 1.5,
+    limit_s: float = 420.0,
+    weights: str = "random:0",
+) -> dict[str, Any]:
+    """Examples per second of the network alone and of the fused graph from PCM, by batch size and precision.
+
+    Also measures the share of the device's peak and the peak memory. For the first batch size it also embeds
+    --files clips of 10 s in each format, decoded in --threads threads, compares the bytes with those of the
+    CPU path in float32, and with JAX profiles the time per kernel. Compilation and the first call are not
+    measured. Each figure takes at least --seconds. It is printed as soon as it is known, in the order of
+    the flags, so that an interrupted run still has results; no row starts after --limit_s. --weights is a
+    local path.
+    """
     started = time.perf_counter()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[256, 1024, 64], help="in this order")
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=[BFLOAT16, FLOAT32, FLOAT16])
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="number of threads that decode")
-    parser.add_argument("--files", type=int, default=256, help="number of clips of 10 s in each format")
-    parser.add_argument("--seconds", type=float, default=1.5, help="minimum duration of each measurement")
-    parser.add_argument("--limit_s", type=float, default=420.0, help="start no row later than this")
-    parser.add_argument("--weights", default="random:0", help="as for pipeline.run, a local path")
-    parser.add_argument("--out", type=Path, help="JSON file, written after each row")
-    options = parser.parse_args()
-    backend = keras.backend.backend()
     rows: list[dict[str, Any]] = []
-    results = {
-        "command": " ".join(["python", "benchmarks/gpu.py", *(a for a in sys.argv[1:] if "--out" not in a)]),
+    report = {
         "device": device_name(),
-        "backend": backend,
-        **harness.describe_machine(),
-        "decoding_threads": options.threads,
-        "network_flop_per_example": harness.network_flop(),
-        "weights": options.weights,
-        "runs": rows,
+        "backend": keras.backend.backend(),
+        "decoding_threads": threads,
+        "network_flop_per_example": network_flop(),
+        "weights": weights,
     }
-    print(json.dumps(results), flush=True)
+    print(json.dumps(report | harness.describe_machine()), flush=True)
     clips = [
-        (harness.mono(harness.glides_and_bursts(seed, rate_hz, channels)), rate_hz)
+        (harness.glides_and_bursts(seed, rate_hz, channels), rate_hz)
         for seed, (rate_hz, channels) in enumerate(itertools.product(RATES_HZ, (1, 2)))
     ]
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(1) as executor:
         # While the first graphs are compiled.
-        expected = executor.submit(cpu_features, Path(name), options.weights, clips)
-        files = write_files(Path(name), options.files)
-        for batch_size, precision in itertools.product(options.batch_sizes, options.precisions):
-            if time.perf_counter() - started > options.limit_s:
+        expected = executor.submit(cpu_features, Path(name), weights, clips)
+        inputs = Inputs(write_files(Path(name), files), threads, clips, expected.result)
+        for batch_size, precision in itertools.product(batch_sizes, precisions):
+            if time.perf_counter() - started > limit_s:
                 break
-            row: dict[str, Any] = {"precision": precision, "batch_size": batch_size}
-            rows.append(row)
-            for name, value in measure(precision, batch_size, options, files, clips, expected.result):
-                row[name] = row.get(name, {}) | value if name == "examples_per_s" else value
+            rows.append(row := {"precision": precision, "batch_size": batch_size})
+            more = inputs if batch_size == batch_sizes[0] else None
+            for name, value in measure(precision, batch_size, weights, seconds, more):
                 at_s = round(time.perf_counter() - started, 1)
-                figure = {"precision": precision, "batch_size": batch_size, "at_s": at_s, name: value}
-                print(json.dumps(figure), flush=True)
-            if options.out:
-                options.out.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"done after {time.perf_counter() - started:.0f} s", flush=True)
+                print(
+                    json.dumps({"precision": precision, "batch_size": batch_size, "at_s": at_s, name: value}),
+                    flush=True,
+                )
+                row[name] = row.get(name, {}) | value if name == "examples_per_s" else value
+    return report | {"runs": rows}
 
 
 if __name__ == "__main__":
-    main()
+    harness.main(gpu)

@@ -1,11 +1,9 @@
 """Files and their extraction for the benchmarks of accelerators and threads, without TensorFlow and Beam."""
 
-import collections
 import contextlib
 import importlib.util
-import itertools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,11 +34,6 @@ def file_extractor(
 
     It extracts in threads, each with its own decoder, a bounded number of files ahead of the caller, and
     yields the arrays of examples in the order of the files. The decoders stay alive between calls.
-
-    Args:
-      extraction: how to make examples.
-      num_threads: number of threads.
-      make_decoder: makes the decoder of a thread.
     """
 
     def extract(path: Path, decoder: Decoder) -> Iterator[Examples]:
@@ -66,34 +59,23 @@ def file_extractor(
 
 
 def embed_files(embedder: "FusedEmbedder", extract: Extract, paths: Iterable[Path], size: int) -> int:
-    """Extract and embed files, in groups of `size` or slightly more examples.
+    """Embed files in groups of `size` or slightly more examples; return the number of examples."""
 
-    Returns:
-      The number of examples.
-    """
-    group: list[PcmWindows] = []
-    num_examples = 0
-    with ThreadPoolExecutor(2) as callers:  # one waits for its results while the device computes the other's
-        calls: collections.deque[Future] = collections.deque()
-        for clip in itertools.chain(extract(paths), [None]):
-            if clip is not None:
-                group.append(clip)
-                num_examples += len(clip)
-            if group and (clip is None or sum(map(len, group)) >= size):
-                calls.append(callers.submit(embedder.embed_clips, group))
+    def groups() -> Iterator[list[PcmWindows]]:
+        group: list[PcmWindows] = []
+        for clip in extract(paths):
+            group.append(clip)
+            if sum(map(len, group)) >= size:
+                yield group
                 group = []
-            while len(calls) > (0 if clip is None else 2):
-                calls.popleft().result()
-    return num_examples
+        if group:
+            yield group
+
+    with ThreadPoolExecutor(2) as callers:  # one waits for its results while the device computes the other's
+        return sum(sum(map(len, embedded)) for embedded in callers.map(embedder.embed_clips, groups()))
 
 
 def write_files(folder: Path, num_files: int) -> dict[str, list[Path]]:
-    """Write stereo clips at the highest rate as WAV and as FLAC; return their paths by suffix.
-
-    Without soundfile it writes none and returns an empty dictionary.
-    """
-    if importlib.util.find_spec("soundfile") is None:
-        return {}
-    return {
-        suffix: make_corpus(folder / suffix, num_files, suffix, RATES_HZ[-1], 2) for suffix in ("wav", "flac")
-    }
+    """Write stereo clips at the highest rate; return their paths by suffix, none without soundfile."""
+    suffixes = ("wav", "flac") if importlib.util.find_spec("soundfile") else ()
+    return {suffix: make_corpus(folder / suffix, num_files, suffix, RATES_HZ[-1], 2) for suffix in suffixes}

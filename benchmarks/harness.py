@@ -13,7 +13,6 @@ import importlib.metadata
 import inspect
 import itertools
 import json
-import math
 import os
 import platform
 import statistics
@@ -22,16 +21,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.vggish.checkpoint import KERNEL_SHAPES, read_weights
-from transforms.vggish.params import EXAMPLE_FRAMES, MEL_BANDS
+from transforms.prefetch import num_cores
+from transforms.vggish.checkpoint import read_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -40,29 +38,10 @@ EXAMPLES_PER_CLIP = 10
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16")
 _PACKAGES = ("apache-beam", "keras", "tensorflow", "jax", "torch", "numpy", "resampy", "soundfile", "soxr")
 # The first two characters of an AudioSet ID select its shard of features.
-_ID_CHARACTERS = string.ascii_letters + string.digits + "-_"
-_PREFIXES = ["".join(pair) for pair in itertools.product(_ID_CHARACTERS, repeat=2)]
+_PREFIXES = list(map("".join, itertools.product(string.ascii_letters + string.digits + "-_", repeat=2)))
 _DISTINCT_CLIPS = 64
 _TURN_S = 0.02
 _POLL_S = 0.2
-# Convolutions that a 2x2 pooling follows, which halves height and width.
-_POOLED = ("conv1", "conv2", "conv3_2", "conv4_2")
-
-
-def num_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def network_flop() -> int:
-    """Return the floating-point operations of the network per example, two for each multiply-and-add."""
-    height, width, flop = EXAMPLE_FRAMES, MEL_BANDS, 0
-    for scope, shape in KERNEL_SHAPES.items():
-        positions = height * width if len(shape) == 4 else 1
-        flop += 2 * positions * math.prod(shape)
-        if scope.endswith(_POOLED):
-            height, width = height // 2, width // 2
-    return flop
 
 
 # --- Sounds and corpora
@@ -76,22 +55,19 @@ def tone_in_noise(seed: int, rate_hz: int, channels: int, seconds: int = CLIP_S)
     return (8_000 * tone + 2_000 * rng.standard_normal((len(times_s), channels))).astype(np.int16)
 
 
-def glides_and_bursts(seed: int, rate_hz: int, channels: int) -> NDArray[np.int16]:
-    """Return a clip of gliding tones and bursts of noise, int16[samples, channels], to compare features on.
+def glides_and_bursts(seed: int, rate_hz: int, channels: int) -> NDArray[np.float64]:
+    """Return a mono mix of 16-bit channels of gliding tones and bursts of noise, float64[samples], scale 1.0.
 
-    Its loud and quiet passages and bands put more of the network's range to the test than a steady sound.
+    Features are compared on it: its loud and quiet passages and bands use more of the network's range than a
+    steady sound does.
     """
     rng = np.random.default_rng(seed)
     times_s = np.arange(CLIP_S * rate_hz)[:, np.newaxis] / rate_hz
     phases = rng.uniform(0, 6, (2, 1, channels)) + times_s * rng.uniform(500, 20_000, (2, 1, channels))
     tones = np.sin(phases[0]) + np.sin(phases[1] * (1 + 0.02 * times_s))
     bursts = rng.standard_normal(tones.shape) * np.exp(-8 * (times_s * rng.uniform(0.5, 3) % 1.0))
-    return np.round(4_000 * tones + 6_000 * bursts).clip(-32_768, 32_767).astype(np.int16)
-
-
-def mono(samples: NDArray[np.int16]) -> NDArray[np.float64]:
-    """Mix int16[samples, channels] to float64[samples] with full scale 1.0."""
-    return samples.mean(axis=1) / 32_768
+    pcm = np.round(4_000 * tones + 6_000 * bursts).clip(-32_768, 32_767)
+    return pcm.mean(axis=1) / 32_768
 
 
 def make_corpus(
@@ -103,17 +79,10 @@ def make_corpus(
     seconds: int = CLIP_S,
     clips_per_shard: int = 1,
 ) -> list[Path]:
-    """Write 16-bit clips into a new folder; all but the first 64 are hard links to these.
+    """Write 16-bit WAV or FLAC clips into a new folder; all but the first 64 are hard links to these.
 
-    Args:
-      folder, num_clips: where to write how many clips.
-      suffix: "wav" or "flac".
-      rate_hz, channels, seconds: of each clip.
-      clips_per_shard: clips whose IDs start with the same two characters and so go to one shard of features.
-        There are at most 4,096 such prefixes.
-
-    Returns:
-      The paths of the clips.
+    `clips_per_shard` clips have IDs that start with the same two characters, and so go to one shard of
+    features. There are 4,096 such prefixes; larger corpora use each of them for more clips.
     """
     import soundfile
 
@@ -133,15 +102,11 @@ def make_corpus(
 # --- Processes
 
 
-@dataclass(frozen=True)
-class Run:
-    """The cost and the output of a process.
+class Run(NamedTuple):
+    """The cost and the standard output of a process and its descendants.
 
-    Attributes:
-      wall_s: time from start to end.
-      cpu_s: CPU time of the process and of all descendants that were waited for.
-      peak_mb: sum of the peaks of resident memory of the process and of each descendant.
-      output: what it wrote to its standard output.
+    `cpu_s` counts the descendants that were waited for. `peak_mb` is the sum of the peaks of resident memory
+    of each process. `result` is the value that the function of `run_function` returned.
     """
 
     wall_s: float
@@ -151,16 +116,13 @@ class Run:
 
     @property
     def result(self) -> Any:
-        """The value that the function returned, for `run_function`."""
         return json.loads(self.output.splitlines()[-1])
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Run:
     """Run a command in the root of the repository to its end and measure it. Linux only.
 
-    Args:
-      command: program and arguments.
-      environment: variables to set in addition to those of this process.
+    `environment` has the variables to set in addition to those of this process.
 
     Raises:
       SystemExit: the command failed.
@@ -168,13 +130,11 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
     peaks_kb: dict[int, int] = {}
     cpu_before_s, started = sum(os.times()[2:4]), time.perf_counter()
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **(environment or {})}, stdout=output, text=True
-        )
+        variables = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=output, text=True)
         while process.poll() is None:
-            for pid in _family(process.pid):
-                # The last reading counts. A child that has not yet called exec shows the peak of its parent.
-                peaks_kb[pid] = _peak_kb(pid) or peaks_kb.get(pid, 0)
+            # The last reading counts. A child that has not yet called exec shows the peak of its parent.
+            peaks_kb.update(_peaks_kb(process.pid))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_S)
         wall_s = time.perf_counter() - started
@@ -212,41 +172,39 @@ def save_embeddings(weights: str, precision: str, batch_size: int, examples: str
     np.save(output, Embedder(read_weights(weights), batch_size, precision).embed(np.load(examples)))
 
 
-def _peak_kb(pid: int) -> int:
-    """Return the peak of the resident memory of a process in kB, 0 if it has ended. Linux only."""
-    with contextlib.suppress(OSError):
-        status = Path(f"/proc/{pid}/status").read_text()
-        if "VmHWM:" in status:
-            return int(status.split("VmHWM:")[1].split()[0])
-    return 0
-
-
-def _family(pid: int) -> list[int]:
+def _peaks_kb(pid: int) -> Iterable[tuple[int, int]]:
+    """Yield the IDs of a process and its descendants that still run, and their peaks of resident memory."""
     import psutil
 
     with contextlib.suppress(psutil.NoSuchProcess):
-        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-    return []
+        process = psutil.Process(pid)
+        for member in (process, *process.children(recursive=True)):
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{member.pid}/status").read_text()
+                if "VmHWM:" in status:  # else it has just ended
+                    yield member.pid, int(status.split("VmHWM:")[1].split()[0])
 
 
 # --- Timing
 
 
+def usage_s() -> NDArray[np.float64]:
+    """Return the wall time, the CPU time of this process, and its CPU time with its children, in seconds."""
+    import psutil
+
+    running_s = sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children())
+    own_s, ended_s = time.process_time(), sum(os.times()[2:4])
+    return np.array([time.perf_counter(), own_s, own_s + ended_s + running_s])
+
+
 def median_times_s(
     work: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """Measure calls in turns, so that other work on the machine affects all of them alike.
+    """Return the median seconds per call by name, measured with `clock` over a number of rounds.
 
-    A call of less than 20 ms is repeated within its turn, as the pipeline repeats it for one clip after the
-    other. Otherwise cold caches would count for more than the work.
-
-    Args:
-      work: name -> what to call.
-      rounds: number of turns of each, after one turn that warms up.
-      clock: returns the time so far in seconds.
-
-    Returns:
-      Name -> median over the rounds of the seconds per call.
+    The calls take turns, so that other work on the machine affects all of them alike; one round before warms
+    up. A call of less than 20 ms is repeated within its turn, as the pipeline repeats it for one clip after
+    the other. Otherwise cold caches would count for more than the work.
     """
     times_s: dict[str, list[float]] = {name: [] for name in work}
     for round_number in range(rounds + 1):
@@ -266,8 +224,8 @@ def median_times_s(
 def describe_machine() -> dict[str, Any]:
     """Return the CPU, its cores, the load before the benchmark, and the versions of the packages."""
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    lines = (line.split(":", 1) for line in cpu.split("\n\n")[0].splitlines() if ":" in line)
-    fields = {key.strip(): value.strip() for key, value in lines}
+    lines = (line.partition(":") for line in cpu.split("\n\n")[0].splitlines())
+    fields = {key.strip(): value.strip() for key, _, value in lines}
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -288,30 +246,29 @@ def read_result(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
-def main(benchmarks: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
+def main(*benchmarks: Callable[..., dict[str, Any]]) -> None:
     """Run a benchmark with the flags of the command line, print its report, and write it to NAME.json.
 
-    Args:
-      benchmarks: name of the result -> benchmark; if there are several, the first argument selects one. The
-        type of a flag is that of the parameter's default, and a tuple takes several values.
+    If there are several benchmarks, the first argument selects one by its name. The type of a flag is that of
+    the parameter's default, and a tuple takes several values.
     """
-    first = next(iter(benchmarks.values()))
-    program = f"python -m benchmarks.{Path(inspect.getfile(first)).stem}"
-    parser = argparse.ArgumentParser(prog=program, description=first.__doc__)
-    commands = parser.add_subparsers(dest="name", required=True) if len(benchmarks) > 1 else None
-    for name, benchmark in benchmarks.items():
-        own = commands.add_parser(name, description=benchmark.__doc__) if commands else parser
-        own.set_defaults(name=name)
+    program = f"python -m benchmarks.{Path(inspect.getfile(benchmarks[0])).stem}"
+    parser = argparse.ArgumentParser(prog=program, description=benchmarks[0].__doc__)
+    commands = parser.add_subparsers(required=True) if len(benchmarks) > 1 else None
+    for function in benchmarks:
+        own = commands.add_parser(function.__name__, description=function.__doc__) if commands else parser
+        own.set_defaults(benchmark=function)
         own.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file")
-        for flag, parameter in inspect.signature(benchmark).parameters.items():
+        for flag, parameter in inspect.signature(function).parameters.items():
             default = parameter.default
             is_list = isinstance(default, tuple)
             kind = type(default[0] if is_list else default)
             own.add_argument(f"--{flag}", type=kind, nargs="+" if is_list else None, default=default)
     flags = vars(parser.parse_args())
-    name, folder = flags.pop("name"), flags.pop("results")
+    benchmark, folder = flags.pop("benchmark"), flags.pop("results")
+    name = benchmark.__name__
     words = [program, *([name] if commands else []), *itertools.starmap(_flag_text, flags.items())]
-    report = {"command": " ".join(filter(None, words)), **describe_machine(), **benchmarks[name](**flags)}
+    report = {"command": " ".join(filter(None, words)), **describe_machine(), **benchmark(**flags)}
     text = json.dumps(report, indent=2)
     print(text)
     (folder / f"{name}.json").write_text(text + "\n")

@@ -5,6 +5,7 @@ which is measured only with --audio. Give all three flags when the results are t
 """
 
 import glob
+import itertools
 import statistics
 import tempfile
 import time
@@ -14,21 +15,23 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
-from transforms.audio.decode import SpanReader, mono_blocks, open_audio
+from pipeline.assets.resolve import find_pca_params
+from pipeline.cli.option_groups import NO_PCA
+from pipeline.embed import read_waveform
 from transforms.audio.dsp.resample import RESAMPY, SOXR, Resampler
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.vggish.checkpoint import read_weights
-from transforms.vggish.postprocess import postprocess, read_pca_params
+from transforms.vggish.postprocess import postprocess
 from transforms.vggish.precision import FLOAT32, PRECISIONS
 
 BATCH_SIZES = (8, 16, 32, 64, 128)
 BASE = f"{FLOAT32} batch 32"
-# Examples that are timed together, at least.
-MIN_EXAMPLES = 64
 
 
-def time_batches(weights: str, precision: str, sizes: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Embed batches of several sizes with one model, after a call of each that warms up.
+def time_batches(
+    weights: str, precision: str, sizes: Sequence[int], min_examples: int = 64
+) -> dict[str, dict[str, float]]:
+    """Embed at least `min_examples` in batches of each size with one model, after a call that warms up.
 
     Returns:
       "PRECISION batch SIZE" -> number of examples, wall and CPU time in seconds.
@@ -41,7 +44,7 @@ def time_batches(weights: str, precision: str, sizes: Sequence[int]) -> dict[str
     for size in sizes:
         batch = np.random.default_rng(0).uniform(-4.6, 4.0, (size, 96, 64)).astype(np.float32)
         model.predict_on_batch(batch)
-        num_calls = -(-MIN_EXAMPLES // size)
+        num_calls = -(-min_examples // size)
         started, used = time.perf_counter(), time.process_time()
         for _ in range(num_calls):
             model.predict_on_batch(batch)
@@ -72,11 +75,9 @@ def _measure_speed(weights: str, num_rounds: int) -> dict[str, dict[str, float]]
 
     Each precision has its own process, because float16 changes a setting of TensorFlow for its whole process.
     """
-    rounds: list[dict[str, dict[str, float]]] = []
-    for _ in range(num_rounds):
-        rounds.append({})
-        for precision in PRECISIONS:
-            rounds[-1] |= harness.run_function(time_batches, weights, precision, BATCH_SIZES).result
+    rounds: list[dict[str, dict[str, float]]] = [{} for _ in range(num_rounds)]
+    for measured, precision in itertools.product(rounds, PRECISIONS):
+        measured |= harness.run_function(time_batches, weights, precision, BATCH_SIZES).result
     rates = {name: [r[name]["examples"] / r[name]["wall_s"] for r in rounds] for name in rounds[0]}
     cpu_ms = {name: [1e3 * r[name]["cpu_s"] / r[name]["examples"] for r in rounds] for name in rounds[0]}
     return {
@@ -104,16 +105,12 @@ def _measure_bytes(weights: str, paths: Sequence[str], pca_params: str) -> dict[
     """Compare the bytes of each precision, and of the other resampler, with those of the defaults."""
     examples: dict[Resampler, list[np.ndarray]] = {RESAMPY: [], SOXR: []}
     for path in paths:
+        waveform, rate_hz = read_waveform(path)
         for resampler, of_resampler in examples.items():
-            with open(path, "rb") as file, open_audio(file) as stream:
-                blocks = SpanReader(mono_blocks(stream)).take()
-                of_resampler += waveform_examples(blocks, stream.rate_hz, resampler=resampler)
-    pca = None
-    if pca_params:
-        with open(pca_params, "rb") as file:
-            pca = read_pca_params(file, pca_params)
-    embeddings = {}
+            of_resampler += waveform_examples([waveform], rate_hz, resampler=resampler)
+    pca, _ = find_pca_params(pca_params or NO_PCA, None)
     variants = {precision: (RESAMPY, precision) for precision in PRECISIONS} | {SOXR: (SOXR, FLOAT32)}
+    embeddings = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, (resampler, precision) in variants.items():
             source, output = f"{folder}/{resampler}.npy", f"{folder}/embeddings-{name}.npy"
@@ -122,7 +119,7 @@ def _measure_bytes(weights: str, paths: Sequence[str], pca_params: str) -> dict[
             embeddings[name] = np.load(output)
     codes = {name: postprocess(values, pca).astype(int) for name, values in embeddings.items()}
     results: dict[str, Any] = {"recordings": len(paths), "bytes": codes[FLOAT32].size}
-    for name in [name for name in variants if name != FLOAT32]:
+    for name in (name for name in variants if name != FLOAT32):
         differences = np.abs(codes[name] - codes[FLOAT32])
         results[name] = {
             "fraction": round(float((differences > 0).mean()), 4),
@@ -134,4 +131,4 @@ def _measure_bytes(weights: str, paths: Sequence[str], pca_params: str) -> dict[
 
 
 if __name__ == "__main__":
-    harness.main({"model": model})
+    harness.main(model)

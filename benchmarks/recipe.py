@@ -1,7 +1,7 @@
 """The per-file recipe in common use, as the baseline: one file after the other, one batch per file.
 
 It follows the reference's inference demo: resampy on float64, a float64 spectrogram with NumPy, the network
-in TensorFlow and float32 with all examples of the file as the batch, PCA and quantization.
+in TensorFlow and float32 with all examples of the file as the batch, and quantization (here without PCA).
 """
 
 import numpy as np
@@ -10,10 +10,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from transforms.audio.dsp.log_mel import hann_window, mel_matrix
+from transforms.frameworks import keras
 from transforms.vggish import params
-from transforms.vggish.checkpoint import read_weights
-from transforms.vggish.model import build_vggish
-from transforms.vggish.postprocess import PcaParams, postprocess
+from transforms.vggish.postprocess import postprocess
 
 
 def mono(samples: NDArray[np.int16]) -> NDArray[np.float64]:
@@ -32,26 +31,14 @@ def log_mel(waveform: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(np.dot(magnitude, mel) + params.LOG_OFFSET)
 
 
-class Recipe:
-    """Embeds files one by one with a model that is loaded once.
-
-    Args:
-      weights: as for `read_weights`.
-      pca: PCA parameters; None quantizes without PCA.
-    """
-
-    def __init__(self, weights: str, pca: PcaParams | None):
-        self._model = build_vggish(read_weights(weights))
-        self._pca = pca
-
-    def embed(self, path: str) -> NDArray[np.uint8]:
-        """Return the features of a 16-bit file, uint8[n, 128]."""
-        samples, rate_hz = soundfile.read(path, dtype="int16", always_2d=True)
-        waveform = mono(samples)
-        if rate_hz != params.SAMPLE_RATE_HZ:
-            waveform = resampy.resample(waveform, rate_hz, params.SAMPLE_RATE_HZ)
-        frames = log_mel(waveform)
-        size = params.EXAMPLE_FRAMES
-        examples = frames[: len(frames) // size * size].reshape(-1, size, params.MEL_BANDS)
-        embeddings = np.asarray(self._model.predict_on_batch(examples.astype(np.float32)))
-        return postprocess(embeddings, self._pca)
+def embed(path: str, model: keras.Model) -> NDArray[np.uint8]:
+    """Return the features of a 16-bit file, uint8[n, 128]."""
+    samples, rate_hz = soundfile.read(path, dtype="int16", always_2d=True)
+    waveform = mono(samples)
+    if rate_hz != params.SAMPLE_RATE_HZ:
+        waveform = resampy.resample(waveform, rate_hz, params.SAMPLE_RATE_HZ)
+    frames = log_mel(waveform)
+    size = params.EXAMPLE_FRAMES
+    examples = frames[: len(frames) // size * size].reshape(-1, size, params.MEL_BANDS)
+    embeddings = np.asarray(model.predict_on_batch(examples.astype(np.float32)))
+    return postprocess(embeddings, None)

@@ -1,5 +1,6 @@
-"""The page and the plot of the results: docs/benchmarks.md and docs/benchmarks.svg."""
+"""Updates the tables of docs/benchmarks.md and docs/runners.md, and docs/benchmarks.svg, from the results."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,34 @@ from typing import Any
 from benchmarks.harness import RESULTS, ROOT, read_result
 
 DOCS = ROOT / "docs"
+PAGES = (DOCS / "benchmarks.md", DOCS / "runners.md")
 FORMS = {"wav_44": "WAV, 44.1 kHz stereo", "flac_44": "FLAC, 44.1 kHz stereo", "wav_16": "WAV, 16 kHz mono"}
+Report = Mapping[str, Any]
+
+# Key in the report -> name in the table.
+RATES = {
+    "recipe": "recipe",
+    "pipeline_float32": "pipeline, float32",
+    "pipeline_bfloat16": "pipeline, bfloat16",
+    "pipeline_float32_2_workers": "2 processes",
+    "pipeline_float32_4_workers": "4 processes",
+    "model_float32": "bare model, float32",
+    "model_bfloat16": "bare model, bfloat16",
+    "decoding_all_cores": "decoding alone",
+}
+RATIOS = {
+    "over_recipe": "speed relative to the recipe",
+    "over_bare_model": "speed relative to the bare model",
+    "time_over_floors": "time relative to its lower bound",
+}
+RESAMPLING = {
+    "resampy_ms": "resampy, ms",
+    "ours_ms": "ours, ms",
+    "soxr_ms": "soxr HQ, ms",
+    "resampy_over_ours": "resampy / ours",
+    "ours_over_soxr": "ours / soxr",
+    "max_difference": "difference",
+}
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], alignment: str = "---:") -> str:
@@ -16,7 +44,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], alignment: st
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def provenance(report: Mapping[str, Any]) -> str:
+def provenance(report: Report) -> str:
     """Return the command, the machine and the versions of a report as a sentence."""
     machine = report["machine"]
     cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
@@ -28,78 +56,48 @@ def provenance(report: Mapping[str, Any]) -> str:
     )
 
 
-def end_to_end(report: Mapping[str, Any]) -> str:
-    """Return the clips per second of the recipe, the pipeline and its parts, and their ratios."""
-    text = (
-        f"Clips of 10 s per second ({report['clips']} clips, without start-up; medians, except one run each "
-        "with 2 and 4 processes). The recipe processes one file after the other: resampy, float64 log-mel in "
-        "NumPy, TensorFlow with one batch per file, its model loaded once. The lower bound of the time is "
-        "decoding on all cores and then the bare model at its best batch size. Ratios are medians over "
-        "rounds; the parts of a round run one after the other."
-    )
-    columns = {
-        "recipe": "recipe",
-        "pipeline_float32": "pipeline, float32",
-        "pipeline_bfloat16": "pipeline, bfloat16",
-        "pipeline_float32_2_workers": "2 processes",
-        "pipeline_float32_4_workers": "4 processes",
-        "model_float32": "bare model, float32",
-        "model_bfloat16": "bare model, bfloat16",
-        "decoding_all_cores": "decoding alone",
-    }
-    rates = {form: result["clips_per_s"] for form, result in report["forms"].items()}
-    forms = [FORMS[form] for form in rates]
-    speeds = ([name, *(rates[form][key] for form in rates)] for key, name in columns.items())
-    ratios = []
-    for precision in ("float32", "bfloat16"):
-        for key, name in {
-            "over_recipe": "speed relative to the recipe",
-            "over_bare_model": "speed relative to the bare model",
-            "time_over_floors": "time relative to its lower bound",
-        }.items():
-            values = (result["ratios"][f"{precision}_{key}"] for result in report["forms"].values())
-            ratios.append([f"{precision}: {name}", *values])
-    return "\n\n".join([text, table(["", *forms], speeds), table(["ratio", *forms], ratios)])
-
-
-def front_end(report: Mapping[str, Any]) -> str:
-    """Return the tables of resampling and log-mel."""
-    columns = {
-        "resampy_ms": "resampy, ms",
-        "ours_ms": "ours, ms",
-        "soxr_ms": "soxr HQ, ms",
-        "resampy_over_ours": "resampy / ours",
-        "ours_over_soxr": "ours / soxr",
-        "max_difference": "difference",
-    }
-    rates = (
-        [f"{int(rate_hz):,} Hz", *(row[key] for key in columns)]
-        for rate_hz, row in report["resampling"].items()
-    )
+def blocks(results: Mapping[str, Report]) -> dict[str, str]:
+    """Return the parts of the pages that follow from the results, by the name in the comment before them."""
+    forms = results["end_to_end"]["forms"]
+    names = [FORMS[form] for form in forms]
+    rates = ([name, *(form["clips_per_s"][key] for form in forms.values())] for key, name in RATES.items())
     ratios = (
+        [f"{precision}: {name}", *(form["ratios"][f"{precision}_{key}"] for form in forms.values())]
+        for precision in ("float32", "bfloat16")
+        for key, name in RATIOS.items()
+    )
+    resampling = (
+        [f"{int(rate_hz):,} Hz", *(row[key] for key in RESAMPLING)]
+        for rate_hz, row in results["front_end"]["resampling"].items()
+    )
+    log_mel = (
         [name.replace("_", " ").replace("resampling apart", "without resampling"), value]
-        for name, value in report["log_mel"]["reference_over_ours"].items()
+        for name, value in results["front_end"]["log_mel"]["reference_over_ours"].items()
     )
-    text = "On one core. The difference is to `resampy.resample` in float64, for full-scale noise."
-    log_mel_header = ["10 s, relative to the reference's float64 in NumPy", "times as fast"]
-    return "\n\n".join(
-        [text, table(["10 s to 16 kHz", *columns.values()], rates), table(log_mel_header, ratios)]
+    runners = results["runners"]["runners"]
+    sizes, kinds = next(iter(runners.values())), {"wall_s": "s", "peak_mb": "peak, MB"}
+    runner_rows = (
+        [f"`{name}`", *(row[size][kind] for size in sizes for kind in kinds)] for name, row in runners.items()
     )
+    runner_columns = [f"{int(size):,}: {unit}" for size in sizes for unit in kinds.values()]
+    return {
+        "rates": table(["", *names], rates),
+        "ratios": table(["ratio", *names], ratios),
+        "resampling": table(["10 s to 16 kHz", *RESAMPLING.values()], resampling),
+        "log_mel": table(["10 s, relative to the reference's float64 in NumPy", "times as fast"], log_mel),
+        "runners": table(["runner, clips", *runner_columns], runner_rows),
+        **{f"how_{name}": provenance(results[name]) for name in ("end_to_end", "front_end")},
+    }
 
 
-def runners(report: Mapping[str, Any]) -> str:
-    """Return the table of docs/runners.md: time and peak memory of each local runner."""
-    sizes = next(iter(report["runners"].values()))
-    kinds = {"wall_s": "s", "peak_mb": "peak, MB"}
-    header = [f"{int(size):,}: {unit}" for size in sizes for unit in kinds.values()]
-    rows = (
-        [f"`{name}`", *(row[size][kind] for size in sizes for kind in kinds)]
-        for name, row in report["runners"].items()
-    )
-    return table(["runner, clips", *header], rows)
+def updated(page: str, results: Mapping[str, Report]) -> str:
+    """Return a page in which the table or paragraph after each comment `<!-- NAME -->` is up to date."""
+    new = blocks(results)
+    block = re.compile(r"(<!-- (\w+) -->\n\n).*?(?=\n\n|\n\Z)", re.DOTALL)
+    return block.sub(lambda match: match[1] + new[match[2]], page)
 
 
-def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+def plot(results: Mapping[str, Report], path: Path) -> None:
     """Write a picture of the clips per second and of the speed of resampling."""
     import matplotlib
 
@@ -108,16 +106,11 @@ def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    bars = {
-        "recipe": "per-file recipe",
-        "pipeline_float32": "pipeline, float32",
-        "pipeline_bfloat16": "pipeline, bfloat16",
-    }
     forms = results["end_to_end"]["forms"]
-    for number, (key, name) in enumerate(bars.items()):
+    for number, key in enumerate(("recipe", "pipeline_float32", "pipeline_bfloat16")):
         positions = [form + 0.27 * (number - 1) for form in range(len(forms))]
         rates = [result["clips_per_s"][key] for result in forms.values()]
-        left.bar_label(left.barh(positions, rates, 0.25, label=name), fmt="%.0f", padding=2)
+        left.bar_label(left.barh(positions, rates, 0.25, label=RATES[key]), fmt="%.0f", padding=2)
     left.set_yticks(range(len(forms)), [FORMS[form] for form in forms])
     left.invert_yaxis()
     left.set_xlabel("clips of 10 s per second")
@@ -135,30 +128,13 @@ def read_results() -> dict[str, dict[str, Any]]:
     return {path.stem: read_result(path.stem) for path in sorted(RESULTS.glob("*.json"))}
 
 
-def page(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the page in Markdown."""
-    parts = [
-        "# Benchmarks",
-        "`python -m benchmarks` runs all of them and writes this page; `python -m benchmarks NAME ...` runs "
-        "some. The machines are shared and noisy, so compare ratios, whose parts are measured side by side. "
-        "[Performance](performance.md) explains the settings, [Scale](scale.md) computes hours and prices of "
-        "large corpora, and the folder `benchmarks/results` has every number.",
-        "![Clips per second, and the speed of resampling relative to resampy](benchmarks.svg)",
-    ]
-    for name, title, section in (
-        ("end_to_end", "End to end", end_to_end),
-        ("front_end", "Resampling and log-mel", front_end),
-    ):
-        parts += [f"## {title}", section(results[name]), provenance(results[name])]
-    return "\n\n".join(parts) + "\n"
-
-
-def write_page() -> None:
-    """Write the page and its plot from the committed results."""
+def write_pages() -> None:
+    """Update the pages and the plot from the committed results."""
     results = read_results()
     plot(results, DOCS / "benchmarks.svg")
-    (DOCS / "benchmarks.md").write_text(page(results))
+    for path in PAGES:
+        path.write_text(updated(path.read_text(), results))
 
 
 if __name__ == "__main__":
-    write_page()
+    write_pages()

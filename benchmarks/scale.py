@@ -6,19 +6,17 @@ that a shard of features gets 24 clips whatever the size of the corpus: 4,096 sh
 run has its own process, whose imports are not counted. Linux only.
 """
 
-import os
+import itertools
 import shutil
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks import harness
@@ -28,7 +26,7 @@ from pipeline.output.feature_folder import FeatureFolder
 from pipeline.output.shard_list import update_shard_list
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.extract_examples import ExtractExamples
-from transforms.features.own_shards import ShardNotes
+from transforms.features.folder_shards import ShardNotes
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.rejects import KeepRejected
 from transforms.write_features import WriteFeatures
@@ -55,17 +53,11 @@ class _StandInHandler(VggishModelHandler):
 
 
 def embed_with_stand_in(pattern: str, output: str, flags: Sequence[str]) -> dict[str, float]:
-    """Run the graph with the stand-in and list the shards as `pipeline.run` does.
+    """Run the graph with the stand-in and list the shards as `pipeline.run` does; return its cost.
 
-    Args:
-      pattern: glob of the clips.
-      output: folder of the features.
-      flags: options of Beam.
-
-    Returns:
-      Wall time, and CPU time of this process and its descendants, in seconds.
+    The CPU time is that of this process and its descendants. `flags` are options of Beam.
     """
-    started, used_s = time.perf_counter(), _cpu_s()
+    started = harness.usage_s()
     job = EmbeddingJob(
         read=ReadClips([pattern], ClipSettings("train")),
         extract=ExtractExamples(),
@@ -79,13 +71,8 @@ def embed_with_stand_in(pattern: str, output: str, flags: Sequence[str]) -> dict
     with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
         build_graph(pipeline, job)
     update_shard_list(folder)
-    return {"wall_s": time.perf_counter() - started, "cpu_s": _cpu_s() - used_s}
-
-
-def _cpu_s() -> float:
-    """Return the CPU time of this process and of its children, running or ended."""
-    times = [child.cpu_times() for child in psutil.Process().children()]
-    return sum(os.times()[:4]) + sum(t.user + t.system for t in times)
+    wall_s, _, cpu_s = (harness.usage_s() - started).tolist()
+    return {"wall_s": wall_s, "cpu_s": cpu_s}
 
 
 def _measure_run(pattern: str, output: Path, *flags: str) -> dict[str, float]:
@@ -105,16 +92,12 @@ def scale(*, sizes: tuple[int, ...] = (1_000, 10_000, 100_000), repeats: int = 3
 
 
 def _measure_form(form: str, folder: Path, sizes: Sequence[int], repeats: int) -> dict[str, Any]:
-    patterns = {}
-    for size in (1, *sizes):
-        clips = folder / str(size)
-        harness.make_corpus(clips, size, seconds=1, clips_per_shard=CLIPS_PER_SHARD)
-        patterns[size] = f"{clips}/*"
-        if form == "shards":
-            shards = folder / f"{size}-packed"
-            make_shards.run([f"--input={clips}/*", f"--output={shards}", "--format=tfrecord", FN_API_RUNNER])
-            shutil.rmtree(clips)
-            patterns[size] = f"{shards}/*.tfrecord"
+    patterns = _make_corpora(folder, sizes)
+    for size, pattern in patterns.items() if form == "shards" else ():
+        shards = folder / f"{size}-packed"
+        make_shards.run([f"--input={pattern}", f"--output={shards}", "--format=tfrecord", FN_API_RUNNER])
+        shutil.rmtree(folder / str(size))
+        patterns[size] = f"{shards}/*.tfrecord"
     runs: dict[int, list[dict[str, float]]] = {size: [] for size in patterns}
     for repeat in range(repeats):
         # Small corpora come before and after the large ones, so that other work on the machine affects all.
@@ -126,20 +109,22 @@ def _measure_form(form: str, folder: Path, sizes: Sequence[int], repeats: int) -
         for size, of_size in runs.items()
     }
     shutil.rmtree(folder)
-    return {str(size): _row(medians, size) for size in medians}
-
-
-def _row(medians: dict[int, dict[str, float]], size: int) -> dict[str, float]:
-    """Return a run, its time per clip without the start-up, and its growth over the next smaller run."""
-    run, start = medians[size], medians[1]
-    row = {key: round(value, 2) for key, value in run.items()}
-    if size > 1:
+    rows = {str(size): {key: round(value, 2) for key, value in run.items()} for size, run in medians.items()}
+    # Time per clip without the start-up, and growth over the next smaller run.
+    for smaller, size in itertools.pairwise(medians):
         for kind in ("wall", "cpu"):
-            row[f"{kind}_ms_a_clip"] = round(1e3 * (run[f"{kind}_s"] - start[f"{kind}_s"]) / (size - 1), 3)
-        smaller = max(other for other in medians if other < size)
-        growth_mb = run["peak_mb"] - medians[smaller]["peak_mb"]
-        row["growth_kb_a_clip"] = round(1e3 * growth_mb / (size - smaller), 2)
-    return row
+            seconds = medians[size][f"{kind}_s"] - medians[1][f"{kind}_s"]
+            rows[str(size)][f"{kind}_ms_a_clip"] = round(1e3 * seconds / (size - 1), 3)
+        growth_mb = medians[size]["peak_mb"] - medians[smaller]["peak_mb"]
+        rows[str(size)]["growth_kb_a_clip"] = round(1e3 * growth_mb / (size - smaller), 2)
+    return rows
+
+
+def _make_corpora(folder: Path, sizes: Sequence[int]) -> dict[int, str]:
+    """Write a corpus of one clip and one of each size; return their globs by size, in ascending order."""
+    for size in (1, *sizes):
+        harness.make_corpus(folder / str(size), size, seconds=1, clips_per_shard=CLIPS_PER_SHARD)
+    return {size: f"{folder}/{size}/*" for size in sorted({1, *sizes})}
 
 
 def runners(*, clips: tuple[int, ...] = (10_000, 100_000)) -> dict[str, Any]:
@@ -151,14 +136,11 @@ def runners(*, clips: tuple[int, ...] = (10_000, 100_000)) -> dict[str, Any]:
     rows: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for size in (1, *clips):
-            harness.make_corpus(folder / str(size), size, seconds=1, clips_per_shard=CLIPS_PER_SHARD)
-        for runner, flags in _runner_flags().items():
-            rows[runner] = {}
-            for size in (1, *clips):
-                run = _measure_run(f"{folder}/{size}/*", folder / "features", *flags)
-                rows[runner][str(size)] = {key: round(value, 1) for key, value in run.items()}
-                rows[runner][str(size)]["peak_mb"] = round(run["peak_mb"])
+        patterns = _make_corpora(folder, clips)
+        for (runner, flags), size in itertools.product(_runner_flags().items(), patterns):
+            run = _measure_run(patterns[size], folder / "features", *flags)
+            row = {key: round(value, 1) for key, value in run.items()} | {"peak_mb": round(run["peak_mb"])}
+            rows.setdefault(runner, {})[str(size)] = row
     return {"runners": rows}
 
 
@@ -183,4 +165,4 @@ def _runner_flags() -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    harness.main({"scale": scale, "runners": runners})
+    harness.main(scale, runners)

@@ -1,7 +1,7 @@
-"""An extension of Griffe for the API page: every parameter gets a row of its own.
+"""An extension of Griffe for the API page: every parameter gets its own row.
 
-The docstrings describe parameters together that need the same words (`weights, pca_params: ...`).
-mkdocstrings finds no parameter of that joined name, and would show it without a type and as required.
+The docstrings describe similar parameters together (`weights, pca_params: ...`). mkdocstrings does not find a
+parameter with that joined name, and would show it without a type and as required.
 """
 
 import re
@@ -9,7 +9,7 @@ from typing import Any
 
 import griffe
 
-# An item of at least two names in an Args or Attributes section, with its further lines, indented deeper.
+# An item of at least two names in an Args or Attributes section, with its indented continuation lines.
 _JOINED = re.compile(r"^( +)(\w+(?:, \w+)+):(.*(?:\n\1 +.*)*)", re.MULTILINE)
 
 

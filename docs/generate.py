@@ -1,4 +1,4 @@
-"""python docs/generate.py: writes the parts of the docs that follow from the code; a test checks them.
+"""python docs/generate.py: writes the parts of the docs that are made from the code; a test checks them.
 
 - options.md, from the parsers of the commands
 - the diagram in architecture.md, from the imports
@@ -10,8 +10,9 @@ import io
 import os
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 import grimp
 
@@ -25,20 +26,10 @@ EXAMPLE = "examples/own_pipeline.py"
 COMMANDS = (verify, analyze, fit_pca, make_shards, export_model, smoke_test)
 # Modules with a box of their own in the diagram, because they are below the other modules of their folder.
 _GROUPS = {
-    "pipeline.graph": {"graph"},
-    "transforms.values": {"clip_chunks", "clips", "pcm"},
-    "transforms.ground": {
-        "errors",
-        "frameworks",
-        "homes",
-        "launcher",
-        "prefetch",
-        "printable",
-        "progress",
-        "redact",
-        "secret_names",
-        "stage",
-    },
+    "pipeline.graph": "graph",
+    "transforms.values": "clip_chunks clips pcm",
+    "transforms.ground": "beam_internals errors frameworks homes launcher prefetch printable progress "
+    "quiet_import redact secret_names stage",
 }
 _TITLES = {
     "pipeline": "pipeline: commands",
@@ -76,15 +67,9 @@ def options_page() -> str:
 
 
 def _help(run: Callable[[Sequence[str]], int]) -> str:
-    text = io.StringIO()
-    width, os.environ["COLUMNS"] = os.environ.get("COLUMNS"), "100"
-    try:
-        with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-            run(["--help"])
-    finally:
-        del os.environ["COLUMNS"]
-        if width is not None:
-            os.environ["COLUMNS"] = width
+    text, width = io.StringIO(), mock.patch.dict(os.environ, COLUMNS="100")
+    with width, contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        run(["--help"])
     return text.getvalue()
 
 
@@ -93,26 +78,24 @@ def diagram() -> str:
 
     It has no arrow from one package to another where a path of other arrows connects them.
     """
-    graph = grimp.build_graph("pipeline", "transforms")
+    graph, packages = grimp.build_graph("pipeline", "transforms"), grimp.ImportGraph()
     members = defaultdict(set)
-    imports = defaultdict(set)
     for module in sorted(graph.modules):
         package = _package(module)
         depth = 1 if package in _GROUPS else package.count(".") + 1
         members[package].update(module.split(".")[depth : depth + 1])  # nothing for the package's __init__
         for imported in graph.find_modules_directly_imported_by(module):
             if imported.count(".") and _package(imported) != package:
-                imports[package].add(_package(imported))
-    reached = {package: _reached(package, imports) for package in members}
-    lines = ["flowchart TD"]
+                packages.add_import(importer=_id(package), imported=_id(_package(imported)))
+    boxes, arrows = [], []
     for package in sorted(members):
         text = "<br>".join(textwrap.wrap(", ".join(sorted(members[package])), 60))
         title = _TITLES.get(package, package.replace(".", "/"))
-        lines.append(f'    {_id(package)}["<b>{title}</b><br>{text}"]')
-    for package in sorted(members):
-        nearest = imports[package] - set().union(*(reached[other] for other in imports[package]))
-        lines += [f"    {_id(package)} --> {_id(other)}" for other in sorted(nearest)]
-    return "\n".join(lines)
+        boxes.append(f'    {_id(package)}["<b>{title}</b><br>{text}"]')
+        direct = packages.find_modules_directly_imported_by(_id(package))
+        indirect = set().union(*map(packages.find_upstream_modules, direct))
+        arrows += [f"    {_id(package)} --> {other}" for other in sorted(direct - indirect)]
+    return "\n".join(["flowchart TD", *boxes, *arrows])
 
 
 def _id(package: str) -> str:
@@ -124,13 +107,7 @@ def _package(module: str) -> str:
     top, *names = module.split(".")
     if len(names) > 1 or (names and (ROOT / top / names[0]).is_dir()):
         return f"{top}.{names[0]}"
-    return next((group for group, members in _GROUPS.items() if names and names[0] in members), top)
-
-
-def _reached(package: str, imports: Mapping[str, set[str]]) -> set[str]:
-    """Return all packages that a package imports, directly or indirectly."""
-    direct = imports.get(package, set())
-    return direct.union(*(_reached(other, imports) for other in direct))
+    return next((group for group, members in _GROUPS.items() if names and names[0] in members.split()), top)
 
 
 def architecture_page(page: str) -> str:

@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: pages that the navigation does not list, and links to files outside of docs/."""
+"""Hooks of MkDocs: links to files outside of docs/."""
 
 import re
 from pathlib import Path
@@ -11,17 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Adds the pages that the navigation does not list, under "More"."""
-    listed = {page for section in config.nav for pages in section.values() for page in pages}
-    others = sorted({path.name for path in Path(config.docs_dir).glob("*.md")} - listed)
-    if others:
-        config.nav.append({"More": others})
-    return config
-
-
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Copies files outside of docs/ that a page links to into the site; a missing file is a broken link."""
+    """Copy files outside of docs/ that a page links to into the site; a missing file is a broken link."""
     for path in sorted(Path(config.docs_dir).glob("*.md")):
         for name in _OUTSIDE.findall(path.read_text()):
             target = _site_path(name)

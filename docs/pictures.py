@@ -3,16 +3,12 @@
 Needs Chromium (.ci/install_chromium). The pictures show that the weights are random.
 """
 
-import fcntl
 import io
 import os
 import pty
 import shutil
-import struct
-import subprocess
 import sys
 import tempfile
-import termios
 from pathlib import Path
 
 from rich.console import Console
@@ -27,19 +23,16 @@ COLUMNS, SHOWN_PX = 118, (1280, 1330)
 
 def run_on_terminal(arguments: list[str], folder: str) -> list[str]:
     """Run a command in a pseudo-terminal; return its lines, with the last state of the progress line."""
-    parent_end, child_end = pty.openpty()
-    fcntl.ioctl(child_end, termios.TIOCSWINSZ, struct.pack("4H", 40, COLUMNS, 0, 0))
-    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent)}
-    command = [sys.executable, "-m", "pipeline.run", *arguments]
-    process = subprocess.Popen(command, stdout=child_end, stderr=child_end, cwd=folder, env=environment)
-    os.close(child_end)
-    screen = b""
-    try:
-        while data := os.read(parent_end, 1 << 16):
-            screen += data
-    except OSError:  # the command has closed its end
-        pass
-    if process.wait():
+    screen = bytearray()
+
+    def read(terminal: int) -> bytes:
+        data = os.read(terminal, 1 << 16)
+        screen.extend(data)
+        return data
+
+    prepare = f'stty columns {COLUMNS} rows 40 && cd "$0" && exec "$@"'
+    command = ["env", f"PYTHONPATH={DOCS.parent}", sys.executable, "-m", "pipeline.run", *arguments]
+    if pty.spawn(["sh", "-c", prepare, folder, *command], read):
         raise RuntimeError(screen.decode())
     lines, live = [], ""
     for line in screen.decode().replace("\r\n", "\n").split("\n"):

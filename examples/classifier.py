@@ -58,31 +58,22 @@ def load_clips(folder: str, num_classes: int) -> Clips:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build and train a classifier; docs/classifier.md has the results of other settings.
-
-    Attributes:
-      epochs: Number of epochs.
-      batch_size: Clips per batch.
-      learning_rate: The rate after it rose for a tenth of the steps; from there it falls to 0 by a cosine.
-      mixup: Both parameters of the beta distribution of the share of one clip in a mixed one. 0: no mixing.
-      members: Networks that learn at the same time, and whose scores are averaged.
-      widths: Units of each layer on frames, with GELU; empty for logistic regression on the frames' mean.
-      heads: Heads of attention pooling. 0: the mean of the frames.
-      clip_width: Units of the layer after pooling, with GELU. 0: no layer.
-      frame_dropout: Dropout after each layer on frames.
-      clip_dropout: Dropout after pooling, and after the layer that follows it.
-    """
+    """How to build and train a classifier; docs/classifier.md has the results of other settings."""
 
     epochs: int
     batch_size: int = 128
-    learning_rate: float = 1e-3
-    mixup: float = 0.0
-    members: int = 1
-    widths: tuple[int, ...] = ()
-    heads: int = 0
-    clip_width: int = 0
-    frame_dropout: float = 0.0
-    clip_dropout: float = 0.0
+    learning_rate: float = (
+        1e-3  # after it rose for a tenth of the steps; from there it falls to 0 by a cosine
+    )
+    mixup: float = (
+        0.0  # both parameters of the beta distribution of a clip's share in a mixed one; 0: not mixed
+    )
+    members: int = 1  # networks that learn at the same time, and whose scores are averaged
+    widths: tuple[int, ...] = ()  # units of each layer on frames, with GELU
+    heads: int = 0  # of attention pooling; 0: the mean of the frames
+    clip_width: int = 0  # units of the layer after pooling, with GELU; 0: no such layer
+    frame_dropout: float = 0.0  # after each layer on frames
+    clip_dropout: float = 0.0  # after pooling, and after the layer that follows it
 
 
 RECIPES = {
@@ -173,28 +164,21 @@ def train(
     batches = _Mixed(clips, recipe.batch_size, recipe.mixup, seed)
     model, classifier = build_classifier(recipe, clips.labels.shape[1], float(clips.labels.mean()))
     steps = recipe.epochs * len(batches)
-    rate = keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate / 10,
-        steps - steps // 10,
-        warmup_target=recipe.learning_rate,
-        warmup_steps=steps // 10,
-    )
+    warmup = {"warmup_target": recipe.learning_rate, "warmup_steps": steps // 10}
+    rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate / 10, steps - steps // 10, **warmup)
     model.compile(keras.optimizers.Adam(rate), _cross_entropy)
 
-    def report(epoch: int, logs: dict[str, float]) -> None:
-        end_epoch(epoch + 1, logs["loss"], classifier)
-
-    callback = keras.callbacks.LambdaCallback(on_epoch_end=report)
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: end_epoch(epoch + 1, logs["loss"], classifier)
+    )
     model.fit(batches, epochs=recipe.epochs, verbose=0, callbacks=[callback])
     return classifier
 
 
 def predict(classifier: keras.Model, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return scores float32[n, classes] of codes uint8[n, frames, 128]."""
-    starts = range(0, len(codes), _PREDICT_BATCH)
-    return np.concatenate(
-        [classifier.predict_on_batch(VALUES[codes[s : s + _PREDICT_BATCH]]) for s in starts]
-    )
+    batches = np.split(codes, range(_PREDICT_BATCH, len(codes), _PREDICT_BATCH))
+    return np.concatenate([classifier.predict_on_batch(VALUES[batch]) for batch in batches])
 
 
 def read_classifier(folder: Path) -> tuple[keras.Model, list[str]]:

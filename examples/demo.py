@@ -1,7 +1,7 @@
 """Runs the pipeline on a small generated corpus; ./run_local.sh runs this.
 
 All options go to `pipeline.run`. Without --input and --config the corpus is demo/audio. If the released
-weights cannot be downloaded, the demo says so and uses random weights.
+weights cannot be downloaded, the demo prints a message and uses random weights.
 """
 
 import pipeline  # noqa: F401, first, so that Ctrl-C ends the other imports with one line too
@@ -38,16 +38,13 @@ def main(argv: Sequence[str]) -> int:
     given = {flag.split("=")[0] for flag in argv}
     if given & {"--input", "--config", "--help", "-h"}:
         return run.run(argv)
-    flags = []
     audio, features = DEMO / "audio", DEMO / "features"
     make_demo_corpus(audio)
     say(f"demo corpus: {audio}, {len(list(audio.iterdir()))} files, two of them intentionally bad")
-    flags.append(f"--input={audio}/*")
+    flags = [f"--input={audio}/*", "--max_reject_fraction=0.5", *_stand_ins(argv, given)]
     if "--output" not in given:
         shutil.rmtree(features, ignore_errors=True)  # of the last demo
         flags.append(f"--output={features}")
-    flags += ["--max_reject_fraction=0.5", *_stand_ins(argv, given)]
-
     status = run.run([*flags, *argv])
     if status or "--output" in given:
         return status

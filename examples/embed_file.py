@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.cli.flags import OneLineParser
-from pipeline.cli.option_groups import add_asset_options, add_postprocess_option
+from pipeline.cli.option_groups import POSTPROCESS, add_asset_options, add_options
 from pipeline.embed import embed, read_waveform
 from pipeline.process.main import run_main
 from pipeline.smoke_test import sine
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("audio", nargs="?", help="the audio file (default: a tone)")
     parser.add_argument("output", nargs="?", help="OUT.tfrecord or OUT.npy (default: none)")
     add_asset_options(parser)
-    add_postprocess_option(parser)
+    add_options(parser, POSTPROCESS)
     options = parser.parse_args(argv)
     if options.output and not options.output.endswith(SUFFIXES):
         raise SettingError(f"output {options.output}: must end with {' or '.join(SUFFIXES)}")

@@ -13,6 +13,7 @@ import pipeline  # noqa: F401, before Keras: it imports TensorFlow without its s
 
 # isort: split
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -21,12 +22,12 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from helpers import check_new_model, is_held_out, write_atomic
+from helpers import check_at_least_one, check_new_model, is_held_out, write_atomic
 from numpy.typing import NDArray
 
 from pipeline.assets.resolve import find_weights
 from pipeline.cli.flags import OneLineParser
-from pipeline.cli.option_groups import add_weights_options
+from pipeline.cli.option_groups import WEIGHTS, add_options
 from pipeline.embed import read_waveform
 from pipeline.process.main import run_main
 from transforms.audio.dsp.log_mel import log_mel_examples
@@ -63,9 +64,8 @@ def synthetic_examples(clips: int, seed: int) -> Examples:
 
     def sine() -> NDArray:
         frequency_hz = rng.uniform(20.0, SAMPLE_RATE_HZ / 2)
-        return rng.uniform(0.1, 1.0) * np.sin(
-            2 * np.pi * frequency_hz * times_s + rng.uniform(0.0, 2 * np.pi)
-        )
+        level = rng.uniform(0.1, 1.0)
+        return level * np.sin(2 * np.pi * frequency_hz * times_s + rng.uniform(0.0, 2 * np.pi))
 
     def constant() -> NDArray:
         return np.full(len(times_s), rng.uniform(-1.0, 1.0))
@@ -73,12 +73,8 @@ def synthetic_examples(clips: int, seed: int) -> Examples:
     def noise() -> NDArray:
         return rng.uniform(0.01, 0.3) * rng.standard_normal(len(times_s))
 
-    made = [
-        (log_mel_examples(make()), number)
-        for _ in range(clips)
-        for number, make in enumerate((sine, constant, noise))
-    ]
-    return _joined(made)
+    sounds = list(enumerate((sine, constant, noise)))
+    return _joined([(log_mel_examples(make()), number) for _ in range(clips) for number, make in sounds])
 
 
 def folder_examples(folder: Path) -> tuple[Examples, Examples, list[str]]:
@@ -93,16 +89,15 @@ def folder_examples(folder: Path) -> tuple[Examples, Examples, list[str]]:
     names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     if len(names) < 2:
         raise SettingError(f"--audio={folder}: give a folder with one folder of audio files per class")
-    train, held_out = [], []
+    train: list[tuple[NDArray[np.float32], int]] = []
+    held_out: list[tuple[NDArray[np.float32], int]] = []
     for number, name in enumerate(names):
-        files = sorted(path for path in (folder / name).iterdir() if path.is_file())
-        parts: tuple[list, list] = ([], [])
-        for path in files:
-            parts[is_held_out(path.stem, _HELD_OUT)].append((_file_examples(path), number))
-        if not parts[0]:
+        num_before = len(train)
+        for path in sorted(path for path in (folder / name).iterdir() if path.is_file()):
+            part = held_out if is_held_out(path.stem, _HELD_OUT) else train
+            part.append((_file_examples(path), number))
+        if len(train) == num_before:
             raise SettingError(f"{folder / name}: has no file to train on; give more files")
-        train += parts[0]
-        held_out += parts[1]
     if not held_out:
         raise SettingError(f"--audio={folder}: too few files to hold some of them out; give more")
     return _joined(train), _joined(held_out), names
@@ -149,22 +144,19 @@ class _Shuffled(keras.utils.PyDataset):
 
 
 def train(
-    model: keras.Model,
-    examples: Examples,
-    held_out: Examples,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-    folder: Path,
+    model: keras.Model, examples: Examples, held_out: Examples, options: argparse.Namespace, folder: Path
 ) -> float:
-    """Train a model, from its last checkpoint if there is one; return its accuracy on held-out examples."""
-    model.compile(
-        keras.optimizers.Adam(learning_rate, epsilon=_ADAM_EPSILON),
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    batches = _Shuffled(examples, batch_size, seed)
+    """Train a model, from its last checkpoint if there is one; return its accuracy on held-out examples.
+
+    Args:
+      model: As `build_model` returns.
+      examples, held_out: Examples to train on, and to measure the accuracy on.
+      options: Of the command line.
+      folder: Folder of the checkpoint.
+    """
+    optimizer = keras.optimizers.Adam(options.learning_rate, epsilon=_ADAM_EPSILON)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    batches = _Shuffled(examples, options.batch_size, options.seed)
 
     def report(epoch: int, logs: dict[str, float]) -> None:
         say(
@@ -177,7 +169,7 @@ def train(
         batches,
         validation_data=tuple(held_out),
         validation_batch_size=64,
-        epochs=epochs,
+        epochs=options.epochs,
         shuffle=False,  # Keras would shuffle the batches too, and a resumed training would see another order
         verbose=0,
         callbacks=[
@@ -191,35 +183,24 @@ def train(
 
 def main(argv: Sequence[str]) -> int:
     parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--output", metavar="DIR", required=True, help="folder for the models (required)")
-    parser.add_argument(
-        "--audio",
-        metavar="FOLDER",
-        help="folder with one folder of audio files per class (default: synthetic sounds)",
-    )
-    parser.add_argument("--frozen", action="store_true", help="train only the layers above VGGish")
-    parser.add_argument("--epochs", type=int, default=4, help="number of epochs (default: %(default)s)")
-    parser.add_argument(
-        "--batch_size", type=int, default=32, help="examples per batch (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--learning_rate",
-        type=float,
-        help=f"learning rate (default: {_LEARNING_RATE}, or {_FROZEN_LEARNING_RATE} with --frozen)",
-    )
-    parser.add_argument(
-        "--clips", type=int, default=40, help="synthetic clips per class, of 4 s each (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of random numbers (default: %(default)s)")
-    add_weights_options(parser)
+    add = parser.add_argument
+    per_class = "folder with one folder of audio files per class (default: synthetic sounds)"
+    rates = f"learning rate (default: {_LEARNING_RATE}, or {_FROZEN_LEARNING_RATE} with --frozen)"
+    add("--output", metavar="DIR", required=True, help="folder for the models (required)")
+    add("--audio", metavar="FOLDER", help=per_class)
+    add("--frozen", action="store_true", help="train only the layers above VGGish")
+    add("--epochs", type=int, default=4, help="number of epochs (default: %(default)s)")
+    add("--batch_size", type=int, default=32, help="examples per batch (default: %(default)s)")
+    add("--learning_rate", type=float, help=rates)
+    add("--clips", type=int, default=40, help="synthetic clips per class, of 4 s each (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of random numbers (default: %(default)s)")
+    add_options(parser, WEIGHTS)
     options = parser.parse_args(argv)
     if options.learning_rate is None:
         options.learning_rate = _FROZEN_LEARNING_RATE if options.frozen else _LEARNING_RATE
     if not 0 < options.learning_rate < 1:
         raise SettingError(f"--learning_rate={options.learning_rate}: give more than 0 and less than 1")
-    for name in ("epochs", "batch_size", "clips"):
-        if getattr(options, name) < 1:
-            raise SettingError(f"--{name}={getattr(options, name)}: give 1 or more")
+    check_at_least_one(options, "epochs", "batch_size", "clips")
     weights = find_weights(options.weights, options.assets_dir)
     say(f"weights: {weights}")
     folder = Path(options.output)
@@ -240,16 +221,7 @@ def main(argv: Sequence[str]) -> int:
     vggish = build_vggish(read_weights(weights.path))
     vggish.trainable = not options.frozen
     model = build_model(vggish, len(classes))
-    accuracy = train(
-        model,
-        examples,
-        held_out,
-        options.epochs,
-        options.batch_size,
-        options.learning_rate,
-        options.seed,
-        folder / CHECKPOINT_FOLDER,
-    )
+    accuracy = train(model, examples, held_out, options, folder / CHECKPOINT_FOLDER)
     say(f"accuracy on held-out examples: {accuracy:.1%}")
     write_atomic(folder / CLASSES_FILE, lambda path: path.write_text(json.dumps(classes)))
     write_atomic(folder / VGGISH_FILE, vggish.save_weights)

@@ -1,5 +1,6 @@
-"""Functions that the trainers share: choosing held-out names, and writing files atomically."""
+"""What the trainers share: checks of options, choosing held-out names, and writing files atomically."""
 
+import argparse
 import hashlib
 import tempfile
 from collections.abc import Callable
@@ -7,6 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from transforms.errors import SettingError
+
+
+def check_at_least_one(options: argparse.Namespace, *names: str) -> None:
+    """Check that options, if they are given, are at least 1.
+
+    Raises:
+      SettingError: An option is less than 1.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise SettingError(f"--{name}={value}: give 1 or more")
 
 
 def is_held_out(name: str | bytes, fraction: float) -> bool:

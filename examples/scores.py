@@ -16,36 +16,22 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 @dataclass(frozen=True)
 class ClassScore:
-    """The metrics of one class.
-
-    Attributes:
-      name: Name of the class.
-      positives: Number of clips that have the class.
-      average_precision: Area under the precision-recall curve.
-      auc: Area under the ROC curve.
-      d_prime: Standard deviations between two normal distributions with this AUC, sqrt(2) Z(AUC).
-    """
+    """The metrics of one class."""
 
     name: str
-    positives: int
-    average_precision: float
-    auc: float
-    d_prime: float
+    positives: int  # number of clips that have the class
+    average_precision: float  # area under the precision-recall curve
+    auc: float  # area under the ROC curve
+    d_prime: float  # standard deviations between two normal distributions with this AUC, sqrt(2) Z(AUC)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The metrics of all classes.
-
-    Attributes:
-      clips: Number of clips.
-      classes: Classes for which some clips have the label and some do not; others have no curve.
-      left_out: Names of the other classes.
-    """
+    """The metrics of all classes."""
 
     clips: int
-    classes: tuple[ClassScore, ...]
-    left_out: tuple[str, ...]
+    classes: tuple[ClassScore, ...]  # those that some clips have and some do not; others have no curve
+    left_out: tuple[str, ...]  # names of the other classes
 
     @property
     def mean_average_precision(self) -> float:
@@ -68,14 +54,8 @@ class Scores:
         )
 
     def to_json(self) -> dict:
-        return {
-            "mean_average_precision": self.mean_average_precision,
-            "auc": self.auc,
-            "d_prime": self.d_prime,
-            "clips": self.clips,
-            "classes": len(self.classes),
-            "left_out": self.left_out,
-        }
+        names = ("mean_average_precision", "auc", "d_prime", "clips", "left_out")
+        return {name: getattr(self, name) for name in names} | {"classes": len(self.classes)}
 
 
 def score_classes(labels: NDArray, scores: NDArray, names: Sequence[str]) -> Scores:
@@ -93,10 +73,12 @@ def score_classes(labels: NDArray, scores: NDArray, names: Sequence[str]) -> Sco
         if not 0 < positives < len(truth):
             left_out.append(name)
             continue
-        auc = float(roc_auc_score(truth, score))
-        half_step = 0.5 / (positives * (len(truth) - positives))
-        d_prime = _d_prime(auc, half_step)
-        found.append(ClassScore(name, positives, float(average_precision_score(truth, score)), auc, d_prime))
+        average_precision, auc = (
+            float(average_precision_score(truth, score)),
+            float(roc_auc_score(truth, score)),
+        )
+        d_prime = _d_prime(auc, 0.5 / (positives * (len(truth) - positives)))
+        found.append(ClassScore(name, positives, average_precision, auc, d_prime))
     return Scores(len(labels), tuple(found), tuple(left_out))
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import keras
 import numpy as np
 from classifier import LABELS_FILE, MODEL_FILE, RECIPES, Clips, load_clips, predict, train
-from helpers import check_new_model, is_held_out, write_atomic
+from helpers import check_at_least_one, check_new_model, is_held_out, write_atomic
 from scores import Scores, plot_curves, score_classes, write_by_class
 
 from pipeline.assets.released import CLASS_LABELS, find_asset
@@ -106,46 +106,32 @@ def _score(model: keras.Model, clips: Clips, names: Sequence[str]) -> Scores:
 
 def _parse_options(argv: Sequence[str]) -> Any:
     parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument(
-        "features", metavar="FEATURES", help="feature folder, or one of its splits, with labels"
-    )
-    parser.add_argument("--output", metavar="DIR", required=True, help="folder for the model (required)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("features", metavar="FEATURES", help="feature folder, or one of its splits, with labels")
+    add("--output", metavar="DIR", required=True, help="folder for the model (required)")
+    add(
         "--model",
         choices=tuple(RECIPES),
         default="attention",
         help="attention: networks with attention pooling over frames; logistic: logistic regression on the "
         "mean of the frames (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--evaluate",
         metavar="FEATURES",
         help="another folder to measure the model on, such as the split eval",
     )
-    parser.add_argument(
-        "--held_out",
-        metavar="X",
-        type=float,
-        default=0.1,
-        help="share of clips to hold out (default: %(default)s)",
-    )
-    parser.add_argument("--epochs", metavar="N", type=int, help="number of epochs (default: the model's)")
-    parser.add_argument("--members", metavar="N", type=int, help="networks to average (default: the model's)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--class_labels", metavar="CSV", help="class_labels_indices.csv (default: the released one)"
-    )
-    parser.add_argument(
-        "--assets_dir", metavar="DIR", help="folder to search first for the released class labels"
-    )
+    held_out = "share of clips to hold out (default: %(default)s)"
+    add("--held_out", metavar="X", type=float, default=0.1, help=held_out)
+    add("--epochs", metavar="N", type=int, help="number of epochs (default: the model's)")
+    add("--members", metavar="N", type=int, help="networks to average (default: the model's)")
+    add("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
+    add("--class_labels", metavar="CSV", help="class_labels_indices.csv (default: the released one)")
+    add("--assets_dir", metavar="DIR", help="folder to search first for the released class labels")
     options = parser.parse_args(argv)
     if not 0 <= options.held_out < 1:
         raise SettingError(f"--held_out={options.held_out}: give 0 to less than 1")
-    for name in ("epochs", "members"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            raise SettingError(f"--{name}={getattr(options, name)}: give 1 or more")
+    check_at_least_one(options, "epochs", "members")
     return options
 
 

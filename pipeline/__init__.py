@@ -1,18 +1,8 @@
 """The commands. This package combines the transforms; it computes no features itself."""
 
-from pipeline.process.own_command import hold_signals
-from pipeline.process.utf8 import check_temporary_folder, read_names_as_utf8
+from pipeline.process.own_command import own_command
 
-read_names_as_utf8()
-_command = hold_signals()
-check_temporary_folder()
+if _command := own_command():  # not in another program that imports this package
+    from pipeline.process.start import start
 
-# Before the other imports, so that a signal during them does not print a traceback.
-from pipeline.process.ending import catch_signals  # noqa: E402
-
-if _command:
-    catch_signals(_command)
-
-from pipeline.cli.console import import_tensorflow_quietly  # noqa: E402
-
-import_tensorflow_quietly()
+    start(_command)

@@ -9,6 +9,7 @@ same counts, and the mean and variance of each log-mel band. docs/statistics.md 
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,35 +18,44 @@ import apache_beam as beam
 
 from pipeline.assets.resolve import find_class_labels, find_segments
 from pipeline.cli.flags import SHARED_TEMP_LOCATION, parse_command
-from pipeline.cli.option_groups import (
-    add_assets_dir_option,
-    add_id_pattern_option,
-    add_input_option,
-    add_segment_options,
-)
+from pipeline.cli.option_groups import ASSETS_DIR, ID_PATTERN, add_options
 from pipeline.job.path_checks import check_input, check_output_file
 from pipeline.job.runner import make_pipeline
 from pipeline.process.main import run_main
-from pipeline.statistics.passes import AnalysisFactory, FrameFolder, check_analysis_installed, run_analyses
+from pipeline.statistics.passes import FrameFolder, check_analysis_installed, run_analyses
 from pipeline.statistics.tables import AUDIO, SideBySide, Statistics
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
-from transforms.errors import OutputError, SettingError
+from transforms.errors import SettingError
 from transforms.extract_examples import ExtractExamples
-from transforms.inputs.read_segments import ClassLabelFile
+from transforms.inputs.read_segments import read_label_names
 from transforms.printable import json_text, say
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.read_features import QUANTIZED
 from transforms.redact import shown, shown_text
 from transforms.storage.files import write_output
-from transforms.storage.globs import plain_path
-from transforms.vggish.params import EMBEDDING_SIZE
 
 if TYPE_CHECKING:  # only with the extra [analysis]
     from transforms.statistics.analyze_corpus import AnalysisResult
 
 # Rows per table on the screen; the file contains all rows.
 _ROWS_SHOWN = 20
+_OPTIONS = {
+    "--features DIR": "feature folder, with shards SPLIT/PREFIX.tfrecord (this or --input is required)",
+    "--compare DIR": "another feature folder: report the Fréchet audio distance to it, and the shift of each "
+    "dimension",
+    "--input GLOB": "audio files or audio shards, as for pipeline.run, on any filesystem that Beam supports; "
+    "** also matches files in subfolders; repeatable (this or --features is required)",
+    "--output NAME": "write NAME.json and NAME.md, with all rows of all tables (default: show the first rows "
+    "only)",
+    "--segments [SPLIT=]CSV": "for --input: AudioSet segments CSV: clips, their split, times and labels; "
+    "repeatable (default: one clip per file)",
+    "--class_labels CSV": "class_labels_indices.csv, with the names of the labels (default: the released "
+    "file, if available)",
+    "--split SPLIT": "for --input: split of clips that are not in a segments CSV (default: %(default)s)",
+    **ID_PATTERN,
+    **ASSETS_DIR,
+}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -84,25 +94,14 @@ def _analyze_features(pipeline: beam.Pipeline, options: argparse.Namespace) -> S
             "give two folders of the same kind"
         )
     labels = find_class_labels(options.class_labels, options.assets_dir)
-    names = ClassLabelFile(labels.path).names() if labels else {}
-    found = run_analyses(pipeline, [_features_pass(features, names) for features in corpora])
+    names = read_label_names(labels.path) if labels else {}
+    found = run_analyses(pipeline, [features.analysis(names) for features in corpora])
     first, *second = (_statistics(*pair, names) for pair in zip(corpora, found, strict=True))
     return SideBySide(first, *second) if second else first
 
 
-def _features_pass(features: FrameFolder, class_names: Mapping[int, str]) -> AnalysisFactory:
-    # TensorFlow Transform is in an extra; the command checks first that it is installed.
-    from transforms.statistics.analyze_corpus import AnalyzeFeatures
-    from transforms.statistics.analyze_vectors import AnalyzeVectors
-
-    read = features.reader(class_names)
-    return lambda temp_dir: AnalyzeFeatures(read, AnalyzeVectors(EMBEDDING_SIZE, temp_dir))
-
-
 def _statistics(features: FrameFolder, found: "AnalysisResult", class_names: Mapping[int, str]) -> Statistics:
-    quantization, moments = features.folder.quantization, found.moments
-    if moments is None:
-        raise OutputError(f"{features.path}: another program emptied it; run the same command again")
+    quantization, moments = features.folder.quantization, features.moments(found)
     if features.kind == QUANTIZED:
         moments = moments.scaled(quantization.step, quantization.low)
     return Statistics(features.path, features.kind, found.counts, moments, quantization, class_names)
@@ -112,10 +111,14 @@ def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Stat
     check_split(options.split)
     id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
     inputs = check_input(options.input)
-    segments, _ = find_segments(options)
+    segments, _ = find_segments(options.segments, options.class_labels, options.assets_dir)
     labels = find_class_labels(options.class_labels, options.assets_dir)
-    label_file = ClassLabelFile(labels.path) if labels else None
-    settings = ClipSettings(options.split, segments=segments, class_labels=label_file, id_pattern=id_pattern)
+    settings = ClipSettings(
+        options.split,
+        segments=segments,
+        class_labels=labels.path if labels else None,
+        id_pattern=id_pattern,
+    )
     from transforms.statistics.analyze_corpus import AnalyzeAudio
 
     def make_pass(temp_dir: str) -> AnalyzeAudio:
@@ -129,7 +132,7 @@ def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Stat
         AUDIO,
         found.counts,
         found.moments,
-        class_names=label_file.names() if label_file else {},
+        class_names=read_label_names(labels.path) if labels else {},
         rejected=found.rejected,
     )
 
@@ -142,7 +145,7 @@ def _markdown(report: Statistics | SideBySide, max_rows: int | None = None) -> s
 def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     options, beam_flags = parse_command(
         argv,
-        _add_options,
+        functools.partial(add_options, texts=_OPTIONS),
         "python -m pipeline.analyze",
         "Summarizes a feature folder or an audio corpus in one pass: counts by split and label, and "
         "statistics of its frames. Needs the extra [analysis].",
@@ -159,44 +162,6 @@ def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             "--segments: works with --input only, since feature records contain their labels; leave it out"
         )
     return options, beam_flags
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--features",
-        metavar="DIR",
-        type=plain_path,
-        help="feature folder, with shards SPLIT/PREFIX.tfrecord (this or --input is required)",
-    )
-    parser.add_argument(
-        "--compare",
-        metavar="DIR",
-        type=plain_path,
-        help="another feature folder: report the Fréchet audio distance to it, and the shift of each "
-        "dimension",
-    )
-    add_input_option(
-        parser, "audio files or audio shards, as for pipeline.run", "this or --features is required"
-    )
-    parser.add_argument(
-        "--output",
-        metavar="NAME",
-        type=plain_path,
-        help="write NAME.json and NAME.md, with all rows of all tables (default: show the first rows only)",
-    )
-    add_segment_options(
-        parser,
-        "for --input: AudioSet segments CSV: clips, their split, times and labels; repeatable (default: one "
-        "clip per file)",
-        "with the names of the labels (default: the released file, if available)",
-    )
-    parser.add_argument(
-        "--split",
-        default="train",
-        help="for --input: split of clips that are not in a segments CSV (default: %(default)s)",
-    )
-    add_id_pattern_option(parser)
-    add_assets_dir_option(parser)
 
 
 if __name__ == "__main__":

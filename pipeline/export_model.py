@@ -17,17 +17,11 @@ import tensorflow as tf
 
 from pipeline.assets.resolve import find_pca_params, find_weights
 from pipeline.cli.flags import OneLineParser
-from pipeline.cli.option_groups import (
-    QUANTIZED,
-    add_asset_options,
-    add_postprocess_option,
-    add_precision_option,
-)
+from pipeline.cli.option_groups import POSTPROCESS, PRECISION, QUANTIZED, add_asset_options, add_options
 from pipeline.process.main import run_main
 from transforms.errors import SettingError
 from transforms.pcm import device_front_end
 from transforms.printable import say
-from transforms.storage.globs import plain_path
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.fused import Quantize, build_fused
 from transforms.vggish.model import build_vggish
@@ -51,12 +45,9 @@ def run(argv: Sequence[str]) -> int:
         description="Writes a TensorFlow SavedModel that takes a waveform and returns its embeddings.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--output", metavar="DIR", type=plain_path, required=True, help="new folder for the model (required)"
-    )
+    add_options(parser, {"--output DIR": "new folder for the model (required)"}, required=True)
     add_asset_options(parser)
-    add_postprocess_option(parser)
-    add_precision_option(parser)
+    add_options(parser, POSTPROCESS | PRECISION)
     options = parser.parse_args(argv)
     if keras.backend.backend() != "tensorflow":
         raise SettingError(

@@ -6,24 +6,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import AsList
 
-from pipeline.output.run_files import (
-    ACCOUNT_FILE,
-    REJECTED_LIST,
-    UNMATCHED_LIST,
-    WRITTEN_LIST,
-    run_path,
-)
-from transforms.account import (
-    MeasureAudio,
-    WriteAccount,
-    WriteJsonLines,
-    existing,
-    expected,
-    rejected,
-    rejected_earlier,
-    unmatched,
-    written,
-)
+from pipeline.output.run_files import ACCOUNT_FILE, REJECTED_LIST, UNMATCHED_LIST, WRITTEN_LIST, run_path
 from transforms.clips import ClipChunk, RejectedClip
 from transforms.embed_examples import EmbeddedExamples, EmbedExamples
 from transforms.errors import Reason
@@ -32,6 +15,18 @@ from transforms.progress import CLIPS, CLIPS_DONE, FRAMES, REJECTED, SHARDS, Cou
 from transforms.read_clips import ClipInputs, ReadClips
 from transforms.rejects import READ, TRIED, KeepRejected
 from transforms.vggish.postprocess import PcaParams, postprocess
+from transforms.write_account import (
+    EXISTING,
+    EXPECTED,
+    REJECTED_EARLIER,
+    WRITTEN,
+    MeasureAudio,
+    WriteAccount,
+    WriteJsonLines,
+    event,
+    rejected,
+    unmatched,
+)
 from transforms.write_features import EARLIER, EXISTING_CLIPS, FEATURES, WriteFeatures, WrittenFeatures
 
 
@@ -40,7 +35,6 @@ class EmbeddingJob:
     """The configured steps of a run.
 
     Attributes:
-      read, extract, embed, write: the main steps; see their classes.
       quantize: whether embeddings are converted to the release's bytes after `embed`.
       pca: PCA before quantization; None for no PCA.
       keep: selects the earlier rejects that this run did not revisit.
@@ -82,12 +76,8 @@ def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
     # features.written: Key, one per record; features.shards: ShardFile
     features.shards | "WriteShardList" >> WriteJsonLines(run_path(output, WRITTEN_LIST))
 
-    rejected_clips = (
-        inputs.rejected,
-        extracted.rejected,
-        embedded.rejected,
-        features.rejected,
-    ) | "Rejected" >> beam.Flatten()
+    rejects = inputs.rejected, extracted.rejected, embedded.rejected, features.rejected
+    rejected_clips = rejects | "Rejected" >> beam.Flatten()
     # RejectedClip
     earlier = (earlier_others, features.earlier) | "AllEarlier" >> beam.Flatten()
     listed = (rejected_clips, earlier) | "AllRejected" >> beam.Flatten()
@@ -95,13 +85,13 @@ def build_graph(pipeline: beam.Pipeline, job: EmbeddingJob) -> None:
     inputs.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(output, UNMATCHED_LIST))
 
     events = (
-        inputs.clips | "ExpectClips" >> beam.Map(lambda clip: expected(clip.key)),
-        inputs.rejected | "ExpectRejected" >> beam.Map(lambda clip: expected(clip.key)),
-        extracted.extra_clips | "ExpectExtraClips" >> beam.Map(expected),
-        features.existing | "CountExisting" >> beam.Map(existing),
-        features.written | "CountWritten" >> beam.Map(written),
+        inputs.clips | "ExpectClips" >> beam.Map(event, EXPECTED),
+        inputs.rejected | "ExpectRejected" >> beam.Map(event, EXPECTED),
+        extracted.extra_clips | "ExpectExtraClips" >> beam.Map(event, EXPECTED),
+        features.existing | "CountExisting" >> beam.Map(event, EXISTING),
+        features.written | "CountWritten" >> beam.Map(event, WRITTEN),
         rejected_clips | "CountRejected" >> beam.Map(rejected),
-        earlier | "CountEarlier" >> beam.Map(rejected_earlier),
+        earlier | "CountEarlier" >> beam.Map(event, REJECTED_EARLIER),
         inputs.unmatched | "CountUnmatched" >> beam.Map(unmatched),
     )
     # (Key, outcome)

@@ -19,12 +19,10 @@ files.
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -32,15 +30,10 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline.assets.resolve import find_segments
 from pipeline.cli.console import unwrap_worker_errors
 from pipeline.cli.flags import BEAM_OPTIONS, parse_command
-from pipeline.cli.option_groups import (
-    add_assets_dir_option,
-    add_id_pattern_option,
-    add_input_option,
-    add_segment_options,
-)
+from pipeline.cli.option_groups import ASSETS_DIR, ID_PATTERN, add_options
 from pipeline.job.manifest import package_versions, shown_options
 from pipeline.job.no_features import why_no_features
-from pipeline.job.path_checks import Inputs, check_input, check_output, delete_input_list
+from pipeline.job.path_checks import check_input, check_output
 from pipeline.job.runner import make_pipeline
 from pipeline.output.account import Account
 from pipeline.output.lock import lock_folder
@@ -50,21 +43,10 @@ from pipeline.output.run_files import (
     MANIFEST_FILE,
     REJECTED_LIST,
     UNMATCHED_LIST,
+    delete_input_list,
     run_path,
 )
 from pipeline.process.main import run_main
-from transforms.account import (
-    EXPECTED,
-    FILE_WITHOUT_SEGMENT,
-    REJECTED,
-    WRITTEN,
-    Event,
-    WriteAccount,
-    WriteJsonLines,
-    expected,
-    unmatched,
-    written,
-)
 from transforms.audio_shards.write import WRITERS, is_shard_name
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
@@ -78,11 +60,20 @@ from transforms.storage.files import (
     exists,
     final_path,
     match_files,
-    open_file,
     write_output,
 )
 from transforms.storage.filesystems import is_temporary
-from transforms.storage.globs import escape, plain_path
+from transforms.storage.globs import escape
+from transforms.write_account import (
+    EXPECTED,
+    FILE_WITHOUT_SEGMENT,
+    REJECTED,
+    WRITTEN,
+    Event,
+    WriteAccount,
+    WriteJsonLines,
+    unmatched,
+)
 from transforms.write_shards import Packed, PackSettings, WriteShards
 
 # Exit statuses besides 0; 2 is a mistake in the command.
@@ -91,12 +82,28 @@ NOTHING_PACKED = 4
 
 # Shards report how many files they contain but not which, so all files share one key of the account.
 _FILES: Key = ("", "", 0)
-# Outcomes besides those of `transforms.account`.
+# Outcomes besides those of `transforms.write_account`.
 _SHARDS = "shards"
 _JOINED_AGAIN = "joined_again"
 
 # This file is in `_run` while the command writes shards.
 _MARK = "packing"
+
+_OPTIONS = {
+    "--input GLOB": "audio files, on any filesystem that Beam supports; ** also matches files in subfolders; "
+    "repeatable (required)",
+    "--output DIR": "folder or gs:// path for the shards (required)",
+    "--format": "format of the shards (required)",
+    "--shard_bytes SIZE": "maximum total size of the files in a shard, in bytes or with KB, MB or GB "
+    "(decimal); a larger file gets its own shard (default: %(default)s)",
+    "--segments [SPLIT=]CSV": "AudioSet segments CSV; files without a segment are not packed; repeatable "
+    "(default: one clip per file)",
+    "--class_labels CSV": "class_labels_indices.csv, for --segments (default: the released file)",
+    "--split SPLIT": "split of the clips if --segments is not given (default: none; pipeline.run's --split "
+    "decides)",
+    **ID_PATTERN,
+    **ASSETS_DIR,
+}
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -117,17 +124,29 @@ def parse_shard_bytes(text: str) -> int:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Checks the command, packs the files, prints the account.
-
-    Returns:
-      The exit status.
+    """Checks the command, packs the files, prints the account, and returns the exit status.
 
     Raises:
       SettingError: a mistake in the command, before any work.
     """
-    options, beam_flags = _parse_options(argv)
+    options, beam_flags = parse_command(
+        argv,
+        _add_options,
+        "python -m pipeline.make_shards",
+        "Packs audio files, unchanged, into shards that pipeline.run reads.",
+        f"{BEAM_OPTIONS} If you give --segments, give pipeline.run the same --segments for the shards.",
+        required=("input", "output", "format"),
+    )
     pipeline = make_pipeline(beam_flags)
-    job, inputs = _check(options)
+    # The cheap checks come first.
+    shard_bytes = parse_shard_bytes(options.shard_bytes)
+    split = check_split(options.split) if options.split is not None else None
+    id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
+    inputs = check_input(options.input, output=options.output)
+    check_output(options.output)
+    segments, _ = find_segments(options.segments, options.class_labels, options.assets_dir)
+    settings = PackSettings(split, segments, id_pattern)
+    job = WriteShards(options.input, options.output, options.format, shard_bytes, settings)
     with lock_folder(job.output):
         mark = _begin(job.output)
         listed = inputs.write(run_path(job.output, INPUT_LIST))
@@ -135,11 +154,9 @@ def run(argv: Sequence[str]) -> int:
             _build_graph(pipeline, replace(job, inputs=listed))
         delete_input_list(job.output)
 
-        account_path = run_path(job.output, ACCOUNT_FILE)
-        with open_file(account_path) as file:
-            account = Account.from_json(json.load(file))
+        account = Account.read(job.output)
         write_output(run_path(job.output, MANIFEST_FILE), _manifest(options, beam_flags, account).encode())
-        delete_files([account_path, mark])
+        delete_files([run_path(job.output, ACCOUNT_FILE), mark])
     say(*_lines(job, account, inputs.skipped))
     if not account.is_balanced:
         return LOST_FILES
@@ -174,8 +191,8 @@ def _build_graph(pipeline: beam.Pipeline, job: WriteShards) -> None:
     rejected | "WriteRejected" >> WriteJsonLines(run_path(job.output, REJECTED_LIST))
     shards.unmatched | "WriteUnmatched" >> WriteJsonLines(run_path(job.output, UNMATCHED_LIST))
     events = (
-        shards.files | "ExpectFiles" >> beam.Map(lambda _: expected(_FILES)),
-        shards.unlisted | "ExpectFolders" >> beam.Map(lambda _: expected(_FILES)),
+        shards.files | "ExpectFiles" >> beam.Map(lambda _: (_FILES, EXPECTED)),
+        shards.unlisted | "ExpectFolders" >> beam.Map(lambda _: (_FILES, EXPECTED)),
         rejected | "CountRejected" >> beam.Map(lambda clip: (_FILES, REJECTED + clip.reason.value)),
         shards.unmatched | "CountUnmatched" >> beam.Map(unmatched),
         shards.packed | "CountPacked" >> beam.FlatMap(_packed_events),
@@ -187,7 +204,7 @@ def _build_graph(pipeline: beam.Pipeline, job: WriteShards) -> None:
 
 def _packed_events(packed: Packed) -> Iterator[Event]:
     yield _FILES, _SHARDS
-    yield from [written(_FILES)] * packed.clips
+    yield from [(_FILES, WRITTEN)] * packed.clips
     yield from [(_FILES, _JOINED_AGAIN)] * packed.joined_again
 
 
@@ -195,8 +212,8 @@ def _lines(job: WriteShards, account: Account, skipped: str) -> list[str]:
     """Returns the result as text."""
     packed, rejected = account.total(WRITTEN), account.total(REJECTED)
     lines = [f"files read {account.total(EXPECTED)} = packed {packed} + rejected {rejected}"]
-    if account.reasons():
-        lines.append("rejected by reason: " + ", ".join(f"{r} {n}" for r, n in account.reasons().items()))
+    if rejected:
+        lines.append(f"rejected by reason: {account.reasons_text()}")
     if account.total(FILE_WITHOUT_SEGMENT):
         what = "without a segment" if job.settings.segments else "that --id_pattern does not match"
         lines.append(f"files {what}, not packed: {account.total(FILE_WITHOUT_SEGMENT)}")
@@ -235,56 +252,8 @@ def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: A
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    add_input_option(parser, "audio files", "required")
-    parser.add_argument(
-        "--output", metavar="DIR", type=plain_path, help="folder or gs:// path for the shards (required)"
-    )
-    parser.add_argument("--format", choices=tuple(WRITERS), help="format of the shards (required)")
-    parser.add_argument(
-        "--shard_bytes",
-        metavar="SIZE",
-        default="256MB",
-        help="maximum total size of the files in a shard, in bytes or with KB, MB or GB (decimal); a larger "
-        "file gets its own shard (default: %(default)s)",
-    )
-    add_segment_options(
-        parser,
-        "AudioSet segments CSV; files without a segment are not packed; repeatable (default: one clip per "
-        "file)",
-    )
-    parser.add_argument(
-        "--split",
-        help="split of the clips if --segments is not given (default: none; pipeline.run's --split decides)",
-    )
-    add_id_pattern_option(parser)
-    add_assets_dir_option(parser)
-
-
-def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    return parse_command(
-        argv,
-        _add_options,
-        "python -m pipeline.make_shards",
-        "Packs audio files, unchanged, into shards that pipeline.run reads.",
-        f"{BEAM_OPTIONS} If you give --segments, give pipeline.run the same --segments for the shards.",
-        required=("input", "output", "format"),
-    )
-
-
-def _check(options: Any) -> tuple[WriteShards, Inputs]:
-    """Checks the whole command, with the cheap checks first.
-
-    Raises:
-      SettingError: the first mistake found.
-    """
-    shard_bytes = parse_shard_bytes(options.shard_bytes)
-    split = check_split(options.split) if options.split is not None else None
-    id_pattern = compile_id_pattern(options.id_pattern) if options.id_pattern else None
-    inputs = check_input(options.input, output=options.output)
-    check_output(options.output)
-    segments, _ = find_segments(options)
-    settings = PackSettings(split, segments, id_pattern)
-    return WriteShards(options.input, options.output, options.format, shard_bytes, settings), inputs
+    add_options(parser, _OPTIONS)
+    parser.set_defaults(split=None)
 
 
 if __name__ == "__main__":

@@ -22,33 +22,33 @@ from pipeline.job.build_job import build_job
 from pipeline.job.config import Config, prepare
 from pipeline.job.manifest import make_manifest, settings_of
 from pipeline.job.no_features import has_features, why_no_features
-from pipeline.job.path_checks import delete_input_list
 from pipeline.job.plan import make_plan
 from pipeline.job.runner import make_pipeline, runs_here
 from pipeline.job.summary import RunSummary
 from pipeline.job.validate import validate
 from pipeline.output.account import Account
-from pipeline.output.feature_folder import FeatureFolder, delete_stale_lists
+from pipeline.output.feature_folder import FeatureFolder
 from pipeline.output.lock import lock_folder
 from pipeline.output.run_files import (
-    ACCOUNT_FILE,
     INPUT_LIST,
     MANIFEST_FILE,
     REJECTED_LIST,
     REPORT_FILE,
     UNMATCHED_LIST,
+    delete_input_list,
+    delete_stale_lists,
     run_path,
 )
 from pipeline.output.shard_list import update_shard_list
 from pipeline.process.main import run_main
-from transforms.account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import OutputError, SettingError
 from transforms.features.open_shard import ShardFile
 from transforms.printable import say
-from transforms.storage.files import delete_files, open_file, write_output
+from transforms.storage.files import delete_files, write_output
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.precision import CHANGED_BYTES
+from transforms.write_account import FILE_WITHOUT_SEGMENT, REJECTED, REJECTED_EARLIER, SEGMENT_WITHOUT_FILE
 
 # Exit statuses besides 0; 1 is a failed run, 2 a mistake in the command.
 LOST_CLIPS = 3
@@ -59,10 +59,7 @@ _MAX_CAUSE_CHARACTERS = 300
 
 
 def run(argv: Sequence[str]) -> int:
-    """Checks the command, runs the pipeline, writes the manifest, and prints the account.
-
-    Returns:
-      The exit status.
+    """Checks the command, runs the pipeline, prints the account, and returns the exit status.
 
     Raises:
       SettingError: a mistake in the command, before any work.
@@ -76,12 +73,9 @@ def run(argv: Sequence[str]) -> int:
     options = parse_options(argv)
     pipeline = make_pipeline(options.beam_flags)
     if pipeline.options.view_as(TestOptions).dry_run:
-        from pipeline.job.dry_run import (  # imports Dataflow's client, which other runs do not need
-            build_offline,
-            job_lines,
-        )
+        from pipeline.job import dry_run  # imports Dataflow's client, which other runs do not need
 
-        say(*job_lines(build_offline(pipeline, options)))
+        say(*dry_run.job_lines(dry_run.build_offline(pipeline, options)))
         return 0
     config = prepare(validate(options))
     if options.plan:
@@ -94,14 +88,18 @@ def run(argv: Sequence[str]) -> int:
         _print_assets(config)
         started = _now()
         delete_input_list(folder.path)
-        _write_manifest(make_manifest(config, folder, started), folder)
+        manifest_path = run_path(folder.path, MANIFEST_FILE)
+        write_output(manifest_path, make_manifest(config, folder, started).encode())
         samples = _run_graph(pipeline, config, folder, lock)
         if pipeline.options.view_as(StandardOptions).no_wait_until_finish:
             _say(options, "the job is submitted; when it has ended, run the same command again to finish it")
             return 0
         account, shards = _close_lists(folder)
-        manifest = make_manifest(config, folder, started, _now(), account, _clips_by_split(shards))
-        _write_manifest(manifest, folder)
+        clips = Counter[str]()
+        for shard in shards:
+            clips[shard.path.split("/")[0]] += shard.records
+        manifest = make_manifest(config, folder, started, _now(), account, clips)
+        write_output(manifest_path, manifest.encode())
         report_problem = _write_report(config, manifest, account, shards, samples, time.monotonic() - begun)
         delete_input_list(folder.path)
         folder.end()
@@ -114,9 +112,14 @@ def run(argv: Sequence[str]) -> int:
         "" if report_problem else run_path(options.output, REPORT_FILE),
         config.inputs.skipped,
     )
-    status = _status(account, options)
+    # With --input_rejects, it is normal that all clips are rejected again.
+    has_none = bool(options.input) and not has_features(account)
+    many_rejected = account.reject_fraction > options.max_reject_fraction
+    status = MANY_REJECTED if has_none or many_rejected else 0
+    if not account.is_balanced:
+        status = LOST_CLIPS
     print_result(summary.lines(), summary.to_json(status), options.json)
-    if options.input and not has_features(account):
+    if has_none:
         _say(options, why_no_features(options.output, config.clips, account))
     elif status == MANY_REJECTED:
         _say(
@@ -136,15 +139,6 @@ def _check_folder(folder: FeatureFolder, config: Config) -> None:
     folder.check_conflicts(splits, config.sharding)
     if not options.overwrite:
         folder.check_settings(settings_of(config))
-
-
-def _status(account: Account, options: Options) -> int:
-    if not account.is_balanced:
-        return LOST_CLIPS
-    # With --input_rejects, it is normal that all clips are rejected again.
-    if options.input and not has_features(account):
-        return MANY_REJECTED
-    return MANY_REJECTED if account.reject_fraction > options.max_reject_fraction else 0
 
 
 def _say(options: Options, line: str) -> None:
@@ -172,10 +166,6 @@ def _print_assets(config: Config) -> None:
         _say(options, f"precision {options.precision}: {CHANGED_BYTES[options.precision]}")
 
 
-def _write_manifest(manifest: str, folder: FeatureFolder) -> None:
-    write_output(run_path(folder.path, MANIFEST_FILE), manifest.encode())
-
-
 def _run_graph(pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, lock: str) -> Sequence[Sample]:
     """Runs the pipeline to its end, or submits it if `no_wait_until_finish` is set.
 
@@ -190,7 +180,8 @@ def _run_graph(pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, l
     waiting = pipeline.options.view_as(StandardOptions)
     waiting.no_wait_until_finish |= bool(pipeline.options.view_as(GoogleCloudOptions).template_location)
     is_here = runs_here(pipeline)
-    progress = show_progress(config.inputs.count, options.example_hop_seconds, options.quiet or not is_here)
+    num_files, is_quiet = len(config.inputs.paths), options.quiet or not is_here
+    progress = show_progress(num_files, options.example_hop_seconds, is_quiet)
     with progress as shown, unwrap_worker_errors(), pipeline:
         progress_folder = shown.folder if is_here else None
         job = build_job(config, bool(folder.shards), folder.earlier_rejects, progress_folder, listed, lock)
@@ -200,21 +191,12 @@ def _run_graph(pipeline: beam.Pipeline, config: Config, folder: FeatureFolder, l
 
 def _close_lists(folder: FeatureFolder) -> tuple[Account, list[ShardFile]]:
     """Reads the account, deletes outdated lists, and updates the list of shards."""
-    with open_file(run_path(folder.path, ACCOUNT_FILE)) as file:
-        account = Account.from_json(json.load(file))
-    for name, kinds in (
-        (REJECTED_LIST, (REJECTED, REJECTED_EARLIER)),
-        (UNMATCHED_LIST, (FILE_WITHOUT_SEGMENT, SEGMENT_WITHOUT_FILE)),
-    ):
-        delete_stale_lists(folder.path, name, sum(account.total(kind) for kind in kinds))
+    account = Account.read(folder.path)
+    rejected = account.total(REJECTED) + account.total(REJECTED_EARLIER)
+    delete_stale_lists(folder.path, REJECTED_LIST, rejected)
+    unmatched = account.total(FILE_WITHOUT_SEGMENT) + account.total(SEGMENT_WITHOUT_FILE)
+    delete_stale_lists(folder.path, UNMATCHED_LIST, unmatched)
     return account, update_shard_list(folder)
-
-
-def _clips_by_split(shards: Sequence[ShardFile]) -> Counter[str]:
-    clips = Counter[str]()
-    for shard in shards:
-        clips[shard.path.split("/")[0]] += shard.records
-    return clips
 
 
 def _write_report(
@@ -225,12 +207,9 @@ def _write_report(
     samples: Sequence[Sample],
     wall_s: float,
 ) -> str:
-    """Writes the report.
+    """Writes the report; returns why it could not be written and what to do, or an empty string.
 
     The features and lists are already complete, so an error here must not look like a failed run.
-
-    Returns:
-      Why the report could not be written and what to do; empty if it was written.
     """
     output = config.options.output
     try:
@@ -240,11 +219,11 @@ def _write_report(
         return ""
     except Exception as error:
         _LOG.info("the report failed", exc_info=True)
-        path, kind = run_path(output, REPORT_FILE), type(error).__name__
+        path = run_path(output, REPORT_FILE)
         with suppress(*FILE_ERRORS):  # a report of an earlier run would look like the report of this run
             delete_files([path])
-        cause = str(error) if isinstance(error, (SettingError, OutputError)) else f"{kind}: {error}"
-        cause = " ".join(cause.split())[:_MAX_CAUSE_CHARACTERS]
+        kind = "" if isinstance(error, (SettingError, OutputError)) else f"{type(error).__name__}: "
+        cause = " ".join(f"{kind}{error}".split())[:_MAX_CAUSE_CHARACTERS]
         flags = " without --overwrite" if config.options.overwrite else ""
         return (
             f"{path}: the report could not be written ({cause}); features and lists are complete; to write "

@@ -81,13 +81,10 @@ def run(argv: Sequence[str]) -> int:
         if weights.released and pca_file and pca_file.released:
             _check_statistics("postprocessed", codes, POSTPROCESSED_MEAN, POSTPROCESSED_STD)
         else:
-            say(
-                "postprocessed: not checked, since weights and PCA parameters are not both the released files"
-            )
+            files = "weights and PCA parameters"
+            say(f"postprocessed: not checked, since {files} are not both the released files")
         if not np.array_equal(_codes_by_pipeline(weights.path, pca), codes):
-            raise SmokeTestError(
-                "the pipeline's record differs from the result of the same steps without Beam"
-            )
+            raise SmokeTestError("the pipeline's record differs from the same steps without Beam")
         say("pipeline: the record has the same bytes")
     except SmokeTestError as error:
         say(f"pipeline.smoke_test: failed: {error}", file=sys.stderr)

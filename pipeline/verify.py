@@ -1,6 +1,7 @@
 """python -m pipeline.verify DIR: checks that a feature folder is complete, and compares it with another."""
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Sequence
@@ -9,14 +10,9 @@ from typing import Any
 
 from pipeline.assets.resolve import find_segments
 from pipeline.cli.flags import parse_command
-from pipeline.cli.option_groups import (
-    add_assets_dir_option,
-    add_json_option,
-    add_segment_options,
-)
+from pipeline.cli.option_groups import ASSETS_DIR, add_options
 from pipeline.cli.text import format_duration, print_result
-from pipeline.output.feature_folder import FeatureFolder
-from pipeline.output.run_files import REJECTED_LIST
+from pipeline.output.run_files import REJECTED_LIST, list_files
 from pipeline.process.main import run_main
 from pipeline.verification.check_folder import Summary, verify_folder
 from pipeline.verification.compare import Comparison, compare_folders
@@ -27,7 +23,6 @@ from transforms.errors import SettingError
 from transforms.inputs.read_segments import SegmentFiles
 from transforms.rejects import read_rejected
 from transforms.storage.files import is_local
-from transforms.storage.globs import plain_path
 
 # Exit status if the folder has problems.
 HAS_PROBLEMS = 1
@@ -38,23 +33,30 @@ _REMOTE_PROCESSES = 16
 # The modules that the processes run, and the slow ones among the imports of this module.
 _MODULES = ("pipeline.verification.check_folder", "pipeline.verification.compare", "pipeline.job.config")
 
+_OPTIONS = {
+    "folder DIR": "feature folder, with shards SPLIT/PREFIX.tfrecord; on any filesystem that Beam supports",
+    "--strict": "also check that records are sorted by id and start; this pipeline sorts them, the release "
+    "does not",
+    "--manifest": f"also check that the shards have exactly the bytes listed in {RUN_FOLDER}/{SHARDS_FILE}, "
+    "which pipeline.run writes at its end",
+    "--segments [SPLIT=]CSV": "also check that every clip of a segments CSV has a record with its labels, or "
+    "is in the folder's list of rejects; a different end time is reported but is not an error, since the "
+    "release has some too; SPLIT= is not needed for released file names; repeatable",
+    "--class_labels CSV": "class_labels_indices.csv, for --segments (default: the released file)",
+    **ASSETS_DIR,
+    "--against DIR2": "compare with another folder, clip by clip; the sharding may differ; a clip that only "
+    "one folder has, or whose number of frames differs, is a problem; different bytes are not a problem",
+    "--json": "print the result as one JSON object, with all problems",
+}
+
 
 @dataclass
 class Verification:
-    """The result of a command.
-
-    Attributes:
-      summary: contents and problems of the folder.
-      coverage: which segments have a record; None without `--segments`.
-      comparison: the comparison with another folder; None without `--against`.
-      other_folder: that folder; None without `--against`.
-      wall_s: the time that the command took, in seconds.
-    """
+    """The result of a command; `coverage` is None without `--segments`, `comparison` without `--against`."""
 
     summary: Summary
     coverage: Coverage | None = None
     comparison: Comparison | None = None
-    other_folder: str | None = None
     wall_s: float = 0.0
 
     @property
@@ -72,8 +74,8 @@ class Verification:
         lines.append(f"time    {format_duration(self.wall_s)}")
         if self.coverage:
             lines += self.coverage.lines()
-        if self.comparison and self.other_folder:
-            lines += self.comparison.lines(self.other_folder)
+        if self.comparison:
+            lines += self.comparison.lines()
         lines += [f"note: {note}" for note in self.notes]
         lines += problems[:_PROBLEMS_SHOWN]
         if len(problems) > _PROBLEMS_SHOWN:
@@ -86,11 +88,10 @@ class Verification:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        against = self.comparison and {"folder": self.other_folder, **self.comparison.to_json()}
         return {
             **self.summary.to_json(),
             "segments": self.coverage and self.coverage.to_json(),
-            "against": against,
+            "against": self.comparison and self.comparison.to_json(),
             "notes": self.notes,
             "problems": self.problems,
             "good": not self.problems,
@@ -106,11 +107,18 @@ def run(argv: Sequence[str]) -> int:
       OutputError: a reader process was killed.
     """
     begun = time.monotonic()
-    options, beam_flags = _parse_options(argv)
+    options, beam_flags = parse_command(
+        argv,
+        functools.partial(add_options, texts=_OPTIONS),
+        "python -m pipeline.verify",
+        "Checks a feature folder against the layout of the AudioSet release, and summarizes it. "
+        f"Exit status: 0 good, {HAS_PROBLEMS} problems (listed), 2 a mistake in the command.",
+        "Beam's filesystem options work too, such as --s3_endpoint_url.",
+    )
     folders = [folder for folder in (options.folder, options.against) if folder]
     count = None if all(map(is_local, folders)) else _REMOTE_PROCESSES
     with Processes(count, _MODULES, beam_flags) as processes:
-        segments, _ = find_segments(options)
+        segments, _ = find_segments(options.segments, options.class_labels, options.assets_dir)
         result = _verify(options, segments, processes.map)
     result.wall_s = time.monotonic() - begun
     print_result(result.lines(), result.to_json(), options.json)
@@ -122,7 +130,7 @@ def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all:
     summary = verify_folder(options.folder, options.strict, options.manifest, is_indexed, run_all)
     result = Verification(summary)
     if segments is not None and summary.index is not None:
-        lists = FeatureFolder.at(options.folder).lists(REJECTED_LIST)
+        lists = list_files(options.folder, REJECTED_LIST)
         rejects = (clip for path in lists for clip in read_rejected(path))
         result.coverage = cover_segments(summary.index, segments.table(), rejects)
     if options.against is not None and summary.index is not None:
@@ -136,55 +144,7 @@ def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all:
             )
         if other.index is not None:
             result.comparison = compare_folders(summary.index, other.index, run_all)
-            result.other_folder = other.folder
     return result
-
-
-def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    return parse_command(
-        argv,
-        _add_options,
-        "python -m pipeline.verify",
-        "Checks a feature folder against the layout of the AudioSet release, and summarizes it. "
-        f"Exit status: 0 good, {HAS_PROBLEMS} problems (listed), 2 a mistake in the command.",
-        "Beam's filesystem options work too, such as --s3_endpoint_url.",
-    )
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "folder",
-        metavar="DIR",
-        type=plain_path,
-        help="feature folder, with shards SPLIT/PREFIX.tfrecord; on any filesystem that Beam supports",
-    )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="also check that records are sorted by id and start; this pipeline sorts them, the release does "
-        "not",
-    )
-    parser.add_argument(
-        "--manifest",
-        action="store_true",
-        help=f"also check that the shards have exactly the bytes listed in {RUN_FOLDER}/{SHARDS_FILE}, which "
-        "pipeline.run writes at its end",
-    )
-    add_segment_options(
-        parser,
-        "also check that every clip of a segments CSV has a record with its labels, or is in the "
-        "folder's list of rejects; a different end time is reported but is not an error, since the release "
-        "has some too; SPLIT= is not needed for released file names; repeatable",
-    )
-    add_assets_dir_option(parser)
-    parser.add_argument(
-        "--against",
-        metavar="DIR2",
-        type=plain_path,
-        help="compare with another folder, clip by clip; the sharding may differ; a clip that only one "
-        "folder has, or whose number of frames differs, is a problem; different bytes are not a problem",
-    )
-    add_json_option(parser, ", with all problems")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Settings and fixtures that the tests of several rooms share."""
+"""Settings and fixtures for all tests."""
 
 import os
 from pathlib import Path
@@ -52,8 +52,13 @@ def embedder(random_weights):
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_runs():
-    """Runs in this process share loaded models, two seconds each, settle their locks at once, and write no
-    report, whose pictures take a second; `report` has its own tests."""
+    """Makes runs in this process quicker.
+
+    They share loaded models and what Beam finds out, do not wait until a lock is settled, and write no
+    report, which has its own tests.
+    """
+    from beam_memory import make_beam_remember
+
     from pipeline import report
     from pipeline.output import lock
     from transforms.embed_examples import VggishModelHandler
@@ -67,6 +72,7 @@ def quick_runs():
             models[key] = load(handler)
         return models[key]
 
+    make_beam_remember()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VggishModelHandler, "load_model", load_once)
         patch.setattr(lock, "_SETTLE_S", 0.01)

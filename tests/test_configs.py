@@ -1,4 +1,4 @@
-"""The configs are what their comments say, and a person can see what a command resolves to."""
+"""The configs load and every line has a comment; --print_config shows the resolved options."""
 
 import re
 import subprocess
@@ -40,7 +40,7 @@ def printed(capsys, *argv: str) -> str:
     return capsys.readouterr().out
 
 
-def test_print_config_says_where_each_value_comes_from_and_is_a_config(tmp_path, capsys):
+def test_print_config_shows_the_source_of_each_value_and_is_a_config(tmp_path, capsys):
     file = tmp_path / "mine.yaml"
     file.write_text("input: [a, 'b c']\nbatch_size: 16\nsplit: eval\nrunner: FnApiRunner\n")
     text = printed(
@@ -58,7 +58,7 @@ def test_print_config_says_where_each_value_comes_from_and_is_a_config(tmp_path,
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-def test_completion_knows_every_option(capsys, shell):
+def test_completion_has_every_option(capsys, shell):
     assert run.run([f"--print_completion={shell}"]) == 0
     script = capsys.readouterr().out
     options = vars(parse_options(["--input=a", "--output=b"])).keys() - {"beam_flags"}

@@ -63,7 +63,7 @@ def test_pages_name_no_option_that_no_command_has():
     known = set(_FLAG.findall((ROOT / "docs" / "options.md").read_text()))
     known |= {name.removeprefix("--") for name in all_options(lambda parser: None)._option_string_actions}
     for path in (ROOT / "examples").glob("*.py"):
-        known |= set(re.findall(r'add_argument\(\s*"--(\w+)', path.read_text()))
+        known |= set(re.findall(r'\badd(?:_argument)?\(\s*"--(\w+)', path.read_text()))
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         text = path.read_text().replace("\\\n", " ")
         unknown = set(_FLAG.findall(_OTHERS.sub("", text))) - known

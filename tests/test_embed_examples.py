@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
+from transforms import embed_examples
 from transforms.audio.extraction import MAX_EXAMPLES
 from transforms.clips import ClipChunk
 from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler, embed_chunks
@@ -14,14 +15,13 @@ from transforms.vggish.model import Embedder
 
 
 @pytest.mark.parametrize("hints", [{}, {"min_ram": "1GB"}])  # fused with the stage before, and not fused
-def test_chunks_have_the_same_embeddings_as_from_the_model_alone(embedder, hints):
+def test_chunks_have_the_same_embeddings_as_from_the_model_alone(embedder, hints, monkeypatch):
+    monkeypatch.setattr(embed_examples, "_MAX_CHUNK", 0)
     rng = np.random.default_rng(0)
-    # More examples than a batch of Beam contains, in chunks whose lengths do not divide the batch size.
+    # More examples than a batch of Beam contains, which is 32, in chunks whose lengths do not divide 8.
     chunks = {
-        ClipChunk("a.wav", None, "train", f"id{n}", 0.0, 0, None): rng.uniform(
-            -4, 4, (length, 96, 64)
-        ).astype(np.float32)
-        for n, length in enumerate((1, 7, 30, 11, 2, 19, MAX_EXAMPLES + 5))
+        chunk(f"id{n}"): rng.uniform(-4, 4, (length, 96, 64)).astype(np.float32)
+        for n, length in enumerate((1, 7, 11, 2, 19))
     }
     expected = {chunk: embedder.embed(examples) for chunk, examples in chunks.items()}
 
@@ -81,6 +81,11 @@ def test_batches_are_counted_in_examples():
     kwargs = VggishModelHandler("random:0", 64).batch_elements_kwargs()
     assert kwargs["min_batch_size"] == kwargs["max_batch_size"] == 256
     assert kwargs["element_size_fn"]((None, np.zeros((5, 96, 64)))) == 5
+
+
+@pytest.mark.parametrize("handler", [VggishModelHandler, FusedModelHandler])
+def test_a_batch_of_beam_has_room_for_every_chunk(handler):
+    assert handler("random:0", 1).batch_elements_kwargs()["max_batch_size"] >= MAX_EXAMPLES
 
 
 def test_windows_of_all_rates_become_bytes_in_one_batch():

@@ -1,6 +1,5 @@
 """Processes whose home cannot hold caches: none at all, absent, read-only, full, another user's."""
 
-import ast
 import functools
 import json
 import os
@@ -206,83 +205,6 @@ def test_the_folder_of_a_killed_process_is_removed_but_not_that_of_a_running_one
         for process in processes:
             process.kill()
             process.communicate()
-
-
-def test_no_folder_for_temporary_files_is_one_line(tmp_path):
-    nowhere = "tempfile._candidate_tempdir_list = lambda: ['/nonexistent']"
-    script = f"import tempfile; {nowhere}; import pipeline.cli.console"
-    result = run_odd(script, tmp=tmp_path, HOME="/nonexistent")
-    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "TMPDIR" in result.stderr
-
-
-def test_only_one_module_of_the_stages_imports_tensorflow_and_keras_first():
-    """If two threads import different ones first, they find half-imported modules."""
-    known = {"frameworks", "keras", "tf"}
-    for path in sorted((ROOT / "transforms").rglob("*.py")):
-        if path.name == "frameworks.py":
-            continue
-        safe = False
-        for node in ast.parse(path.read_text()).body:
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
-            safe |= module == "transforms.frameworks"
-            heavy = any(
-                name.split(".")[0] in ("tensorflow", "keras", "tensorflow_transform", "tfx_bsl")
-                for name in [*names, module]
-            )
-            assert safe or not heavy, f"{path}: take {sorted(known)} from transforms.frameworks"
-
-
-THREADS = """
-import faulthandler, importlib, threading
-faulthandler.dump_traceback_later(240, exit=True)
-modules = ["vggish.model", "features.existing_records", "audio_shards.read_tfrecord", "vggish.fused"]
-barrier, errors = threading.Barrier(len(modules)), []
-
-def load(name):
-    barrier.wait()
-    try:
-        importlib.import_module(f"transforms.{name}")
-    except BaseException as error:
-        errors.append((name, error))
-
-threads = [threading.Thread(target=load, args=(name,)) for name in modules]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-assert not errors, errors
-"""
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_stages_are_imported_in_several_threads_at_once(backend, tmp_path):
-    result = run_odd(THREADS, tmp=tmp_path, HOME="/nonexistent", KERAS_BACKEND=backend)
-    assert result.returncode == 0, result.stderr
-
-
-def test_names_of_files_are_utf8_in_every_locale(tmp_path):
-    """A command in a locale of ASCII starts again in UTF-8 mode, before anything else is imported."""
-    package = tmp_path / "pipeline"
-    package.mkdir()
-    text = (ROOT / "pipeline" / "__init__.py").read_text().partition("from pipeline.process.ending")[0]
-    (package / "__init__.py").write_text(f"__path__.append({str(ROOT / 'pipeline')!r})\n{text}")
-    shown = "sys.getfilesystemencoding(), sys.stdout.encoding, ascii(os.listdir(sys.argv[1]))"
-    look = f"import os, sys; print({shown})"
-    (package / "names.py").write_text(look)
-    folder = tmp_path / "corpus"
-    folder.mkdir()
-    (folder / "caf\u00e9.wav").touch()
-    environment = {"PATH": os.defpath, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    plain = [sys.executable, "-c", look, str(folder)]
-    command = [sys.executable, "-m", "pipeline.names", str(folder)]
-    as_found, as_command = (
-        subprocess.run(c, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        for c in (plain, command)
-    )
-    assert "utf-8" not in as_found.stdout.lower(), "the locale is UTF-8 whatever this test says"
-    encoding, terminal, names = as_command.stdout.split(" ", 2)
-    assert encoding == "utf-8" and terminal.lower() in ("ascii", "ansi_x3.4-1968", "us-ascii")
-    assert names.strip() == r"['caf\xe9.wav']"
 
 
 @pytest.mark.integration

@@ -5,50 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from apache_beam.coders import FastPrimitivesCoder
+from feature_chunks import SEGMENTS, frames_of, pieces_of
 
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
-from transforms.clips import ClipChunk
-from transforms.errors import Reason
-from transforms.features.assemble_clips import assemble_clips, decide
-from transforms.features.own_shards import ShardNotes
+from transforms.features.folder_shards import ShardNotes
 from transforms.write_features import WriteFeatures, pack_frames, unpack_frames
-
-SEGMENTS = [
-    Segment("train", "abc", 0.0, 2.0),
-    Segment("train", "abd", 0.0, 2.0, (4,)),
-    Segment("train", "abc", 10.0, 12.0),
-    Segment("train", "abc", 9.0, 11.0),
-    Segment("eval", "--x", 0.0, 2.0),
-    Segment("eval", "Éü1", 0.0, 2.0),
-    Segment("eval", "a/../../b", 0.0, 2.0),
-    Segment("eval", "q", 0.0, 2.0),
-]
-
-
-def frames_of(segment: Segment, dtype: str) -> np.ndarray:
-    rng = np.random.default_rng([*segment.video_id.encode(), int(segment.start_s)])
-    return rng.integers(0, 256, (5, 128)).astype(dtype)
-
-
-def pieces_of(segment: Segment, dtype: str = "uint8", file: str = "a.wav", num_chunks: int = 2):
-    parts = np.array_split(frames_of(segment, dtype), num_chunks)
-    return [
-        (
-            ClipChunk(
-                file,
-                None,
-                segment.split,
-                segment.video_id,
-                segment.start_s,
-                index,
-                segment if index == num_chunks - 1 else None,
-            ),
-            part,
-        )
-        for index, part in enumerate(parts)
-    ]
 
 
 def write(
@@ -100,30 +63,6 @@ def test_all_hashed_shards_exist_and_contain_every_clip_once(tmp_path, num_shard
     assert sorted(found, key=repr) == sorted(SEGMENTS, key=repr)
     # Adding nothing new to them leaves them as they are, the empty ones too.
     assert write(SEGMENTS[:1], tmp_path, sharding=sharding, notes=notes) == files
-
-
-def test_the_duplicate_that_sorts_first_becomes_the_record():
-    segment = SEGMENTS[0]
-    chunks = [
-        *pieces_of(segment, file="b.wav"),
-        *pieces_of(segment, file="a.wav"),
-        *pieces_of(segment, file="c.wav"),
-    ]
-    decisions = decide(assemble_clips(chunks), [], [], {})
-    assert [clip.chunk.file for clip in decisions.written] == ["a.wav"]
-    assert [(r.file, r.reason, r.video_id) for r in decisions.rejected] == [
-        ("b.wav", Reason.DUPLICATE, "abc"),
-        ("c.wav", Reason.DUPLICATE, "abc"),
-    ]
-
-
-def test_a_clip_that_was_rejected_is_left_out():
-    begun, whole = pieces_of(SEGMENTS[0], file="a.wav")[:1], pieces_of(SEGMENTS[1])
-    records = assemble_clips([*begun, *whole])
-    assert [decode_example(clip.record, "train")[0] for clip in records] == [SEGMENTS[1]]
-    # Nor does it stand in the way of a sound one for the same record.
-    records = assemble_clips([*begun, *pieces_of(SEGMENTS[0], file="b.wav")])
-    assert [clip.chunk.file for clip in records] == ["b.wav"]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

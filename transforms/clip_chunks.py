@@ -82,10 +82,7 @@ def cut_recording(
 ) -> list[Clip]:
     """Return the clips into which a recording is cut, by the length in its header.
 
-    The recording is decoded only if the header does not state its length.
-
-    Raises:
-      ClipError: the audio cannot be opened.
+    The recording is decoded only if the header does not state its length. Errors are those of `clip_spans`.
     """
     left_s = decoder.duration_s(file) - clip.start_s
     num_clips = max(1, math.ceil((left_s - framing.min_s) / segment_s))

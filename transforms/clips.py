@@ -3,8 +3,8 @@
 import hashlib
 import json
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
 
 from transforms.audioset.segments import Segment, milliseconds
 from transforms.errors import ClipError, Reason
@@ -47,6 +47,11 @@ class Clip(_Keyed):
     labels: tuple[int, ...] = ()
     is_cut: bool = True
     audio: bytes | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the encoded audio of a shard's clip; None for an audio file."""
+        return None if self.audio is None else sha256_of(self.audio)
 
 
 @dataclass(frozen=True)
@@ -124,17 +129,9 @@ class RejectedClip:
         return self.offset is None and not self.video_id
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.video_id,
-            "split": self.split,
-            "start_s": self.start_s,
-            "file": self.file,
-            "offset": self.offset,
-            "stage": self.stage,
-            "reason": self.reason.value,
-            "message": shown_text(self.message),
-            "sha256": self.sha256,
-        }
+        values = {"id": self.video_id, **vars(self)}
+        del values["video_id"]
+        return values | {"reason": self.reason.value, "message": shown_text(self.message)}
 
     @classmethod
     def from_json(cls, line: str) -> "RejectedClip":
@@ -157,17 +154,8 @@ class RejectedClip:
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "RejectedClip":
         """Return the clip of a dict that `to_json` returned."""
-        return cls(
-            row["split"],
-            row["id"],
-            row["start_s"],
-            row["file"],
-            row["offset"],
-            row["stage"],
-            Reason(row["reason"]),
-            row["message"],
-            row["sha256"],
-        )
+        row = {**row, "video_id": row["id"], "reason": Reason(row["reason"])}
+        return cls(*(row[field.name] for field in fields(cls)))
 
 
 _REJECTED_TYPES: dict[str, tuple[type, ...]] = {
@@ -177,28 +165,19 @@ _REJECTED_TYPES: dict[str, tuple[type, ...]] = {
     "sha256": (str, type(None)),
 }
 
+AnyClip: TypeAlias = Clip | ClipChunk | ExistingClip | RejectedClip
+
 
 def reject(clip: Clip | ClipChunk | ExistingClip, stage: str, error: ClipError) -> RejectedClip:
     """Return the rejected clip for an error, with the hash of the clip's encoded audio if it is available.
 
     If the clip is an audio file, this reads the whole file.
     """
-    sha256 = clip.sha256 if isinstance(clip, ClipChunk | ExistingClip) else None
-    if isinstance(clip, Clip) and clip.audio is not None:
-        sha256 = sha256_of(clip.audio)
+    sha256 = clip.sha256
     if sha256 is None and clip.offset is None:
         sha256 = sha256_of_file(clip.file)
-    return RejectedClip(
-        clip.split,
-        clip.video_id,
-        clip.start_s,
-        clip.file,
-        clip.offset,
-        stage,
-        error.reason,
-        str(error),
-        sha256,
-    )
+    where = (clip.split, clip.video_id, clip.start_s, clip.file, clip.offset)
+    return RejectedClip(*where, stage, error.reason, str(error), sha256)
 
 
 def sha256_of(data: bytes) -> str:

@@ -10,9 +10,10 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
+from transforms.clip_chunks import Examples
 from transforms.clips import ClipChunk, Key, RejectedClip, reject
 from transforms.errors import ClipError, OutOfMemoryError, Reason
-from transforms.pcm import PcmWindows, device_front_end
+from transforms.pcm import device_front_end
 from transforms.stage import Stage
 from transforms.storage.shared_files import SharedFile, local_path
 from transforms.vggish.checkpoint import read_weights
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from transforms.vggish.model import Embedder
 
 # Beam compares type hints; for arrays it supports only np.ndarray.
-Examples = tuple[ClipChunk, np.ndarray | PcmWindows]  # float32[n, 96, 64], or the windows of n examples
 Embeddings = tuple[ClipChunk, np.ndarray]  # float32[n, 128], or uint8[n, 128] from windows, quantized
 Outcome = tuple[ClipChunk, np.ndarray | ClipError]
 Source = tuple[Key, str, int | None]  # clip, file, offset
@@ -85,7 +85,9 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
 
     def __init__(self, weights: SharedFile | str, batch_size: int, precision: str = FLOAT32):
         size = max(self.model_batches * batch_size, _MAX_CHUNK)
-        super().__init__(min_batch_size=size, max_batch_size=size, element_size_fn=_num_examples)
+        super().__init__(
+            min_batch_size=size, max_batch_size=size, element_size_fn=lambda element: len(element[1])
+        )
         self._weights = weights
         self._batch_size = batch_size
         self._precision = precision
@@ -97,10 +99,7 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
         return Embedder(read_weights(local_path(self._weights)), self._batch_size, self._precision)
 
     def run_inference(
-        self,
-        batch: Sequence[Examples],
-        model: Any,
-        inference_args: dict[str, Any] | None = None,
+        self, batch: Sequence[Examples], model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[Outcome]:
         # A list, since Beam does not count failures inside a generator.
         return list(embed_chunks(model, batch))
@@ -144,10 +143,6 @@ class FusedModelHandler(VggishModelHandler):
         return FusedEmbedder(
             weights, device_front_end, self._quantize, self._pca, self._batch_size, self._precision
         )
-
-
-def _num_examples(element: Examples) -> int:
-    return len(element[1])
 
 
 class EmbeddedExamples(NamedTuple):

@@ -18,9 +18,9 @@ from transforms.audio.decoder import Decoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
 from transforms.clip_chunks import Examples, Span, chunk_clip, clip_spans, cut_recording, nth_clip
-from transforms.clips import Clip, ExistingClip, Key, RejectedClip, reject, sha256_of
+from transforms.clips import Clip, ExistingClip, Key, RejectedClip, reject
 from transforms.errors import ClipError, Reason
-from transforms.features.existing_records import ExistingRecords, Presence
+from transforms.features.existing_records import ExistingRecords
 from transforms.prefetch import OrderedPrefetcher, num_cores
 from transforms.stage import Stage
 from transforms.storage.files import open_file
@@ -52,19 +52,18 @@ class ExtractedExamples(NamedTuple):
 class ExtractExamples(Stage):
     """Clip -> (ClipChunk, float32[n, 96, 64] or PcmWindows); fused with the reading, since clips are large.
 
+    One clip per core is extracted at a time, while the network runs on earlier ones.
+
     Attributes:
       extraction: how a waveform becomes examples.
       segment_s: length in seconds of the clips into which recordings without times are cut; None: one clip
         per recording.
       records: finds clips that need not be extracted again; None: no record exists.
-      num_threads: number of clips extracted at a time, while the network runs on earlier ones; None: one per
-        core.
     """
 
     extraction: Extraction = Extraction()
     segment_s: float | None = None
     records: ExistingRecords | None = None
-    num_threads: int | None = None
 
     def extract(self, clips: Iterable[Clip]) -> Iterator[Examples | RejectedClip]:
         """Yield the examples of clips, and the rejected clips, without a pipeline."""
@@ -81,7 +80,7 @@ class ExtractExamples(Stage):
             extract.teardown()
 
     def _do_fn(self) -> "_ExtractInThreads":
-        return _ExtractInThreads(_Extract(self.extraction, self.segment_s, self.records), self.num_threads)
+        return _ExtractInThreads(self.extraction, self.segment_s, self.records)
 
     @no_annotations  # Beam has no type hint for several outputs
     def expand(self, clips: beam.PCollection[Clip]) -> ExtractedExamples:
@@ -99,22 +98,30 @@ _Output: TypeAlias = (
 )
 
 
+@dataclass(eq=False)
 class _ExtractInThreads(beam.DoFn):
-    def __init__(self, extract: "_Extract", num_threads: int | None):
-        self._extract = extract
-        self._num_threads = num_threads
+    """Clip -> its outputs; the attributes are those of `ExtractExamples`."""
+
+    extraction: Extraction
+    segment_s: float | None
+    records: ExistingRecords | None
 
     def setup(self) -> None:
         # These are the threads; BLAS's own threads would wait for each other.
         threadpool_limits(1, "blas")
-        self._decoders = [IsolatedDecoder() for _ in range(self._num_threads or num_cores())]
-        max_bytes = _MAX_WINDOWS_BYTES if self._extract.extraction.windows else _MAX_BYTES
+        self._decoders = [IsolatedDecoder() for _ in range(num_cores())]
         self._prefetcher = OrderedPrefetcher(
-            self._extract.outputs, self._decoders, _audio_bytes, _output_bytes, _MAX_CLIPS, max_bytes
+            self._outputs,
+            self._decoders,
+            item_bytes=lambda clip: len(clip.audio or b""),
+            result_bytes=lambda output: 0 if isinstance(output, TaggedOutput) else output[1].nbytes,
+            max_items=_MAX_CLIPS,
+            max_bytes=_MAX_WINDOWS_BYTES if self.extraction.windows else _MAX_BYTES,
         )
 
     def process(self, clip: Clip) -> Iterator[_Output]:
-        existing = self._extract.find_existing(clip)
+        is_whole = self.segment_s is not None and clip.end_s is None  # a recording that is yet to be cut
+        existing = None if is_whole else self._find(clip)
         if existing is not None:
             yield TaggedOutput(_EXISTING, existing)
         else:
@@ -136,32 +143,7 @@ class _ExtractInThreads(beam.DoFn):
         for decoder in self._decoders:
             decoder.close()
 
-
-def _audio_bytes(clip: Clip) -> int:
-    return len(clip.audio or b"")
-
-
-def _output_bytes(output: _Output) -> int:
-    return 0 if isinstance(output, TaggedOutput) else output[1].nbytes
-
-
-def _in_global_window(value: object) -> WindowedValue:
-    return WindowedValue(value, MIN_TIMESTAMP, [GlobalWindow()])
-
-
-@dataclass(frozen=True)
-class _Extract:
-    """Computes all outputs of a clip; the attributes are those of `ExtractExamples`."""
-
-    extraction: Extraction
-    segment_s: float | None
-    records: ExistingRecords | None
-
-    def find_existing(self, clip: Clip) -> ExistingClip | None:
-        """Return the clip if it has its record; always None for a recording that is yet to be cut."""
-        return self._find(clip) if self.segment_s is None or clip.end_s is not None else None
-
-    def outputs(self, clip: Clip, decoder: Decoder) -> Iterator[_Output]:
+    def _outputs(self, clip: Clip, decoder: Decoder) -> Iterator[_Output]:
         segment_s = self.segment_s if clip.end_s is None else None
         current = clip  # the clip that an error belongs to
         try:
@@ -173,7 +155,7 @@ class _Extract:
                         for number, existing in enumerate(found):
                             yield from _existing_outputs(existing, number)
                         return
-                sha256 = None if clip.audio is None else sha256_of(clip.audio)
+                sha256 = clip.sha256
                 for number, (current, span) in enumerate(clip_spans(file, clip, segment_s, decoder)):
                     record = self._find(current)
                     if record is not None:
@@ -200,12 +182,11 @@ class _Extract:
             yield TaggedOutput(_EXTRA, clip.key)
 
     def _find(self, clip: Clip) -> ExistingClip | None:
-        presence = Presence.NO if self.records is None else self.records.find(clip)
-        if presence is Presence.NO:
-            return None
-        sha256 = None if clip.audio is None else sha256_of(clip.audio)
-        is_known = presence is Presence.YES
-        return ExistingClip(clip.split, clip.video_id, clip.start_s, clip.file, clip.offset, sha256, is_known)
+        return None if self.records is None else self.records.find(clip)
+
+
+def _in_global_window(value: object) -> WindowedValue:
+    return WindowedValue(value, MIN_TIMESTAMP, [GlobalWindow()])
 
 
 def _existing_outputs(existing: ExistingClip, number: int) -> Iterator[TaggedOutput]:
@@ -215,11 +196,7 @@ def _existing_outputs(existing: ExistingClip, number: int) -> Iterator[TaggedOut
 
 
 def open_clip(clip: Clip) -> BinaryIO:
-    """Open a clip's encoded audio.
-
-    Raises:
-      ClipError: the file cannot be read.
-    """
+    """Open a clip's encoded audio. Raise ClipError if the file cannot be read."""
     if clip.audio is not None:
         return io.BytesIO(clip.audio)
     try:

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported in one order, by one thread.
+"""TensorFlow and Keras, imported in one order, by one thread, without packages that they do not need here.
 
 Each of them imports the other. If one thread imports TensorFlow first and another Keras, both find
 half-imported modules and fail. Beam's workers unpickle stages in several threads. So every module imports
@@ -6,12 +6,42 @@ TensorFlow and Keras from this one: Python makes a second thread wait until this
 completely, but it does not wait for the parent of a module.
 """
 
-from contextlib import suppress
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-with suppress(ModuleNotFoundError):  # Keras has other backends
-    import tensorflow as tf
-    from tensorflow.core.example.example_pb2 import Example, SequenceExample
-    from tensorflow.core.example.feature_pb2 import Feature
-import keras
+
+@contextmanager
+def _lean_import() -> Iterator[None]:
+    """Keep TensorFlow and Keras from importing installed packages that this project does not use with them.
+
+    scikit-learn, IPython and JAX would take 0.17 GB of memory in each worker process, and its first seconds.
+    Matplotlib and garbage collection during the imports would take a third of a command's start-up time. Code
+    that needs one of these packages imports it later.
+    """
+    names = {"IPython", "matplotlib", "sklearn"}
+    if os.environ.get("KERAS_BACKEND", "jax") != "jax":  # if unset, Keras's configuration file may select JAX
+        names.add("jax")
+    names -= sys.modules.keys()
+    collects = gc.isenabled()
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None: as if not installed
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+        for name in names:
+            del sys.modules[name]
+
+
+with _lean_import():
+    with suppress(ModuleNotFoundError):  # Keras has other backends
+        import tensorflow as tf
+        from tensorflow.core.example.example_pb2 import Example, SequenceExample
+        from tensorflow.core.example.feature_pb2 import Feature
+    import keras
 
 __all__ = ["Example", "Feature", "SequenceExample", "keras", "tf"]

@@ -7,7 +7,7 @@ used here, since local runners return them only at the end.
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,14 +86,12 @@ class CountProgress(Stage):
     counts: Callable[[Any], list[tuple[str, int]]]
 
     def expand(self, values: beam.PCollection) -> beam.PCollection:
-        return values | beam.ParDo(_Count(self.folder, self.counts))
+        return values | beam.FlatMap(_count, self.folder, self.counts)
 
 
-class _Count(beam.DoFn):
-    def __init__(self, folder: ProgressFolder, counts: Callable[[Any], list[tuple[str, int]]]):
-        self._folder, self._counts = folder, counts
-
-    def process(self, element: Any) -> Iterator[None]:
-        for counter, number in self._counts(element):
-            self._folder.add(counter, number)
-        yield from ()
+def _count(
+    element: Any, folder: ProgressFolder, counts: Callable[[Any], list[tuple[str, int]]]
+) -> list[None]:
+    for counter, number in counts(element):
+        folder.add(counter, number)
+    return []

@@ -12,17 +12,17 @@ from apache_beam.typehints.decorators import no_annotations
 from transforms.audio_shards.items import ShardClip, ShardFault, parse_columns
 from transforms.audio_shards.read import read_shard
 from transforms.audio_shards.sniff import shard_format
-from transforms.audioset.segments import SegmentTable
 from transforms.clips import Clip, Key, RejectedClip, Unmatched, sha256_of
 from transforms.errors import ClipError, Reason
 from transforms.inputs.input_clips import file_clips, shard_clips
 from transforms.inputs.input_list import InputSource, ListInputs, RejectFolders
-from transforms.inputs.read_segments import ClassLabelFile, SegmentFiles
+from transforms.inputs.read_segments import SegmentFiles, read_label_indices
 from transforms.progress import FILES_READ, ProgressFolder
-from transforms.rejects import RejectFiles, RejectIndex
+from transforms.rejects import RejectFiles
 from transforms.stage import Stage
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.shared_files import SharedFile
 
 STAGE = "read_clips"
 AUTO, AUDIO = "auto", "audio"
@@ -55,7 +55,7 @@ class ClipSettings:
       input_format: "audio", "tfrecord", "tar" or "parquet"; "auto" detects it per file.
       columns: field of a clip -> its name in shards; see `audio_shards.items.parse_columns`.
       segments: segments CSVs; None if every file, or clip of a shard, is one clip.
-      class_labels: converts a shard's labels from mids or display names; None if it is not available.
+      class_labels: `class_labels_indices.csv`, or its path; for shards with labels by mid or display name.
       id_pattern: from `names.compile_id_pattern`.
       rejects: only the clips in these lists are read; None: all clips are read.
     """
@@ -64,7 +64,7 @@ class ClipSettings:
     input_format: str = AUTO
     columns: Mapping[str, str] = field(default_factory=parse_columns)
     segments: SegmentFiles | None = None
-    class_labels: ClassLabelFile | None = None
+    class_labels: SharedFile | str | None = None
     id_pattern: re.Pattern[str] | None = None
     rejects: RejectFiles | None = None
 
@@ -130,17 +130,13 @@ class _ReadFile(beam.DoFn):
     """Path -> Clip; other outputs are rejects, unmatched files, and the keys of all clips."""
 
     def __init__(self, settings: ClipSettings, progress: ProgressFolder | None):
-        self._settings = settings
-        self._progress = progress
-        self._table: SegmentTable | None = None
-        self._class_indices: Mapping[str, int] | None = None
-        self._rejects: RejectIndex | None = None
+        self._settings, self._progress = settings, progress
 
     def setup(self) -> None:
         settings = self._settings
         self._rejects = settings.rejects.index() if settings.rejects else None
         self._table = settings.segments.table() if settings.segments else None
-        self._class_indices = settings.class_labels.indices() if settings.class_labels else None
+        self._class_indices = read_label_indices(settings.class_labels) if settings.class_labels else None
 
     def process(
         self, path: str

@@ -8,7 +8,7 @@ import numpy as np
 
 from transforms.audioset.segments import Segment
 from transforms.errors import OutputError, SettingError
-from transforms.features.own_shards import shards_to_read
+from transforms.features.folder_shards import find_shards
 from transforms.features.record_index import decode_embeddings
 from transforms.stage import Stage
 from transforms.storage.files import open_file
@@ -27,11 +27,7 @@ def kind_of(frames: np.ndarray) -> str:
 
 
 def read_shard(path: str) -> Iterator[Features]:
-    """Yield a shard's records.
-
-    Raises:
-      OutputError: it cannot be read, or a record does not contain a clip's features.
-    """
+    """Yield a shard's records. Raise OutputError if it cannot be read, or a record has no valid features."""
     number = 0
     try:
         with open_file(path) as file:
@@ -45,11 +41,7 @@ def read_shard(path: str) -> Iterator[Features]:
 
 
 def find_kind(paths: Iterable[str]) -> str | None:
-    """Return the kind of the first frames in shards, as `kind_of` does; None if there are no frames.
-
-    Raises:
-      OutputError: a shard is damaged, or cannot be read.
-    """
+    """Return the kind of the first frames in shards; None if there are no frames. Errors as `read_shard`."""
     return next((kind_of(frames) for path in paths for _, frames in read_shard(path) if len(frames)), None)
 
 
@@ -71,7 +63,7 @@ class ReadFeatures(Stage):
         return (
             pbegin.pipeline
             | "Folder" >> beam.Create([self.folder])
-            | "FindShards" >> beam.FlatMap(shards_to_read)
+            | "FindShards" >> beam.FlatMap(lambda folder: find_shards(folder).to_read)
             | "Spread" >> beam.Reshuffle()
             | "ReadShard" >> beam.FlatMap(_read_checked, self.kind, self.classes)
         )

@@ -121,11 +121,7 @@ def remember_environment(environment: Mapping[str, str]) -> None:
     for name, value in environment.items():
         if "://" in value:
             remember_address(value)
-        elif (
-            _SECRET_VARIABLES.search(name)
-            and not _LOCATIONS.search(name)
-            and not value.startswith(("/", "~"))
-        ):
+        elif _SECRET_VARIABLES.search(name) and not (_LOCATIONS.search(name) or value.startswith(("/", "~"))):
             _remember(value)
 
 
@@ -219,9 +215,10 @@ def _in_sentence(text: str, show: Callable[[str], str]) -> str:
 def _hide_in_option(name: str, value: Any, on_secret: Callable[[str], None]) -> Any:
     """Return the value of an option without secrets; call `on_secret` with each secret."""
     if isinstance(value, Mapping):
-        return {
-            key: _hide_in_option(_item_name(name, str(key)), item, on_secret) for key, item in value.items()
-        }
+        # Each key decides about its value, except in an option that is secret as a whole.
+        is_whole = is_secret_option(name) or name in PAIR_OPTIONS
+        items = value.items()
+        return {key: _hide_in_option(name if is_whole else str(key), item, on_secret) for key, item in items}
     if isinstance(value, list | tuple):
         return [_hide_in_option(name, item, on_secret) for item in value]
     if value is None or isinstance(value, bool):
@@ -237,28 +234,19 @@ def _hide_in_option(name: str, value: Any, on_secret: Callable[[str], None]) -> 
         except (ValueError, RecursionError):
             on_secret(value)
             return HIDDEN
-    pairs = [_PAIR.fullmatch(part) for part in value.split(",")]
+    parts = value.split(",")
+    pairs = map(_PAIR.fullmatch, parts)
     if name in PAIR_OPTIONS or any(pair and is_secret_name(pair["name"]) for pair in pairs):
-        named = zip(value.split(","), pairs, strict=True)
-        return ",".join(_hide_in_pair(name, part, pair, on_secret) for part, pair in named)
+        return ",".join(_hide_in_pair(name, part, on_secret) for part in parts)
     return shown(value)
 
 
-def _hide_in_pair(name: str, part: str, pair: re.Match[str] | None, on_secret: Callable[[str], None]) -> str:
-    if pair is None:
-        if name in PAIR_OPTIONS:
-            on_secret(part)
-            return HIDDEN
+def _hide_in_pair(name: str, part: str, on_secret: Callable[[str], None]) -> str:
+    pair = _PAIR.fullmatch(part)
+    if name not in PAIR_OPTIONS and not (pair and is_secret_name(pair["name"])):
         return shown(part)
-    if name in PAIR_OPTIONS or is_secret_name(pair["name"]):
-        on_secret(pair["value"])
-        return f"{pair['name']}={HIDDEN}"
-    return shown(part)
-
-
-def _item_name(name: str, key: str) -> str:
-    """Return the name that decides about a key in an option's JSON; a secret option hides all its keys."""
-    return name if is_secret_option(name) or name in PAIR_OPTIONS else key
+    on_secret(pair["value"] if pair else part)
+    return f"{pair['name']}={HIDDEN}" if pair else HIDDEN
 
 
 def _texts(value: Any) -> Iterator[str]:

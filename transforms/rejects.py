@@ -1,4 +1,7 @@
-"""Reads lists of rejected clips, to retry those clips or to keep rejects that a run did not revisit."""
+"""Reads lists of rejected clips, to retry those clips or to keep rejects that a run did not revisit.
+
+All functions that read a list raise SettingError if it cannot be read, or if a line is not a rejected clip.
+"""
 
 import functools
 import hashlib
@@ -13,7 +16,7 @@ from apache_beam.typehints.decorators import no_annotations
 from transforms.clips import Clip, Key, RejectedClip
 from transforms.errors import SettingError
 from transforms.stage import Stage
-from transforms.storage.files import open_file
+from transforms.storage.files import read_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.globs import matches_below, plain_path
 
@@ -22,16 +25,11 @@ READ, TRIED = "read", "tried"
 
 
 class TriedClip(NamedTuple):
-    """A clip or a fault that a run finds in a file.
-
-    Attributes:
-      offset, key: of the clip.
-      is_whole: whether it is a recording that may yet be cut into clips.
-    """
+    """A clip or a fault that a run finds in a file."""
 
     offset: int | None
     key: Key
-    is_whole: bool
+    is_whole: bool  # whether it is a recording that may yet be cut into clips
 
     @classmethod
     def of(cls, clip: Clip | RejectedClip) -> "TriedClip":
@@ -47,11 +45,7 @@ class TriedClip(NamedTuple):
 
 
 class RejectIndex:
-    """Rejected clips by file.
-
-    Args:
-      rejected: the clips in any order.
-    """
+    """Rejected clips by file."""
 
     def __init__(self, rejected: Iterable[RejectedClip]):
         # By offset too, since all clips of a shard may be rejected.
@@ -96,22 +90,14 @@ class RejectFiles:
 
     @classmethod
     def of(cls, paths: Sequence[str]) -> "RejectFiles":
-        """Return the lists in their current state.
-
-        Raises:
-          SettingError: a file cannot be read.
-        """
+        """Return the lists in their current state."""
         digest = hashlib.sha256()
         for path in paths:
             digest.update(read_list(path))
         return cls(tuple(paths), digest.hexdigest())
 
     def index(self) -> RejectIndex:
-        """Read all lists; a second call in a process returns the same index.
-
-        Raises:
-          SettingError: a file cannot be read, or is not a list of rejected clips.
-        """
+        """Read all lists; a second call in a process returns the same index."""
         return _read_index(self)
 
 
@@ -121,11 +107,7 @@ def _read_index(source: RejectFiles) -> RejectIndex:
 
 
 def read_rejected(path: str) -> Iterator[RejectedClip]:
-    """Yield the clips of one list.
-
-    Raises:
-      SettingError: the list cannot be read, or a line does not describe a rejected clip.
-    """
+    """Yield the clips of one list."""
     # Not splitlines: a file name may contain other line separators.
     for number, line in enumerate(read_list(path).split(b"\n"), 1):
         if line:
@@ -138,14 +120,9 @@ def read_rejected(path: str) -> Iterator[RejectedClip]:
 
 
 def read_list(path: str) -> bytes:
-    """Return the bytes of a list.
-
-    Raises:
-      SettingError: the list cannot be read.
-    """
+    """Return the bytes of a list."""
     try:
-        with open_file(path) as file:
-            return file.read()
+        return read_file(path)
     except FILE_ERRORS as error:
         raise SettingError(f"rejects {path}: cannot be read ({error}); check the path") from error
 

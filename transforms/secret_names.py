@@ -14,12 +14,7 @@ SECRET_OPTIONS = frozenset(
 )
 # Options of Beam that pass NAME=VALUE pairs to other programs: names are shown, values are hidden.
 PAIR_OPTIONS = frozenset(
-    {
-        "environment_options",
-        "job_server_jvm_properties",
-        "profiler_extra_args",
-        "profiler_extra_env_vars",
-    }
+    {"environment_options", "job_server_jvm_properties", "profiler_extra_args", "profiler_extra_env_vars"}
 )
 # Options of Beam whose name suggests a secret, but whose value is public.
 PUBLIC_OPTIONS = frozenset(

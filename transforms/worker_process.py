@@ -8,27 +8,26 @@ import runpy
 from functools import cache
 
 from transforms.launcher import follow_named_launcher, name_launcher
+from transforms.quiet_import import import_frameworks_quietly
 
 _BEAMS = "apache_beam.runners.worker.sdk_worker_main"
 
 
 @cache
 def start_workers_here() -> None:
-    """Make Beam start worker processes of this process with this module; Beam has no option for it.
+    """Make Beam start worker processes of this process with this module."""
+    from transforms.beam_internals import change_worker_command
 
-    Beam starts a command by a shell, and dash clears the mask of blocked signals. Ignored signals stay ignored.
-    """
-    from apache_beam.transforms.environments import SubprocessSDKEnvironment
-
-    make = SubprocessSDKEnvironment.from_command_string
-
-    def make_ours(command_string: str) -> SubprocessSDKEnvironment:
-        return make(f"trap '' INT HUP; exec {command_string.replace(_BEAMS, __name__)}")
-
-    SubprocessSDKEnvironment.from_command_string = make_ours
+    change_worker_command(_ours)
     name_launcher()
+
+
+def _ours(command: str) -> str:
+    """The shell is often dash, which clears the mask of blocked signals; ignored signals stay ignored."""
+    return f"trap '' INT HUP; exec {command.replace(_BEAMS, __name__)}"
 
 
 if __name__ == "__main__":
     follow_named_launcher()
+    import_frameworks_quietly()
     runpy.run_module(_BEAMS, run_name="__main__", alter_sys=True)

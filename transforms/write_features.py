@@ -15,8 +15,8 @@ from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
 from transforms.clips import ClipChunk, ExistingClip, Key, RejectedClip
 from transforms.features.assemble_clips import Frames, assemble_clips, decide
+from transforms.features.folder_shards import ShardNotes
 from transforms.features.open_shard import OpenShard, ShardFile
-from transforms.features.own_shards import ShardNotes
 from transforms.stage import Stage
 from transforms.vggish.params import EMBEDDING_SIZE
 
@@ -28,10 +28,11 @@ Shard = tuple[str, str]  # split, name
 # A chunk and its frames in the form that is shuffled; see `pack_frames`.
 PackedFrames = tuple[Any, ...]
 
-_REJECTED, _REJECTED_EARLIER = "rejected", "rejected_earlier"
-_SHARDS, _EXISTING = "shards", "existing"
+# Outputs of `_WriteShard`, by the fields of WrittenFeatures; its main output is "written".
+_SHARDS, _REJECTED, _EXISTING, _REJECTED_EARLIER = "shards", "rejected", "existing", "earlier"
 # Kinds of elements that are shuffled to a shard; the last one makes a numbered shard without clips exist.
 _FRAMES, _EXISTING_CLIP, _EARLIER, _EMPTY = range(4)
+_KINDS = {FEATURES: _FRAMES, EXISTING_CLIPS: _EXISTING_CLIP, EARLIER: _EARLIER}
 
 
 class WrittenFeatures(NamedTuple):
@@ -74,8 +75,17 @@ def unpack_frames(split: str, packed: PackedFrames) -> Frames:
     return chunk, np.frombuffer(data, dtype).reshape(-1, EMBEDDING_SIZE)
 
 
-def _pack_existing(clip: ExistingClip) -> tuple[Any, ...]:
-    return clip.video_id, clip.start_s, clip.file, clip.offset, clip.sha256, clip.is_known
+def _keyed(element: Any, kind: int, sharding: Sharding) -> tuple[Shard, tuple[int, Any]]:
+    """Return an input of `WriteFeatures` with its shard, in the form that is shuffled."""
+    clip = element[0] if kind == _FRAMES else element
+    values: Any
+    if kind == _FRAMES:
+        values = pack_frames(*element)  # 1.4 kB per clip of ten seconds; no other features are shuffled
+    elif kind == _EXISTING_CLIP:
+        values = (clip.video_id, clip.start_s, clip.file, clip.offset, clip.sha256, clip.is_known)
+    else:
+        values = clip.to_json()
+    return (clip.split, sharding.shard_name(clip.split, clip.video_id)), (kind, values)
 
 
 @dataclass
@@ -92,7 +102,7 @@ class WriteFeatures(Stage):
       output: the feature folder.
       sharding: assigns clips to shards.
       notes: each shard gets a note with its earlier state, and new records are merged into the shards of
-        earlier runs. None: existing shards are replaced, whoever wrote them.
+        earlier runs. None: existing shards are replaced, including those that no run wrote.
       schema: the records' keys.
     """
 
@@ -105,31 +115,17 @@ class WriteFeatures(Stage):
     def expand(self, inputs: beam.PCollection[Frames] | Mapping[str, beam.PCollection]) -> WrittenFeatures:
         if isinstance(inputs, beam.PCollection):
             inputs = {FEATURES: inputs}
-        frames, sharding = inputs[FEATURES], self.sharding
-
-        def shard(split: str, video_id: str) -> Shard:
-            return split, sharding.shard_name(split, video_id)
-
-        def features(chunk: ClipChunk, values: np.ndarray) -> tuple[Shard, tuple[int, PackedFrames]]:
-            return shard(chunk.split, chunk.video_id), (_FRAMES, pack_frames(chunk, values))
-
-        keyed = [frames | "KeyByShard" >> beam.MapTuple(features)]
-        # (Shard, (kind, values)): 1.4 kB per clip of ten seconds; no other features are shuffled
-        if EXISTING_CLIPS in inputs:
-            keyed.append(
-                inputs[EXISTING_CLIPS]
-                | "KeyExisting"
-                >> beam.Map(lambda c: (shard(c.split, c.video_id), (_EXISTING_CLIP, _pack_existing(c))))
-            )
-        if EARLIER in inputs:
-            keyed.append(
-                inputs[EARLIER]
-                | "KeyEarlier" >> beam.Map(lambda c: (shard(c.split, c.video_id), (_EARLIER, c.to_json())))
-            )
+        sharding = self.sharding
+        keyed = [
+            inputs[name] | f"Key{name.capitalize()}" >> beam.Map(_keyed, kind, sharding)
+            for name, kind in _KINDS.items()
+            if name in inputs
+        ]
+        # (Shard, (kind, values))
         if sharding.num_shards:
             # Readers of numbered shards expect all of them, including those without clips. Splits without new
             # clips need them too: a run that was killed may not have written the empty shards.
-            splits = [frames | "Splits" >> beam.Map(lambda e: e[0].split)]
+            splits = [inputs[FEATURES] | "Splits" >> beam.Map(lambda e: e[0].split)]
             if EXISTING_CLIPS in inputs:
                 splits.append(inputs[EXISTING_CLIPS] | "ExistingSplits" >> beam.Map(lambda clip: clip.split))
             keyed.append(
@@ -142,27 +138,20 @@ class WriteFeatures(Stage):
                 )
             )
         outputs = (
-            (keyed | "AllInputs" >> beam.Flatten() if len(keyed) > 1 else keyed[0])
+            keyed
+            | "AllInputs" >> beam.Flatten()
             | "GroupByShard" >> beam.GroupByKey()
             | "WriteShards"
             >> beam.ParDo(_WriteShard(self.output, self.notes, self.schema)).with_outputs(
                 _REJECTED, _SHARDS, _EXISTING, _REJECTED_EARLIER, main="written"
             )
         )
-        return WrittenFeatures(
-            outputs.written,
-            outputs[_SHARDS],
-            outputs[_REJECTED],
-            outputs[_EXISTING],
-            outputs[_REJECTED_EARLIER],
-        )
+        return WrittenFeatures(*(outputs[name] for name in WrittenFeatures._fields))
 
 
 class _WriteShard(beam.DoFn):
     def __init__(self, output: str, notes: ShardNotes | None, schema: Schema):
-        self._output = output
-        self._notes = notes
-        self._schema = schema
+        self._output, self._notes, self._schema = output, notes, schema
 
     def process(
         self, element: tuple[Shard, Iterable[tuple[int, Any]]]
@@ -171,7 +160,7 @@ class _WriteShard(beam.DoFn):
         | TaggedOutput[Literal["rejected"], RejectedClip]
         | TaggedOutput[Literal["shards"], ShardFile]
         | TaggedOutput[Literal["existing"], Key]
-        | TaggedOutput[Literal["rejected_earlier"], RejectedClip]
+        | TaggedOutput[Literal["earlier"], RejectedClip]
     ]:
         (split, name), elements = element
         by_kind: dict[int, list[Any]] = defaultdict(list)

@@ -22,7 +22,6 @@ from transforms.audio_shards.write import (
     check_clip,
     plan_shards,
 )
-from transforms.audioset.segments import SegmentTable
 from transforms.clips import Clip, RejectedClip, Unmatched, reject
 from transforms.errors import ClipError, Reason
 from transforms.inputs.input_clips import file_clips
@@ -42,16 +41,10 @@ _REJECTED = "rejected"
 
 @dataclass(frozen=True)
 class Packed:
-    """Counts of a shard.
-
-    Attributes:
-      clips: number of clips.
-      joined_again: number of clips whose segments are not in the shard, so that a reader must join them
-        again; see `pack_clip`.
-    """
+    """Numbers of clips in a shard."""
 
     clips: int
-    joined_again: int
+    joined_again: int  # without their segments, so that a reader must join them again; see `pack_clip`
 
 
 class WrittenShards(NamedTuple):
@@ -70,7 +63,7 @@ class PackSettings:
     """How files become clips of shards.
 
     Attributes:
-      split: of clips without a segment; None: whoever reads the shards chooses it.
+      split: of clips without a segment; None: the reader of the shards chooses it.
       segments: segments CSVs; None if every file is one clip.
       id_pattern: from `names.compile_id_pattern`.
     """
@@ -78,6 +71,11 @@ class PackSettings:
     split: str | None = None
     segments: SegmentFiles | None = None
     id_pattern: Pattern[str] | None = None
+
+    def clips(self, path: str) -> list[Clip]:
+        """Return the clips of a file; a process reads the segments once."""
+        table = self.segments.table() if self.segments else None
+        return file_clips(path, self.split or "", table, self.id_pattern)
 
 
 def pack_clip(clips: Sequence[Clip], split: str | None, has_table: bool, audio: bytes) -> ShardClip:
@@ -141,7 +139,7 @@ class WriteShards(Stage):
             | "Sizes" >> beam.FlatMap(lambda found: [found[:2]] if found.is_file else [])
             # (path, size in bytes), twice if two globs match it
             | "Distinct" >> beam.CombinePerKey(max)
-            | "FindClips" >> beam.ParDo(_FindClips(self.settings)).with_outputs(_UNMATCHED, main="files")
+            | "FindClips" >> beam.ParDo(_FindClips(), self.settings).with_outputs(_UNMATCHED, main="files")
         )
         written = (
             found.files
@@ -158,32 +156,14 @@ class WriteShards(Stage):
         return WrittenShards(found.files, written.packed, written[_REJECTED], unlisted, found[_UNMATCHED])
 
 
-class _Naming:
-    """Path -> its clips; reads the segments once per process."""
-
-    def __init__(self, settings: PackSettings):
-        self._settings = settings
-        self._table: SegmentTable | None = settings.segments.table() if settings.segments else None
-        self.has_table = self._table is not None
-
-    def clips(self, path: str) -> list[Clip]:
-        return file_clips(path, self._settings.split or "", self._table, self._settings.id_pattern)
-
-
 class _FindClips(beam.DoFn):
     """(path, size) -> the same for files with clips; the other output is Unmatched."""
 
-    def __init__(self, settings: PackSettings):
-        self._settings = settings
-
-    def setup(self) -> None:
-        self._naming = _Naming(self._settings)
-
     def process(
-        self, file: tuple[str, int]
+        self, file: tuple[str, int], settings: PackSettings
     ) -> Iterator[tuple[str, int] | TaggedOutput[Literal["unmatched"], Unmatched]]:
         path, _ = file
-        yield file if self._naming.clips(path) else TaggedOutput(_UNMATCHED, Unmatched(file=path))
+        yield file if settings.clips(path) else TaggedOutput(_UNMATCHED, Unmatched(file=path))
 
 
 class _WriteShard(beam.DoFn):
@@ -192,9 +172,6 @@ class _WriteShard(beam.DoFn):
     def __init__(self, output: str, kind: str, settings: PackSettings):
         self._output, self._kind, self._settings = output, kind, settings
 
-    def setup(self) -> None:
-        self._naming = _Naming(self._settings)
-
     def process(self, plan: ShardPlan) -> Iterator[Packed | TaggedOutput[Literal["rejected"], RejectedClip]]:
         rejected: list[RejectedClip] = []
         num_clips, joined_again = 0, 0
@@ -202,14 +179,14 @@ class _WriteShard(beam.DoFn):
         def clips() -> Iterator[PackedClip]:
             nonlocal num_clips, joined_again
             for path in plan.paths:
-                named = self._naming.clips(path)
+                named = self._settings.clips(path)
                 try:
                     packed = self._pack(path, named)
                 except ClipError as error:
                     rejected.append(reject(named[0], STAGE, error))
                     continue
                 num_clips += 1
-                joined_again += self._naming.has_table and packed.clip.end_s is None
+                joined_again += self._settings.segments is not None and packed.clip.end_s is None
                 yield packed
 
         # A shard is written even if all its files were rejected, so that the numbered names have no gap.
@@ -226,7 +203,7 @@ class _WriteShard(beam.DoFn):
         if kind != AUDIO:
             message = f"a {kind} shard already, by its name or content; pipeline.run reads it"
             raise ClipError(Reason.NOT_AUDIO, REMEDIES.get(kind, message))
-        clip = pack_clip(named, self._settings.split, self._naming.has_table, audio)
+        clip = pack_clip(named, self._settings.split, self._settings.segments is not None, audio)
         check_clip(self._kind, clip)
         return PackedClip(clip, os.path.splitext(path)[1].removeprefix("."))
 

@@ -24,13 +24,10 @@ from transforms.vggish.checkpoint import V2_INDEX_SUFFIX
 
 @dataclass(frozen=True)
 class Asset:
-    """A released file.
+    """A released file, its address and checksum, and the option that replaces it.
 
     Attributes:
-      name: name for messages.
-      option: the option that replaces the file.
-      file_name: released file name.
-      url, sha256: address and checksum of the released file.
+      name, file_name: name for messages, and released file name.
       fallback_hint: what a user without the file can do, besides giving a path or a folder.
     """
 
@@ -71,13 +68,8 @@ CLASS_LABELS = Asset(
 def find_asset(asset: Asset, given: str | None, assets_dir: str | None) -> str:
     """Returns the path of an asset on this machine.
 
-    The sources, in this order: `given`, `assets_dir` (or the environment variable), the user's cache,
-      download.
-
-    Args:
-      asset: the asset to find.
-      given: a path, `gs://` or `https://` address that the user gives for it.
-      assets_dir: a folder to search first for the released file name.
+    The sources, in this order: `given`, which is a path or an address; the file with the released name in
+    `assets_dir` or in the folder of the environment variable; the user's cache; download.
 
     Raises:
       SettingError: `given` does not exist, or the asset is not found and cannot be downloaded.

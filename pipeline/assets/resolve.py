@@ -2,18 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from pipeline.assets.released import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset
 from pipeline.cli.option_groups import NO_PCA
 from transforms.audioset.layout import check_split
 from transforms.audioset.segments import split_of
 from transforms.errors import SettingError
-from transforms.inputs.read_segments import ClassLabelFile, SegmentFiles
-from transforms.storage.files import (
-    is_local,
-    open_file,
-)
+from transforms.inputs.read_segments import SegmentFiles, read_label_indices
+from transforms.storage.files import is_local, open_file
 from transforms.storage.globs import plain_path
 from transforms.storage.shared_files import SharedFile, sha256_of
 from transforms.vggish.checkpoint import RANDOM, check_weights
@@ -48,17 +44,6 @@ class ResolvedAsset:
         return f"{self.path} ({origin}, sha256 {self.sha256[:8]}...)"
 
 
-class SegmentOptions(Protocol):
-    """The options of a command that select segments and class labels."""
-
-    @property
-    def segments(self) -> Sequence[str]: ...
-    @property
-    def class_labels(self) -> str | None: ...
-    @property
-    def assets_dir(self) -> str | None: ...
-
-
 def find_weights(given: str | None, assets_dir: str | None) -> ResolvedAsset:
     """Finds and checks VGGish weights; `given` is the value of `--weights`.
 
@@ -91,28 +76,28 @@ def find_pca_params(
         return read_pca_params(opened, file.path), file
 
 
-def find_segments(options: SegmentOptions) -> tuple[SegmentFiles | None, ResolvedAsset | None]:
-    """Finds and reads segments CSVs and the class labels that they use.
+def find_segments(
+    given: Sequence[str] | None, class_labels: str | None, assets_dir: str | None
+) -> tuple[SegmentFiles | None, ResolvedAsset | None]:
+    """Finds and reads the segments CSVs of `--segments`, and the class labels that they use.
 
     Raises:
       SettingError: a file cannot be found or downloaded, or has an invalid row.
     """
-    if not options.segments:
+    if not given:
         return None, None
-    files = segment_files(options)
-    class_labels = _resolve(CLASS_LABELS, options.class_labels, options.assets_dir)
-    source = SegmentFiles.of(files, class_labels.shared)
+    files = segment_files(given)
+    labels = _resolve(CLASS_LABELS, class_labels, assets_dir)
+    source = SegmentFiles.of(files, labels.shared)
     if not len(source.table()):
-        raise SettingError(
-            f"--segments={','.join(options.segments)}: the files contain no segment; give other files"
-        )
-    return source, class_labels
+        raise SettingError(f"--segments={','.join(given)}: the files contain no segment; give other files")
+    return source, labels
 
 
-def segment_files(options: SegmentOptions) -> tuple[tuple[str, str], ...]:
-    """Returns (split, path) of each segments CSV of the option."""
+def segment_files(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Returns (split, path) of each segments CSV of `--segments`."""
     files = []
-    for text in options.segments:
+    for text in given:
         split, equals, path = text.partition("=")
         if not equals or "/" in split:
             split, path = split_of(text), text
@@ -131,7 +116,7 @@ def find_class_labels(given: str | None, assets_dir: str | None) -> ResolvedAsse
     """
     try:
         file = _resolve(CLASS_LABELS, given, assets_dir)
-        ClassLabelFile(file.shared).indices()
+        read_label_indices(file.shared)
         return file
     except SettingError:
         if given is not None:

@@ -25,8 +25,7 @@ def config_flags(path: str | None, argv: Sequence[str], add_own: AddOptions) -> 
     """
     if path is None:
         return []
-    parser = all_options(add_own)
-    given = {flag.split("=")[0].removeprefix("--") for flag in argv if flag.startswith("--")}
+    parser, given = all_options(add_own), _names(argv)
     flags = []
     for key, value in _read_yaml(path).items():
         action = parser._option_string_actions.get(f"--{key}")
@@ -54,12 +53,11 @@ def config_text(
     placeholder instead of the secret.
 
     Args:
-      values: the command's own options.
-      beam_flags: the given options of Beam.
+      values, beam_flags: the command's own options, and the given options of Beam.
       path: path of the YAML file that was read; None if there was none.
       argv: the command line.
     """
-    given = {flag.split("=")[0].removeprefix("--") for flag in argv if flag.startswith("--")}
+    given = _names(argv)
     in_file = set(_read_yaml(path)) if path else set()
     parsed = vars(all_options(lambda parser: None).parse_known_args(beam_flags)[0])
     rows = [(name, value, shown(value)) for name, value in values.items()]
@@ -78,6 +76,10 @@ def config_text(
         is_secret = visible != (list(value) if isinstance(value, tuple) else value)
         lines.append(f"# {text}  # {origin}; a secret, set it again" if is_secret else f"{text}  # {origin}")
     return "\n".join(lines)
+
+
+def _names(argv: Sequence[str]) -> set[str]:
+    return {flag.split("=")[0].removeprefix("--") for flag in argv if flag.startswith("--")}
 
 
 def _yaml_line(name: str, value: Any) -> str:

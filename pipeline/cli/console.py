@@ -6,9 +6,7 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import TextIO
@@ -17,6 +15,7 @@ from tqdm import tqdm
 
 from transforms.errors import OutOfMemoryError, OutputError, SettingError
 from transforms.printable import make_streams_printable, raw_stream, say
+from transforms.quiet_import import is_verbose
 from transforms.redact import remember_environment
 
 # Errors that stop a run, and the pattern of their line in the traceback text that a runner raises.
@@ -40,10 +39,6 @@ _NOISE = (
 def run_command(name: str, command: Callable[[], int]) -> int:
     """Runs a command, and prints an error of this project as one line on the error stream.
 
-    Args:
-      name: the command's name, such as `pipeline.run`.
-      command: the function to run; returns the exit status.
-
     Returns:
       The exit status: the command's, 2 for a `SettingError`, or 1 for an error that stopped it later.
     """
@@ -56,15 +51,14 @@ def run_command(name: str, command: Callable[[], int]) -> int:
     gc.freeze()  # imported modules stay, and a search for garbage in them takes a second at the end
     logging.basicConfig(handlers=[_LineHandler()], level=logging.INFO if is_verbose() else logging.WARNING)
     if not is_verbose():
-        for (
-            handler
-        ) in logging.getLogger().handlers:  # a filter of a logger does not see its children's records
+        # A filter of a logger does not see its children's records.
+        for handler in logging.getLogger().handlers:
             handler.addFilter(_is_relevant)
             handler.setLevel(logging.WARNING)  # some loggers of Beam set their own levels
     logging.getLogger("apache_beam.utils.retry").addFilter(_shorten_retry)
     try:
         return command()
-    except (SettingError, OutputError, OutOfMemoryError) as error:
+    except _STOPPED as error:
         say(f"{name}: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingError) else 1
 
@@ -81,75 +75,13 @@ def unwrap_worker_errors() -> Iterator[None]:
         with redirect_stderr(_WithoutStopTracebacks(sys.stderr)):
             yield
     except Exception as error:
-        # An error of this process has its type, but Beam appends to its message; from another process it is
-        # text.
+        # An error of this process has its type, but Beam appends to its message. Another process sends text.
         text = "".join(traceback.format_exception_only(error)) if isinstance(error, _STOPPED) else str(error)
         found = _STOPPED_TEXT.findall(text)
         if not found:
             raise
         name, message = found[-1]
         raise next(kind for kind in _STOPPED if kind.__name__ == name)(message) from error
-
-
-def is_verbose() -> bool:
-    """Returns whether the command line has --verbose; TensorFlow prints before the options are parsed."""
-    return "--verbose" in sys.argv
-
-
-def import_tensorflow_quietly() -> None:
-    """Imports TensorFlow without its messages about CPU features and absent GPUs.
-
-    C++ code prints them before any log level takes effect, so the error stream goes to a file during the
-    import. If the import fails, the file's contents are shown. If TensorFlow is not installed, nothing
-    happens: Keras has other backends.
-    """
-    # Each of Google's libraries warns many times that it will drop a Python version.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
-    if is_verbose():
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as chatter:
-        os.dup2(chatter.fileno(), 2)
-        try:
-            with _lean_import():
-                from transforms import frameworks
-
-            if hasattr(frameworks, "tf"):
-                frameworks.tf.config.list_physical_devices()  # prints a message if there is no GPU
-                frameworks.tf.get_logger().setLevel(logging.ERROR)
-        except BaseException:
-            chatter.seek(0)
-            os.write(kept, chatter.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-@contextmanager
-def _lean_import() -> Iterator[None]:
-    """Keeps TensorFlow and Keras from importing installed packages that this project does not use with them.
-
-    scikit-learn, IPython and JAX would take 0.17 GB of memory in each worker process, and its first seconds.
-    Matplotlib and garbage collection during the imports would take a third of a command's start-up time. Code
-    that needs one of these packages imports it later.
-    """
-    names = {"IPython", "matplotlib", "sklearn"}
-    if os.environ.get("KERAS_BACKEND", "jax") != "jax":  # if unset, Keras's configuration file may select JAX
-        names.add("jax")
-    names -= sys.modules.keys()
-    collects = gc.isenabled()
-    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None: as if not installed
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
-        for name in names:
-            del sys.modules[name]
 
 
 def _is_relevant(record: logging.LogRecord) -> bool:

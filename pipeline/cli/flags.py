@@ -8,13 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
 from transforms.errors import SettingError
-from transforms.redact import (
-    HIDDEN,
-    remember_addresses,
-    remember_option,
-    shown_option,
-    shown_text,
-)
+from transforms.redact import HIDDEN, remember_addresses, remember_option, shown_option, shown_text
 from transforms.secret_names import is_secret_option
 
 AddOptions = Callable[[argparse.ArgumentParser], None]
@@ -45,7 +39,7 @@ def parse_command(
     add_own: AddOptions,
     prog: str,
     description: str,
-    epilog: str = BEAM_OPTIONS,
+    epilog: str,
     required: Sequence[str] = (),
 ) -> tuple[argparse.Namespace, list[str]]:
     """Parses the command line of a command that also accepts Beam's options.
@@ -99,15 +93,11 @@ def check_flags(flags: Sequence[str], add_own: AddOptions) -> None:
 
     Beam itself only warns about an unknown option, so a mistyped option would stay unnoticed.
 
-    Args:
-      flags: the command line.
-      add_own: adds the command's options to a parser.
-
     Raises:
       SettingError: an option is unknown.
     """
     given, unknown = parse_given(flags, add_own)
-    own = argparse.ArgumentParser(add_help=False)
+    own = OneLineParser(add_help=False)
     add_own(own)
     own_names = {action.dest for action in own._actions}
     for option in given:
@@ -123,13 +113,13 @@ def check_flags(flags: Sequence[str], add_own: AddOptions) -> None:
             f"the value of one of Beam's options is not valid JSON ({error}); see --help"
         ) from error
     if unknown:
-        name, dashes = unknown[0].split("=")[0], "--"
         if _is_for_secret(unknown[0], flags):
             raise SettingError(
                 "a word belongs to no option; it is not shown because it may be a secret; write "
                 "--OPTION=VALUE without spaces"
             )
-        raise SettingError(f"unknown option {name}{nearest(name, parser, dashes)}; see --help")
+        name = unknown[0].split("=")[0]
+        raise SettingError(f"unknown option {name}{nearest(name, parser, '--')}; see --help")
 
 
 def _is_for_secret(word: str, flags: Sequence[str]) -> bool:

@@ -6,11 +6,7 @@ from collections.abc import Sequence
 
 from pipeline.cli.config_file import config_flags, config_text
 from pipeline.cli.flags import OneLineParser, check_flags
-from pipeline.cli.option_groups import (
-    PRINT_COMPLETION,
-    PRINT_CONFIG,
-    add_run_options,
-)
+from pipeline.cli.option_groups import PRINT_COMPLETION, PRINT_CONFIG, add_run_options
 from transforms.audio.dsp.resample import Resampler
 from transforms.errors import SettingError
 
@@ -79,10 +75,8 @@ def parse_options(argv: Sequence[str]) -> Options:
         raise SettingError("give either --input or --input_rejects; see --help")
     for name in _NOT_IN_CONFIGS:
         delattr(values, name)
-    values.input = tuple(values.input or ())
-    values.input_rejects = tuple(values.input_rejects or ())
-    values.segments = tuple(values.segments or ())
-    values.inference_hint = tuple(values.inference_hint or ())
+    for name in ("input", "input_rejects", "segments", "inference_hint"):
+        setattr(values, name, tuple(getattr(values, name) or ()))
     return Options(**vars(values), beam_flags=tuple(beam_flags))
 
 

@@ -5,7 +5,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
@@ -34,12 +34,7 @@ STARTING, EMBEDDING, WRITING = "starting", "embedding", "writing shards"
 
 @dataclass(frozen=True)
 class Sample:
-    """The progress of a run at one time.
-
-    Attributes:
-      time_s: seconds since the run began.
-      clips_done, rejected, frames: counts so far.
-    """
+    """The progress of a run at one time, in seconds since the run began."""
 
     time_s: float
     clips_done: int
@@ -53,7 +48,6 @@ class Status:
 
     Attributes:
       stage: STARTING, EMBEDDING or WRITING.
-      clips_done, rejected, shards: counts so far.
       clips_expected: total number of clips; None while it is unknown.
       is_estimate: whether `clips_expected` is extrapolated from the files read so far.
       audio_s: seconds of audio embedded so far.
@@ -72,23 +66,12 @@ class Status:
     @classmethod
     def of(cls, counts: Counts, num_files: int, hop_s: float, working_s: float) -> "Status":
         """Computes the status from the counts of a run over `num_files` files, with frames each `hop_s`."""
-        files, clips = counts[FILES_READ], counts[CLIPS]
-        expected = round(clips / files * num_files) if files else None
-        if expected is not None:
-            expected = max(expected, counts[CLIPS_DONE])
-        stage = STARTING
-        if counts[CLIPS_DONE]:
-            stage = WRITING if counts[SHARDS] else EMBEDDING
-        return cls(
-            stage,
-            counts[CLIPS_DONE],
-            expected,
-            files < num_files and clips != files,
-            counts[REJECTED],
-            counts[SHARDS],
-            counts[FRAMES] * hop_s,
-            working_s,
-        )
+        files, clips, done, shards = counts[FILES_READ], counts[CLIPS], counts[CLIPS_DONE], counts[SHARDS]
+        expected = max(round(clips / files * num_files), done) if files else None
+        stage = (WRITING if shards else EMBEDDING) if done else STARTING
+        is_estimate = files < num_files and clips != files
+        audio_s = counts[FRAMES] * hop_s
+        return cls(stage, done, expected, is_estimate, counts[REJECTED], shards, audio_s, working_s)
 
     @property
     def left_s(self) -> float | None:
@@ -120,8 +103,7 @@ class Progress:
 
     Args:
       folder: the folder where workers write their counts.
-      num_files: number of inputs of the run.
-      hop_s: time from one frame to the next, in seconds.
+      num_files, hop_s: number of inputs of the run, and time from one frame to the next in seconds.
       stream: stream to write to; None for no output.
 
     Attributes:
@@ -135,15 +117,11 @@ class Progress:
         self._begun = time.monotonic()
         self._first_clip: float | None = None
         self._last_clip = self._begun
-        self._show: Callable[[Status], None] = lambda status: None
-        self._close: Callable[[], None] = lambda: None
-        self._every_s, self._sample_every = _LIVE_S, 1
+        self._sample_every = 1
+        self._stream, self._bar = stream, None
         if stream is not None and _has_width(stream):
-            bar = tqdm(file=raw_stream(stream), leave=False, dynamic_ncols=True)
-            self._show, self._close = lambda status: _show_live(bar, status), bar.close
-        elif stream is not None:
-            plain = _PlainLines(stream)
-            self._show = plain.show
+            self._bar = tqdm(file=raw_stream(stream), leave=False, dynamic_ncols=True)
+        self._next_line_s = self._begun + _PLAIN_S
         self._finished = threading.Event()
         self._ticks = 0
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
@@ -167,11 +145,22 @@ class Progress:
         self._finished.set()
         self._thread.join()
         self.status()
-        self._close()
+        if self._bar is not None:
+            self._bar.close()
 
     def _run(self) -> None:
-        while not self._finished.wait(self._every_s):
+        while not self._finished.wait(_LIVE_S):
             self._show(self.status())
+
+    def _show(self, status: Status) -> None:
+        if self._bar is not None:
+            self._bar.total, self._bar.n = status.clips_expected, status.clips_done
+            meter = "{percentage:3.0f}% |{bar:12}| " if status.clips_expected else ""
+            self._bar.bar_format = f"{status.stage} {meter}{status.text()}"
+            self._bar.refresh()
+        elif self._stream is not None and time.monotonic() >= self._next_line_s:
+            self._next_line_s += _PLAIN_S
+            say(f"{status.stage}: {status.text()}", file=self._stream, flush=True)
 
     def _remember(self, sample: Sample) -> None:
         if self._ticks % self._sample_every == 0:
@@ -197,21 +186,3 @@ def show_progress(num_files: int, hop_s: float, is_quiet: bool) -> Iterator[Prog
 def _has_width(stream: TextIO) -> bool:
     """Returns whether a stream is a terminal that reports its width; in some containers it does not."""
     return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
-
-
-def _show_live(bar: tqdm, status: Status) -> None:
-    bar.total, bar.n = status.clips_expected, status.clips_done
-    meter = "{percentage:3.0f}% |{bar:12}| " if status.clips_expected else ""
-    bar.bar_format = f"{status.stage} {meter}{status.text()}"
-    bar.refresh()
-
-
-class _PlainLines:
-    def __init__(self, stream: TextIO):
-        self._stream = stream
-        self._next_s = time.monotonic() + _PLAIN_S
-
-    def show(self, status: Status) -> None:
-        if time.monotonic() >= self._next_s:
-            self._next_s += _PLAIN_S
-            say(f"{status.stage}: {status.text()}", file=self._stream, flush=True)

@@ -10,7 +10,7 @@ from transforms.audioset.example import SCHEMAS
 from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler
 from transforms.extract_examples import ExtractExamples
 from transforms.features.existing_records import ExistingRecords
-from transforms.features.own_shards import ShardNotes
+from transforms.features.folder_shards import ShardNotes
 from transforms.inputs.input_list import InputList
 from transforms.progress import ProgressFolder
 from transforms.read_clips import ReadClips

@@ -23,7 +23,7 @@ from transforms.audioset.layout import Sharding, colliding_ids
 from transforms.audioset.names import video_id_of
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import SettingError
-from transforms.inputs.read_segments import ClassLabelFile, SegmentFiles
+from transforms.inputs.read_segments import SegmentFiles
 from transforms.read_clips import AUDIO, AUTO, ClipSettings
 from transforms.rejects import RejectFiles
 from transforms.storage.files import folds_case
@@ -34,10 +34,7 @@ from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, Quantizatio
 class RunAssets:
     """The files that a run uses besides its audio; None for each file that it does not use.
 
-    Attributes:
-      weights, pca_params, class_labels: their paths and checksums.
-      pca: the parameters in `pca_params`; None for no PCA.
-      segments: the segments CSVs.
+    `pca` has the values of the file `pca_params`.
     """
 
     weights: ResolvedAsset
@@ -54,14 +51,7 @@ class RunAssets:
 
 @dataclass(frozen=True)
 class Config:
-    """The validated configuration of a run.
-
-    Attributes:
-      valid: the options.
-      inputs: the files to read.
-      assets: weights, PCA parameters and labels.
-      clips: how inputs become clips.
-    """
+    """The validated configuration of a run; `clips` defines how the inputs become clips."""
 
     valid: ValidOptions
     inputs: Inputs
@@ -108,7 +98,7 @@ def prepare_offline(valid: ValidOptions) -> Config:
 
 def _resolve_assets(valid: ValidOptions, inputs: Inputs) -> RunAssets:
     options = valid.given
-    segments, class_labels = find_segments(options)
+    segments, class_labels = find_segments(options.segments, options.class_labels, options.assets_dir)
     if class_labels is None and (options.class_labels is not None or _has_shards(options, inputs)):
         # Records in shards may have labels by name; without class labels, only these clips are rejected.
         class_labels = find_class_labels(options.class_labels, options.assets_dir)
@@ -128,16 +118,9 @@ def _resolve_assets(valid: ValidOptions, inputs: Inputs) -> RunAssets:
 
 def _clip_settings(valid: ValidOptions, assets: RunAssets, rejects: RejectFiles | None) -> ClipSettings:
     options = valid.given
-    labels = ClassLabelFile(assets.class_labels.shared) if assets.class_labels else None
-    return ClipSettings(
-        options.split,
-        options.input_format,
-        valid.columns,
-        assets.segments,
-        labels,
-        valid.id_pattern,
-        rejects,
-    )
+    labels = assets.class_labels.shared if assets.class_labels else None
+    form, columns, id_pattern = options.input_format, valid.columns, valid.id_pattern
+    return ClipSettings(options.split, form, columns, assets.segments, labels, id_pattern, rejects)
 
 
 def _has_shards(options: Options, inputs: Inputs) -> bool:

@@ -27,10 +27,6 @@ def build_offline(pipeline: beam.Pipeline, options: Options) -> Job | Graph:
 
     It opens no input, output, weights or other file, and sends nothing.
 
-    Args:
-      pipeline: a pipeline with Beam's options, including `dry_run`.
-      options: the options of the run.
-
     Raises:
       SettingError: a mistake in the command.
     """
@@ -70,9 +66,8 @@ def inner_steps(graph: Graph, name: str) -> Iterator[str]:
 def step_hints(graph: Graph, name: str) -> list[str]:
     """Returns the resource hints of a step as NAME=VALUE, with sizes in bytes."""
     environment = graph.components.environments[graph.components.transforms[name].environment_id]
-    return [
-        f"{_HINT_NAMES.get(urn, urn)}={value.decode()}" for urn, value in environment.resource_hints.items()
-    ]
+    hints = environment.resource_hints.items()
+    return [f"{_HINT_NAMES.get(urn, urn)}={value.decode()}" for urn, value in hints]
 
 
 def staged_files(graph: Graph) -> list[str]:

@@ -13,14 +13,11 @@ from pipeline.cli.flags import shown_flags
 from pipeline.job.config import Config
 from pipeline.output.account import Account
 from pipeline.output.feature_folder import FeatureFolder, Settings
-from transforms.account import (
-    AUDIO_MS,
-    FRAMES,
-)
 from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 from transforms.clips import sha256_of
 from transforms.printable import json_text
 from transforms.redact import shown
+from transforms.write_account import AUDIO_MS, FRAMES
 
 DISTRIBUTION = "audioset-beam"
 # Packages whose version can change a feature.
@@ -66,14 +63,14 @@ def make_manifest(
     account: Account | None = None,
     clips: Counter[str] | None = None,
 ) -> str:
-    """Returns the manifest as JSON text, at the start of a run or at its end.
+    """Returns the manifest as JSON text; at the start of a run, `finished`, `account` and `clips` are None.
 
     Args:
       config: the run's configuration.
       before: the folder as it was before the run.
-      started, finished: times in ISO 8601; `finished` is None at the start.
-      account: the run's account; None at the start.
-      clips: split -> number of clips in the folder after the run; None at the start.
+      started, finished: times in ISO 8601.
+      account: the run's account.
+      clips: split -> number of clips in the folder after the run.
     """
     settings = settings_of(config)
     manifest = {
@@ -83,12 +80,8 @@ def make_manifest(
         "settings_sha256": sha256_of(json.dumps(settings, sort_keys=True).encode()),
         "options": shown_options(dataclasses.asdict(config.options)),
         "assets": {
-            name: shown(dataclasses.asdict(asset)) if asset else None
-            for name, asset in (
-                ("weights", config.assets.weights),
-                ("pca_params", config.assets.pca_params),
-                ("class_labels", config.assets.class_labels),
-            )
+            name: shown(dataclasses.asdict(asset)) if (asset := getattr(config.assets, name)) else None
+            for name in ("weights", "pca_params", "class_labels")
         },
         "versions": package_versions(),
         "account": account and account.to_json(),
@@ -117,11 +110,9 @@ def _shown_run(run: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(run, dict):
         return run
     options, assets = run.get("options"), run.get("assets")
-    return {
-        **run,
-        **({"options": shown_options(options)} if isinstance(options, dict) else {}),
-        **({"assets": shown(assets)} if isinstance(assets, dict) else {}),
-    }
+    if isinstance(options, dict):
+        run = run | {"options": shown_options(options)}
+    return run | {"assets": shown(assets)} if isinstance(assets, dict) else run
 
 
 def package_versions() -> dict[str, str]:

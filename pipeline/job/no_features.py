@@ -4,13 +4,11 @@ import json
 from collections.abc import Iterator
 
 from pipeline.output.account import Account
-from pipeline.output.run_files import REJECTED_LIST, UNMATCHED_LIST, run_path
-from transforms.account import EXISTING, EXPECTED, FILE_WITHOUT_SEGMENT, WRITTEN
+from pipeline.output.run_files import REJECTED_LIST, UNMATCHED_LIST, list_files, read_lines
 from transforms.audioset.names import stem, video_id_of
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.read_clips import ClipSettings
-from transforms.storage.files import match_files, open_file
-from transforms.storage.globs import escape
+from transforms.write_account import EXISTING, EXPECTED, FILE_WITHOUT_SEGMENT, WRITTEN
 from transforms.write_shards import PackSettings
 
 
@@ -22,22 +20,17 @@ def has_features(account: Account) -> bool:
 def why_no_features(
     output: str, settings: ClipSettings | PackSettings, account: Account, done: str = "embedded"
 ) -> str:
-    """Explains why a run produced no features.
+    """Explains why a run produced no features, from the lists that it wrote to `output`.
 
-    Args:
-      output: the folder with the lists that the run wrote.
-      settings: how inputs become clips.
-      account: the run's account.
-      done: the verb for the message: no input could be `done`.
+    No input could be `done`, a verb for the message. `settings` define how inputs become clips.
     """
     if expected := account.total(EXPECTED):
-        reasons = ", ".join(f"{reason} {n}" for reason, n in account.reasons().items())
-        first = next(_lines(output, REJECTED_LIST))
+        first = next(_rows(output, REJECTED_LIST))
         return (
-            f"none of {expected:,} inputs could be {done} ({reasons}); {first['file']}: {first['message']}; "
-            f"see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl"
+            f"none of {expected:,} inputs could be {done} ({account.reasons_text()}); {first['file']}: "
+            f"{first['message']}; see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl"
         )
-    for line in _lines(output, UNMATCHED_LIST):
+    for line in _rows(output, UNMATCHED_LIST):
         if line["kind"] == FILE_WITHOUT_SEGMENT:
             return why_no_clips(settings, line["file"], line["id"])
     return "the inputs contain no clips; give other inputs"
@@ -46,10 +39,7 @@ def why_no_features(
 def why_no_clips(settings: ClipSettings | PackSettings, path: str, video_id: str | None = None) -> str:
     """Explains why no input gives a clip: the ids in file names or shards do not match.
 
-    Args:
-      settings: how inputs become clips.
-      path: the path of one input.
-      video_id: the id of a clip in it, if it is a shard.
+    `path` is one of the inputs, and `video_id` the id of a clip in it, if it is a shard.
     """
     pattern, segments = settings.id_pattern, settings.segments
     remedy = "give --id_pattern=REGEX with a group 'id' that matches the id in a path"
@@ -69,9 +59,5 @@ def why_no_clips(settings: ClipSettings | PackSettings, path: str, video_id: str
     )
 
 
-def _lines(output: str, name: str) -> Iterator[dict]:
-    for path in match_files(f"{escape(run_path(output, name))}-*-of-*.jsonl"):
-        with open_file(path) as file:
-            for line in file.read().split(b"\n"):
-                if line:
-                    yield json.loads(line)
+def _rows(output: str, name: str) -> Iterator[dict]:
+    return (json.loads(line) for path in list_files(output, name) for _, line in read_lines(path))

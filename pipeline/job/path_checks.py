@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.output.run_files import INPUT_LIST, run_path
+from pipeline.output.run_files import run_path
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import SettingError
-from transforms.features.own_shards import find_shards
+from transforms.features.folder_shards import find_shards
 from transforms.inputs.input_list import InputList, write_input_list
-from transforms.storage.files import check_reachable, delete_files, is_local, match_files, write_atomic
-from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.files import delete_files, is_local, match_files, write_atomic
+from transforms.storage.filesystems import FILE_ERRORS, check_reachable
 from transforms.storage.globs import escape
 from transforms.storage.listing import list_files
 
@@ -27,8 +27,7 @@ class Inputs:
     """The inputs of a run, listed once. Each file takes about 150 bytes of memory.
 
     Attributes:
-      paths: paths of the files, sorted.
-      sizes: size of each file in bytes; empty if not known.
+      paths, sizes: sorted paths of the files, and the size of each in bytes.
       problems: (path, cause) of what could not be listed, sorted; see `Listing`.
       hidden: number of files and folders that were skipped because their names begin with a dot.
     """
@@ -39,14 +38,9 @@ class Inputs:
     hidden: int = 0
 
     @property
-    def count(self) -> int:
-        """Number of files."""
-        return len(self.paths)
-
-    @property
     def some(self) -> Sequence[str]:
         """At most 16 files, evenly spread over the list."""
-        return self.paths[:: max(1, self.count // _SAMPLED_INPUTS)][:_SAMPLED_INPUTS]
+        return self.paths[:: max(1, len(self.paths) // _SAMPLED_INPUTS)][:_SAMPLED_INPUTS]
 
     @property
     def skipped(self) -> str:
@@ -66,10 +60,7 @@ class Inputs:
 def check_input(patterns: Sequence[str], option: str = "input", output: str | None = None) -> Inputs:
     """Lists the files that an option's globs match, and checks that each glob matches at least one file.
 
-    Args:
-      patterns: the globs.
-      option: the option's name.
-      output: a feature folder whose own files, shards and lists, are not inputs.
+    The shards and lists that runs wrote to the feature folder `output` are not inputs.
 
     Raises:
       SettingError: a glob matches no file, or cannot be listed.
@@ -102,11 +93,6 @@ def check_input(patterns: Sequence[str], option: str = "input", output: str | No
         hidden += listing.hidden
     paths = sorted(sizes)
     return Inputs(paths, array("q", map(sizes.__getitem__, paths)), tuple(sorted(problems.items())), hidden)
-
-
-def delete_input_list(output: str) -> None:
-    """Deletes the input list of a run that has ended or was killed."""
-    delete_files(match_files(f"{escape(run_path(output, INPUT_LIST))}-*-of-*.jsonl"))
 
 
 def _without_own(files: Iterable[tuple[str, int]], output: str) -> list[tuple[str, int]]:

@@ -57,10 +57,8 @@ class Plan:
     """What a run would do.
 
     Attributes:
-      inputs: format -> number of files.
-      input_bytes: total size of the files.
-      clips: number of clips in them.
-      is_estimate: whether `clips` is extrapolated from some of the inputs.
+      inputs, input_bytes: format -> number of files; total size of the files.
+      clips, is_estimate: number of clips in them, and whether it is extrapolated from some of the inputs.
       feature_shards: number of feature shards after the run; None if unknown.
       there: number of feature shards that the output already has.
       skipped: text on skipped inputs; empty if there are none.

@@ -21,14 +21,13 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkRunner
 
+from transforms.beam_internals import has_google_credentials
 from transforms.errors import SettingError
 from transforms.prefetch import num_cores
-from transforms.storage.filesystems import NO_CREDENTIALS, has_google_credentials
+from transforms.storage.filesystems import NO_CREDENTIALS
 from transforms.worker_process import start_workers_here
 
 _PATIENCE_S = 10.0
-
-
 # Class names of the runners whose workers are on this machine.
 _LOCAL_RUNNERS = ("SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner")
 
@@ -36,21 +35,19 @@ _LOCAL_RUNNERS = ("SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunn
 def check_engine(options: PipelineOptions) -> None:
     """Checks that this machine has what the runner needs: Java, jars, binaries, access to a cluster.
 
-    Args:
-      options: the options of a pipeline.
-
     Raises:
       SettingError: something is missing.
     """
     runner = (options.view_as(StandardOptions).runner or "").lower()
-    flink, spark = options.view_as(FlinkRunnerOptions), options.view_as(SparkRunnerOptions)
     if options.view_as(PortableOptions).job_endpoint:
         return  # the job server already runs
     if runner == "flinkrunner":
+        flink = options.view_as(FlinkRunnerOptions)
         _check_job_server(options, "flink_job_server_jar", flink.flink_job_server_jar)
-        _check_cluster("flink_master", flink.flink_master)
+        _check_flink(flink.flink_master)
     elif runner == "sparkrunner":
-        _check_job_server(options, "spark_job_server_jar", spark.spark_job_server_jar)
+        jar = options.view_as(SparkRunnerOptions).spark_job_server_jar
+        _check_job_server(options, "spark_job_server_jar", jar)
     elif runner == "dataflowrunner":
         if not options.view_as(TestOptions).dry_run and not has_google_credentials():
             # Beam would search for credentials for a minute.
@@ -74,7 +71,7 @@ def _check_file(option: str, path: str | None) -> None:
         raise SettingError(f"--{option}={path}: no such file; docs/runners.md says how to get it")
 
 
-def _check_cluster(option: str, address: str) -> None:
+def _check_flink(address: str) -> None:
     if address in MAGIC_HOST_NAMES:
         return
     url = urlsplit(FlinkRunner.add_http_scheme(address))
@@ -83,7 +80,7 @@ def _check_cluster(option: str, address: str) -> None:
         socket.create_connection((url.hostname or "", port), _PATIENCE_S).close()
     except (OSError, ValueError) as error:
         raise SettingError(
-            f"--{option}={address}: the cluster does not answer ({error}); give the REST address of a "
+            f"--flink_master={address}: the cluster does not answer ({error}); give the REST address of a "
             "running cluster, or [local]"
         ) from error
 
@@ -112,8 +109,6 @@ def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
     if direct.direct_running_mode == "multi_processing":
         share_cores(direct.direct_num_workers or num_cores())
         start_workers_here()
-        # Workers import this first: it imports TensorFlow quietly before a stage imports it.
-        setup.beam_plugins = [*(setup.beam_plugins or ()), "pipeline"]
     try:
         return beam.Pipeline(options=options)
     except ValueError as error:  # Beam checks its options: for example an unknown runner, or no project

@@ -6,8 +6,8 @@ from typing import Any
 from pipeline.cli.text import format_bytes, format_duration, format_table
 from pipeline.output.account import Account
 from pipeline.output.run_files import REJECTED_LIST
-from transforms.account import REJECTED
 from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.write_account import REJECTED
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,7 @@ class RunSummary:
     """What a run did.
 
     Attributes:
-      account: the account of the clips.
-      output: the feature folder.
+      account, output: the account of the clips, and the feature folder.
       shards, size_bytes: number and total size of the folder's shards after the run.
       wall_s: seconds from the check of the command to the last file.
       report: path of the report; empty if it could not be written.

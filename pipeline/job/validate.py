@@ -27,8 +27,7 @@ class ValidOptions:
 
     Attributes:
       given: the options as given.
-      framing: window and hop of an example.
-      sharding: which shard a clip goes to.
+      framing, sharding: window and hop of an example, and which shard a clip goes to.
       columns: names of the fields in audio shards.
       segment_files: (split, path) of each segments CSV.
       id_pattern: pattern of the ids in input paths; None if not given.
@@ -48,7 +47,10 @@ def validate(options: Options) -> ValidOptions:
     Raises:
       SettingError: the first mistake found.
     """
-    framing = _framing(options.example_hop_seconds)
+    try:
+        framing = Framing(hop_s=options.example_hop_seconds)
+    except ValueError as error:
+        raise SettingError(f"--example_hop_seconds: {error}") from error
     if options.batch_size is not None and not 1 <= options.batch_size <= 4096:
         raise SettingError(f"--batch_size={options.batch_size}: give 1 to 4096 examples")
     if not 0 <= options.max_reject_fraction <= 1:
@@ -69,7 +71,7 @@ def validate(options: Options) -> ValidOptions:
     sharding, columns = parse_sharding(options.sharding), parse_columns(options.columns)
     if options.resampler == SOXR and importlib.util.find_spec("soxr") is None:
         raise SettingError("--resampler=soxr: soxr is not installed; pip install 'audioset-beam[soxr]'")
-    segments = segment_files(options)
+    segments = segment_files(options.segments)
     check_paths(options, [path for _, path in segments])
     return ValidOptions(options, framing, sharding, columns, segments, id_pattern)
 
@@ -86,10 +88,3 @@ def _check_hints(hints: Sequence[str]) -> None:
                 f"--inference_hint={hint}: {error}; give one of Beam's resource hints as NAME=VALUE, such as "
                 "min_ram=16GB"
             ) from error
-
-
-def _framing(hop_s: float) -> Framing:
-    try:
-        return Framing(hop_s=hop_s)
-    except ValueError as error:
-        raise SettingError(f"--example_hop_seconds: {error}") from error

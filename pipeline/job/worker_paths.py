@@ -17,11 +17,7 @@ from transforms.vggish.checkpoint import RANDOM
 
 
 def check_paths(options: Options, segments: Iterable[str]) -> None:
-    """Checks that the workers can access the paths that they read and write.
-
-    Args:
-      options: the command's options.
-      segments: paths of its segments CSVs.
+    """Checks that the workers can access the paths that they read and write; `segments` are paths of CSVs.
 
     Raises:
       SettingError: a path is local to this machine, but the workers are certainly on other machines.

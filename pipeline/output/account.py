@@ -1,10 +1,13 @@
 """The account of a run: the outcome of every clip."""
 
 import dataclasses
+import json
 from collections import Counter
 from typing import Any
 
-from transforms.account import (
+from pipeline.output.run_files import ACCOUNT_FILE, run_path
+from transforms.storage.files import open_file
+from transforms.write_account import (
     AUDIO_MS,
     EXISTING,
     EXPECTED,
@@ -24,17 +27,23 @@ class Account:
     """Counts of expected, written, rejected and existing clips.
 
     Attributes:
-      counts: (split, outcome) -> number, with the outcomes of `transforms.account`.
+      counts: (split, outcome) -> number, with the outcomes of `transforms.write_account`.
       lost: (split, id, start in ms, number of inputs without an outcome) of clips with fewer or more outcomes
-        than inputs, at most `transforms.account.MAX_LOST`.
+        than inputs, at most `transforms.write_account.MAX_LOST`.
     """
 
     counts: Counter[tuple[str, str]]
     lost: tuple[tuple[str, str, int, int], ...] = ()
 
     @classmethod
+    def read(cls, output: str) -> "Account":
+        """Reads the file that `transforms.write_account.WriteAccount` wrote to an output folder."""
+        with open_file(run_path(output, ACCOUNT_FILE)) as file:
+            return cls.from_json(json.load(file))
+
+    @classmethod
     def from_json(cls, account: dict[str, Any]) -> "Account":
-        """Reads what `transforms.account.WriteAccount` wrote."""
+        """Returns the account with the values of such a file."""
         counts = Counter({(split, outcome): n for split, outcome, n in account["counts"]})
         return cls(counts, tuple((split, name, ms, n) for split, name, ms, n in account["lost"]))
 
@@ -53,6 +62,10 @@ class Account:
             if outcome.startswith(REJECTED) and split in (None, s):
                 reasons[outcome.removeprefix(REJECTED)] += n
         return dict(sorted(reasons.items()))
+
+    def reasons_text(self, split: str | None = None) -> str:
+        """Returns `reasons` as text: corrupt 2, duplicate 1."""
+        return ", ".join(f"{reason} {n}" for reason, n in self.reasons(split).items())
 
     @property
     def audio_s(self) -> float:
@@ -75,11 +88,9 @@ class Account:
         return self.total(REJECTED) / max(1, self.total(EXPECTED))
 
     def to_json(self) -> dict[str, Any]:
+        names = {"expected": EXPECTED, "written": WRITTEN, "rejected": REJECTED, "existing": EXISTING}
         return {
-            "expected": {s: self.total(EXPECTED, s) for s in self.splits},
-            "written": {s: self.total(WRITTEN, s) for s in self.splits},
-            "rejected": {s: self.total(REJECTED, s) for s in self.splits},
-            "existing": {s: self.total(EXISTING, s) for s in self.splits},
+            **{name: {s: self.total(outcome, s) for s in self.splits} for name, outcome in names.items()},
             "rejected_by_reason": {s: self.reasons(s) for s in self.splits},
             "rejected_earlier": self.total(REJECTED_EARLIER),
             "files_without_segment": self.total(FILE_WITHOUT_SEGMENT),
@@ -94,9 +105,9 @@ class Account:
         if len(self.splits) > 1:
             lines += [self._line(f"  {split}", split) for split in self.splits]
         for split in self.splits:
-            if reasons := self.reasons(split):
+            if reasons := self.reasons_text(split):
                 of = f" of {split}" if len(self.splits) > 1 else ""
-                lines.append(f"rejected{of} by reason: " + ", ".join(f"{r} {n}" for r, n in reasons.items()))
+                lines.append(f"rejected{of} by reason: {reasons}")
         for kind, text in (
             (REJECTED_EARLIER, "rejected by earlier runs, and not among these inputs"),
             (FILE_WITHOUT_SEGMENT, "files without a segment"),

@@ -1,8 +1,10 @@
 """The state of a feature folder before and after a run: its shards, and the settings that made them."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from pipeline.cli.option_groups import CPU
@@ -15,17 +17,17 @@ from pipeline.output.run_files import (
     TRIED_LIST,
     UNMATCHED_LIST,
     WRITTEN_LIST,
+    list_files,
     run_path,
 )
-from transforms.account import list_path, num_files
 from transforms.audio.decoder_versions import LIBAVCODEC, LIBSNDFILE
 from transforms.audio.dsp.resample import RESAMPY
-from transforms.audioset.example import AUDIOSET_SCHEMA
+from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, Schema
 from transforms.audioset.layout import SHARD_SUFFIX, Sharding
 from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
 from transforms.errors import OutputError, SettingError
 from transforms.features.displaced import find_displaced
-from transforms.features.own_shards import ShardNotes, announced_shards, find_shards, relative_path
+from transforms.features.folder_shards import ShardNotes, announced_shards, find_shards, relative_path
 from transforms.features.sources import SOURCES_FOLDER
 from transforms.rejects import RejectFiles, read_list, read_rejected
 from transforms.storage.files import (
@@ -40,8 +42,10 @@ from transforms.storage.files import (
 )
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.globs import escape
+from transforms.vggish.params import Framing
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 from transforms.vggish.precision import FLOAT32
+from transforms.write_account import list_path
 
 Settings = dict[str, Any]
 
@@ -54,14 +58,8 @@ _DEFAULT_SETTINGS: Settings = {
     "output_schema": AUDIOSET_SCHEMA.name,
     "decoders": {LIBSNDFILE: "1.2", LIBAVCODEC: "62"},
 }
-
-
-# Allowed types of the manifest's fields that are read; each field may be missing.
-_MANIFEST_TYPES: dict[str, tuple[type, ...]] = {
-    "finished": (str, type(None)),
-    "clips": (dict, type(None)),
-    "history": (list, type(None)),
-}
+# Types of the manifest's fields that are read, besides its settings; each may be missing.
+_MANIFEST_TYPES: dict[str, Any] = {"finished": str, "clips": dict, "history": list}
 _SHOWN = 80
 
 
@@ -111,18 +109,26 @@ class FeatureFolder:
         """The range of values that the bytes of the features represent.
 
         Raises:
-          SettingError: the manifest contains an invalid range.
+          SettingError: the manifest contains an invalid range; likewise for the next two.
         """
-        try:
+        with _reading_manifest(self.path):
             low, high = map(float, self.settings["quantization_range"])
             return QuantizationRange(low, high)
-        except (TypeError, ValueError) as error:
-            path = run_path(self.path, MANIFEST_FILE)
-            raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
 
-    def lists(self, name: str) -> list[str]:
-        """Returns the paths of the files of one of the last run's lists."""
-        return match_files(run_path(escape(self.path), f"{name}-*-of-*.jsonl"))
+    @property
+    def framing(self) -> Framing:
+        """The window and hop of the features."""
+        with _reading_manifest(self.path):
+            return Framing(hop_s=self.settings.get("example_hop_seconds", Framing.hop_s))
+
+    @property
+    def schema(self) -> Schema:
+        """The keys of the records."""
+        name = str(self.settings["output_schema"])
+        with _reading_manifest(self.path):
+            if name not in SCHEMAS:
+                raise ValueError(f"output_schema {name!r} is not one of {', '.join(SCHEMAS)}")
+            return SCHEMAS[name]
 
     def check_settings(self, settings: Settings) -> None:
         """Checks that the existing features were made with the same settings as a new run.
@@ -149,9 +155,7 @@ class FeatureFolder:
     def check_conflicts(self, splits: Collection[str], sharding: Sharding) -> None:
         """Checks that no foreign file has the path of a shard that a run may write.
 
-        Args:
-          splits: the splits that the command names. Splits named by inputs are checked when they are written.
-          sharding: the run's sharding.
+        `splits` are those that the command names. Splits named by inputs are checked when they are written.
 
         Raises:
           SettingError: there is such a file, or it is unknown which shards the runs wrote.
@@ -179,21 +183,19 @@ class FeatureFolder:
         if self.manifest is None:
             self.check_settings({})
         try:
-            self._clear()
+            lists = [list_files(self.path, name) for name in (REJECTED_LIST, UNMATCHED_LIST, WRITTEN_LIST)]
+            delete_files([*self.shards, *chain(*lists)])
+            delete_found(match_files(run_path(escape(self.path), f"{SOURCES_FOLDER}/*")))
+            # These come last: if this process is killed, they still list the shards that runs wrote. The
+            # manifest must not outlive them.
+            ShardNotes(self.path).end()
+            names = (REPORT_FILE, ACCOUNT_FILE, DISPLACED_FILE, MANIFEST_FILE, SHARDS_FILE)
+            delete_files(run_path(self.path, name) for name in names)
         except FILE_ERRORS as error:
             raise OutputError(
                 f"{self.path}: the files of earlier runs cannot be deleted ({error}); fix this and run the "
                 "same command again"
             ) from error
-
-    def _clear(self) -> None:
-        delete_files([*self.shards, *self._all_lists()])
-        delete_found(match_files(run_path(escape(self.path), f"{SOURCES_FOLDER}/*")))
-        # These come last: if this process is killed, they still list the shards that runs wrote. The manifest
-        # must not outlive them.
-        ShardNotes(self.path).end()
-        names = (REPORT_FILE, ACCOUNT_FILE, DISPLACED_FILE, MANIFEST_FILE, SHARDS_FILE)
-        delete_files(run_path(self.path, name) for name in names)
 
     def begin(self) -> None:
         """Records the existing shards, and deletes the temporary files of killed runs.
@@ -203,7 +205,7 @@ class FeatureFolder:
         """
         self._keep_displaced()
         # First, since `begin` deletes the notes that announce the shards that a killed run did not finish.
-        self._delete_traces(announced_shards(self.path))
+        self._delete_traces(announced_shards(self.path) or ())
         ShardNotes(self.path).begin(relative_path(path) for path in self.shards)
 
     def end(self) -> None:
@@ -216,7 +218,7 @@ class FeatureFolder:
     def earlier_rejects(self) -> list[str]:
         """Paths of the lists of clips that earlier runs rejected."""
         displaced = run_path(self.path, DISPLACED_FILE)
-        return [*self.lists(REJECTED_LIST), *([displaced] if exists(displaced) else [])]
+        return [*list_files(self.path, REJECTED_LIST), *([displaced] if exists(displaced) else [])]
 
     def _keep_displaced(self) -> None:
         """Lists the duplicates that a killed run found, before its notes of them are deleted."""
@@ -230,7 +232,8 @@ class FeatureFolder:
     def _delete_traces(self, own: Collection[str]) -> None:
         delete_found(path for path in temporary_files(self.path) if _is_own_file(final_path(path), own))
         delete_found(temporary_files(run_path(self.path, "")))
-        delete_files([*self.lists(WRITTEN_LIST), *self.lists(TRIED_LIST), run_path(self.path, ACCOUNT_FILE)])
+        lists = list_files(self.path, WRITTEN_LIST) + list_files(self.path, TRIED_LIST)
+        delete_files([*lists, run_path(self.path, ACCOUNT_FILE)])
 
     def keep_tried(self, rejects: RejectFiles) -> RejectFiles:
         """Copies the given lists of rejected clips, since the run may replace them with its own.
@@ -244,9 +247,6 @@ class FeatureFolder:
         for path, copy in zip(rejects.paths, copies, strict=True):
             write_output(copy, read_list(path))
         return RejectFiles(tuple(copies), rejects.sha256)
-
-    def _all_lists(self) -> list[str]:
-        return [path for name in (REJECTED_LIST, UNMATCHED_LIST, WRITTEN_LIST) for path in self.lists(name)]
 
 
 def _may_be_shard(path: str, splits: Collection[str], sharding: Sharding) -> bool:
@@ -271,26 +271,26 @@ def read_manifest(folder: str) -> dict[str, Any] | None:
       SettingError: the manifest cannot be read.
     """
     path = run_path(folder, MANIFEST_FILE)
-    try:
+    with _reading_manifest(folder):
         if not exists(path):
             return None
         with open_file(path) as file:
             manifest = json.load(file)
         if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
             raise ValueError("it has no settings")
-        for name, kinds in _MANIFEST_TYPES.items():
-            if not isinstance(manifest.get(name), kinds):
+        for name, kind in _MANIFEST_TYPES.items():
+            if not isinstance(manifest.get(name), kind | None):
                 raise ValueError(f"{name} is {str(manifest[name])[:_SHOWN]}")
-        clips = (manifest.get("clips") or {}).values()
-        if not all(isinstance(number, int) for number in clips):
+        if not all(isinstance(number, int) for number in (manifest.get("clips") or {}).values()):
             raise ValueError("a number of clips is not an integer")
         return manifest
-    except (*FILE_ERRORS, ValueError, RecursionError) as error:
+
+
+@contextmanager
+def _reading_manifest(folder: str) -> Iterator[None]:
+    """Raises SettingError instead of the error of a manifest that cannot be read or has an invalid value."""
+    try:
+        yield
+    except (*FILE_ERRORS, TypeError, ValueError, RecursionError) as error:
+        path = run_path(folder, MANIFEST_FILE)
         raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
-
-
-def delete_stale_lists(folder: str, name: str, num_lines: int) -> None:
-    """Deletes the files of an earlier run's list if it had a different number of files than the new list."""
-    ending = f"-of-{num_files(num_lines):05d}.jsonl"
-    paths = match_files(run_path(escape(folder), f"{name}-*-of-*.jsonl"))
-    delete_files(path for path in paths if not path.endswith(ending))

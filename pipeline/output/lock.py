@@ -10,7 +10,7 @@ from pipeline.output.lock_owner import LockOwner
 from pipeline.output.run_files import run_path
 from pipeline.process.ending import end_process, on_end
 from transforms.errors import SettingError
-from transforms.features.own_shards import LOCK_FILE
+from transforms.features.folder_shards import LOCK_FILE
 from transforms.printable import say
 from transforms.storage import exclusive
 from transforms.storage.exclusive import Version
@@ -33,12 +33,8 @@ _LOST = 1
 def lock_folder(output: str, hint: str = "") -> Iterator[str]:
     """Locks a folder for this process, and yields the lock's `run`.
 
-    A dead run does not keep the lock. A signal that ends the command releases the lock. If the lock is lost,
-    because another run took it or it was deleted, the process ends with status 1.
-
-    Args:
-      output: the folder.
-      hint: text to add to the message of such a signal.
+    A dead run does not keep the lock. A signal that ends the command releases the lock, with a message that
+    includes `hint`. If another run takes the lock or it is deleted, the process ends with status 1.
 
     Raises:
       SettingError: another run has the lock, or the lock cannot be read.
@@ -67,7 +63,10 @@ def _acquire(output: str, path: str, mine: LockOwner) -> Version:
             owner = LockOwner.decode(found.data, path)
             is_alive = owner.is_alive()
             if is_alive or (is_alive is None and _wait_for_beat(path, found, owner)):
-                raise _refusal(output, path, owner)
+                raise SettingError(
+                    f"--output={output}: another run is using this folder ({owner}); wait until it ends, or "
+                    f"give another folder; if you know that it is dead, delete {path}"
+                )
             version = exclusive.replace(path, mine.encode(), found)
         if version is None:
             continue  # another run was faster
@@ -94,13 +93,6 @@ def _wait_for_beat(path: str, found: Version, owner: LockOwner) -> bool:
         if now is None or now.data != found.data:
             return now is not None
     return False
-
-
-def _refusal(output: str, path: str, owner: LockOwner) -> SettingError:
-    return SettingError(
-        f"--output={output}: another run is using this folder ({owner}); wait until it ends, or give another "
-        f"folder; if you know that it is dead, delete {path}"
-    )
 
 
 class _Keeper:

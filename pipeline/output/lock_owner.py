@@ -59,8 +59,7 @@ class LockOwner:
         The check needs the same kernel and PID namespace. Two containers may have the same host name and not
         see each other's processes.
         """
-        is_here = self.boot_id and (self.boot_id, self.pid_namespace) == (_boot_id(), _pid_namespace())
-        if not is_here:
+        if not self.boot_id or (self.boot_id, self.pid_namespace) != (_boot_id(), _pid_namespace()):
             return None
         try:
             os.kill(self.pid, 0)

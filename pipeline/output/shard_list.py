@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.output.feature_folder import FeatureFolder
-from pipeline.output.run_files import WRITTEN_LIST, run_path
+from pipeline.output.run_files import WRITTEN_LIST, list_files, read_lines, run_path
 from transforms.audioset.own_shards import SHARDS_FILE
 from transforms.clips import sha256_of
 from transforms.errors import OutputError, SettingError
 from transforms.features.existing_records import read_shard_records
+from transforms.features.folder_shards import relative_path
 from transforms.features.open_shard import ShardFile
-from transforms.features.own_shards import relative_path
 from transforms.printable import json_text
 from transforms.storage.files import delete_files, exists, open_file, write_output
 from transforms.storage.filesystems import FILE_ERRORS
@@ -28,11 +28,9 @@ def read_shard_list(paths: Iterable[str]) -> dict[str, ShardFile]:
     shards = {}
     for path in paths:
         try:
-            with open_file(path) as file:
-                for number, line in enumerate(file.read().split(b"\n"), 1):
-                    if line:
-                        shard = _parse(line, number)
-                        shards[shard.path] = shard
+            for number, line in read_lines(path):
+                shard = _parse(line, number)
+                shards[shard.path] = shard
         except (*FILE_ERRORS, ValueError) as error:
             raise SettingError(
                 f"{path}: cannot be read as a list of shards ({error}); restore it from a copy"
@@ -53,13 +51,10 @@ def _parse(line: bytes, number: int) -> ShardFile:
 
 
 def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
-    """Writes the list of all shards with their checksums, after a run.
+    """Writes the list of all shards with their checksums, after a run, and returns the shards sorted by path.
 
     Args:
       before: the folder as it was before the run.
-
-    Returns:
-      All shards, sorted by path.
 
     Raises:
       OutputError: the list cannot be written, or a shard cannot be read.
@@ -70,24 +65,22 @@ def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
     # An unfinished run may have changed shards without updating the list.
     if before.manifest and before.manifest.get("finished") and exists(path):
         known = read_shard_list([path])
-    known |= read_shard_list(now.lists(WRITTEN_LIST))
-    names = [relative_path(shard) for shard in now.shards]
+    just_written = list_files(before.path, WRITTEN_LIST)
+    known |= read_shard_list(just_written)
     with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
-        read = pool.map(
-            lambda pair: known.get(pair[0]) or _shard_file(*pair), zip(names, now.shards, strict=True)
+        shards = list(
+            pool.map(lambda shard: known.get(relative_path(shard)) or _shard_file(shard), now.shards)
         )
-        shards = list(read)
-    lines = [json_text(shard.to_json()) + "\n" for shard in shards]
-    write_output(path, "".join(lines).encode())
-    delete_files(now.lists(WRITTEN_LIST))
+    write_output(path, "".join(f"{json_text(shard.to_json())}\n" for shard in shards).encode())
+    delete_files(just_written)
     return shards
 
 
-def _shard_file(name: str, path: str) -> ShardFile:
+def _shard_file(path: str) -> ShardFile:
     records = len(read_shard_records(path))
     try:
         with open_file(path) as file:
             data = file.read()
     except FILE_ERRORS as error:
         raise OutputError(f"{path}: cannot be read ({error}); run the same command again") from error
-    return ShardFile(name, records, len(data), sha256_of(data))
+    return ShardFile(relative_path(path), records, len(data), sha256_of(data))

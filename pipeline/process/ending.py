@@ -196,6 +196,8 @@ def _flush() -> None:
 
 def _suspend_children() -> "list[psutil.Process]":
     """Suspends all descendants before they are killed, so that none prints that another one has ended."""
+    if not _has_children():
+        return []
     import psutil
 
     suspended: list[psutil.Process] = []
@@ -211,7 +213,23 @@ def _suspend_children() -> "list[psutil.Process]":
     return suspended
 
 
+def _has_children() -> bool:
+    """Returns whether this process may have children.
+
+    If the main thread imports modules, importing psutil here would take longer than the clean-up may.
+    """
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    except AttributeError:  # macOS, before Python 3.13
+        pass
+    return True
+
+
 def _kill(children: "list[psutil.Process]") -> None:
+    if not children:
+        return
     import psutil
 
     for child in children:

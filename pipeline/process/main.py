@@ -9,17 +9,10 @@ from pipeline.process.temporary import own_temporary_folder
 
 
 def run_main(name: str, command: Callable[[], int]) -> int:
-    """Runs a command as the only work of this process.
+    """Runs a command as the only work of this process, and returns its exit status, for `sys.exit`.
 
     SIGINT, SIGTERM and SIGHUP end it with one line. If output cannot be printed, only the exit status
     changes. Temporary files are in a separate folder.
-
-    Args:
-      name: the command's name, such as `pipeline.run`.
-      command: the function to run; returns the exit status.
-
-    Returns:
-      The exit status, for `sys.exit`.
     """
 
     def in_own_folder() -> int:

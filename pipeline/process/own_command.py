@@ -1,4 +1,4 @@
-"""Determines the command of this process, before and almost without imports."""
+"""Determines the command of this process, almost without imports."""
 
 import os
 import signal
@@ -8,19 +8,8 @@ import sys
 OF_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 
 
-def hold_signals() -> str | None:
-    """Blocks the terminal's signals until `ending.catch_signals`, if this process runs a command.
-
-    Returns:
-      The command's name; None for other programs, whose signals stay unchanged.
-    """
-    name = _own_command()
-    if name:
-        signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINAL)
-    return name
-
-
-def _own_command() -> str | None:
+def own_command() -> str | None:
+    """Returns the name of the command that this process runs; None in a program of another project."""
     program = sys.argv[0] if sys.argv else ""
     if program == "-m":  # Python sets it until it finds the module, and imports the package before that
         words = iter(sys.orig_argv)

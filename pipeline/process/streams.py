@@ -75,15 +75,10 @@ def make_streams_patient() -> None:
 
 
 def close_output(name: str, status: int) -> int:
-    """Flushes a command's output.
+    """Flushes a command's output, and returns its exit status.
 
-    Args:
-      name: the command's name.
-      status: its exit status.
-
-    Returns:
-      The exit status. If the status is 0 but the output could not be printed, it is 141 if the reader of the
-      pipe has ended, such as `head`, and 1 otherwise. A line on the error stream explains it.
+    If the output could not be printed, a line on the error stream explains it. A status of 0 then becomes 141
+    if the reader of the pipe has ended, such as `head`, and 1 otherwise.
     """
     sys.stdout.flush()
     error = _patient["stdout"].error if "stdout" in _patient else None

@@ -30,13 +30,7 @@ _MAX_FRAMES = 24
 
 @dataclass(frozen=True)
 class ExampleClip:
-    """The beginning of a clip.
-
-    Attributes:
-      clip: the clip.
-      log_mel: log-mel spectrogram, float32[spectrogram frames, 64].
-      frames: features, [n, 128].
-    """
+    """The beginning of a clip: its spectrogram float32[spectrogram frames, 64], and its features [n, 128]."""
 
     clip: Clip
     log_mel: NDArray[np.float32]
@@ -60,8 +54,8 @@ def _example(config: Config, clip: Clip, decoder: IsolatedDecoder) -> ExampleCli
     path = FileSystems.join(config.options.output, *shard.split("/"))
     if not exists(path):
         return None
-    key = record_key(clip.video_id, clip.start_s)
-    records = (record for context, record in read_shard_records(path) if context.key == key)
+    key = record_key(clip)
+    records = (record for segment, record in read_shard_records(path) if record_key(segment) == key)
     record = next(records, None)
     if record is None:
         return None

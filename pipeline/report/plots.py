@@ -182,8 +182,7 @@ def clip_pictures(log_mel: NDArray[np.float32], frames: NDArray, hop_s: float, n
 
     Args:
       log_mel: float32[spectrogram frames, 64], 10 ms per frame.
-      frames: features, [n, 128].
-      hop_s: time from one frame to the next, in seconds.
+      frames, hop_s: features, [n, 128], and the time from one frame to the next in seconds.
       name: a unique name on the page.
     """
     length_s = len(log_mel) / 100

@@ -15,17 +15,17 @@ from pipeline.cli.text import format_bytes, format_duration
 from pipeline.job.config import Config
 from pipeline.job.manifest import DISTRIBUTION
 from pipeline.output.account import Account
-from pipeline.output.feature_folder import FeatureFolder
-from pipeline.output.run_files import REJECTED_LIST, REPORT_FILE, run_path
+from pipeline.output.run_files import REJECTED_LIST, REPORT_FILE, list_files, run_path
 from pipeline.report import plots
 from pipeline.report.examples import ExampleClip, example_clips
-from transforms.account import EXISTING, EXPECTED, REJECTED, WRITTEN
 from transforms.features.open_shard import ShardFile
 from transforms.features.sample import FrameStatistics, SampledClip, project, sample_clips
+from transforms.inputs.read_segments import read_label_names
 from transforms.printable import printable
 from transforms.redact import shown_text
 from transforms.rejects import read_rejected
 from transforms.storage.files import write_output
+from transforms.write_account import EXISTING, EXPECTED, REJECTED, WRITTEN
 
 # Sampled clips, points on the map, and clips with their own figures.
 _SAMPLE_CLIPS, _MAP_POINTS, _EXAMPLES = 2_000, 1_500, 3
@@ -51,16 +51,10 @@ def write_report(
     samples: Sequence[Sample],
     wall_s: float,
 ) -> None:
-    """Writes the report of a run that has ended.
+    """Writes the report of a run that has ended, with all shards of the folder after it.
 
     The cost does not grow with the corpus: the report uses a sample of at most 2,000 clips, which is the same
-    for the same folder.
-
-    Args:
-      config, manifest, account: configuration, manifest and account of the run.
-      shards: shards of the folder after the run.
-      samples: progress samples of the run; empty if the workers were on other machines.
-      wall_s: duration of the run, in seconds.
+    for the same folder. `samples` of the progress are empty if the workers were on other machines.
 
     Raises:
       OutputError: the report cannot be written, or a shard cannot be read.
@@ -75,7 +69,12 @@ def write_report(
     statistics = FrameStatistics.of(frames) if len(frames) else None
     records = Counter({split: n for split, n in manifest["clips"].items() if n})
 
-    figures = list(_run_figures(samples))
+    figures = []
+    if len(samples) > 1:
+        svg = plots.throughput(*zip(*((s.time_s, s.clips_done, s.rejected) for s in samples), strict=True))
+        caption = "Clips over the time of the run. A straight line means a constant speed; "
+        caption += "a flat line means waiting."
+        figures.append(Figure("throughput", "Throughput", svg, caption))
     if statistics is not None:
         figures += _feature_figures(config, clips, frames, statistics, records)
     html = render_page(
@@ -87,10 +86,7 @@ def write_report(
         account=_account_rows(account, records),
         sample=_sample_text(clips, sum(records.values())),
         figures=figures,
-        examples=[
-            _example_figure(config, number, example)
-            for number, example in enumerate(example_clips(config, _EXAMPLES))
-        ],
+        examples=[_example_figure(config, *pair) for pair in enumerate(example_clips(config, _EXAMPLES))],
         rejects=_rejects(config, account),
         tables=_tables(manifest),
     )
@@ -118,11 +114,7 @@ def _tiles(account: Account, shards: Sequence[ShardFile], wall_s: float) -> list
         (format_duration(wall_s), "wall time", ""),
         (f"{account.audio_s / wall_s:,.0f}x", "real time", ""),
         (format_bytes(sum(shard.size_bytes for shard in shards)), f"in {len(shards):,} shards", ""),
-        (
-            "complete" if account.is_balanced else "INCOMPLETE",
-            "account",
-            "good" if account.is_balanced else "bad",
-        ),
+        ("complete", "account", "good") if account.is_balanced else ("INCOMPLETE", "account", "bad"),
     ]
 
 
@@ -165,18 +157,6 @@ def _sample_text(clips: Sequence[SampledClip], total: int) -> str:
     if len(clips) == total:
         return f"From all {total:,} clips in the folder."
     return f"From a sample of {len(clips):,} of {total:,} clips in the folder, the same in each report."
-
-
-def _run_figures(samples: Sequence[Sample]) -> Iterator[Figure]:
-    if len(samples) > 1:
-        columns = zip(*((s.time_s, s.clips_done, s.rejected) for s in samples), strict=True)
-        yield Figure(
-            "throughput",
-            "Throughput",
-            plots.throughput(*columns),
-            "Clips over the time of the run. A straight line means a constant speed; a flat line means "
-            "waiting.",
-        )
 
 
 def _feature_figures(
@@ -226,7 +206,8 @@ def _feature_figures(
 
 def _map_figure(config: Config, clips: Sequence[SampledClip]) -> Figure:
     each = -(-_MAP_POINTS // len(clips))
-    names = _label_names(config)
+    labels = config.clips.class_labels
+    names = read_label_names(labels) if labels else {}
     if any(clip.segment.labels for clip in clips):
         by = "label"
         groups_of = [[names.get(i, f"class {i}") for i in clip.segment.labels] for clip in clips]
@@ -243,19 +224,8 @@ def _map_figure(config: Config, clips: Sequence[SampledClip]) -> Figure:
         groups += [next((place for place, name in enumerate(shown) if name in of_clip), -1)] * len(some)
     projected, shares = project(np.concatenate(points)[:_MAP_POINTS])
     svg = plots.embedding_map(projected, np.array(groups[:_MAP_POINTS]), shown, shares)
-    return Figure(
-        "map",
-        "Map of embeddings",
-        svg,
-        f"One point per frame, on the sample's first two principal components, coloured by {by}.",
-    )
-
-
-def _label_names(config: Config) -> dict[int, str]:
-    if config.clips.class_labels is None:
-        return {}
-    indices = config.clips.class_labels.indices()
-    return {index: name for name, index in indices.items() if not name.startswith("/")}  # without mids
+    caption = f"One point per frame, on the sample's first two principal components, coloured by {by}."
+    return Figure("map", "Map of embeddings", svg, caption)
 
 
 def _all_frames(clips: Sequence[SampledClip]) -> np.ndarray:
@@ -264,22 +234,16 @@ def _all_frames(clips: Sequence[SampledClip]) -> np.ndarray:
 
 
 def _example_figure(config: Config, number: int, example: ExampleClip) -> Figure:
-    clip = example.clip
+    clip, name, hop_s = example.clip, f"clip-{number}", config.options.example_hop_seconds
     start = f" from {clip.start_s:g} s" if clip.start_s else ""
-    return Figure(
-        f"clip-{number}",
-        f"{clip.split}/{clip.video_id}{start}",
-        plots.clip_pictures(
-            example.log_mel, example.frames, config.options.example_hop_seconds, f"clip-{number}"
-        ),
-        shown_text(clip.file),
-    )
+    svg = plots.clip_pictures(example.log_mel, example.frames, hop_s, name)
+    return Figure(name, f"{clip.split}/{clip.video_id}{start}", svg, shown_text(clip.file))
 
 
 def _rejects(config: Config, account: Account) -> list[tuple[str, int, list[tuple[str, str]]]]:
     shown: dict[str, list[tuple[str, str]]] = defaultdict(list)
     # A hash assigns lines to files, so the first file contains every reason that is not rare.
-    for path in FeatureFolder.at(config.options.output).lists(REJECTED_LIST)[:1]:
+    for path in list_files(config.options.output, REJECTED_LIST)[:1]:
         for clip in read_rejected(path):
             if len(shown[clip.reason.value]) < _REJECTS_SHOWN:
                 where = clip.file if clip.offset is None else f"{clip.file} at {clip.offset}"

@@ -7,7 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -16,13 +16,19 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 from pipeline.cli.console import unwrap_worker_errors
 from pipeline.output.feature_folder import FeatureFolder
 from pipeline.verification.check_folder import find_shards
-from transforms.errors import SettingError
+from transforms.errors import OutputError, SettingError
 from transforms.read_features import ReadFeatures, find_kind
+from transforms.statistics.moments import Moments
 from transforms.storage.files import is_local
 from transforms.storage.filesystems import FILE_ERRORS
+from transforms.vggish.params import EMBEDDING_SIZE
+from transforms.vggish.postprocess import PcaParams
 
 if TYPE_CHECKING:  # only with the extra [analysis]
     from transforms.statistics.analyze_corpus import AnalysisResult, AnalyzeAudio, AnalyzeFeatures
+
+# Creates the analysis of a corpus; the argument is the path of a folder for its graphs.
+AnalysisFactory = Callable[[str], "AnalyzeFeatures | AnalyzeAudio"]
 
 
 class FrameFolder(NamedTuple):
@@ -49,13 +55,29 @@ class FrameFolder(NamedTuple):
             raise SettingError(f"{path}: its {len(folder.shards)} shards have no frames; give another folder")
         return cls(folder, kind)
 
-    def reader(self, classes: Collection[int] = ()) -> ReadFeatures:
-        """Returns the transform that reads the records; if `classes` is not empty, labels must be in it."""
-        return ReadFeatures(self.path, self.kind, frozenset(classes) or None)
+    def analysis(
+        self, classes: Collection[int] = (), pca: PcaParams | None = None, quantiles: Sequence[Any] = ()
+    ) -> AnalysisFactory:
+        """Returns the factory of an analysis of the frames, or after PCA, of all their values together.
 
+        Args:
+          classes: if it is not empty, labels must be in it.
+          pca: transforms the frames.
+          quantiles: number and largest error of the quantiles; see `AnalyzeVectors`.
+        """
+        # TensorFlow Transform is in an extra; the command checks first that it is installed.
+        from transforms.statistics.analyze_corpus import AnalyzeFeatures
+        from transforms.statistics.analyze_vectors import AnalyzeVectors
 
-# Creates the analysis of a corpus; the argument is the path of a folder for its graphs.
-AnalysisFactory = Callable[[str], "AnalyzeFeatures | AnalyzeAudio"]
+        read = ReadFeatures(self.path, self.kind, frozenset(classes) or None)
+        size = 1 if pca else EMBEDDING_SIZE
+        return lambda temp_dir: AnalyzeFeatures(read, AnalyzeVectors(size, temp_dir, *quantiles), pca)
+
+    def moments(self, found: "AnalysisResult") -> Moments:
+        """Returns the moments of an analysis of this folder, which had frames when the command began."""
+        if found.moments is None:
+            raise OutputError(f"{self.path}: another program emptied it; run the same command again")
+        return found.moments
 
 
 def run_analyses(pipeline: beam.Pipeline, passes: Sequence[AnalysisFactory]) -> list["AnalysisResult"]:

@@ -1,7 +1,7 @@
 """The results of `pipeline.analyze`, as Markdown tables and as JSON."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ AUDIO = "audio"  # besides the kinds of frames
 _PERCENTS = (1, 5, 25, 50, 75, 95, 99)
 _NUMBER = re.compile(r"-?([\d,.]+%?|inf)")
 _MS_PER_HOUR = 3_600_000
+_COUNTS = "clips", "frames", "hours"
 # Characters that Markdown may treat as markup; an underscore inside a word is not.
 _MARKUP = re.compile(r"[\\`*<>\[\]&~$]|\b_|_\b|__")
 # Digits of a number in JSON. Runners add in different orders, which changes the last two or three of 16
@@ -29,13 +30,7 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Table:
-    """A Markdown table.
-
-    Attributes:
-      title: title of the table.
-      header: names of the columns.
-      rows: formatted values.
-    """
+    """A Markdown table of formatted values."""
 
     title: str
     header: Sequence[str]
@@ -46,18 +41,15 @@ class Table:
         yield f"## {self.title}"
         yield ""
         shown = self.rows[:max_rows]
-        columns = list(zip(self.header, *shown, strict=True))
-        widths = [max(map(len, column)) for column in columns]
-        # Columns of names are left-aligned, columns of numbers right-aligned.
-        named = [not all(map(_NUMBER.fullmatch, column[1:])) for column in columns]
-        for row in (self.header, None, *shown):
-            cells = []
-            for n, (width, is_name) in enumerate(zip(widths, named, strict=True)):
-                if row is None:
-                    cells.append("-" * width if is_name else "-" * (width - 1) + ":")
-                else:
-                    cells.append(row[n].ljust(width) if is_name else row[n].rjust(width))
-            yield f"| {' | '.join(cells)} |"
+        columns = []
+        for header, *cells in zip(self.header, *shown, strict=True):
+            width = max(map(len, (header, *cells)))
+            is_numbers = all(map(_NUMBER.fullmatch, cells))
+            pad, last = (str.rjust, ":") if is_numbers else (str.ljust, "-")
+            rule = "-" * (width - 1) + last
+            columns.append([pad(header, width), rule, *(pad(cell, width) for cell in cells)])
+        for row in zip(*columns, strict=True):
+            yield f"| {' | '.join(row)} |"
         if len(shown) < len(self.rows):
             yield ""
             yield f"... and {len(self.rows) - len(shown):,} more rows, with --output"
@@ -104,10 +96,10 @@ class Statistics:
 
     def summary(self) -> list[str]:
         """Returns a summary of a few lines, as a Markdown list."""
-        lines = [f"- {self.kind}: {markdown_text(self.source)}"]
-        lines.append(
-            f"- {self.total('clips'):,} clips, {self.total('frames'):,} frames, {self.hours:,.2f} hours"
-        )
+        lines = [
+            f"- {self.kind}: {markdown_text(self.source)}",
+            f"- {self.total('clips'):,} clips, {self.total('frames'):,} frames, {self.hours:,.2f} hours",
+        ]
         if self.rejected:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(self.rejected.items()))
             lines.append(f"- rejected {sum(self.rejected.values()):,} clips: {reasons}")
@@ -134,43 +126,29 @@ class Statistics:
             yield _bands(self.moments) if self.kind == AUDIO else self._dimensions(self.moments)
 
     def _splits(self) -> Table:
-        rows = [
-            (_cell(c.split), f"{c.clips:,}", f"{c.frames:,}", _hours(c))
-            for c in self.counts
-            if c.label is None
-        ]
-        return Table("Splits", ("split", "clips", "frames", "hours"), rows)
+        counts = [count for count in self.counts if count.label is None]
+        rows = [(_cell(c.split), *_count_cells(c.clips, c.frames, c.duration_ms)) for c in counts]
+        return Table("Splits", ("split", *_COUNTS), rows)
 
     def _labels(self) -> Table:
         splits = sorted({count.split for count in self.counts})
-        clips, frames, duration_ms = Counter[int](), Counter[int](), Counter[int]()
+        shown_splits = splits if len(splits) > 1 else []
+        totals: dict[int, NDArray] = defaultdict(lambda: np.zeros(3, np.int64))
         by_split: Counter[tuple[int, str]] = Counter()
         for count in self.counts:
             if count.label is not None:
-                clips[count.label] += count.clips
-                frames[count.label] += count.frames
-                duration_ms[count.label] += count.duration_ms
+                totals[count.label] += (count.clips, count.frames, count.duration_ms)
                 by_split[count.label, count.split] += count.clips
-        more = splits if len(splits) > 1 else []
         rows = [
             (
                 str(label),
                 _cell(self.class_names.get(label, "")),
-                f"{n:,}",
-                f"{frames[label]:,}",
-                f"{duration_ms[label] / _MS_PER_HOUR:,.2f}",
-                *(f"{by_split[label, split]:,}" for split in more),
+                *_count_cells(*totals[label].tolist()),
+                *(f"{by_split[label, split]:,}" for split in shown_splits),
             )
-            for label, n in sorted(clips.items(), key=lambda item: (-item[1], item[0]))
+            for label in sorted(totals, key=lambda label: (-totals[label][0], label))
         ]
-        header = (
-            "label",
-            "name",
-            "clips",
-            "frames",
-            "hours",
-            *(f"clips of {_cell(split)}" for split in more),
-        )
+        header = ("label", "name", *_COUNTS, *(f"clips of {_cell(split)}" for split in shown_splits))
         return Table("Labels", header, rows)
 
     def _dimensions(self, moments: Moments) -> Table:
@@ -180,17 +158,15 @@ class Statistics:
         header, rows = ["dimension", *columns], _number_rows(columns)
         if self.kind == QUANTIZED:
             header += ["at 0", "at 255"]
-            shares = zip(moments.at_0 / moments.count, moments.at_255 / moments.count, strict=True)
-            rows = [
-                [*row, f"{at_0:.1%}", f"{at_255:.1%}"]
-                for row, (at_0, at_255) in zip(rows, shares, strict=True)
-            ]
+            for row, *shares in zip(rows, moments.at_0, moments.at_255, strict=True):
+                row += [f"{share / moments.count:.1%}" for share in shares]
         return Table("Dimensions", header, rows)
 
     def to_json(self) -> dict[str, Any]:
         splits: dict[str, Any] = {}
         for count in self.counts:
-            numbers = {"clips": count.clips, "frames": count.frames, "hours": rounded(_hour(count))}
+            hours = rounded(count.duration_ms / _MS_PER_HOUR)
+            numbers = {"clips": count.clips, "frames": count.frames, "hours": hours}
             if count.label is None:
                 splits[count.split] = numbers | {"labels": {}}
             else:
@@ -225,11 +201,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """A comparison of two feature folders of the same kind, both with frames.
-
-    Attributes:
-      one, other: the statistics of the first and the second folder.
-    """
+    """A comparison of two feature folders of the same kind, both with frames."""
 
     one: Statistics
     other: Statistics
@@ -243,14 +215,13 @@ class SideBySide:
         """Returns a summary of a few lines, as a Markdown list."""
         one, other = self.moments
         shifts = np.abs(mean_shifts(one, other))
-        lines = [
+        return [
             *self.one.summary(),
             *self.other.summary(),
             f"- Fréchet audio distance {frechet_distance(one, other):.6g}",
             f"- shift of the means, in standard deviations of the second: mean {shifts.mean():.4g}, "
             f"maximum {shifts.max():.4g} (dimension {shifts.argmax()})",
         ]
-        return lines
 
     def tables(self) -> Iterator[Table]:
         """Yields the table of dimensions, sorted by shift, largest first."""
@@ -304,10 +275,9 @@ def _rounded_arrays(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
 
 def _bands(moments: Moments) -> Table:
     columns = {"mean": moments.mean, "variance": moments.variance}
-    rows = [
-        [row[0], f"{hz:,.0f}", *row[1:]]
-        for row, hz in zip(_number_rows(columns), band_centres_hz(), strict=True)
-    ]
+    rows = _number_rows(columns)
+    for row, hz in zip(rows, band_centres_hz(), strict=True):
+        row.insert(1, f"{hz:,.0f}")
     return Table("Log-mel bands", ["band", "Hz", *columns], rows)
 
 
@@ -318,9 +288,5 @@ def _number_rows(columns: Mapping[str, NDArray]) -> list[list[str]]:
     ]
 
 
-def _hour(count: Count) -> float:
-    return count.duration_ms / _MS_PER_HOUR
-
-
-def _hours(count: Count) -> str:
-    return f"{_hour(count):,.2f}"
+def _count_cells(clips: int, frames: int, duration_ms: int) -> tuple[str, str, str]:
+    return f"{clips:,}", f"{frames:,}", f"{duration_ms / _MS_PER_HOUR:,.2f}"

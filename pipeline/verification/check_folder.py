@@ -8,10 +8,9 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.output.feature_folder import FeatureFolder, and_more
-from pipeline.output.run_files import MANIFEST_FILE, run_path
+from pipeline.output.run_files import run_path
 from pipeline.output.shard_list import read_shard_list
 from pipeline.verification.process_pool import Mapper
-from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, Schema
 from transforms.audioset.layout import AUDIOSET, SHARD_SUFFIX, Sharding
 from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
 from transforms.errors import SettingError
@@ -20,7 +19,6 @@ from transforms.features.open_shard import ShardFile
 from transforms.features.record_index import RecordIndex
 from transforms.storage.files import exists, match_files
 from transforms.storage.globs import escape
-from transforms.vggish.params import Framing
 
 
 @dataclass
@@ -28,7 +26,6 @@ class Summary(Totals):
     """The contents and problems of a folder.
 
     Attributes:
-      folder: path of the folder.
       shards: number of shards.
       clips: split -> number of records.
       notes: remarks that are not problems, one line each.
@@ -56,17 +53,13 @@ class Summary(Totals):
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in ("folder", "shards", "frames", "duration_s")}
-        values |= {name: getattr(self, name) for name in ("bytes_total", "bytes_at_0", "bytes_at_255")}
+        names = ("folder", "shards", "frames", "duration_s", "bytes_total", "bytes_at_0", "bytes_at_255")
+        values = {name: getattr(self, name) for name in names}
         return values | {"clips": dict(sorted(self.clips.items())), "kinds": sorted(self.kinds)}
 
 
 def verify_folder(
-    folder: str,
-    strict: bool = False,
-    by_list: bool = False,
-    indexed: bool = False,
-    run_all: Mapper = map,
+    folder: str, strict: bool = False, by_list: bool = False, indexed: bool = False, run_all: Mapper = map
 ) -> Summary:
     """Reads every record of every shard and checks it against the release's layout; see `CheckShard`.
 
@@ -84,8 +77,16 @@ def verify_folder(
       SettingError: the folder contains no shard, or its manifest or its list of shards cannot be read.
     """
     found = find_shards(folder)
-    listed = _read_list(folder) if by_list else None
-    check = CheckShard(_framing(found), strict, by_list, indexed, _schema(found))
+    listed = None
+    if by_list:
+        path = run_path(folder, SHARDS_FILE)
+        if not exists(path):
+            raise SettingError(
+                f"--manifest: {folder} has no {RUN_FOLDER}/{SHARDS_FILE}, which a run writes at its end; "
+                "leave it out"
+            )
+        listed = read_shard_list([path])
+    check = CheckShard(found.framing, strict, by_list, indexed, found.schema)
     summary = Summary(folder=folder, shards=len(found.shards))
     rows, names = [], {}
     for path, report in zip(found.shards, run_all(check, found.shards), strict=True):
@@ -142,36 +143,6 @@ def find_shards(folder: str) -> FeatureFolder:
             raise SettingError(f"{folder}: is the folder of one split; give its parent folder")
         raise SettingError(f"{folder}: contains no SPLIT/PREFIX{SHARD_SUFFIX}; give a feature folder")
     return found
-
-
-def _framing(found: FeatureFolder) -> Framing:
-    if found.manifest is None:
-        return Framing()
-    try:
-        return Framing(hop_s=found.manifest["settings"].get("example_hop_seconds", Framing.hop_s))
-    except (TypeError, ValueError) as error:
-        path = run_path(found.path, MANIFEST_FILE)
-        raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
-
-
-def _schema(found: FeatureFolder) -> Schema:
-    settings = found.manifest["settings"] if found.manifest else {}
-    name = str(settings.get("output_schema", AUDIOSET_SCHEMA.name))
-    if name in SCHEMAS:
-        return SCHEMAS[name]
-    path = run_path(found.path, MANIFEST_FILE)
-    raise SettingError(
-        f"{path}: output_schema {name!r} is not one of {', '.join(SCHEMAS)}; restore or remove it"
-    )
-
-
-def _read_list(folder: str) -> dict[str, ShardFile]:
-    path = run_path(folder, SHARDS_FILE)
-    if exists(path):
-        return read_shard_list([path])
-    raise SettingError(
-        f"--manifest: {folder} has no {RUN_FOLDER}/{SHARDS_FILE}, which a run writes at its end; leave it out"
-    )
 
 
 def _list_problems(path: str, report: ShardReport, listed: ShardFile | None) -> Iterator[str]:

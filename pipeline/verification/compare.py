@@ -24,11 +24,10 @@ class ClipDifference:
     """The difference of two records of a clip, over the frames that both have.
 
     Attributes:
-      cosine: mean cosine similarity of the frames' embeddings, dequantized if they are quantized.
-      least_cosine: lowest cosine similarity of a frame.
+      cosine, least_cosine: mean and lowest cosine similarity of the frames' embeddings, which are
+        dequantized if they are quantized.
       equal: share of equal bytes, or of equal values for raw features.
       largest: largest difference of two bytes, or of two values.
-      split, video_id, start_s: split, id and start of the clip.
     """
 
     cosine: float
@@ -51,6 +50,7 @@ class Comparison:
     """The result of comparing two folders.
 
     Attributes:
+      folder: path of the second folder.
       clips, only_here, only_there: number of clips in both folders, only in the first, only in the second.
       other_times, other_labels: number of clips with a different end time, or different labels.
       frames: number of compared frames.
@@ -62,6 +62,7 @@ class Comparison:
       problems: one line each.
     """
 
+    folder: str = ""
     clips: int = 0
     only_here: int = 0
     only_there: int = 0
@@ -89,10 +90,9 @@ class Comparison:
         """Mean cosine similarity of all frames; None if there are none."""
         return self.cosine_sum / self.frames if self.frames else None
 
-    def lines(self, folder: str) -> list[str]:
-        """Returns the comparison as text; `folder` is the path of the second folder."""
+    def lines(self) -> list[str]:
         lines = [
-            f"against {folder}",
+            f"against {self.folder}",
             f"  clips   {self.clips:,} in both, {self.identical:,} of them identical; "
             f"{self.only_here:,} only here, {self.only_there:,} only there",
         ]
@@ -113,161 +113,124 @@ class Comparison:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        values = asdict(self)
-        for name in ("cosine_sum", "problems"):
-            del values[name]
-        values |= {"cosine": self.cosine, "least_cosine": self.least_cosine if self.frames else None}
-        return values
+        values = asdict(self) | {"cosine": self.cosine}
+        values["least_cosine"] = self.least_cosine if self.frames else None
+        return {name: value for name, value in values.items() if name not in ("cosine_sum", "problems")}
 
 
-class Places(NamedTuple):
-    """Locations of a shard's records, and of the records of the same clips in the other folder, if any.
+class Pairs(NamedTuple):
+    """Locations of some records of a shard, and of the records of the same clips in the other folder.
 
     Attributes:
       path, offsets: path of the shard, and int64[n] offsets of the records in bytes.
-      folder, other_folder: paths of the folders, for messages.
-      quantization, other_quantization: ranges of values that the bytes of the frames represent.
-      other_paths: paths of the other folder's shards.
-      other_numbers, other_offsets: int64[n], for each record the index in `other_paths`, and the offset
-        there.
+      folders: paths of the two folders, for messages.
+      quantizations: for each folder the range of values that the bytes of its frames represent.
+      other_paths: for each record the path of the other folder's shard.
+      other_offsets: int64[n], offsets in these shards.
     """
 
     path: str
     offsets: NDArray
-    folder: str
-    other_folder: str
-    quantization: QuantizationRange = RELEASED_RANGE
-    other_quantization: QuantizationRange = RELEASED_RANGE
-    other_paths: tuple[str, ...] = ()
-    other_numbers: NDArray = np.empty(0, np.int64)
-    other_offsets: NDArray = np.empty(0, np.int64)
+    folders: tuple[str, str]
+    quantizations: tuple[QuantizationRange, QuantizationRange]
+    other_paths: list[str]
+    other_offsets: NDArray
 
 
 def compare_folders(one: RecordIndex, other: RecordIndex, run_all: Mapper = map) -> Comparison:
     """Compares all records of two folders with any sharding; a process holds one record of each at a time.
 
     A clip that only one folder has, or whose number of frames differs, is a problem; differing bytes are not.
-
-    Args:
-      one, other: the indices of the folders.
-      run_all: the map function that runs the tasks, such as `Processes.map`.
+    `run_all` is the map function that runs the tasks, such as `Processes.map`.
     """
     _, here, there = np.intersect1d(
         one.rows["key"], other.rows["key"], assume_unique=True, return_indices=True
     )
-    pairs, partners = one.rows[here], other.rows[there]
+    rows, partners = one.rows[here], other.rows[there]
     only_here, only_there = np.delete(one.rows, here), np.delete(other.rows, there)
     comparison = Comparison(
+        other.folder,
         only_here=len(only_here),
         only_there=len(only_there),
-        other_times=int((pairs["end_s"] != partners["end_s"]).sum()),
-        other_labels=int((pairs["labels"] != partners["labels"]).sum()),
+        other_times=int((rows["end_s"] != partners["end_s"]).sum()),
+        other_labels=int((rows["labels"] != partners["labels"]).sum()),
     )
-    for part in run_all(_compare_places, list(_tasks(one, other, pairs, partners))):
-        comparison.add(part)
+    folders, quantizations = (one.folder, other.folder), (one.quantization, other.quantization)
+    pairs = []
+    for path, part in _parts(one, rows):
+        other_paths = [other.paths[shard] for shard in partners["shard"][part]]
+        offsets, other_offsets = rows["offset"][part], partners["offset"][part]
+        pairs.append(Pairs(path, offsets, folders, quantizations, other_paths, other_offsets))
+    for result in run_all(_compare_records, pairs):
+        comparison.add(result)
     for index, rival, rows in ((one, other, only_here), (other, one, only_there)):
-        for problems in run_all(_name_places, list(_tasks(index, rival, rows))):
+        tasks = [(path, rows["offset"][part], rival.folder) for path, part in _parts(index, rows)]
+        for problems in run_all(_name_records, tasks):
             comparison.problems += problems
     return comparison
 
 
-def _tasks(
-    index: RecordIndex, other: RecordIndex, rows: NDArray, partners: NDArray | None = None
-) -> Iterator[Places]:
-    """Yields tasks of rows and their partners in the other folder, by shard, in order of offset."""
+def _parts(index: RecordIndex, rows: NDArray) -> Iterator[tuple[str, NDArray]]:
+    """Yields (path of a shard, positions in `rows` of some of its records), in order of offset."""
     order = np.lexsort((rows["offset"], rows["shard"]))
-    rows = rows[order]
-    _, starts, counts = np.unique(rows["shard"], return_index=True, return_counts=True)
-    for first, last in zip(starts, starts + counts, strict=True):
-        for start in range(first, last, _TASK_CLIPS):
-            part = slice(start, min(last, start + _TASK_CLIPS))
-            path = index.paths[rows["shard"][first]]
-            places = Places(
-                path,
-                rows["offset"][part].astype(np.int64),
-                index.folder,
-                other.folder,
-                index.quantization,
-                other.quantization,
-            )
-            if partners is None:
-                yield places
-                continue
-            others = partners[order[part]]
-            shards, numbers = np.unique(others["shard"], return_inverse=True)
-            yield places._replace(
-                other_paths=tuple(other.paths[shard] for shard in shards),
-                other_numbers=numbers,
-                other_offsets=others["offset"].astype(np.int64),
-            )
+    for of_shard in np.split(order, np.flatnonzero(np.diff(rows["shard"][order])) + 1):
+        for start in range(0, len(of_shard), _TASK_CLIPS):
+            yield index.paths[rows["shard"][of_shard[0]]], of_shard[start : start + _TASK_CLIPS]
 
 
-def _compare_places(places: Places) -> Comparison:
+def _compare_records(pairs: Pairs) -> Comparison:
     comparison = Comparison()
     with RecordReader() as records:
-        each = (places.offsets.tolist(), places.other_numbers.tolist(), places.other_offsets.tolist())
-        for offset, number, other_offset in zip(*each, strict=True):
+        each = zip(pairs.offsets.tolist(), pairs.other_paths, pairs.other_offsets.tolist(), strict=True)
+        for offset, other_path, other_offset in each:
             try:
-                segment, frames = records.read(places.path, offset)
-                _, other_frames = records.read(places.other_paths[number], other_offset)
+                segment, frames = records.read(pairs.path, offset)
+                _, other_frames = records.read(other_path, other_offset)
             except ValueError as error:
                 comparison.problems.append(f"{error}; this clip is not compared")
-                continue
-            comparison.clips += 1
-            _add_clip(comparison, places, segment, frames, other_frames)
+            else:
+                comparison.add(_compare_clip(pairs, segment, frames, other_frames))
     return comparison
 
 
-def _name_places(places: Places) -> list[str]:
+def _name_records(task: tuple[str, NDArray, str]) -> list[str]:
+    path, offsets, other_folder = task
     problems = []
     with RecordReader() as records:
-        for offset in places.offsets.tolist():
+        for offset in offsets.tolist():
             try:
-                segment, _ = records.read(places.path, offset)
-                problems.append(f"{places.path}: {_name(segment)} is not in {places.other_folder}")
+                segment, _ = records.read(path, offset)
+                problems.append(f"{path}: {_name(segment)} is not in {other_folder}")
             except ValueError as error:
-                problems.append(f"{error}, and its clip is not in {places.other_folder}")
+                problems.append(f"{error}, and its clip is not in {other_folder}")
     return problems
 
 
-def _add_clip(
-    comparison: Comparison, places: Places, segment: Segment, frames: NDArray, other_frames: NDArray
-) -> None:
+def _compare_clip(pairs: Pairs, segment: Segment, frames: NDArray, other_frames: NDArray) -> Comparison:
+    result, name = Comparison(clips=1), f"{pairs.path}: {_name(segment)}"
     if frames.dtype != other_frames.dtype:
-        raw, quantized = places.folder, places.other_folder
-        if frames.dtype == np.uint8:
-            raw, quantized = quantized, raw
-        comparison.problems.append(
-            f"{places.path}: {_name(segment)} is raw in {raw} but quantized in {quantized}; not compared"
-        )
-        return
-    if len(frames) != len(other_frames):
-        comparison.problems.append(
-            f"{places.path}: {_name(segment)} has {len(frames)} frames, but {len(other_frames)} in "
-            f"{places.other_folder}"
-        )
-    common = min(len(frames), len(other_frames))
-    is_identical = len(frames) == len(other_frames)
-    if common:
-        frames, other_frames = frames[:common], other_frames[:common]
-        cosines = cosine_similarity(frames, other_frames, places.quantization, places.other_quantization)
+        raw, quantized = pairs.folders if other_frames.dtype == np.uint8 else pairs.folders[::-1]
+        result.problems.append(f"{name} is raw in {raw} but quantized in {quantized}; not compared")
+        return result
+    counts = len(frames), len(other_frames)
+    if counts[0] != counts[1]:
+        result.problems.append(f"{name} has {counts[0]} frames, but {counts[1]} in {pairs.folders[1]}")
+    result.frames = min(counts)
+    frames, other_frames = frames[: result.frames], other_frames[: result.frames]
+    if len(frames):
+        cosines = cosine_similarity(frames, other_frames, *pairs.quantizations)
         differences = np.abs(frames.astype(np.float64) - other_frames)
-        equal = int(np.count_nonzero(differences == 0))
-        largest = float(differences.max())
-        comparison.frames += common
-        comparison.cosine_sum += float(cosines.sum())
-        comparison.least_cosine = min(comparison.least_cosine, float(cosines.min()))
-        comparison.values += frames.size
-        comparison.equal += equal
-        comparison.largest = max(comparison.largest, largest)
-        if equal < frames.size:
-            is_identical = False
-            clip = segment.split, segment.video_id, milliseconds(segment.start_s) / 1000
-            difference = ClipDifference(
-                float(cosines.mean()), float(cosines.min()), equal / frames.size, largest, *clip
-            )
-            comparison.worst = heapq.nsmallest(_WORST, [*comparison.worst, difference])
-    comparison.identical += is_identical
+        result.cosine_sum, result.least_cosine = float(cosines.sum()), float(cosines.min())
+        result.values, result.equal = frames.size, int(np.count_nonzero(differences == 0))
+        result.largest = float(differences.max())
+    if result.equal < result.values:
+        clip = segment.split, segment.video_id, milliseconds(segment.start_s) / 1000
+        equal = result.equal / result.values
+        result.worst = [
+            ClipDifference(float(cosines.mean()), result.least_cosine, equal, result.largest, *clip)
+        ]
+    result.identical = int(result.equal == result.values and counts[0] == counts[1])
+    return result
 
 
 def cosine_similarity(

@@ -8,8 +8,8 @@ import numpy as np
 
 from transforms.audioset.segments import Segment
 from transforms.clips import RejectedClip
-from transforms.features.existing_records import record_key
-from transforms.features.record_index import ROW, RecordIndex, hash_key, hash_labels
+from transforms.features.existing_records import hash_values
+from transforms.features.record_index import ROW, RecordIndex, hash_clip
 
 
 @dataclass
@@ -76,7 +76,7 @@ def cover_segments(
     coverage = Coverage(segments=len(wanted), there=int(is_there.sum()))
     rejected_keys = []
     for clip in rejects:
-        rejected_keys.append(hash_key(clip.split, record_key(clip.video_id, clip.start_s)))
+        rejected_keys.append(hash_clip(clip))
         coverage.hidden += not clip.video_id
     is_rejected = ~is_there & np.isin(wanted["key"], np.array(rejected_keys, np.uint64))
     has_other_labels = is_there & (found["labels"] != wanted["labels"])
@@ -102,5 +102,4 @@ def cover_segments(
 
 
 def _row(segment: Segment) -> tuple:
-    key = hash_key(segment.split, record_key(segment.video_id, segment.start_s))
-    return key, hash_labels(segment.labels), segment.end_s, 0, 0
+    return hash_clip(segment), hash_values(segment.labels), segment.end_s, 0, 0

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from multiprocessing import resource_tracker
-from types import TracebackType
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
@@ -26,12 +26,11 @@ _PATIENCE_S = 10.0
 _MAX_CHUNK = 32
 
 
-class Processes:
+class Processes(ExitStack):
     """Maps functions over tasks: at first in this process, so that few tasks are quick, later in several.
 
     The processes are forked from a new server process and not from this one: here, TensorFlow, Beam or CUDA
-      may
-    have threads that hold locks, which would stay locked forever in a forked process.
+    may have threads that hold locks, which would stay locked forever in a forked process.
 
     Args:
       count: number of processes; None for one per core.
@@ -47,6 +46,7 @@ class Processes:
         beam_flags: Sequence[str] = (),
         patience_s: float = _PATIENCE_S,
     ):
+        super().__init__()
         self._count = count or num_cores()
         self._modules = list(modules)
         self._beam_flags = list(beam_flags)
@@ -54,19 +54,8 @@ class Processes:
         self._deadline = time.monotonic() + patience_s
         self._pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> "Processes":
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
     def map(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
-        """Yields the results in the tasks' order.
-
-        Args:
-          function: a function in a module that the processes can import.
-          tasks: its arguments.
+        """Yields the results in the tasks' order; the processes must be able to import the function.
 
         Raises:
           OutputError: a process was killed.
@@ -91,8 +80,10 @@ class Processes:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(self._modules)
         _start_resource_tracker()
-        launcher = Launcher.this_process()
-        return ProcessPoolExecutor(self._count, context, _begin_process, (launcher, self._beam_flags))
+        arguments = Launcher.this_process(), self._beam_flags
+        pool = ProcessPoolExecutor(self._count, context, _begin_process, arguments)
+        self.callback(pool.shutdown, cancel_futures=True)
+        return pool
 
 
 def _start_resource_tracker() -> None:

@@ -60,19 +60,20 @@ def main(argv: list[str]) -> int:
 def attack(sequences: int, seed: int) -> int:
     """Draws sequences in this process; 1 if one did not hold, which is printed."""
     sys.path[:0] = [str(FOLDER.parents[1]), str(FOLDER), str(FOLDER.parent)]
-    from machine import Place, draw
+    from machine import draw
+    from workspace import Workspace
 
     with tempfile.TemporaryDirectory(prefix="adversary-") as folder:
-        place = Place(Path(folder))
+        workspace = Workspace(Path(folder))
         try:
-            draw(place, sequences, seed)
+            draw(workspace, sequences, seed)
             return 0
         except Exception as error:
             traceback.print_exception(error, file=sys.stdout)
             return 1
         finally:
-            place.close()
-            _tell(place.counts)
+            workspace.close()
+            _tell(workspace.counts)
 
 
 def _tell(counts: Counter[str]) -> None:

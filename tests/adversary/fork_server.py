@@ -112,6 +112,7 @@ def _make_ready() -> None:
     import tempfile
 
     import numpy as np
+    from beam_memory import make_beam_remember
     from launcher import LOADED  # noqa: F401  what takes a while
     from sounds import write_noise
 
@@ -129,7 +130,7 @@ def _make_ready() -> None:
     report.write_report = lambda *_: None
     # A dead owner elsewhere is waited for, but not for a minute.
     lock.DEAD_S, lock._POLL_S = 0.2, 0.05
-    _remember()
+    make_beam_remember()
     with tempfile.TemporaryDirectory() as folder:
         write_noise(Path(folder) / "audio" / "ab.wav", 1.0)
         flags = [f"--input={folder}/audio/*", f"--output={folder}/out", *RUN_FLAGS]
@@ -146,34 +147,6 @@ RUN_FLAGS = [
     "--quiet",
     "--max_reject_fraction=0.4",
 ]
-
-
-def _remember() -> None:
-    """Lets Beam inspect each function, and each class of DoFn, once."""
-    from apache_beam.transforms import core, userstate
-    from apache_beam.typehints import decorators
-
-    get_signature, get_specs = decorators.get_signature, userstate.get_dofn_specs
-    signatures: dict[Any, Any] = {}
-    specs: dict[Any, Any] = {}
-
-    def signature(function: Any) -> Any:
-        try:
-            key = type(function), getattr(function, "__func__", function)
-            if key not in signatures:
-                signatures[key] = get_signature(function)
-            return signatures[key]
-        except TypeError:  # it has no hash
-            return get_signature(function)
-
-    def dofn_specs(dofn: Any) -> Any:
-        key = type(dofn), getattr(getattr(dofn, "fn", None), "__code__", None)
-        if key not in specs:
-            specs[key] = get_specs(dofn)
-        return specs[key]
-
-    decorators.get_signature = core.get_signature = signature
-    userstate.get_dofn_specs = dofn_specs
 
 
 def _kill_at(kill: Kill, folder: str) -> None:

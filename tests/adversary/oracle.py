@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transforms.features.existing_records import RecordKey, _read_context
+from transforms.audioset.example import decode_segment
+from transforms.features.existing_records import RecordKey, record_key
 from transforms.features.sources import read_sources, record_hash
 from transforms.storage.tfrecord import read_records
 
@@ -103,7 +104,7 @@ def all_records(folder: Path, shards: dict[str, bytes]) -> dict[str, dict[Record
         keys = []
         for record in read_records(io.BytesIO(data)):
             source = sources.get(record_hash(record))
-            keys.append(_read_context(record).key)
+            keys.append(record_key(decode_segment(record, split)))
             found[split][keys[-1]] = Record(record, source and (source.path, source.offset))
         assert keys == sorted(set(keys)), f"{path}: {keys}"
     return found

@@ -25,7 +25,7 @@ class Pool:
 
     | group | what |
     |---|---|
-    | a | a file that is no audio until it is mended, and sorts first; a recording |
+    | a | a file that is no audio until it is repaired, and sorts first; a recording |
     | b | recordings, one of them with an odd name |
     | c | a copy of one of b's, another recording of one of a's ids, a clip that is too short |
     | d | another format, a file that is cut off, an id that begins with a dash |
@@ -41,7 +41,7 @@ class Pool:
         def noise(name: str, duration_s: float = 1.0) -> Path:
             return write_noise(store / name, duration_s, seed=next(seeds))
 
-        self._mended = noise("mended.wav")
+        self._repaired = noise("repaired.wav")
         noise("a/xb1.wav", 2.0)
         (store / "a" / "xa1.wav").write_text("no audio")
         shared = noise("b/xa1.wav")
@@ -87,13 +87,13 @@ class Pool:
     def add(self, group: str) -> None:
         shutil.copytree(self._store / group, self.corpus / group)
 
-    def mend(self) -> Path:
+    def repair(self) -> Path:
         """Makes the first file of the first group a recording; returns its path."""
         path = self.corpus / "a" / "xa1.wav"
-        shutil.copy(self._mended, path)
+        shutil.copy(self._repaired, path)
         return path
 
     @property
-    def is_mended(self) -> bool:
+    def is_repaired(self) -> bool:
         path = self.corpus / "a" / "xa1.wav"
-        return path.exists() and path.stat().st_size == self._mended.stat().st_size
+        return path.exists() and path.stat().st_size == self._repaired.stat().st_size

@@ -5,18 +5,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from machine import Place, draw
+from machine import draw
+from workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_few_sequences_hold(tmp_path):
-    place = Place(tmp_path)
+    workspace = Workspace(tmp_path)
     try:
-        draw(place, 5, 1, steps=2)
+        draw(workspace, 5, 1, steps=2)
     finally:
-        place.close()
-    assert place.counts["sequences"] >= 5
+        workspace.close()
+    assert workspace.counts["sequences"] >= 5
 
 
 @pytest.mark.integration

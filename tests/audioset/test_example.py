@@ -118,7 +118,7 @@ def test_record_without_labels_still_has_the_key():
 
 
 @pytest.mark.parametrize("record", [b"", b"no record", b"\xff" * 50, b"\x0a\x05abc"])
-def test_bytes_of_something_else_are_refused(record):
+def test_bytes_that_are_not_a_record_are_refused(record):
     with pytest.raises(ValueError):
         decode_example(record, "eval")
 
@@ -143,7 +143,7 @@ def test_record_that_lacks_a_key_is_refused(key):
     ],
     ids=["bytes", "floats", "mixed", "one of no kind", "no value", "integers"],
 )
-def test_record_with_unlike_frames_is_refused(frames):
+def test_record_with_frames_of_several_kinds_is_refused(frames):
     with pytest.raises(ValueError):
         decode_example(record_with_frames(*frames), "eval")
 

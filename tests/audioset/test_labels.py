@@ -39,18 +39,18 @@ def test_another_header_is_refused(header):
     "row",
     ["x,/m/1,A", "-1,/m/1,A", "1.0,/m/1,A", "1,,A", "1,/m/1", "1,/m/1,A,B", "1", f"{'1' * 5_000},/m/1,A"],
 )
-def test_row_of_another_form_is_named_by_its_line(row):
+def test_the_message_names_the_line_of_a_malformed_row(row):
     assert "line 3" in message_of("0,/m/09x0r,Speech\n", row + "\n")
 
 
 @pytest.mark.parametrize("row", ["1,/m/09x0r,Speech again", "0,/m/other,Other", '0,"/m\nother",Other'])
-def test_index_or_mid_that_comes_twice_is_named_by_its_line(row):
+def test_the_message_names_the_line_of_a_repeated_index_or_mid(row):
     message = message_of("0,/m/09x0r,Speech\n", row + "\n")
     assert "line 3" in message
     assert "is repeated" in message
 
 
-def test_quote_that_never_ends_is_refused():
+def test_an_unclosed_quote_is_refused():
     rows = [f"{index},/m/{index},Name of a class\n" for index in range(1, 10_000)]
     message_of('0,/m/09x0r,"Speech\n', *rows)
 

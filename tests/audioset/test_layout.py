@@ -60,7 +60,7 @@ def test_prefix_is_the_first_two_characters(video_id, prefix):
         ("x.", "x."),
     ],
 )
-def test_characters_that_a_path_or_a_glob_cannot_hold_are_percent_encoded(video_id, prefix):
+def test_characters_that_a_path_or_a_glob_cannot_contain_are_percent_encoded(video_id, prefix):
     assert shard_prefix(video_id) == prefix
 
 
@@ -74,18 +74,18 @@ def test_no_id_leaves_its_folder(video_id):
     assert "\x00" not in path
 
 
-def test_id_from_a_file_name_that_is_no_utf8_has_a_prefix():
+def test_id_from_a_file_name_that_is_not_utf8_has_a_prefix():
     # As os.listdir gives a Latin-1 name on Linux.
     video_id = b"\xe9t\xe9".decode("utf-8", "surrogateescape")
     assert shard_prefix(video_id).isprintable()
 
 
 @given(one=st.text(max_size=3), other=st.text(max_size=3))
-def test_ids_share_a_prefix_if_and_only_if_they_begin_alike(one, other):
+def test_ids_share_a_prefix_if_and_only_if_their_first_characters_are_equal(one, other):
     assert (shard_prefix(one) == shard_prefix(other)) == (one[:2] == other[:2])
 
 
-def test_shard_stands_in_its_splits_folder():
+def test_a_shard_is_in_the_folder_of_its_split():
     assert shard_path("bal_train", "--") == "bal_train/--.tfrecord"
 
 
@@ -95,14 +95,14 @@ def test_released_shards_are_named_by_their_prefix(shared):
     assert all(shard.name == f"{shard_prefix(shard.stem)}.tfrecord" for shard in shards)
 
 
-def test_ids_collide_where_only_case_tells_their_prefixes_apart():
+def test_ids_collide_if_their_prefixes_differ_only_in_case():
     assert colliding_ids(["abc", "abd", "Xyz"]) is None
     assert colliding_ids(["abc", "zz", "ABd"]) == ("abc", "ABd")
     assert colliding_ids(["aBc", "aBd", "ab"]) == ("aBc", "ab")
 
 
 @given(video_id=st.text(min_size=1, max_size=20), num_shards=st.integers(1, 500))
-def test_a_hashed_shards_name_tells_its_sharding(video_id, num_shards):
+def test_the_name_of_a_hashed_shard_contains_its_sharding(video_id, num_shards):
     name = Sharding(num_shards).shard_name("eval", video_id)
     assert Sharding.of_shard("eval", name) == Sharding(num_shards)
     assert 0 <= int(name.split("-")[1]) < num_shards
@@ -123,3 +123,12 @@ def test_other_shardings_are_refused(text):
 
 def test_shardings_are_read():
     assert (parse_sharding("audioset"), parse_sharding("hash:64")) == (Sharding(), Sharding(64))
+
+
+def test_names_that_a_shard_may_have():
+    assert all(Sharding().may_name("train", name) for name in ("a", "ab", "--", "%2Fa", "Éü", "a%25"))
+    assert not any(
+        Sharding().may_name("train", name) for name in ("", "abc", "precious", "%61b", "a%", "%2f")
+    )
+    assert Sharding(3).may_name("train", "train-00002-of-00003")
+    assert not any(Sharding(3).may_name("train", name) for name in ("train-00003-of-00003", "ab"))

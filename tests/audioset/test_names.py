@@ -62,7 +62,7 @@ def test_name_with_a_time_gives_that_segment_already_cut(form):
 
 
 @pytest.mark.parametrize("path", ["other.wav", "abc_40.wav", "abc_30_41.wav", "abc_30.5.wav", "Zabc.wav"])
-def test_name_that_fits_nothing_gives_nothing(path):
+def test_name_without_a_matching_segment_gives_nothing(path):
     assert find(path, segment("abc")) == []
 
 
@@ -81,20 +81,20 @@ def test_fraction_of_a_second_is_kept():
     assert find("abc_30.wav", own) == []
 
 
-def test_whole_stem_goes_before_any_part_of_it():
+def test_whole_stem_takes_precedence_over_any_part_of_it():
     whole, part = segment("abc_30", 70.0), segment("abc", 30.0)
     assert find("abc_30.wav", whole, part) == [(whole, False)]
     whole, part = segment("Yabc"), segment("abc")
     assert find("Yabc.wav", whole, part) == [(whole, False)]
 
 
-def test_two_times_go_before_an_id_that_ends_like_one():
+def test_two_times_take_precedence_over_an_id_that_ends_like_a_time():
     both, last = segment("abc", 30.0, 40.0), segment("abc_30", 40.0)
     assert find("abc_30_40.wav", both, last) == [(both, True)]
     assert find("abc_30_40.wav", last) == [(last, True)]
 
 
-def test_time_is_seconds_before_milliseconds():
+def test_a_time_is_read_as_seconds_first_and_then_as_milliseconds():
     seconds, milliseconds = segment("abc", 1_000.0), segment("abc", 1.0)
     assert find("abc_1000.wav", seconds, milliseconds) == [(seconds, True)]
 
@@ -134,17 +134,17 @@ def test_pattern_replaces_the_known_forms():
     assert find("Yabc.wav", segment("abc"), id_pattern=r"(?P<id>.+)\.wav") == []
 
 
-def test_start_that_the_pattern_may_omit_is_no_time():
+def test_optional_start_that_is_missing_is_not_a_time():
     own = segment("abc")
     assert find("abc.wav", own, id_pattern=r"(?P<id>[^@]+?)(@(?P<start>\d+))?\.wav") == [(own, False)]
 
 
 @pytest.mark.parametrize("start", ["later", "", "nan", "inf", "1e999", "1e306", "-1e306"])
-def test_start_that_is_no_number_fits_nothing(start):
+def test_start_that_is_not_a_number_matches_nothing(start):
     assert find(f"abc@{start}.wav", segment("abc"), id_pattern=r"(?P<id>\w+)@(?P<start>.*)\.wav") == []
 
 
-def test_time_of_many_digits_fits_nothing():
+def test_time_of_many_digits_matches_nothing():
     for digits in (20, 306, 400):
         assert find(f"abc_{'9' * digits}.wav", segment("abc")) == []
 

@@ -60,11 +60,11 @@ def test_spaces_blank_lines_and_windows_line_ends_do_not_matter():
     assert [segment.video_id for segment in parse(*rows)] == ["a", "b"]
 
 
-def test_nothing_is_no_segments():
+def test_an_empty_file_has_no_segments():
     assert parse() == parse(*COMMENTS) == []
 
 
-def test_comment_may_hold_a_quote():
+def test_comment_may_contain_a_quote():
     assert len(parse('# made by me, "draft\n', "a, 0, 1, /m/a\n", "b, 0, 1, /m/a\n")) == 2
 
 
@@ -89,25 +89,25 @@ def test_comment_may_hold_a_quote():
         "YTID, start_seconds, end_seconds, positive_labels",
     ],
 )
-def test_bad_row_is_named_by_its_line(row):
+def test_the_message_names_the_line_of_a_bad_row(row):
     assert "line 5" in message_of(*COMMENTS, "b, 0, 1, /m/a\n", row + "\n")
 
 
 @pytest.mark.parametrize(
     "row", ["id1 , 0, 10", '"id1 ", 0, 10', '" id1", 0, 10', "id1\t, 0, 10", "id1\u00a0, 0, 10"]
 )
-def test_an_id_with_a_space_at_an_end_would_match_no_file_and_is_named(row):
+def test_an_id_with_a_space_at_an_end_is_refused(row):
     with pytest.raises(SettingError, match=r"line 1: the id .*id1.* a space.*remove"):
         list(parse_segments([f'{row}, ""'], "eval", {}, "a.csv"))
 
 
-def test_label_that_is_no_class_is_named():
+def test_the_message_names_a_label_that_is_not_a_class():
     message = message_of("a, 0, 1, /m/a\n", 'b, 0, 1, "/m/a,/m/unknown"\n')
     assert "line 2" in message
     assert "/m/unknown" in message
 
 
-def test_quote_that_never_ends_is_refused():
+def test_an_unclosed_quote_is_refused():
     # csv takes all rows that follow for one field, and gives up at 128 KB.
     message_of('a, 0, 1, "/m/a\n', *(f'b{number}, 0, 1, "/m/a"\n' for number in range(10_000)))
 
@@ -125,11 +125,11 @@ def test_split_must_name_a_folder():
         ("gs://bucket/csv/eval_segments.csv", "eval"),
     ],
 )
-def test_released_names_tell_their_split(name, split):
+def test_released_names_determine_their_split(name, split):
     assert split_of(name) == split
 
 
-def test_other_names_do_not_tell_their_split():
+def test_other_names_do_not_determine_a_split():
     with pytest.raises(SettingError, match=r"--segments=SPLIT=mine\.csv"):
         split_of("mine.csv")
 
@@ -139,7 +139,7 @@ def test_key_counts_milliseconds():
 
 
 @given(segments=st.lists(SEGMENTS, max_size=30, unique_by=lambda segment: segment.key))
-def test_table_is_a_dict_of_sorted_lists(segments):
+def test_a_table_finds_the_same_as_a_dict_of_sorted_lists(segments):
     table = SegmentTable(segments)
     assert len(table) == len(segments)
     assert set(table) == set(segments)
@@ -174,7 +174,7 @@ def test_same_segment_twice_is_refused_and_named():
         SegmentTable(rows)
 
 
-def test_segment_may_stand_in_two_splits():
+def test_segment_may_be_in_two_splits():
     rows = [Segment("eval", "a", 0.0, 1.0), Segment("bal_train", "a", 0.0, 1.0)]
     assert len(SegmentTable(rows).find("a")) == 2
 

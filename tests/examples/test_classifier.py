@@ -1,112 +1,72 @@
-"""A classifier learns what can be learned, says how well, and tags an audio file."""
+"""The classifier's layers, models and batches."""
 
-import csv
-import json
-
-import keras
+import classifier
 import numpy as np
 import pytest
-from sounds import write_noise
+from classifier import RECIPES, AttentionPooling, Clips, build_classifier
 
-from transforms.audioset.example import encode_example
-from transforms.audioset.segments import Segment
-from transforms.storage.tfrecord import frame_records
-
-pytestmark = pytest.mark.integration
-
-CLASSES = ["Speech", 'Horn, "loud"', "Rain", "Silence", "Never heard"]
-NO_ASSETS = ["--weights=random:0", "--pca_params=none"]
+from transforms.audioset.reading import VALUES
 
 
-def write_features(folder, clips: int, dtype=np.uint8, label: int | None = None):
-    """Clips of one to ten frames: the first four classes shift a quarter of the dimensions each."""
+def random_clips(num_clips: int) -> Clips:
     rng = np.random.default_rng(0)
-    (folder / "train").mkdir(parents=True)
-    for shard in range(10):
-        records = []
-        for number in range(clips // 10):
-            labels = np.flatnonzero(rng.random(4) < 0.3)
-            values = rng.normal(128, 40, (rng.integers(1, 11), 4, 32))
-            values[:, labels] += 50
-            codes = np.clip(values, 0, 255).reshape(-1, 128).astype(dtype)
-            segment = Segment(
-                "train", f"{shard}{number}", 0.0, 10.0, (*labels.tolist(),) if label is None else (label,)
-            )
-            records.append(encode_example(segment, codes))
-        (folder / "train" / f"{shard}.tfrecord").write_bytes(frame_records(records))
-    return folder
+    codes = rng.integers(0, 256, (num_clips, 10, 128)).astype(np.uint8)
+    return Clips(np.array([b"%d" % n for n in range(num_clips)]), codes, rng.random((num_clips, 3)) < 0.5)
 
 
-@pytest.fixture(scope="module")
-def labels_csv(tmp_path_factory):
-    path = tmp_path_factory.mktemp("labels") / "classes.csv"
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["index", "mid", "display_name"])
-        writer.writerows([n, f"/m/{n}", name] for n, name in enumerate(CLASSES))
-    return path
+def test_attention_pooling_is_a_weighted_mean_per_head():
+    frames = np.random.default_rng(0).normal(size=(2, 5, 8)).astype(np.float32)
+    layer = AttentionPooling(3)
+    pooled = np.asarray(layer(frames))
+    kernel, bias = layer.get_weights()
+    weights = np.exp(frames @ kernel + bias)
+    weights /= weights.sum(axis=1, keepdims=True)
+    expected = np.einsum("nfh,nfd->nhd", weights, frames).reshape(2, 24)
+    np.testing.assert_allclose(pooled, expected, atol=1e-5)
 
 
-@pytest.fixture(scope="module")
-def features(tmp_path_factory):
-    return write_features(tmp_path_factory.mktemp("features") / "features", 1_000)
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_new_classifier_returns_the_frequency_of_the_classes(name):
+    model, scores = build_classifier(RECIPES[name], 3, 0.02)
+    silence = np.zeros((2, 7, 128), np.float32)
+    assert model(silence).shape == (2, RECIPES[name].members, 3)
+    np.testing.assert_allclose(scores(silence), 0.02, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "model, flags", [("attention", ["--epochs=8", "--members=2"]), ("logistic", ["--epochs=100"])]
-)
-def test_a_classifier_learns_reports_and_tags(model, flags, features, labels_csv, tmp_path, example):
-    output = tmp_path / "model"
-    command = ["train_classifier.py", features, f"--output={output}", f"--class_labels={labels_csv}"]
-    out = example(*command, f"--model={model}", *flags, f"--evaluate={features}/train")
-    report = json.loads((output / "report.json").read_text())
-    assert report["held_out"]["mean_average_precision"] > 0.9 and report["held_out"]["classes"] == 4
-    assert report["held_out"]["left_out"] == ["Never heard"] and report["held_out"]["d_prime"] > 2
-    assert report["evaluate"]["clips"] == 1_000 and 60 < report["held_out"]["clips"] < 140
-    assert len(report["curves"]["mAP"]) == report["recipe"]["epochs"]
-    assert report["curves"]["loss"][-1] < report["curves"]["loss"][0]
-    assert f"held_out: mAP {report['held_out']['mean_average_precision']:.4f}" in out
-    assert (output / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
-    with open(output / "held_out_by_class.csv", newline="") as file:
-        assert {row["name"] for row in csv.DictReader(file)} == set(CLASSES[:4])
-
-    write_noise(tmp_path / "clip.wav", 12.0, 44_100)
-    out = example("tag_file.py", output, tmp_path / "clip.wav", "--top=3", *NO_ASSETS)
-    lines = out.splitlines()[2:]
-    assert [line.split(": ")[0] for line in lines] == ["0.00 to 9.60 s", "9.60 to 11.52 s"]
-    assert all(sum(line.count(name) for name in CLASSES) == 3 for line in lines)
-    assert "already contains model.keras" in example(*command, status=2)
+def test_batches_without_mixing_are_full_and_have_each_clip_at_most_once_per_epoch():
+    clips = random_clips(22)
+    batches = classifier._Mixed(clips, 5, 0.0, seed=1)
+    assert len(batches) == 4
+    orders = []
+    for _ in range(2):
+        frames = np.concatenate([batches[number][0] for number in range(4)])
+        rows = [int(np.flatnonzero((VALUES[clips.codes] == clip).all(axis=(1, 2)))[0]) for clip in frames]
+        assert len(set(rows)) == 20
+        labels = np.concatenate([batches[number][1] for number in range(4)])
+        np.testing.assert_array_equal(labels, clips.labels[rows])
+        orders.append(rows)
+        batches.on_epoch_end()
+    assert orders[0] != orders[1]
 
 
-def test_the_same_seed_gives_the_same_model(features, labels_csv, tmp_path, example):
-    flags = ["train_classifier.py", features, f"--class_labels={labels_csv}", "--epochs=2", "--members=2"]
-    scores = []
-    for name in ("one", "two"):
-        example(*flags, f"--output={tmp_path / name}")
-        import classifier  # registers the layer
-
-        model, names = classifier.read_classifier(tmp_path / name)
-        assert names == CLASSES and isinstance(model, keras.Model)
-        scores.append(model.predict(np.ones((1, 10, 128), np.float32), verbose=0))
-        longer = model.predict(np.ones((1, 25, 128), np.float32), verbose=0)
-        np.testing.assert_allclose(longer, scores[-1], atol=1e-5)
-    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
-
-
-def test_bad_features_are_one_line(features, labels_csv, tmp_path, example):
-    command = ["train_classifier.py", f"--output={tmp_path / 'out'}", f"--class_labels={labels_csv}"]
-    (tmp_path / "empty").mkdir()
-    assert "contains no *.tfrecord with a record" in example(*command, tmp_path / "empty", status=2)
-    raw = write_features(tmp_path / "raw", 20, np.float32)
-    assert "its frames are raw, but quantized frames are expected" in example(*command, raw, status=2)
-    beyond = write_features(tmp_path / "beyond", 20, label=5)
-    assert "label 5 is beyond the list of 5 classes" in example(*command, beyond, status=2)
-    few = write_features(tmp_path / "few", 10)
-    assert "give a folder of more clips with labels" in example(*command, few, "--held_out=1e-9", status=2)
-    assert not (tmp_path / "out" / "model.keras").exists()
+def test_mixing_adds_two_clips_with_the_same_shares_for_frames_and_labels():
+    clips = random_clips(8)
+    plain, mixed = (classifier._Mixed(clips, 8, mixup, seed=1)[0] for mixup in (0.0, 0.5))
+    same = classifier._Mixed(clips, 8, 0.5, seed=1)[0]
+    for one, other in zip(mixed, same, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for frames, labels in zip(*mixed, strict=True):
+        # The two shares that explain the frames best explain them exactly, sum to 1, and give the labels.
+        pairs = np.stack([np.ravel(clip) for clip in plain[0]], axis=1)
+        shares = np.linalg.lstsq(pairs, np.ravel(frames), rcond=None)[0]
+        np.testing.assert_allclose(shares.sum(), 1.0, atol=1e-4)
+        assert np.sum(np.abs(shares) > 1e-4) <= 2
+        np.testing.assert_allclose(shares @ plain[1], labels, atol=1e-4)
 
 
-def test_bad_files_to_tag_are_one_line(tmp_path, example):
-    write_noise(tmp_path / "clip.wav", 2.0)
-    line = example("tag_file.py", tmp_path, tmp_path / "clip.wav", *NO_ASSETS, status=2)
-    assert "has no model.keras; give a folder that train_classifier.py wrote" in line
+def test_clips_are_chosen_in_all_their_parts():
+    clips = random_clips(4)
+    chosen = clips.where(np.array([False, True, False, True]))
+    assert chosen.video_ids.tolist() == [b"1", b"3"]
+    np.testing.assert_array_equal(chosen.codes, clips.codes[[1, 3]])
+    np.testing.assert_array_equal(chosen.labels, clips.labels[[1, 3]])

@@ -1,4 +1,4 @@
-"""Fine-tuning learns, goes on where it was stopped, and what it saves embeds."""
+"""Fine-tuning learns, resumes after a kill, and saves weights that embed."""
 
 import json
 import signal
@@ -33,7 +33,7 @@ def accuracy(out: str) -> float:
     return float(line.split()[-1].rstrip("%")) / 100
 
 
-def test_whole_from_random_weights_it_learns_and_embeds(tmp_path):
+def test_training_of_all_weights_learns_and_its_weights_embed(tmp_path):
     out = fine_tune("--weights=random:0", f"--output={tmp_path}/tuned")
     assert accuracy(out) >= 0.95
     weights = tmp_path / "tuned" / "vggish.weights.h5"
@@ -55,7 +55,7 @@ def test_whole_from_random_weights_it_learns_and_embeds(tmp_path):
     assert shards[0] != shards[1]
 
 
-def test_frozen_on_a_folder_of_recordings_it_learns_and_leaves_vggish_alone(tmp_path):
+def test_frozen_training_on_recordings_learns_and_does_not_change_vggish(tmp_path):
     rng = np.random.default_rng(0)
     for number in range(12):
         write_noise(tmp_path / "audio" / "hiss" / f"{number}.wav", 3.0, 22_050, seed=number)
@@ -73,7 +73,7 @@ def test_frozen_on_a_folder_of_recordings_it_learns_and_leaves_vggish_alone(tmp_
     assert "already contains model.keras" in error and len(error.strip().splitlines()) == 1
 
 
-def test_killed_it_goes_on_after_the_last_whole_epoch(tmp_path):
+def test_a_killed_training_resumes_after_its_last_complete_epoch(tmp_path):
     flags = [*TRIAL, "--frozen", "--epochs=5"]
     command = [sys.executable, SCRIPT, *flags, f"--output={tmp_path}/killed"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)

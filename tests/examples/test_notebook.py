@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last, and what is stored of it is what it gives."""
+"""The notebook runs from its first cell to its last, and its stored outputs are up to date."""
 
 from pathlib import Path
 

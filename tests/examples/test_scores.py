@@ -5,13 +5,11 @@ import math
 
 import numpy as np
 import pytest
-from helpers import is_held_out, write_atomic
+from helpers import write_atomic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scores import plot_curves, score_classes, write_by_class
-
-from transforms.errors import SettingError
 
 
 def average_precision(truth, scores) -> float:
@@ -65,21 +63,3 @@ def test_figures_and_curves_are_written(tmp_path):
     )
     picture = (tmp_path / "curves.png").read_bytes()
     assert picture.startswith(b"\x89PNG") and len(picture) < 100_000
-
-
-def test_a_tenth_is_held_out_and_always_the_same():
-    names = [f"video-{n}" for n in range(20_000)]
-    chosen = [is_held_out(name, 0.1) for name in names]
-    assert 0.095 < np.mean(chosen) < 0.105
-    assert chosen == [is_held_out(name.encode(), 0.1) for name in names]
-    assert not any(is_held_out(name, 0.0) for name in names)
-
-
-def test_what_cannot_be_written_does_not_appear(tmp_path):
-    def fail(path):
-        path.write_text("half")
-        raise SettingError("no")
-
-    with pytest.raises(SettingError):
-        write_atomic(tmp_path / "model", fail)
-    assert not list(tmp_path.iterdir())

@@ -14,13 +14,11 @@ from test_run import REJECTED, TRIAL, json_lines, read
 from pipeline import run
 from pipeline.cli.console import run_command
 from pipeline.make_shards import run as make_shards
-from transforms import account
-from transforms.audioset.segments import Segment
-from transforms.clips import ClipChunk, ExistingClip, RejectedClip
-from transforms.errors import OutputError, Reason
+from transforms import write_account
+from transforms.clips import Clip
+from transforms.errors import OutputError
 from transforms.features import open_shard
 from transforms.features import sources as sources_module
-from transforms.features.assemble_clips import AssembledClip, decide
 from transforms.features.sources import Source, read_sources, write_sources
 
 
@@ -146,7 +144,7 @@ def killed(*arguments):
     raise RuntimeError
 
 
-def killed_before_rejects(group, path, count, put=account._write_lines):
+def killed_before_rejects(group, path, count, put=write_account._write_lines):
     if path.endswith("rejected"):
         raise RuntimeError
     put(group, path, count)
@@ -158,7 +156,7 @@ def killed_before_rejects(group, path, count, put=account._write_lines):
     [
         (open_shard, "write_sources", killed),
         (open_shard, "write_output", killed),
-        (account, "_write_lines", killed_before_rejects),
+        (write_account, "_write_lines", killed_before_rejects),
         (run, "open_file", killed),  # of the account
     ],
 )
@@ -181,7 +179,7 @@ def test_a_kill_before_a_shard_its_sources_or_the_lists_changes_nothing(
 def test_the_next_run_lists_inputs_that_a_killed_run_replaced(corpus, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     sequence(corpus, out, "c/xz.wav")
-    monkeypatch.setattr(account, "_write_lines", killed_before_rejects)
+    monkeypatch.setattr(write_account, "_write_lines", killed_before_rejects)
     with pytest.raises(RuntimeError):
         sequence(corpus, out, "b/xz.wav")
     (note,) = (out / "_run").glob("before-*")
@@ -242,11 +240,15 @@ def test_the_size_of_decompressed_sources_is_limited(kind, tmp_path, monkeypatch
         read_sources(str(path))
 
 
+def source_of(file: str, offset: int | None = None) -> Source:
+    return Source.of(Clip("train", "xy", file, offset))
+
+
 def test_sources_are_read_back_and_their_bytes_depend_only_on_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = str(tmp_path / "sources.gz")
-    rows = [(f"{n:016x}", Source.of(f"dir/{n}é\udc80.wav", n or None)) for n in range(3)]
-    rows.append(("0" * 16, Source.of("gs://b/x.tar", 0)))
+    rows = [(f"{n:016x}", source_of(f"dir/{n}é\udc80.wav", n or None)) for n in range(3)]
+    rows.append(("0" * 16, source_of("gs://b/x.tar", 0)))
     write_sources(path, rows)
     data = (tmp_path / "sources.gz").read_bytes()
     found = read_sources(path)
@@ -255,27 +257,3 @@ def test_sources_are_read_back_and_their_bytes_depend_only_on_them(tmp_path, mon
     write_sources(path, rows[::-1])
     assert (tmp_path / "sources.gz").read_bytes() == data
     assert read_sources(str(tmp_path / "none")) == {}
-
-
-def test_rejects_of_earlier_runs_name_the_current_input(tmp_path):
-    (tmp_path / "b").touch()
-
-    def chunk(file: str) -> ClipChunk:
-        return ClipChunk(file, None, "train", "xy", 0.0, 0, Segment("train", "xy", 0.0, 1.0))
-
-    new = AssembledClip(chunk(str(tmp_path / "a")), b"record")
-    listed = RejectedClip("train", "xy", 0.0, str(tmp_path / "c"), None, "s", Reason.DUPLICATE, "b is this")
-    prior = {("xy", 0): Source.of(str(tmp_path / "b"), None)}
-    decisions = decide([new], [], [listed], prior)
-    assert decisions.written == [new] and decisions.rejected == [] and decisions.existing == []
-    assert [(clip.file[-1], clip.message.split()[0][-1]) for clip in decisions.rejected_earlier] == [
-        ("b", "a"),
-        ("c", "a"),
-    ]
-    # The line stays as it is if there is no record.
-    assert decide([], [], [listed], {}).rejected_earlier == [listed]
-    existing = ExistingClip("train", "xy", 0.0, str(tmp_path / "b"), None, None, True)
-    decisions = decide([], [existing], [listed], {})
-    assert decisions.existing == [existing.key] and decisions.rejected_earlier[0].message.startswith(
-        str(tmp_path / "b")
-    )

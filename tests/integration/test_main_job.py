@@ -147,36 +147,6 @@ def test_smoke_test_looks_good():
     assert "not checked" in result.stdout
 
 
-def test_one_file_gives_the_same_frames_as_the_pipeline(tmp_path):
-    audio = write_noise(tmp_path / "clip.wav", 3.0, 44_100)
-    assert run_pipeline(f"--input={audio}", f"--output={tmp_path}/out", *TRIAL).returncode == 0
-    for name in ("frames.npy", "clip.tfrecord"):
-        result = run_command("examples/embed_file.py", str(audio), str(tmp_path / name), *TRIAL[:2])
-        assert result.returncode == 0, result.stderr
-    (record,) = tf.data.TFRecordDataset(str(tmp_path / "clip.tfrecord")).as_numpy_iterator()
-    np.testing.assert_array_equal(decode_example(record, "")[1], np.load(tmp_path / "frames.npy"))
-    assert (tmp_path / "clip.tfrecord").read_bytes() == shards(tmp_path / "out")["train/cl.tfrecord"]
-
-
-def test_one_file_without_a_file_is_a_tone():
-    result = run_command("examples/embed_file.py", *TRIAL[:2], "--postprocess=raw")
-    assert result.returncode == 0, result.stderr
-    assert "float32[5, 128]" in result.stdout
-
-
-def test_one_bad_file_is_one_line(tmp_path):
-    (tmp_path / "x.wav").write_text("no audio")
-    result = run_command("examples/embed_file.py", str(tmp_path / "x.wav"), *TRIAL[:2])
-    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
-    assert "x.wav" in result.stderr
-
-
-def test_the_demo_makes_verifies_and_explains(tmp_path):
-    result = run_command("examples/demo.py", f"--output={tmp_path}/out", *TRIAL[:2])
-    assert result.returncode == 0, result.stderr
-    assert "clips expected 9 = written 7 + rejected 2" in result.stdout
-
-
 def test_the_package_that_workers_install_has_every_module(tmp_path):
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in tracked.stdout.splitlines():

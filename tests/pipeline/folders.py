@@ -39,3 +39,13 @@ def verified(capsys, *argv) -> dict:
         assert line in printed
     assert result["good"] == (not result["problems"]) == ("is good" in printed)
     return result
+
+
+def segment_flags(folder) -> list[str]:
+    return [f"--segments=mine={folder}/mine.csv", f"--class_labels={folder}/labels.csv"]
+
+
+def damage_flip(path):
+    data = bytearray(path.read_bytes())
+    data[-30] ^= 1
+    path.write_bytes(data)

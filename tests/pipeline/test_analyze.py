@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import analyze, fit_pca
+from pipeline import analyze
 from pipeline.cli.console import run_command
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
@@ -144,39 +144,3 @@ def test_mistakes_are_one_line_before_any_work(tmp_path, monkeypatch, capsys, fl
     (tmp_path / "split" / "ab.tfrecord").touch()
     monkeypatch.chdir(tmp_path)
     assert refused(capsys, analyze, *flags).startswith(message)
-
-
-@needs_tft
-@pytest.mark.parametrize(
-    "flags, message",
-    [
-        (["--features=raw"], "--output is required; see --help"),
-        (["--output=p.npz"], "--features is required; see --help"),
-        (
-            ["--features=bytes", "--output=p.npz"],
-            "--features=bytes: contains quantized frames, but PCA needs raw",
-        ),
-        (
-            ["--features=raw", "--output=p.npz", "--quantization_quantile=0.5"],
-            "--quantization_quantile=0.5: give a multiple of 0.001 from 0.001 to 0.499",
-        ),
-        (
-            ["--features=raw", "--output=p.npz", "--quantization_quantile=0.0005"],
-            "--quantization_quantile=0.0005:",
-        ),
-        (["--features=raw", "--output=p.npz", "--quantization_quantile=nan"], "--quantization_quantile=nan:"),
-    ],
-)
-def test_fit_pca_refuses_before_any_work(tmp_path, monkeypatch, capsys, flags, message):
-    write_features(tmp_path / "bytes", byte_clips(0, 2))
-    write_features(tmp_path / "raw", raw_clips(0, 2))
-    monkeypatch.chdir(tmp_path)
-    assert refused(capsys, fit_pca, *flags).startswith(message)
-    assert not (tmp_path / "p.npz").exists()
-
-
-@pytest.mark.parametrize("command, flags", [(analyze, []), (fit_pca, ["--output=p.npz"])])
-def test_without_tensorflow_transform_one_line_says_so(monkeypatch, capsys, command, flags):
-    monkeypatch.setitem(sys.modules, "tensorflow_transform", None)
-    message = refused(capsys, command, "--features=raw", *flags)
-    assert message.startswith("TensorFlow Transform is not installed; pip install 'audioset-beam[analysis]'")

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import write_noise
 from test_printable import TEXTS, UNSAFE
-from test_run import TRIAL
+from trial_runs import TRIAL
 
 from pipeline import run, verify
 from pipeline.cli import console
@@ -28,7 +28,7 @@ from pipeline.verification.check_folder import verify_folder
 from transforms.audioset.example import encode_example
 from transforms.audioset.layout import shard_path, shard_prefix
 from transforms.audioset.segments import Segment
-from transforms.features.own_shards import LOCK_FILE
+from transforms.features.folder_shards import LOCK_FILE
 from transforms.rejects import read_rejected
 from transforms.storage.tfrecord import frame_records
 

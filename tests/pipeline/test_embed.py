@@ -1,22 +1,16 @@
-"""Features in one call, and the stages in a pipeline of one's own: both equal to those of a run."""
+"""Features in one call equal those of a run."""
 
-import json
-import sys
 from pathlib import Path
 
-import apache_beam as beam
 import numpy as np
 import pytest
 import soundfile
 from sounds import noise, write_bad_files, write_noise
-from test_run import TRIAL, read
+from trial_runs import TRIAL, read
 
 from pipeline import run
 from pipeline.embed import embed
 from transforms.errors import SettingError
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
-from own_pipeline import mean_embeddings
 
 RANDOM = {"weights": "random:0", "pca_params": "none"}
 
@@ -61,13 +55,3 @@ def test_bad_audio_is_one_error_that_names_it(corpus, name, message):
 def test_an_unknown_kind_of_output_is_refused(corpus):
     with pytest.raises(SettingError, match="give 'quantized' or 'raw'"):
         embed(corpus / "a.wav", postprocess="pca", **RANDOM)
-
-
-def test_the_stages_make_a_pipeline_of_ones_own(corpus, tmp_path):
-    with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        mean_embeddings(pipeline, f"{corpus}/*", f"{tmp_path}/means", "random:0")
-    lines = [json.loads(s) for path in tmp_path.glob("means*") for s in path.read_text().splitlines()]
-    assert len([line for line in lines if "reason" in line]) == 5
-    (found,) = [line for line in lines if "mean" in line]
-    raw = embed(corpus / "a.wav", postprocess="raw", **RANDOM)
-    np.testing.assert_allclose(found["mean"], raw.mean(axis=0), rtol=1e-5, atol=1e-6)

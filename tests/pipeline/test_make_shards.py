@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sounds import write_bad_files, write_noise
 
 from pipeline import make_shards, run
@@ -16,13 +14,9 @@ from pipeline.cli.console import run_command
 from transforms import write_shards
 from transforms.audio_shards.items import ShardClip, parse_columns
 from transforms.audio_shards.read import read_shard
-from transforms.audioset.names import compile_id_pattern
-from transforms.audioset.segments import Segment, SegmentTable
-from transforms.clips import Clip
+from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
-from transforms.inputs.input_clips import file_clips, shard_clips
 from transforms.storage.files import open_file
-from transforms.write_shards import pack_clip
 
 KINDS = ("tfrecord", "tar", "parquet")
 RUNNER = "--runner=FnApiRunner"
@@ -37,7 +31,6 @@ SEGMENTS = [
     Segment("eval", "bad", 0.0, 2.0, (0,)),
     Segment("mine", "absent", 0.0, 2.0, (0,)),
 ]
-TABLE = SegmentTable(SEGMENTS)
 
 
 def write_corpus(folder: Path) -> Path:
@@ -96,32 +89,6 @@ def json_lines(path: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
-def clip_values(clip: Clip) -> tuple:
-    """What of a clip makes its record."""
-    return *clip.key, clip.end_s, clip.labels, clip.is_cut
-
-
-@pytest.mark.parametrize("table", [None, TABLE])
-@given(
-    names=st.lists(st.sampled_from([s.video_id for s in SEGMENTS] + ["other"]), max_size=3), data=st.data()
-)
-def test_a_clip_read_from_a_shard_is_the_clip_of_the_file(table, names, data):
-    times = ["", "_12.345", "_12345_14000", "_30.000", "_5", "_99"]
-    pattern = compile_id_pattern(r"/x/(?P<id>.+?)(?:_(?P<start>[0-9.]+).*)?\.wav")
-    for name in names:
-        path = f"/x/{name}{data.draw(st.sampled_from(times))}.wav"
-        clips = file_clips(path, "train", table, pattern)
-        if not clips:
-            continue
-        item = pack_clip(clips, None, table is not None, b"audio")
-        again = shard_clips("s", item, "train", table, None)
-        assert list(map(clip_values, again)) == list(map(clip_values, clips))
-        if item.end_s is not None:  # the shard says it all
-            assert list(map(clip_values, shard_clips("s", item, "train", None, None))) == list(
-                map(clip_values, clips)
-            )
 
 
 @pytest.mark.parametrize("kind", KINDS)

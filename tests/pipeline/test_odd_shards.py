@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 from sounds import noise
-from test_run import REJECTED, TRIAL, json_lines, read
+from trial_runs import REJECTED, TRIAL, json_lines, read
 
 from pipeline import run
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from sounds import write_bad_files, write_noise
-from test_run import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
+from trial_runs import REJECTED, TRIAL, UNMATCHED, account, json_lines, read, refusal, shards, totals
 
 from pipeline import run
 from pipeline.make_shards import run as make_shards
@@ -17,20 +17,6 @@ from transforms import extract_examples, rejects
 from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 
 LABELS = "index,mid,display_name\n0,/m/a,A\n7,/m/b,B\n"
-
-
-def shards(folder) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*.tfrecord")}
-
-
-def account(folder) -> dict:
-    return json.loads((folder / "_run" / "manifest.json").read_text())["account"]
-
-
-def totals(folder) -> tuple[int, ...]:
-    """Clips expected, written, rejected, already there."""
-    outcomes = ("expected", "written", "rejected", "existing")
-    return tuple(sum(account(folder)[outcome].values()) for outcome in outcomes)
 
 
 @pytest.fixture

@@ -6,38 +6,13 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from sounds import write_bad_files, write_noise
+from trial_runs import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
 
 from pipeline import run
-from pipeline.job import config
 from pipeline.verify import verify_folder
-from transforms.audioset.example import decode_example
 from transforms.errors import SettingError
 from transforms.vggish.precision import CHANGED_BYTES
-
-TRIAL = [
-    "--runner=FnApiRunner",
-    "--weights=random:0",
-    "--pca_params=none",
-    "--batch_size=8",
-    "--max_reject_fraction=1",
-]
-
-REJECTED, UNMATCHED = "rejected-00000-of-00001.jsonl", "unmatched-00000-of-00001.jsonl"
-
-
-def read(folder) -> dict:
-    records = {}
-    for path in folder.glob("*/*.tfrecord"):
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            segment, frames = decode_example(record, path.parent.name)
-            records[segment.video_id] = segment, frames
-    return records
-
-
-def json_lines(path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -243,12 +218,6 @@ def test_a_name_that_is_not_utf8_costs_only_its_clip(tmp_path):
     assert set(read(tmp_path / "out")) == {"good"}
 
 
-def refusal(argv) -> str:
-    with pytest.raises(SettingError) as caught:
-        run.run(argv)
-    return str(caught.value)
-
-
 def test_mistakes_stop_the_run_before_any_work(corpus, finished, tmp_path):
     good = [f"--input={corpus[0]}/*", f"--output={tmp_path}/out", *TRIAL]
     (tmp_path / "file").touch()
@@ -277,36 +246,3 @@ def test_mistakes_stop_the_run_before_any_work(corpus, finished, tmp_path):
         others = ["--weights=random:1"] if str(finished) in flag else []
         assert message in refusal([*good, flag, *others]), flag
     assert not any(tmp_path.rglob("*.tfrecord"))
-
-
-def test_bad_segments_name_file_and_line(corpus, tmp_path):
-    labels = tmp_path / "labels.csv"
-    labels.write_text("index,mid,display_name\n0,/m/a,A\n")
-    csv = tmp_path / "x.csv"
-    flags = [f"--segments=eval={csv}", f"--class_labels={labels}"]
-    good = [f"--input={corpus[0]}/*", f"--output={tmp_path}/out", *TRIAL, *flags]
-    for text, message in (
-        ('# a\nid, 0, 10, "/m/zz"\n', "line 2: label '/m/zz' is not among the 1 classes"),
-        ("id, 10, 0, /m/a\n", "line 1: 'id' from 10.0 to 0.0 s is not a segment"),
-        ("# only a comment\n", "the files contain no segment"),
-    ):
-        csv.write_text(text)
-        assert message in refusal(good)
-    csv.unlink()
-    assert "cannot be read" in refusal(good)
-
-
-def test_a_disk_that_folds_case_is_refused_where_prefixes_collide(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "folds_case", lambda folder: True)
-    for name in ("abc", "ABd"):
-        write_noise(tmp_path / "audio" / f"{name}.wav", 1.0)
-    good = [*TRIAL, f"--output={tmp_path}/out"]
-    message = refusal([*good, f"--input={tmp_path}/audio/*"])
-    assert "prefixes of ABd and abc collide" in message and "--sharding=hash:N" in message
-    (tmp_path / "clips.tar").write_bytes(b"")
-    assert "--sharding=hash:N" in refusal([*good, f"--input={tmp_path}/clips.tar"])
-    # What does not collide, and hashed shards, are taken.
-    assert run.run([*good, f"--input={tmp_path}/audio/abc.wav"]) == 0
-    hashed = [*TRIAL, f"--output={tmp_path}/hashed", "--sharding=hash:2"]
-    assert run.run([*hashed, f"--input={tmp_path}/audio/*"]) == 0
-    assert verify_folder(f"{tmp_path}/hashed", strict=True).problems == []

@@ -4,7 +4,6 @@ import base64
 import gzip
 import http.server
 import json
-import re
 import sys
 import threading
 from pathlib import Path
@@ -13,18 +12,12 @@ from urllib.parse import parse_qs, quote, urlsplit
 import numpy as np
 import pytest
 import yaml
-from apache_beam.options.pipeline_options import PipelineOptions
 from sounds import write_noise
-from test_run import read
+from trial_runs import read
 
 from pipeline import analyze, export_model, fit_pca, make_shards, report, run, smoke_test, verify
-from pipeline.cli.config_file import config_flags
-from pipeline.cli.console import run_command
-from pipeline.cli.flags import all_options, shown_flags
-from pipeline.cli.option_groups import add_run_options
 from pipeline.report import write_report
-from transforms import redact, secret_names
-from transforms.errors import SettingError
+from transforms import redact
 from transforms.storage.shared_files import ASSETS_DIR_VARIABLE, SharedFile, cache_folder, sha256_of
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, encode_pca_params
@@ -32,25 +25,10 @@ from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, encode_pca_
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "vggish"))
 from test_checkpoint import keras_layers, write_h5
 
-SUSPICIOUS = re.compile(
-    r"key|secret|token|passw|passphrase|credential|connection_?string|auth|signature|certificate|encrypt|private",
-    re.IGNORECASE,
-)
-# Options whose help has one of these words, and whose value is no secret.
-HARMLESS = {"labels", "gcs_custom_audit_entries", "max_parallelism", "s3_verify"}
+pytestmark = pytest.mark.usefixtures("nothing_remembered")
 
 USER, PASSWORD, SIGNATURE = "someuser", "pa55/word+1", "S1GNATURE+/x=="
 SECRETS = [USER, PASSWORD, SIGNATURE, "XPIRES01"]
-
-
-@pytest.fixture(autouse=True)
-def nothing_remembered(monkeypatch):
-    monkeypatch.setattr(redact, "_remembered", {})
-    monkeypatch.setattr(redact, "_pattern", None)
-
-
-def beam_actions():
-    return [action for action in all_options(lambda parser: None)._actions if action.nargs != 0]
 
 
 def check_hidden(text: str, secrets=SECRETS) -> None:
@@ -72,130 +50,7 @@ def all_text(folder: Path) -> str:
     return "\n".join(texts)
 
 
-@pytest.fixture
-def screen(capsys):
-    """Runs a command as its `main` does; gives its status and all that it prints."""
-
-    def run_it(command, *argv: str) -> tuple[int, str]:
-        capsys.readouterr()
-        status = run_command("command", lambda: command(argv))
-        return status, "".join(capsys.readouterr())
-
-    return run_it
-
-
 # --- options of Beam
-
-
-def test_every_option_of_beam_that_may_be_a_secret_is_in_a_table():
-    known = secret_names.SECRET_OPTIONS | secret_names.PAIR_OPTIONS | secret_names.PUBLIC_OPTIONS
-    names = set()
-    for group in PipelineOptions.__subclasses__():
-        parser = all_options(lambda parser: None).__class__(add_help=False)
-        group._add_argparse_args(parser)
-        for action in parser._actions:
-            text = " ".join([action.dest, *action.option_strings, action.help or ""])
-            names.add(action.dest)
-            if action.nargs != 0 and SUSPICIOUS.search(text):
-                assert action.dest in known | HARMLESS, f"{action.dest}: decide what may be shown of it"
-    assert known <= names, "an option that Beam has no longer"
-
-
-@pytest.mark.parametrize(
-    "name", ["x_key", "my_token", "db_password", "client_secret", "some_connection_string"]
-)
-def test_an_option_that_nobody_has_decided_on_is_hidden_if_it_sounds_so(name):
-    assert redact.shown_option(name, "abc") == "***"
-
-
-WAYS = {
-    "equals": lambda name, value, folder: [f"--{name}={value}"],
-    "space": lambda name, value, folder: [f"--{name}", value],
-    "yaml": lambda name, value, folder: [f"--config={write_yaml(folder, name, value)}"],
-}
-
-
-def write_yaml(folder: Path, name: str, value: str) -> Path:
-    path = folder / "options.yaml"
-    path.write_text(yaml.safe_dump({name: value}))
-    return path
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_no_option_of_beam_shows_a_secret(way, tmp_path, capsys):
-    """Every option with a value, given a secret if it is for one, or else an address with a password."""
-    checked = set()
-    for action in beam_actions():
-        for option in action.option_strings:
-            value = f"https://{USER}:pw-zq9x@host.example/x?sig=si-zq9x"
-            if action.dest in secret_names.SECRET_OPTIONS:
-                value = "zq9x"
-            elif action.dest in secret_names.PAIR_OPTIONS:
-                value = "NAME=zq9x"
-            flags = WAYS[way](option[2:], value, tmp_path)
-            try:
-                assert run.run(["--print_config", *flags]) == 0
-            except SettingError as error:  # a number, JSON, or one of some words
-                is_plain = type(action).__name__ in ("_StoreAction", "_AppendAction")
-                assert action.type is not None or action.choices or not is_plain
-                assert "zq9x" not in str(error)
-                continue
-            printed = capsys.readouterr().out
-            assert "zq9x" not in printed and "***" in printed, printed
-            assert re.search(rf"^# {option[2:]}: .*\*\*\*", printed, re.MULTILINE), printed
-            if way != "yaml":
-                (shown,) = shown_flags(flags)
-                assert shown.startswith(f"--{option[2:]}=") and "zq9x" not in shown and "***" in shown
-            checked.add(action.dest)
-    assert {
-        *secret_names.SECRET_OPTIONS,
-        "blob_service_endpoint",
-        "s3_endpoint_url",
-        "sdk_location",
-    } <= checked
-
-
-def test_an_abbreviated_option_is_refused_without_its_value(screen):
-    for flags in (["--s3_secret=zq9x"], ["--s3_secret", "zq9x"], ["--azure_connection", "zq9x"]):
-        status, text = screen(run.run, *flags, "--input=a", "--output=b")
-        assert status == 2 and "unknown option --" in text and "zq9x" not in text
-
-
-def test_a_word_behind_a_space_too_many_is_not_shown(screen):
-    status, text = screen(run.run, "--s3_secret_access_key=", "zq9x", "--input=a", "--output=b")
-    assert status == 2 and "is not shown" in text and "zq9x" not in text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        's3_secret_access_key: "zq9x',
-        "s3_secret_access_key: !zq9x",
-        "s3_secret_access_key: *zq9x",
-        "s3_secret_access_key: !!zq9x a",
-        "s3_secret_access_key: !zq9x!a b",
-        "s3_secret_access_key: {zq9x: 1}",
-        "s3_secret_access_key: zq9x: 1",
-        "s3_secret_access_key=zq9x: 1",
-        "s3_secret_access_key: [zq9x\noutput: b",
-        "s3_secret_access_key: @zq9x",
-        "s3_secret_access_key: &zq9x a\nb: &zq9x c",
-        "s3_secret: zq9x",
-        "s3_secret_access_key=zq9x",
-    ],
-)
-def test_a_bad_file_of_options_is_refused_without_its_lines(text, tmp_path, screen):
-    (tmp_path / "options.yaml").write_text(text)
-    status, printed = screen(run.run, f"--config={tmp_path}/options.yaml", "--input=a", "--output=b")
-    assert status == 2 and "options.yaml: " in printed and "zq9x" not in printed, printed
-
-
-def test_options_printed_with_a_secret_are_a_file_that_lacks_it(tmp_path, capsys):
-    flags = ["--s3_secret_access_key", "zq9x", "--weights=https://u:p@h/w", "--runner=FnApiRunner"]
-    assert run.run(["--print_config", *flags]) == 0
-    (tmp_path / "again.yaml").write_text(capsys.readouterr().out)
-    again = config_flags(str(tmp_path / "again.yaml"), [], add_run_options)
-    assert "--runner=FnApiRunner" in again and not [flag for flag in again if "***" in flag]
 
 
 # --- runs
@@ -281,10 +136,9 @@ def beam_flags(folder: Path) -> list[str]:
     """Some with `=`, some with a space, some in a file."""
     given = list(BEAMS.items())
     (folder / "options.yaml").write_text(yaml.safe_dump(dict(given[::3])))
-    flags = [f"--config={folder}/options.yaml"]
-    for way, options in (("equals", given[1::3]), ("space", given[2::3])):
-        flags += [flag for option in options for flag in WAYS[way](*option, folder)]
-    return flags
+    with_equals = [f"--{name}={value}" for name, value in given[1::3]]
+    with_space = [word for name, value in given[2::3] for word in (f"--{name}", value)]
+    return [f"--config={folder}/options.yaml", *with_equals, *with_space]
 
 
 def run_flags(server: str, audio: Path, output: Path, signature: str = SIGNATURE) -> list[str]:

@@ -5,7 +5,7 @@ from transforms.storage import exclusive
 from transforms.storage.exclusive import Version
 
 
-def test_a_file_is_made_once_and_replaced_as_it_was(tmp_path):
+def test_only_one_program_creates_or_replaces_a_file(tmp_path):
     path = str(tmp_path / "folder" / "lock")
     assert exclusive.is_atomic(path) and exclusive.read(path) is None
     first = exclusive.create(path, b"1")
@@ -22,7 +22,7 @@ def test_a_file_is_made_once_and_replaced_as_it_was(tmp_path):
     assert not list((tmp_path / "folder").iterdir())
 
 
-def test_a_temporary_file_that_another_run_sweeps_is_written_again(tmp_path, monkeypatch):
+def test_a_temporary_file_that_another_run_deletes_is_written_again(tmp_path, monkeypatch):
     path, put = str(tmp_path / "lock"), exclusive.write_atomic
     swept = []
 

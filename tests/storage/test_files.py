@@ -2,18 +2,21 @@ import os
 import stat
 
 import pytest
-from apache_beam.io.aws.clients.s3 import boto3_client
-from apache_beam.io.aws.clients.s3.messages import S3ClientError
-from apache_beam.io.filesystem import BeamIOError
-from botocore.exceptions import ClientError, ConnectionClosedError
-from google.api_core.exceptions import Forbidden, NotFound, ServiceUnavailable
 
-from transforms.storage import files, filesystems
-from transforms.storage.files import folds_case, is_local, match_files, new_file, open_file, write_atomic
+from transforms.storage import files
+from transforms.storage.files import (
+    delete_files,
+    folds_case,
+    is_local,
+    match_files,
+    new_file,
+    open_file,
+    write_atomic,
+)
 from transforms.storage.filesystems import FILE_ERRORS
 
 
-def test_put_file_makes_folders_and_leaves_nothing_beside_the_file(tmp_path):
+def test_write_atomic_makes_folders_and_leaves_no_other_file(tmp_path):
     path = tmp_path / "a" / "b" / "--.tfrecord"
     write_atomic(str(path), b"one")
     write_atomic(str(path), b"two")
@@ -21,14 +24,14 @@ def test_put_file_makes_folders_and_leaves_nothing_beside_the_file(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_put_file_gives_the_permissions_of_an_ordinary_file(tmp_path):
+def test_write_atomic_gives_the_permissions_of_an_ordinary_file(tmp_path):
     write_atomic(str(tmp_path / "x"), b"")
     (tmp_path / "y").write_bytes(b"")
     modes = {stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in "xy"}
     assert len(modes) == 1
 
 
-def test_put_file_that_fails_keeps_the_old_file_and_no_temporary_one(tmp_path):
+def test_write_atomic_that_fails_keeps_the_old_file_and_no_temporary_one(tmp_path):
     folder = tmp_path / "taken"
     (folder / "child").mkdir(parents=True)
     with pytest.raises(FILE_ERRORS):
@@ -37,7 +40,7 @@ def test_put_file_that_fails_keeps_the_old_file_and_no_temporary_one(tmp_path):
     assert (folder / "child").is_dir()
 
 
-def test_match_files_lists_files_only_and_goes_into_folders(tmp_path):
+def test_match_files_lists_only_files_also_in_subfolders(tmp_path):
     for name in ("b.wav", "a.wav", "sub/deep/c.wav"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -46,7 +49,7 @@ def test_match_files_lists_files_only_and_goes_into_folders(tmp_path):
     assert match_files(f"{tmp_path}/none*") == []
 
 
-def test_a_link_that_leads_nowhere_holds_no_file_of_a_run(tmp_path):
+def test_a_broken_link_is_not_a_file_of_a_run(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "ab.tfrecord").touch()
     (tmp_path / "gone").symlink_to("/nowhere")
@@ -66,7 +69,7 @@ def test_is_local():
 
 
 @pytest.mark.parametrize("local", [True, False])  # False: by way of Beam, as to an object store
-def test_new_file_appears_whole_or_not_at_all(tmp_path, monkeypatch, local):
+def test_new_file_appears_complete_or_not_at_all(tmp_path, monkeypatch, local):
     monkeypatch.setattr(files, "is_local", lambda path: local)
     path = tmp_path / "a" / "b.tar"
     with new_file(str(path)) as file:
@@ -81,36 +84,14 @@ def test_new_file_appears_whole_or_not_at_all(tmp_path, monkeypatch, local):
     assert list(path.parent.iterdir()) == []
 
 
-def test_case_is_told_apart_where_the_disk_does(tmp_path):
+def test_folds_case_agrees_with_the_disk(tmp_path):
     (tmp_path / "a").touch()
     assert folds_case(str(tmp_path)) == (tmp_path / "A").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_s3s_client_knows_a_connection_that_is_closed():
-    error = ConnectionClosedError(endpoint_url="http://127.0.0.1:9")
-    assert error.response is None and boto3_client.get_http_error_code(error) is None
-    answered = ClientError({"ResponseMetadata": {"HTTPStatusCode": 503}}, "PutObject")
-    assert boto3_client.get_http_error_code(answered) == 503
-
-
-@pytest.mark.parametrize(
-    "error, again",
-    [
-        (S3ClientError("busy", 503), True),
-        (S3ClientError("no answer", None), True),
-        (S3ClientError("An error occurred (NoSuchUpload) when calling", 404), True),
-        (S3ClientError("not there", 404), False),
-        (S3ClientError("not allowed", 403), False),
-        (BeamIOError("delete", {"a": None, "b": S3ClientError("slowly", "SlowDown")}), True),
-        (BeamIOError("delete", {"a": S3ClientError("no", "AccessDenied")}), False),
-        (ServiceUnavailable("busy"), True),
-        (NotFound("not there"), False),
-        (Forbidden("not allowed"), False),
-        (ConnectionResetError(), True),
-        (FileNotFoundError(), False),
-        (ValueError(), False),
-    ],
-)
-def test_what_a_server_may_do_better_is_tried_again_and_nothing_else(error, again):
-    assert filesystems._is_transient(error) is again
+def test_only_the_named_file_is_deleted_even_if_its_name_is_a_glob(tmp_path):
+    for name in ("a[1]", "a1", "b*", "bc"):
+        (tmp_path / name).touch()
+    delete_files([f"{tmp_path}/a[1]", f"{tmp_path}/b*"])
+    assert {path.name for path in tmp_path.iterdir()} == {"a1", "bc"}

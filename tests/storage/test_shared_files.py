@@ -90,7 +90,7 @@ def elsewhere(url: str) -> SharedFile:
     return SharedFile("/no/such/folder/vggish.ckpt", SHA256, url)
 
 
-def test_processes_of_a_machine_fetch_once_and_a_killed_one_holds_nobody_up(server, cache, workers):
+def test_processes_of_a_machine_download_once_even_if_one_is_killed(server, cache, workers):
     start, results = workers
     (first,) = start(elsewhere(server.url), 1)
     assert server.half_sent.wait(60)
@@ -105,7 +105,7 @@ def test_processes_of_a_machine_fetch_once_and_a_killed_one_holds_nobody_up(serv
     assert [p.name for p in cache.rglob("*") if p.is_file() and p.suffix != ".lock"] == ["vggish.ckpt"]
 
 
-def test_what_the_launcher_fetched_is_not_fetched_again(server, cache):
+def test_a_file_that_the_launcher_downloaded_is_not_downloaded_again(server, cache):
     server.go_on.set()
     path = fetch(server.url)
     assert SharedFile(path, sha256_of(path), server.url).local_path() == path
@@ -113,7 +113,7 @@ def test_what_the_launcher_fetched_is_not_fetched_again(server, cache):
     assert len(server.requests) == 1
 
 
-def test_an_image_has_the_file_if_its_bytes_are_the_wanted(server, cache, tmp_path, monkeypatch):
+def test_the_file_of_an_image_is_used_if_its_hash_is_right(server, cache, tmp_path, monkeypatch):
     server.go_on.set()
     (tmp_path / "vggish.ckpt").write_bytes(CONTENT)
     monkeypatch.setenv(ASSETS_DIR_VARIABLE, str(tmp_path))
@@ -129,7 +129,7 @@ def test_a_file_that_changed_since_the_launch_is_refused(server, cache):
         changed.local_path()
 
 
-def test_a_path_that_a_worker_does_not_see_is_named_with_the_worker(cache, tmp_path):
+def test_the_message_names_a_missing_path_and_the_worker(cache, tmp_path):
     path = tmp_path / "vggish.ckpt"
     with pytest.raises(SettingError, match=r"vggish\.ckpt: does not exist on worker .*gs:// or https://"):
         SharedFile(str(path), SHA256).local_path()
@@ -140,7 +140,7 @@ def test_a_path_that_a_worker_does_not_see_is_named_with_the_worker(cache, tmp_p
     assert SharedFile(str(path), SHA256).local_path() == str(path)
 
 
-def test_an_address_that_does_not_answer_is_named_with_the_worker(cache):
+def test_the_message_names_an_address_that_does_not_answer_and_the_worker(cache):
     with pytest.raises(
         SettingError, match=r"127\.0\.0\.1:9/x: could not be downloaded \(no connection\) on worker"
     ):

@@ -13,9 +13,9 @@ def read(path) -> list[bytes]:
     return list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
 
 
-@settings(max_examples=50)
+@settings(max_examples=15)
 @given(records=st.lists(st.binary(max_size=300), max_size=10))
-def test_tensorflow_reads_what_was_framed(tmp_path_factory, records):
+def test_tensorflow_reads_framed_records(tmp_path_factory, records):
     path = tmp_path_factory.mktemp("framed") / "a.tfrecord"
     path.write_bytes(frame_records(records))
     assert read(path) == records
@@ -24,7 +24,7 @@ def test_tensorflow_reads_what_was_framed(tmp_path_factory, records):
 
 @settings(max_examples=20)
 @given(records=st.lists(st.binary(max_size=300), max_size=10))
-def test_bytes_equal_tensorflows_own(tmp_path_factory, records):
+def test_bytes_equal_those_of_tensorflow(tmp_path_factory, records):
     path = tmp_path_factory.mktemp("written") / "a.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
@@ -50,7 +50,7 @@ def test_checksums_protect_length_and_record(tmp_path):
             list(read_records(io.BytesIO(damaged)))
 
 
-def test_a_file_that_ends_in_a_record_gives_what_came_before():
+def test_the_records_before_a_cut_off_record_are_read():
     framed = frame_records([b"one", b"two"])
     for size in range(1 + len(framed) // 2, len(framed)):
         records = read_records(io.BytesIO(framed[:size]))
@@ -60,7 +60,7 @@ def test_a_file_that_ends_in_a_record_gives_what_came_before():
 
 
 @pytest.mark.parametrize("length", [2**31 + 1, 2**40, 2**63 + 5])
-def test_a_length_beyond_every_record_is_refused_before_it_is_read(length):
+def test_an_excessive_length_is_refused_before_anything_is_read(length):
     header = struct.pack("<Q", length)
     with pytest.raises(ValueError, match=f"{length:,} bytes"):
         list(read_records(io.BytesIO(header + masked_crc(header) + b"xx")))

@@ -4,10 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
-from transforms.audioset.example import AUDIOSET_SCHEMA, END_TIME, LABELS, START_TIME, Schema
-from transforms.frameworks import Feature, SequenceExample
+from transforms.audioset.example import (
+    AUDIOSET_SCHEMA,
+    END_TIME,
+    LABELS,
+    START_TIME,
+    Schema,
+    decode_context,
+    parse_example,
+)
+from transforms.audioset.segments import Segment
+from transforms.frameworks import Feature
 
 _KINDS = {START_TIME: "float", END_TIME: "float", LABELS: "int64"}
 # Bytes of a quantized frame, and values of a raw one: VGGish's embedding size.
@@ -20,28 +28,25 @@ class CheckedRecord:
 
     Attributes:
       problems: what is wrong, one phrase each.
-      video_id, start_s, end_s, labels: of the record; the id is None if its context is invalid.
+      segment: of the record; None if its context is invalid.
       codes: the bytes of quantized frames, 128 per frame; empty for raw or invalid frames.
       num_frames: number of frames, quantized or raw.
       is_raw: the frames are floats.
     """
 
     problems: tuple[str, ...]
-    video_id: str | None = None
-    start_s: float = 0.0
-    end_s: float = 0.0
-    labels: tuple[int, ...] = ()
+    segment: Segment | None = None
     codes: bytes = b""
     num_frames: int = 0
     is_raw: bool = False
 
 
-def check_record(record: bytes, schema: Schema = AUDIOSET_SCHEMA) -> CheckedRecord:
+def check_record(record: bytes, schema: Schema = AUDIOSET_SCHEMA, split: str = "") -> CheckedRecord:
     """Check the keys, types and frames of a serialized `tf.train.SequenceExample` against a schema."""
     try:
-        example = SequenceExample.FromString(record)
-    except DecodeError as error:
-        return CheckedRecord((f"not a SequenceExample ({error})",))
+        example = parse_example(record)
+    except ValueError as error:
+        return CheckedRecord((str(error),))
     context = example.context.feature
     problems = list(_context_problems(context, {schema.video_id: "bytes", **_KINDS}))
     lists = example.feature_lists.feature_list
@@ -52,20 +57,18 @@ def check_record(record: bytes, schema: Schema = AUDIOSET_SCHEMA) -> CheckedReco
 
     frames = lists[schema.frames].feature
     is_raw = bool(frames) and frames[0].WhichOneof("kind") == "float_list"
-    frame_problem = _raw_problem(frames) if is_raw else _quantized_problem(frames)
+    frame_problem = _frame_problem(frames, is_raw)
     codes = b""
     if frame_problem:
         problems.append(frame_problem)
     elif not is_raw:
         codes = b"".join(frame.bytes_list.value[0] for frame in frames)
-    labels = tuple(context[LABELS].int64_list.value)
-    if labels != tuple(sorted(set(labels))):
+    segment = decode_context(example, split)
+    if list(segment.labels) != sorted(set(segment.labels)):
         problems.append("labels are not sorted, or one is repeated")
-    start_s, end_s = (context[key].float_list.value[0] for key in (START_TIME, END_TIME))
-    if not 0 <= start_s < end_s < float("inf"):
-        return CheckedRecord((*problems, f"lasts from {start_s} to {end_s} s"))
-    video_id = context[schema.video_id].bytes_list.value[0].decode(errors="surrogateescape")
-    return CheckedRecord(tuple(problems), video_id, start_s, end_s, labels, codes, len(frames), is_raw)
+    if not 0 <= segment.start_s < segment.end_s < float("inf"):
+        return CheckedRecord((*problems, f"lasts from {segment.start_s} to {segment.end_s} s"))
+    return CheckedRecord(tuple(problems), segment, codes, len(frames), is_raw)
 
 
 def _context_problems(context: Mapping[str, Feature], kinds: Mapping[str, str]) -> Iterable[str]:
@@ -81,18 +84,11 @@ def _context_problems(context: Mapping[str, Feature], kinds: Mapping[str, str]) 
             yield f"{key} does not have exactly one value"
 
 
-def _quantized_problem(frames: Sequence[Feature]) -> str | None:
+def _frame_problem(frames: Sequence[Feature], is_raw: bool) -> str | None:
     for number, frame in enumerate(frames):
-        values = frame.bytes_list.value
-        if len(values) != 1 or len(values[0]) != _FRAME_SIZE:
-            sizes = [len(value) for value in values]
+        floats, sizes = frame.float_list.value, [len(value) for value in frame.bytes_list.value]
+        if not is_raw and sizes != [_FRAME_SIZE]:
             return f"frame {number} has bytes {sizes}, not [{_FRAME_SIZE}]"
-    return None
-
-
-def _raw_problem(frames: Sequence[Feature]) -> str | None:
-    for number, frame in enumerate(frames):
-        values = frame.float_list.value
-        if len(values) != _FRAME_SIZE or not np.isfinite(values).all():
-            return f"frame {number} has {len(values)} floats, not {_FRAME_SIZE} finite ones"
+        if is_raw and (len(floats) != _FRAME_SIZE or not np.isfinite(floats).all()):
+            return f"frame {number} has {len(floats)} floats, not {_FRAME_SIZE} finite ones"
     return None

@@ -103,10 +103,7 @@ def _parse(
         frame = tf.io.FixedLenSequenceFeature([], tf.string)
     context, lists, lengths = tf.io.parse_sequence_example(
         records,
-        {
-            schema.video_id: tf.io.FixedLenFeature([], tf.string),
-            LABELS: tf.io.VarLenFeature(tf.int64),
-        },
+        {schema.video_id: tf.io.FixedLenFeature([], tf.string), LABELS: tf.io.VarLenFeature(tf.int64)},
         {schema.frames: frame},
     )
     video_ids = context[schema.video_id]

@@ -12,15 +12,10 @@ _TIMES = re.compile(r"(?P<id>.+?)_(?P<start>\d+(?:\.\d+)?)(?:_(?P<end>\d+(?:\.\d
 
 @dataclass(frozen=True)
 class NamedSegment:
-    """A segment that a file's name refers to.
-
-    Attributes:
-      segment: the segment.
-      is_cut: the name contains the time, so the file contains exactly the segment.
-    """
+    """A segment that a file's name refers to."""
 
     segment: Segment
-    is_cut: bool
+    is_cut: bool  # the name contains the time, so the file contains exactly the segment
 
 
 def stem(path: str) -> str:
@@ -60,9 +55,7 @@ def video_id_of(path: str, id_pattern: re.Pattern[str] | None = None) -> str | N
 
 
 def find_segments(
-    path: str,
-    find: Callable[[str], Sequence[Segment]],
-    id_pattern: re.Pattern[str] | None = None,
+    path: str, find: Callable[[str], Sequence[Segment]], id_pattern: re.Pattern[str] | None = None
 ) -> list[NamedSegment]:
     """Find the segments that a file's name refers to.
 

@@ -4,19 +4,18 @@
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
-from transforms.audioset.example import Schema, decode_example, schema_of
+from transforms.audioset.example import Schema, decode_example, has_floats, parse_example, schema_of
 from transforms.audioset.labels import NUM_CLASSES
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.audioset.own_shards import RUN_FOLDER, own_shards
 from transforms.errors import SettingError
-from transforms.frameworks import SequenceExample, tf
+from transforms.frameworks import tf
 from transforms.storage.tfrecord import read_records
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import dequantize
@@ -65,24 +64,24 @@ class FeatureShards:
             or the frames are quantized and not raw, or raw and not quantized.
         """
         paths = _shard_paths(folder)
-        for path in paths:
-            example = _first_example(path)
-            if example is None:
-                continue
-            schema = schema_of(example)
-            frames = example.feature_lists.feature_list[schema.frames].feature
-            is_raw = any(frame.WhichOneof("kind") == "float_list" for frame in frames)
-            if is_raw != raw:
-                kind, expected = ("raw", "quantized") if is_raw else ("quantized", "raw")
-                raise SettingError(
-                    f"{path}: its frames are {kind}, but {expected} frames are expected; give features made "
-                    f"with --postprocess={expected}"
-                )
-            return cls(folder, paths, schema, is_raw)
-        raise SettingError(
-            f"{folder}: contains no *{SHARD_SUFFIX} with a record, nor do its subfolders; give a feature "
-            "folder or one of its splits"
-        )
+        path, record = next(_read_shards(paths), (folder, None))
+        if record is None:
+            raise SettingError(
+                f"{folder}: contains no *{SHARD_SUFFIX} with a record, nor do its subfolders; give a feature "
+                "folder or one of its splits"
+            )
+        try:
+            example = parse_example(record)
+        except ValueError as error:
+            raise SettingError(f"{path}: a record is {error}; give a feature folder") from error
+        schema = schema_of(example)
+        if has_floats(example.feature_lists.feature_list[schema.frames].feature) != raw:
+            kind, expected = ("quantized", "raw") if raw else ("raw", "quantized")
+            raise SettingError(
+                f"{path}: its frames are {kind}, but {expected} frames are expected; give features made "
+                f"with --postprocess={expected}"
+            )
+        return cls(folder, paths, schema, raw)
 
 
 def read_clips(
@@ -115,9 +114,7 @@ def read_clips(
     paths = list(shards.paths)
     if shuffle is not None:
         paths = [paths[n] for n in np.random.default_rng(shuffle).permutation(len(paths))]
-    records: Iterator[_Record] = (
-        (path, record) for path in paths[part::num_parts] for record in _read_shard(path)
-    )
+    records = _read_shards(paths[part::num_parts])
     if shuffle is not None:
         records = _shuffled(records, np.random.default_rng((*shuffle, part)))
     for path, record in records:
@@ -171,31 +168,22 @@ def _own_shards(folder: str) -> frozenset[str] | None:
         raise SettingError(f"{run_folder}/{error}; restore the file from a backup") from error
 
 
-def _first_example(path: str) -> SequenceExample | None:
-    record = next(_read_shard(path), None)
-    try:
-        return None if record is None else SequenceExample.FromString(record)
-    except DecodeError as error:
-        raise SettingError(
-            f"{path}: does not contain SequenceExamples ({error}); give a feature folder"
-        ) from error
+def _read_shards(paths: Iterable[str]) -> Iterator[_Record]:
+    for path in paths:
+        try:
+            with tf.io.gfile.GFile(path, "rb") as file:
+                yield from ((path, record) for record in read_records(file))
+        except (tf.errors.OpError, ValueError) as error:
+            raise SettingError(f"{path}: cannot be read ({error}); for details run {VERIFY}") from error
 
 
-def _read_shard(path: str) -> Iterator[bytes]:
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            yield from read_records(file)
-    except (tf.errors.OpError, ValueError) as error:
-        raise SettingError(f"{path}: cannot be read ({error}); for details run {VERIFY}") from error
-
-
-def _clip_arrays(path: str, record: bytes, is_raw: bool, num_classes: int, num_frames: int) -> ClipArrays:
+def _clip_arrays(path: str, record: bytes, raw: bool, num_classes: int, num_frames: int) -> ClipArrays:
     try:
         segment, frames = decode_example(record, "")
-        if frames.dtype != (np.float32 if is_raw else np.uint8) or frames.shape[1:] != (EMBEDDING_SIZE,):
+        if frames.dtype != (np.float32 if raw else np.uint8) or frames.shape[1:] != (EMBEDDING_SIZE,):
             raise ValueError(f"its frames are {frames.dtype}{list(frames.shape)}")
     except ValueError as error:
-        kind = "raw" if is_raw else "quantized"
+        kind = "raw" if raw else "quantized"
         raise SettingError(
             f"{path}: a record does not contain {kind} features ({error}); for details run {VERIFY}"
         ) from error
@@ -206,7 +194,7 @@ def _clip_arrays(path: str, record: bytes, is_raw: bool, num_classes: int, num_f
         labels[label] = 1.0
     frames = frames[:num_frames]
     embeddings = np.zeros((num_frames, EMBEDDING_SIZE), np.float32)
-    embeddings[: len(frames)] = frames if is_raw else VALUES[frames]
+    embeddings[: len(frames)] = frames if raw else VALUES[frames]
     return {
         "video_id": segment.video_id,
         "embeddings": embeddings,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from transforms.audioset.example import AUDIOSET_SCHEMA, Schema, encode_example
+from transforms.audioset.segments import Segment
 from transforms.clips import ClipChunk, ExistingClip, Key, RejectedClip, reject
 from transforms.errors import ClipError, Reason
 from transforms.features.existing_records import RecordKey, record_key
@@ -21,23 +22,18 @@ Frames = tuple[ClipChunk, np.ndarray]  # uint8[n, 128] or float32[n, 128]
 
 @dataclass(frozen=True)
 class AssembledClip:
-    """A record, ready to write.
+    """A record, ready to write."""
 
-    Attributes:
-      chunk: the last chunk of the clip.
-      record: the serialized SequenceExample.
-    """
-
-    chunk: ClipChunk
-    record: bytes
+    chunk: ClipChunk  # the last chunk of the clip
+    record: bytes  # the serialized SequenceExample
 
     @property
     def key(self) -> RecordKey:
-        return record_key(self.chunk.video_id, self.chunk.start_s)
+        return record_key(self.chunk)
 
     @property
     def source(self) -> Source:
-        return Source.of(self.chunk.file, self.chunk.offset)
+        return Source.of(self.chunk)
 
 
 def assemble_clips(chunks: Iterable[Frames], schema: Schema = AUDIOSET_SCHEMA) -> list[AssembledClip]:
@@ -62,7 +58,7 @@ def assemble_clips(chunks: Iterable[Frames], schema: Schema = AUDIOSET_SCHEMA) -
 
 
 def _clip_order(chunk: ClipChunk) -> tuple[str, int, Source]:
-    return (*record_key(chunk.video_id, chunk.start_s), Source.of(chunk.file, chunk.offset))
+    return (*record_key(chunk), Source.of(chunk))
 
 
 @dataclass
@@ -109,13 +105,13 @@ def decide(
     for clip in clips:
         by_key[clip.key][0].append(clip)
     for input_clip in existing:
-        by_key[record_key(input_clip.video_id, input_clip.start_s)][1].append(input_clip)
+        by_key[record_key(input_clip)][1].append(input_clip)
     for duplicate in earlier:
-        by_key[record_key(duplicate.video_id, duplicate.start_s)][2].append(duplicate)
+        by_key[record_key(duplicate)][2].append(duplicate)
     for key in sorted(by_key):
         new, known, listed = by_key[key]
         new.sort(key=lambda clip: clip.source)
-        known.sort(key=_source)
+        known.sort(key=Source.of)
         _decide_record(decisions, key, new, known, listed, prior.get(key))
     return decisions
 
@@ -128,7 +124,7 @@ def _decide_record(
     listed: Sequence[RejectedClip],
     prior: Source | None,
 ) -> None:
-    current = _source(existing[0]) if existing else prior  # source of the record before this run
+    current = Source.of(existing[0]) if existing else prior  # source of the record before this run
     if current and not existing and new:
         # The current source was computed again, with other times or labels; or its file is gone.
         is_computed = any(clip.source[:2] == current[:2] for clip in new)
@@ -140,9 +136,7 @@ def _decide_record(
         duplicates: list[ClipChunk | ExistingClip] = [clip.chunk for clip in new[1:]]
         duplicates += existing
         if current and not existing:
-            chunk = new[0].chunk
-            line = reject_displaced(chunk.split, chunk.video_id, chunk.start_s, current, chosen)
-            decisions.rejected_earlier.append(line)
+            decisions.rejected_earlier.append(reject_displaced(new[0].chunk, current, chosen))
     elif current:
         chosen = current
         duplicates = [clip.chunk for clip in new]
@@ -157,38 +151,16 @@ def _decide_record(
     error = _duplicate_of(chosen)
     decisions.rejected += [reject(duplicate, STAGE, error) for duplicate in duplicates]
     for clip in listed:
-        sorts_later = chosen < _source(clip)
+        sorts_later = chosen < Source.of(clip)
         decisions.rejected_earlier.append(replace(clip, message=str(error)) if sorts_later else clip)
-
-
-def _source(clip: ExistingClip | RejectedClip) -> Source:
-    return Source.of(clip.file, clip.offset)
 
 
 def _duplicate_of(chosen: Source) -> ClipError:
     return ClipError(Reason.DUPLICATE, f"{chosen} is this clip already; it sorts first")
 
 
-def reject_displaced(
-    split: str, video_id: str, start_s: float, displaced: Source, chosen: Source
-) -> RejectedClip:
+def reject_displaced(clip: ClipChunk | Segment, displaced: Source, chosen: Source) -> RejectedClip:
     """Return the rejected clip for an input of an earlier run; the hash of a shard's clip is unknown."""
     sha256 = sha256_of_file(displaced.path) if displaced.offset < 0 else None
-    error = _duplicate_of(chosen)
-    return RejectedClip(
-        split,
-        video_id,
-        start_s,
-        displaced.file,
-        displaced.shard_offset,
-        STAGE,
-        error.reason,
-        str(error),
-        sha256,
-    )
-
-
-def merge_records(old: Iterable[tuple[RecordKey, bytes]], new: Iterable[AssembledClip]) -> list[bytes]:
-    """Return the records of a shard in order; a new record replaces an old one of the same clip."""
-    records = dict(old) | {clip.key: clip.record for clip in new}
-    return [records[key] for key in sorted(records)]
+    where = (clip.split, clip.video_id, clip.start_s, displaced.file, displaced.shard_offset)
+    return RejectedClip(*where, STAGE, Reason.DUPLICATE, str(_duplicate_of(chosen)), sha256)

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from transforms.audioset.check import CheckedRecord, check_record
 from transforms.audioset.example import AUDIOSET_SCHEMA, Schema
 from transforms.audioset.layout import SHARD_SUFFIX, Sharding, check_split
+from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
-from transforms.features.existing_records import RecordKey, record_key
-from transforms.features.record_index import ROW, hash_key, hash_labels
+from transforms.features.existing_records import RecordKey, hash_values, record_key
+from transforms.features.record_index import ROW, hash_clip
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.tfrecord import HEADER_BYTES, read_records
@@ -33,7 +34,7 @@ class Totals:
     Attributes:
       frames, duration_s: of all records.
       bytes_total, bytes_at_0, bytes_at_255: numbers of bytes of quantized frames.
-      kinds: kinds of frames found, "quantized" and "raw".
+      kinds: numbers of records with "quantized" and "raw" frames.
       problems: one line each, with the shard's path.
     """
 
@@ -42,25 +43,20 @@ class Totals:
     bytes_total: int = 0
     bytes_at_0: int = 0
     bytes_at_255: int = 0
-    kinds: set[str] = field(default_factory=set)
+    kinds: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
-    def add_record(self, checked: CheckedRecord) -> None:
+    def add_record(self, checked: CheckedRecord, duration_s: float) -> None:
         self.frames += checked.num_frames
-        self.duration_s += checked.end_s - checked.start_s
-        self.kinds.add("raw" if checked.is_raw else "quantized")
+        self.duration_s += duration_s
+        self.kinds["raw" if checked.is_raw else "quantized"] += 1
         self.bytes_total += len(checked.codes)
         self.bytes_at_0 += checked.codes.count(0)
         self.bytes_at_255 += checked.codes.count(255)
 
     def add(self, other: "Totals") -> None:
-        self.frames += other.frames
-        self.duration_s += other.duration_s
-        self.bytes_total += other.bytes_total
-        self.bytes_at_0 += other.bytes_at_0
-        self.bytes_at_255 += other.bytes_at_255
-        self.kinds |= other.kinds
-        self.problems += other.problems
+        for each in fields(Totals):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
 
 @dataclass
@@ -113,18 +109,17 @@ class CheckShard:
         keys: list[RecordKey] = []
         rows, offset = [], 0
         for number, record in enumerate(self._records(path, report)):
-            checked = check_record(record, self.schema)
+            checked = check_record(record, self.schema, split)
             problems = list(checked.problems)
-            if checked.video_id is not None:
-                expected = sharding.shard_name(split, checked.video_id)
+            if (segment := checked.segment) is not None:
+                expected = sharding.shard_name(split, segment.video_id)
                 if expected != shard:
-                    problems.append(f"{checked.video_id!r} belongs in {expected}{SHARD_SUFFIX}")
-                problems += self._length_problems(checked)
-                keys.append(record_key(checked.video_id, checked.start_s))
+                    problems.append(f"{segment.video_id!r} belongs in {expected}{SHARD_SUFFIX}")
+                problems += self._length_problems(segment, checked.num_frames)
+                keys.append(record_key(segment))
                 if self.indexed:
-                    hashes = hash_key(split, keys[-1]), hash_labels(checked.labels)
-                    rows.append((*hashes, checked.end_s, 0, offset))
-                report.add_record(checked)
+                    rows.append((hash_clip(segment), hash_values(segment.labels), segment.end_s, 0, offset))
+                report.add_record(checked, segment.duration_s)
             report.records += 1
             report.problems += [f"{path}, record {number}: {problem}" for problem in problems]
             offset += HEADER_BYTES + len(record) + _CHECKSUM_BYTES
@@ -150,11 +145,11 @@ class CheckShard:
         except FILE_ERRORS as error:
             report.problems.append(f"{path}: cannot be read ({error})")
 
-    def _length_problems(self, checked: CheckedRecord) -> Iterator[str]:
-        duration_s = checked.end_s - checked.start_s
+    def _length_problems(self, segment: Segment, num_frames: int) -> Iterator[str]:
+        duration_s = segment.duration_s
         max_frames = self.framing.num_examples(round((duration_s + _TOLERANCE_S) * SAMPLE_RATE_HZ))
-        if not 1 <= checked.num_frames <= max_frames:
-            has = f"{checked.video_id!r} has {checked.num_frames} frames"
+        if not 1 <= num_frames <= max_frames:
+            has = f"{segment.video_id!r} has {num_frames} frames"
             yield f"{has}; {duration_s:.3f} s allow 1 to {max_frames}"
 
 

@@ -1,22 +1,19 @@
 """Finds which clips already have their record in a feature folder."""
 
-import enum
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from numpy.typing import NDArray
 
-from transforms.audioset.example import END_TIME, LABELS, START_TIME, schema_of
+from transforms.audioset.example import decode_segment
 from transforms.audioset.layout import Sharding, shard_path
-from transforms.audioset.segments import milliseconds
-from transforms.clips import Clip
+from transforms.audioset.segments import Segment, milliseconds
+from transforms.clips import AnyClip, Clip, ExistingClip
 from transforms.errors import OutputError
-from transforms.features.own_shards import ShardNotes
+from transforms.features.folder_shards import ShardNotes
 from transforms.features.sources import UNKNOWN, Source, Sources, read_sources, record_hash, sources_path
-from transforms.frameworks import SequenceExample
 from transforms.storage.files import exists, open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.tfrecord import read_records
@@ -27,37 +24,18 @@ RecordKey = tuple[str, int]  # video id, start in milliseconds
 ROW = np.dtype([("key", "<u8"), ("source", "<u8"), ("labels", "<u8"), ("end_s", "<f4")])
 
 
-@dataclass(frozen=True)
-class Context:
-    """The context of a record: its clip, with times rounded to float32 as in the record."""
-
-    video_id: str
-    start_s: float
-    end_s: float
-    labels: tuple[int, ...]
-
-    @property
-    def key(self) -> RecordKey:
-        """The record's key, by which records in a shard are sorted."""
-        return record_key(self.video_id, self.start_s)
+def record_key(clip: AnyClip | Segment) -> RecordKey:
+    """Return the key of a clip's record, by which a shard is sorted; records have times in float32."""
+    return clip.video_id, milliseconds(float(np.float32(clip.start_s)))
 
 
-def record_key(video_id: str, start_s: float) -> RecordKey:
-    """Return the key of a record; a time that is not yet rounded to float32 gives the same key."""
-    return video_id, milliseconds(float(np.float32(start_s)))
-
-
-def read_shard_records(path: str) -> list[tuple[Context, bytes]]:
-    """Return the records of a shard of features; an empty list if the file does not exist.
-
-    Raises:
-      OutputError: the shard is damaged or cannot be read.
-    """
+def read_shard_records(path: str) -> list[tuple[Segment, bytes]]:
+    """Return the records of a shard; [] if there is no file. Raise OutputError if it is damaged."""
     try:
         if not exists(path):
             return []
         with open_file(path) as file:
-            return [(_read_context(record), record) for record in read_records(file)]
+            return [(decode_segment(record, path.split("/")[-2]), record) for record in read_records(file)]
     except (*FILE_ERRORS, ValueError) as error:
         raise OutputError(
             f"{path}: is damaged or cannot be read ({error}); remove it and run the same command again: "
@@ -65,61 +43,26 @@ def read_shard_records(path: str) -> list[tuple[Context, bytes]]:
         ) from error
 
 
-def _read_context(record: bytes) -> Context:
-    try:
-        example = SequenceExample.FromString(record)
-        context = example.context.feature
-        return Context(
-            context[schema_of(example).video_id].bytes_list.value[0].decode(errors="surrogateescape"),
-            context[START_TIME].float_list.value[0],
-            context[END_TIME].float_list.value[0],
-            tuple(context[LABELS].int64_list.value),
-        )
-    except Exception as error:  # protobuf's own DecodeError is not public
-        raise ValueError(f"a record does not contain the features of a clip: {error!r}") from error
-
-
-def clip_rows(records: Iterable[tuple[Context, bytes]], sources: Sources) -> NDArray:
+def clip_rows(records: Iterable[tuple[Segment, bytes]], sources: Sources) -> NDArray:
     """Return the index of a shard's records: `ROW`s sorted by key."""
     rows = []
-    for context, record in records:
+    for segment, record in records:
         source = sources.get(record_hash(record))
-        key = _hash(context.key)
-        rows.append((key, source.hash if source else UNKNOWN, _hash(context.labels), context.end_s))
+        key, labels = hash_values(record_key(segment)), hash_values(segment.labels)
+        rows.append((key, source.hash if source else UNKNOWN, labels, segment.end_s))
     return np.sort(np.array(rows, ROW), order="key")
-
-
-def prior_sources(
-    keys: Iterable[RecordKey], rows: NDArray, sources: Iterable[Source]
-) -> dict[RecordKey, Source]:
-    """Return the sources of records by key, for those whose source is known."""
-    by_hash = {source.hash: source for source in sources}
-    found = {}
-    for key in keys:
-        row = row_of(rows, key)
-        if row is not None and (source := by_hash.get(int(row["source"]))):
-            found[key] = source
-    return found
 
 
 def row_of(rows: NDArray, key: RecordKey) -> np.void | None:
     """Return the `ROW` of a clip in the index of its shard; None if there is none."""
-    digest = np.uint64(_hash(key))
+    digest = np.uint64(hash_values(key))
     index = np.searchsorted(rows["key"], digest)
     return rows[index] if index < len(rows) and rows["key"][index] == digest else None
 
 
-def _hash(value: tuple) -> int:
-    text = repr(value).encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
-
-
-class Presence(enum.Enum):
-    """Whether a folder has a clip's record: no, yes, or a record whose source is unknown."""
-
-    NO = 0
-    YES = 1
-    UNKNOWN = 2
+def hash_values(values: tuple) -> int:
+    """Return a 64-bit hash. The chance that any two of 20 million clips collide is 1 in 90,000."""
+    return int.from_bytes(hashlib.sha256(repr(values).encode()).digest()[:8], "little")
 
 
 class ExistingRecords:
@@ -140,21 +83,22 @@ class ExistingRecords:
         self._notes = notes
         self._rows_of_shard: dict[str, NDArray] = {}
 
-    def find(self, clip: Clip) -> Presence:
-        """Return whether a clip has a record of this input with its times and labels.
+    def find(self, clip: Clip) -> ExistingClip | None:
+        """Return a clip if it has a record of this or an unknown input, with its times and labels.
 
         If the clip's end is unknown, any end matches.
         """
         rows = self._rows(clip.split, self._sharding.shard_name(clip.split, clip.video_id))
-        row = row_of(rows, record_key(clip.video_id, clip.start_s))
-        if row is None or row["labels"] != np.uint64(_hash(clip.labels)):
-            return Presence.NO
+        row = row_of(rows, record_key(clip))
+        if row is None or row["labels"] != np.uint64(hash_values(clip.labels)):
+            return None
         if clip.end_s is not None and row["end_s"] != np.float32(clip.end_s):
-            return Presence.NO
-        if row["source"] == UNKNOWN:
-            return Presence.UNKNOWN
-        # If the record is of another input, the writer decides between the two.
-        return Presence.YES if row["source"] == Source.of(clip.file, clip.offset).hash else Presence.NO
+            return None
+        is_known = bool(row["source"] != UNKNOWN)
+        if is_known and row["source"] != np.uint64(Source.of(clip).hash):
+            return None  # the record is of another input: the writer decides between the two
+        where = (clip.split, clip.video_id, clip.start_s, clip.file, clip.offset)
+        return ExistingClip(*where, clip.sha256, is_known)
 
     def _rows(self, split: str, name: str) -> NDArray:
         path = FileSystems.join(self._output, *shard_path(split, name).split("/"))

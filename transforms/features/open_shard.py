@@ -9,18 +9,19 @@ from apache_beam.io.filesystems import FileSystems
 from numpy.typing import NDArray
 
 from transforms.audioset.layout import shard_path
+from transforms.audioset.segments import Segment
 from transforms.clips import sha256_of
 from transforms.errors import OutputError
-from transforms.features.assemble_clips import Decisions, merge_records
+from transforms.features.assemble_clips import Decisions
 from transforms.features.existing_records import (
     ROW,
-    Context,
     RecordKey,
     clip_rows,
-    prior_sources,
     read_shard_records,
+    record_key,
+    row_of,
 )
-from transforms.features.own_shards import ShardNotes
+from transforms.features.folder_shards import ShardNotes
 from transforms.features.sources import (
     Source,
     Sources,
@@ -56,6 +57,9 @@ class ShardFile:
 class OpenShard:
     """A shard that a run writes.
 
+    Its methods raise OutputError if a file is damaged or cannot be read or written, if no run wrote the
+    shard, or if another run has the folder now.
+
     Attributes:
       output: the feature folder.
       split, name: of the shard.
@@ -70,7 +74,7 @@ class OpenShard:
     split: str
     name: str
     notes: ShardNotes | None
-    records: list[tuple[Context, bytes]] = field(default_factory=list)
+    records: list[tuple[Segment, bytes]] = field(default_factory=list)
     source_rows: list[tuple[str, Source]] = field(default_factory=list)
     sources: Sources = field(default_factory=dict)
     before: NDArray = field(default_factory=lambda: np.empty(0, ROW))
@@ -84,11 +88,7 @@ class OpenShard:
         return sources_path(self.output, self.split, self.name)
 
     def exists(self) -> bool:
-        """Return whether the shard exists and must be kept; always False without notes.
-
-        Raises:
-          OutputError: the file exists, but no run wrote it.
-        """
+        """Return whether the shard exists and must be kept; always False without notes."""
         if self.notes is None or not exists(self.path):
             return False
         if not self.notes.owns(self.split, self.name):
@@ -99,11 +99,7 @@ class OpenShard:
         return True
 
     def read(self) -> None:
-        """Read the shard, its sources and its note.
-
-        Raises:
-          OutputError: a file is damaged or cannot be read, or no run wrote the shard.
-        """
+        """Read the shard, its sources and its note."""
         if self.notes is None:
             return
         if self.exists():
@@ -115,19 +111,20 @@ class OpenShard:
 
     def prior_sources(self, keys: Iterable[RecordKey]) -> dict[RecordKey, Source]:
         """Return the known sources of records before the run."""
-        return prior_sources(keys, self.before, (source for _, source in self.source_rows))
+        by_hash = {source.hash: source for _, source in self.source_rows}
+        rows = ((key, row_of(self.before, key)) for key in keys)
+        known = ((key, by_hash.get(int(row["source"]))) for key, row in rows if row is not None)
+        return {key: source for key, source in known if source is not None}
 
     def write(self, decisions: Decisions) -> ShardFile | None:
         """Write the note, the sources and then the shard; a kill between two steps loses nothing.
 
         Returns:
           The shard; None if its records do not change.
-
-        Raises:
-          OutputError: a file cannot be written, or another run has the folder now.
         """
-        old = {context.key: record for context, record in self.records}
-        records = merge_records(old.items(), decisions.written)
+        old = {record_key(segment): record for segment, record in self.records}
+        merged = old | {clip.key: clip.record for clip in decisions.written}
+        records = [merged[key] for key in sorted(merged)]
         if self.notes is not None:
             self.notes.note(self.split, self.name, self.before.tobytes())
             self._write_sources(decisions, old, set(map(record_hash, records)))

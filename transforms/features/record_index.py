@@ -1,6 +1,5 @@
 """An index of the positions of records, with 32 bytes per clip, and a reader of records by position."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from transforms.audioset.example import decode_example
 from transforms.audioset.segments import Segment
-from transforms.features.existing_records import RecordKey
+from transforms.clips import AnyClip
+from transforms.features.existing_records import hash_values, record_key
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.tfrecord import read_records
@@ -59,11 +59,7 @@ class RecordIndex:
 
 
 def decode_embeddings(record: bytes, split: str) -> tuple[Segment, NDArray]:
-    """Return a record's clip and its frames, uint8[n, 128] or float32[n, 128].
-
-    Raises:
-      ValueError: the record does not contain features, or its frames are not valid embeddings.
-    """
+    """Return a record's clip and its frames, uint8[n, 128] or float32[n, 128]; ValueError if not valid."""
     segment, frames = decode_example(record, split)
     if len(frames) and (frames.shape[1] != EMBEDDING_SIZE or not np.isfinite(frames).all()):
         raise ValueError("its frames are not valid embeddings")
@@ -84,11 +80,7 @@ class RecordReader:
             file.close()
 
     def read(self, path: str, offset: int) -> tuple[Segment, NDArray]:
-        """Return the clip and the frames of the record at a byte offset.
-
-        Raises:
-          ValueError: the record cannot be read, or its frames are not valid embeddings.
-        """
+        """Return the clip and the frames of the record at a byte offset; ValueError if it is damaged."""
         try:
             file = self._file(path)
             file.seek(offset)
@@ -105,16 +97,6 @@ class RecordReader:
         return self._files[path]
 
 
-def hash_key(split: str, key: RecordKey) -> int:
-    """Return a 64-bit hash of a clip. The chance that any two of 20 million clips collide is 1 in 90,000."""
-    return _hash(f"{split}/{key[1]}/{key[0]}")
-
-
-def hash_labels(labels: tuple[int, ...]) -> int:
-    return _hash(repr(labels))
-
-
-def _hash(text: str) -> int:
-    # surrogatepass: an id that is not UTF-8 is a string with lone surrogates.
-    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+def hash_clip(clip: AnyClip | Segment) -> int:
+    """Return the `key` of a clip's row."""
+    return hash_values((clip.split, *record_key(clip)))

@@ -3,8 +3,9 @@
 import hashlib
 import heapq
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,7 @@ _MAX_SHARDS = 32
 _READ_PER_SAMPLED = 4
 
 
-@dataclass(frozen=True)
-class SampledClip:
+class SampledClip(NamedTuple):
     """A record: its segment, and its frames, uint8[n, 128] or raw float32[n, 128]."""
 
     segment: Segment
@@ -48,20 +48,15 @@ def sample_clips(shards: Mapping[str, Sequence[str]], num_clips: int) -> list[Sa
         for number, path in enumerate(chosen):
             wanted = -(-left // (len(chosen) - number))
             try:
-                found = [decode_example(record, split) for record in _some_records(path, wanted)]
+                with open_file(path) as file:
+                    records = itertools.islice(read_records(file), wanted * _READ_PER_SAMPLED)
+                    found = heapq.nsmallest(wanted, records, key=_hash)
+                clips += [SampledClip(*decode_example(record, split)) for record in found]
             except (ValueError, *FILE_ERRORS) as error:
-                raise OutputError(
-                    f"{path}: {error}; delete this shard and run the same command again"
-                ) from error
-            clips += [SampledClip(segment, frames) for segment, frames in found]
+                message = f"{path}: {error}; delete this shard and run the same command again"
+                raise OutputError(message) from error
             left -= len(found)
     return clips
-
-
-def _some_records(path: str, wanted: int) -> Iterator[bytes]:
-    with open_file(path) as file:
-        records = itertools.islice(read_records(file), wanted * _READ_PER_SAMPLED)
-        yield from heapq.nsmallest(wanted, records, key=_hash)
 
 
 def _hash(data: bytes) -> bytes:

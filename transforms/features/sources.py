@@ -20,6 +20,7 @@ from typing import NamedTuple
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.clips import AnyClip
 from transforms.errors import OutputError
 from transforms.storage.files import exists, is_local, open_file, write_output
 from transforms.storage.filesystems import FILE_ERRORS
@@ -47,8 +48,9 @@ class Source(NamedTuple):
     file: str
 
     @classmethod
-    def of(cls, file: str, offset: int | None) -> "Source":
-        return cls(os.path.abspath(file) if is_local(file) else file, -1 if offset is None else offset, file)
+    def of(cls, clip: AnyClip) -> "Source":
+        path = os.path.abspath(clip.file) if is_local(clip.file) else clip.file
+        return cls(path, -1 if clip.offset is None else clip.offset, clip.file)
 
     @property
     def shard_offset(self) -> int | None:
@@ -87,10 +89,8 @@ def sources_path(output: str, split: str, name: str) -> str:
 def read_sources(path: str) -> dict[str, Source]:
     """Read a shard's sources, by hash of the record; an empty dict if the file does not exist.
 
-    If identical records have several sources, the least one is returned.
-
-    Raises:
-      OutputError: the file is damaged or cannot be read.
+    If identical records have several sources, the least one is returned. Raise OutputError if the file is
+    damaged or cannot be read.
     """
     return least_sources(read_source_rows(path))
 
@@ -104,11 +104,7 @@ def least_sources(rows: Iterable[tuple[str, Source]]) -> dict[str, Source]:
 
 
 def read_source_rows(path: str) -> list[tuple[str, Source]]:
-    """Read all lines of a shard's sources: (hash of a record, source).
-
-    Raises:
-      OutputError: as for `read_sources`.
-    """
+    """Read all lines of a shard's sources, (hash of a record, source); errors as for `read_sources`."""
     try:
         if not exists(path):
             return []
@@ -131,11 +127,7 @@ def read_source_rows(path: str) -> list[tuple[str, Source]]:
 
 
 def write_sources(path: str, rows: Iterable[tuple[str, Source]]) -> None:
-    """Write a shard's sources; the same rows give the same bytes.
-
-    Raises:
-      OutputError: the file cannot be written.
-    """
+    """Write a shard's sources; the same rows give the same bytes. Errors as for `files.write_output`."""
     lines = []
     for digest, source in sorted(set(rows)):
         values = [digest, source.file, source.shard_offset]

@@ -1,7 +1,7 @@
 """The clips of an audio file or of a shard's clip: itself, or its segments by name, id and times."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from transforms.audio_shards.items import ShardClip
@@ -20,10 +20,7 @@ def file_clips(
     if table is None:
         video_id = video_id_of(path, id_pattern)
         return [Clip(split, video_id, path)] if video_id else []
-    return [
-        _segment_clip(Clip(split, "", path, is_cut=named.is_cut), named.segment)
-        for named in find_segments(path, table.find, id_pattern)
-    ]
+    return _segment_clips(Clip(split, "", path), find_segments(path, table.find, id_pattern))
 
 
 def shard_clips(
@@ -46,10 +43,7 @@ def shard_clips(
     """
     clip = Clip(split, item.video_id, path, item.offset, audio=item.audio)
     if table is not None:
-        return [
-            _segment_clip(replace(clip, is_cut=named.is_cut), named.segment)
-            for named in _segments_of(item, table, id_pattern)
-        ]
+        return _segment_clips(clip, _segments_of(item, table, id_pattern))
     if item.name is not None and id_pattern is not None:
         video_id = video_id_of(f"/{item.name}", id_pattern)
         if not video_id:
@@ -91,12 +85,10 @@ def _segments_of(
     return [replace(named, is_cut=named.is_cut or item.start_s is not None) for named in found]
 
 
-def _segment_clip(clip: Clip, segment: Segment) -> Clip:
-    return replace(
-        clip,
-        split=segment.split,
-        video_id=segment.video_id,
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        labels=segment.labels,
-    )
+def _segment_clips(clip: Clip, found: Iterable[NamedSegment]) -> list[Clip]:
+    """Return a copy of the clip per segment, with the segment's fields."""
+    fields = ("split", "video_id", "start_s", "end_s", "labels")
+    return [
+        replace(clip, is_cut=named.is_cut, **{name: getattr(named.segment, name) for name in fields})
+        for named in found
+    ]

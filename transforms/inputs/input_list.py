@@ -12,7 +12,7 @@ from transforms.clips import RejectedClip
 from transforms.errors import Reason
 from transforms.printable import json_text
 from transforms.stage import Stage
-from transforms.storage.files import open_file, write_output
+from transforms.storage.files import read_file, write_output
 from transforms.storage.listing import NOT_UTF8, list_files
 
 # Inputs per file of the list; one worker reads a file.
@@ -20,17 +20,11 @@ _FILE_INPUTS = 50_000
 
 
 class Input(NamedTuple):
-    """A file to read, or a fault: a folder that cannot be listed, or a path that is not UTF-8.
-
-    Attributes:
-      path: its path.
-      size: in bytes; 0 for a fault.
-      fault: why it cannot be listed or read; None for a file.
-    """
+    """A file to read, or a fault: a folder that cannot be listed, or a path that is not UTF-8."""
 
     path: str
-    size: int
-    fault: str | None = None
+    size: int  # in bytes; 0 for a fault
+    fault: str | None = None  # why it cannot be listed or read; None for a file
 
     @property
     def is_file(self) -> bool:
@@ -62,15 +56,12 @@ InputSource: TypeAlias = Sequence[str] | InputList
 def write_input_list(
     path: str, files: Sequence[tuple[str, int]], faults: Sequence[tuple[str, str]]
 ) -> InputList:
-    """Write the list of the inputs that the launcher found.
+    """Write the list of the inputs that the launcher found; errors as for `files.write_output`.
 
     Args:
       path: path of the list's files without their number and suffix; workers must be able to read it.
       files: (path, size in bytes), each file once.
       faults: (path, cause), as in `Listing`.
-
-    Raises:
-      OutputError: a file cannot be written.
     """
     listed = InputList(path, max(1, -(-(len(files) + len(faults)) // _FILE_INPUTS)))
     rows: Iterator[Input] = chain(
@@ -103,9 +94,7 @@ class ListInputs(Stage):
 
 
 def _read_list(path: str) -> Iterator[Input]:
-    with open_file(path) as file:
-        lines = file.read().split(b"\n")
-    for line in lines:
+    for line in read_file(path).split(b"\n"):
         if line:
             yield Input(*json.loads(line))
 
@@ -118,11 +107,7 @@ def _list_glob(pattern: str) -> Iterator[Input]:
 
 @dataclass
 class RejectFolders(Stage):
-    """Input -> RejectedClip for each fault; files are skipped.
-
-    Attributes:
-      split, stage: of the rejects.
-    """
+    """Input -> RejectedClip with this split and stage, for each fault; files are skipped."""
 
     split: str
     stage: str

@@ -1,4 +1,7 @@
-"""Reads segments CSVs and class labels from any filesystem, once per process."""
+"""Reads segments CSVs and class labels from any filesystem, once per process.
+
+All functions raise SettingError if a file cannot be read or is malformed, or if a segment occurs twice.
+"""
 
 import functools
 import hashlib
@@ -9,7 +12,7 @@ from dataclasses import dataclass
 from transforms.audioset.labels import read_class_labels, read_class_names
 from transforms.audioset.segments import Segment, SegmentTable, parse_segments
 from transforms.errors import SettingError
-from transforms.storage.files import open_file
+from transforms.storage.files import read_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.shared_files import SharedFile, local_path
 
@@ -30,65 +33,36 @@ class SegmentFiles:
 
     @classmethod
     def of(cls, files: Sequence[tuple[str, str]], class_labels: SharedFile | str) -> "SegmentFiles":
-        """Return the files in their current state.
-
-        Raises:
-          SettingError: a file cannot be read.
-        """
+        """Return the files in their current state."""
         digest = hashlib.sha256(_read(local_path(class_labels), "class labels"))
         for split, path in files:
             digest.update(f"\0{split}\0".encode() + _read(path, "segments"))
         return cls(tuple(files), class_labels, digest.hexdigest())
 
     def table(self) -> SegmentTable:
-        """Read all files; a second call in a process returns the same table.
-
-        Raises:
-          SettingError: a file cannot be read or has an invalid row, or a segment occurs twice.
-        """
+        """Read all files; a second call in a process returns the same table."""
         return _read_table(self)
 
 
-@dataclass(frozen=True)
-class ClassLabelFile:
-    """The class labels, which map names to indices.
+def read_label_indices(file: SharedFile | str, display_names: bool = True) -> dict[str, int]:
+    """Return mid or display name -> index, from `class_labels_indices.csv`."""
+    path = local_path(file)
+    return read_class_labels(_lines(path, "class labels"), path, display_names)
 
-    Attributes:
-      file: `class_labels_indices.csv`, or its path.
-    """
 
-    file: SharedFile | str
-
-    def indices(self) -> dict[str, int]:
-        """Mid or display name -> index.
-
-        Raises:
-          SettingError: the file cannot be read, or is none.
-        """
-        return _read_labels(self.file, display_names=True)
-
-    def names(self) -> dict[int, str]:
-        """Index -> display name.
-
-        Raises:
-          SettingError: the file cannot be read, or is none.
-        """
-        path = local_path(self.file)
-        return read_class_names(_lines(path, "class labels"), path)
+def read_label_names(file: SharedFile | str) -> dict[int, str]:
+    """Return index -> display name, from `class_labels_indices.csv`."""
+    path = local_path(file)
+    return read_class_names(_lines(path, "class labels"), path)
 
 
 @functools.lru_cache(maxsize=1)
 def _read_table(source: SegmentFiles) -> SegmentTable:
-    indices = _read_labels(source.class_labels)
+    indices = read_label_indices(source.class_labels, display_names=False)
     segments: list[Segment] = []
     for split, path in source.files:
         segments += parse_segments(_lines(path, "segments"), split, indices, path)
     return SegmentTable(segments)
-
-
-def _read_labels(file: SharedFile | str, display_names: bool = False) -> dict[str, int]:
-    path = local_path(file)
-    return read_class_labels(_lines(path, "class labels"), path, display_names)
 
 
 def _lines(path: str, what: str) -> io.StringIO:
@@ -101,7 +75,6 @@ def _lines(path: str, what: str) -> io.StringIO:
 
 def _read(path: str, what: str) -> bytes:
     try:
-        with open_file(path) as file:
-            return file.read()
+        return read_file(path)
     except FILE_ERRORS as error:
         raise SettingError(f"{what} {path}: cannot be read ({error}); check the path") from error

@@ -17,7 +17,7 @@ from transforms.stage import Stage
 from transforms.statistics.analyze_vectors import AnalyzeVectors
 from transforms.statistics.count_clips import Count, CountClips, assemble_sizes, chunk_size, clip_size
 from transforms.statistics.moments import Moments
-from transforms.storage.files import open_file, write_output
+from transforms.storage.files import read_file, write_output
 from transforms.vggish.params import MEL_BANDS
 from transforms.vggish.postprocess import PcaParams, apply_pca
 
@@ -108,27 +108,16 @@ def _projected_values(frames: np.ndarray, pca: PcaParams) -> np.ndarray:
 
 @dataclass(frozen=True)
 class AnalysisResult:
-    """The result of an analysis.
+    """The result of an analysis."""
 
-    Attributes:
-      counts: sorted counts.
-      moments: moments of all vectors; None without vectors.
-      rejected: reason -> number of clips.
-    """
-
-    counts: list[Count]
-    moments: Moments | None
-    rejected: dict[str, int]
+    counts: list[Count]  # sorted
+    moments: Moments | None  # of all vectors; None without vectors
+    rejected: dict[str, int]  # reason -> number of clips
 
 
 @dataclass
 class WriteAnalysis(Stage):
-    """Analyzes a corpus and writes the result to a file for `read_analysis`.
-
-    Attributes:
-      analyze: the analysis.
-      path: path of the file.
-    """
+    """Analyzes a corpus and writes the result to a file for `read_analysis`."""
 
     analyze: AnalyzeFeatures | AnalyzeAudio
     path: str
@@ -152,18 +141,13 @@ class WriteAnalysis(Stage):
 def _write_analysis(
     path: str, counts: list[Count], moments: Sequence[Moments], reasons: Iterable[tuple[str, int]]
 ) -> None:
-    found = {
-        "counts": counts,
-        "moments": [found.to_json() for found in moments],
-        "rejected": sorted(reasons),
-    }
+    found = {"counts": counts, "moments": [each.to_json() for each in moments], "rejected": sorted(reasons)}
     write_output(path, json.dumps(found).encode())
 
 
 def read_analysis(path: str) -> AnalysisResult:
     """Return the result that `WriteAnalysis` wrote, without loss."""
-    with open_file(path) as file:
-        found = json.load(file)
+    found = json.loads(read_file(path))
     moments = [Moments.from_json(values) for values in found["moments"]]
     return AnalysisResult(
         [Count(*count) for count in found["counts"]], moments[0] if moments else None, dict(found["rejected"])

@@ -49,7 +49,7 @@ class AnalyzeVectors(Stage):
         with tft_beam.Context(temp_dir=self.temp_dir):
             batches = (
                 vectors
-                | "Split" >> beam.FlatMap(_split_rows, rows)
+                | "Split" >> beam.FlatMap(lambda v: [v[n : n + rows] for n in range(0, len(v), rows)])
                 | "Batch" >> beam.BatchElements(min_batch_size=rows, max_batch_size=rows, element_size_fn=len)
                 # list of float32[n, size] with `rows` rows in total
                 | "ToRecordBatch" >> beam.Map(_record_batch)
@@ -102,11 +102,6 @@ def _to_moments(transformed: Any) -> Iterator[Moments]:
     count = int(found.pop(_COUNT))
     if count:
         yield Moments.of_sums(count, found.pop(_SUM), found.pop(_COVARIANCE), **found)
-
-
-def _split_rows(vectors: np.ndarray, rows: int) -> Iterator[np.ndarray]:
-    for start in range(0, len(vectors), rows):
-        yield vectors[start : start + rows]
 
 
 def _record_batch(parts: Sequence[np.ndarray]) -> pa.RecordBatch:

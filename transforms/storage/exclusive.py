@@ -9,6 +9,7 @@
 | others, S3 servers without conditions | check, then write: not atomic | the same |
 
 `is_atomic` returns True only for local and mounted filesystems and gs://: an S3 server may lack conditions.
+All functions raise one of FILE_ERRORS if the file cannot be read or written.
 """
 
 import fcntl
@@ -19,16 +20,17 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from apache_beam.io.aws.s3filesystem import S3FileSystem
-from apache_beam.io.aws.s3io import S3IO, parse_s3_path
+from apache_beam.io.aws.s3io import parse_s3_path
 from apache_beam.io.filesystem import BeamIOError, FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
-from apache_beam.io.gcp.gcsio import GcsIO, parse_gcs_path
+from apache_beam.io.gcp.gcsio import parse_gcs_path
 from apache_beam.io.hadoopfilesystem import HadoopFileSystem
 from botocore.exceptions import BotoCoreError, ClientError
 from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.cloud.storage.retry import DEFAULT_RETRY
 
+from transforms.beam_internals import gcs_client, s3_client
 from transforms.storage.files import is_local, write_atomic
 from transforms.storage.filesystems import (
     FILE_ERRORS,
@@ -39,23 +41,16 @@ from transforms.storage.filesystems import (
     upload,
 )
 
-# Error codes of S3: another program has written the file or is writing it; the server lacks conditions.
-_TAKEN, _UNKNOWN = (
-    ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"),
-    ("NotImplemented", "501"),
-)
-_ABSENT = ("NoSuchKey", "404")
-# To write a local file whose temporary file is gone before it is in place.
+# Error codes of S3: another program has written the file, is writing it, or has deleted it; the server lacks
+# conditions.
+_CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey", "404")
+_ABSENT, _NOT_IMPLEMENTED = ("NoSuchKey", "404"), ("NotImplemented", "501")
+# Attempts to write a local file; a run that begins may delete the temporary file of an attempt.
 _TRIES = 5
 
 
 class Version(NamedTuple):
-    """A state of a file.
-
-    Attributes:
-      data: its bytes.
-      token: the filesystem's identifier of this state; None if the filesystem has none.
-    """
+    """A state of a file: its bytes, and the filesystem's identifier of this state if there is one."""
 
     data: bytes
     token: Any = None
@@ -67,11 +62,7 @@ def is_atomic(path: str) -> bool:
 
 
 def read(path: str) -> Version | None:
-    """Return the current state of a file; None if it does not exist.
-
-    Raises:
-      One of FILE_ERRORS: it cannot be read.
-    """
+    """Return the current state of a file; None if it does not exist."""
     filesystem = filesystem_of(path)
     if isinstance(filesystem, S3FileSystem):
         return _read_s3(filesystem, path)
@@ -95,19 +86,12 @@ def create(path: str, data: bytes) -> Version | None:
     """Create a file; return None if it exists.
 
     The bytes must be unique to the writer: if a response is lost, they show whether this writer succeeded.
-
-    Raises:
-      One of FILE_ERRORS: it cannot be written.
     """
     return _write(path, data, None)
 
 
 def replace(path: str, data: bytes, version: Version) -> Version | None:
-    """Replace a file that still has the given state; return None if it has changed or does not exist.
-
-    Raises:
-      One of FILE_ERRORS: it cannot be written.
-    """
+    """Replace a file that still has the given state; return None if it has changed or does not exist."""
     return _write(path, data, version)
 
 
@@ -132,7 +116,7 @@ def _write(path: str, data: bytes, before: Version | None) -> Version | None:
     elif isinstance(filesystem, S3FileSystem):
         written = _write_s3(filesystem, path, data, before)
     else:
-        written = _write_after_look(filesystem, path, data, before)
+        written = _write_after_check(filesystem, path, data, before)
     if written is None and (now := read(path)) and now.data == data:
         return now  # the first attempt succeeded, but its response was lost
     return written
@@ -140,8 +124,8 @@ def _write(path: str, data: bytes, before: Version | None) -> Version | None:
 
 def _write_local(path: str, data: bytes, before: Version | None) -> Version | None:
     for _ in range(_TRIES - 1):
-        # The run that has the folder deletes the temporary files of killed runs when it begins, and with them
-        # that of a run which asks for the lock at that moment.
+        # A run that begins deletes the temporary files of killed runs, and also that of a run that asks for
+        # the lock at that moment.
         with suppress(FileNotFoundError):
             return _write_local_once(path, data, before)
     return _write_local_once(path, data, before)
@@ -188,7 +172,7 @@ def _held(path: str, version: Version) -> Iterator[bool]:
 
 def _blob(filesystem: GCSFileSystem, path: str) -> Any:
     bucket, name = parse_gcs_path(path)
-    return GcsIO(pipeline_options=filesystem._pipeline_options).client.bucket(bucket).blob(name)
+    return gcs_client(filesystem).bucket(bucket).blob(name)
 
 
 def _write_gcs(filesystem: GCSFileSystem, path: str, data: bytes, before: Version | None) -> Version | None:
@@ -202,9 +186,8 @@ def _write_gcs(filesystem: GCSFileSystem, path: str, data: bytes, before: Versio
 
 def _s3_request(filesystem: S3FileSystem, name: str, path: str, **arguments: Any) -> Any:
     bucket, key = parse_s3_path(path)
-    client = S3IO(options=filesystem._options).client.client
     try:
-        return getattr(client, name)(Bucket=bucket, Key=key, **arguments)
+        return getattr(s3_client(filesystem), name)(Bucket=bucket, Key=key, **arguments)
     except BotoCoreError as error:
         raise OSError(str(error)) from error
 
@@ -226,14 +209,14 @@ def _write_s3(filesystem: S3FileSystem, path: str, data: bytes, before: Version 
         return Version(data, answer["ETag"])
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        if code in _TAKEN or code in _ABSENT:
+        if code in _CHANGED:
             return None
-        if code in _UNKNOWN:
-            return _write_after_look(filesystem, path, data, before)
+        if code in _NOT_IMPLEMENTED:
+            return _write_after_check(filesystem, path, data, before)
         raise OSError(str(error)) from error
 
 
-def _write_after_look(
+def _write_after_check(
     filesystem: FileSystem, path: str, data: bytes, before: Version | None
 ) -> Version | None:
     now = read(path)

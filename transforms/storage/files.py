@@ -15,7 +15,6 @@ from transforms.launcher import halt_if_ended
 from transforms.storage.filesystems import (
     FILE_ERRORS,
     TEMPORARY_SUFFIX,
-    check_reachable,
     delete,
     filesystem_of,
     is_temporary,
@@ -25,8 +24,6 @@ from transforms.storage.filesystems import (
 )
 from transforms.storage.globs import escape
 from transforms.storage.listing import NOT_UTF8, list_files
-
-__all__ = ["FILE_ERRORS", "check_reachable"]
 
 _BLOCK_BYTES = 1 << 20
 # A remote file is buffered before its upload: up to this size in memory, otherwise on disk.
@@ -54,6 +51,12 @@ def open_file(path: str) -> BinaryIO:
         if not stat.S_ISREG(mode):
             raise OSError(f"{_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a file: {path}")
     return open_to_read(path)
+
+
+def read_file(path: str) -> bytes:
+    """Return the stored bytes of a file; errors as for `open_file`."""
+    with open_file(path) as file:
+        return file.read()
 
 
 def exists(path: str) -> bool:
@@ -96,9 +99,7 @@ def write_output(path: str, data: bytes) -> None:
 
 def delete_files(paths: Iterable[str]) -> None:
     """Delete files; missing files are not an error."""
-    existing = [path for path in paths if exists(path)]
-    if existing:
-        delete(existing)
+    delete_found(path for path in paths if exists(path))
 
 
 def delete_found(paths: Iterable[str]) -> None:
@@ -164,7 +165,7 @@ def match_files(pattern: str) -> list[str]:
     for path, cause in listing.faults:
         if cause == NOT_UTF8:  # no run gives a file such a name
             continue
-        # A link that leads nowhere holds no file of a run, and may stand in any user's folder.
+        # A broken link is not a file of a run, but may be in any folder.
         if not (is_local(path) and os.path.islink(path) and not os.path.exists(path)):
             raise OSError(f"{path}: {cause}")
     return sorted(path for path, _ in listing.files)
@@ -174,7 +175,7 @@ def folds_case(folder: str) -> bool:
     """Return whether `a` and `A` are the same file in a writable folder, as usual on macOS and Windows."""
     if not is_local(folder):
         return False
-    # Of a killed process it is deleted as other temporary files are; a run that begins does so at any time.
+    # If this process is killed, the next run deletes the file as a temporary one; another run may do so now.
     probe = os.path.join(folder, temporary_name("case"))
     with open(probe, "xb"):
         pass

@@ -1,6 +1,5 @@
 """Extends Beam's filesystems with atomic uploads, safe deletions, more retries and quick checks."""
 
-import functools
 import io
 import os
 import re
@@ -10,28 +9,32 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, BinaryIO, cast
 
-import google.auth
 import requests
 import urllib3
-from apache_beam.internal.gcp import auth
-from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.aws.s3filesystem import S3FileSystem
-from apache_beam.io.aws.s3io import S3IO, S3Uploader, parse_s3_path
+from apache_beam.io.aws.s3io import parse_s3_path
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
-from apache_beam.io.gcp.gcsio import GcsIO, parse_gcs_path
+from apache_beam.io.gcp.gcsio import parse_gcs_path
 from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.utils.retry import with_exponential_backoff
 from botocore.exceptions import BotoCoreError, ClientError
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.fileio import BlobReader
 from google.cloud.storage.retry import DEFAULT_RETRY
 from hdfs.util import HdfsError
 
+from transforms.beam_internals import (
+    blob_size,
+    complete_empty_upload,
+    gcs_client,
+    has_google_credentials,
+    s3_client,
+)
 from transforms.storage.globs import escape
 
 # The errors that opening, reading, writing or listing files may raise on the different filesystems.
@@ -72,17 +75,6 @@ _BLOCK_BYTES = 1 << 20
 _LIST_LIMIT_S = 10.0
 
 
-_beams_http_error_code = boto3_client.get_http_error_code
-
-
-def _http_error_code(error: Exception) -> int | None:
-    """Return the status of a server's response; None if there was none (Beam raises AttributeError then)."""
-    return _beams_http_error_code(error) if getattr(error, "response", None) else None
-
-
-boto3_client.get_http_error_code = _http_error_code
-
-
 def temporary_name(name: str) -> str:
     """Return the name of a file until it is complete."""
     return f".{name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
@@ -99,22 +91,6 @@ def filesystem_of(path: str) -> FileSystem:
     if isinstance(filesystem, GCSFileSystem):
         has_google_credentials()
     return filesystem
-
-
-@functools.cache
-def has_google_credentials() -> bool:
-    """Return whether this machine has credentials for Google's APIs.
-
-    Without credentials, Beam looks for them five times in each process, with pauses of half a minute in
-    total. It then continues anonymously, which suffices for public buckets. This function looks only once.
-    """
-    try:
-        google.auth.default()
-    except DefaultCredentialsError:
-        with auth._Credentials._credentials_lock:
-            auth._Credentials._credentials_init = True
-        return False
-    return True
 
 
 def _is_transient(error: Exception) -> bool:
@@ -160,7 +136,7 @@ class _BlobFile(io.BufferedIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         start = self._reader.tell()
-        left = max(0, self._reader._blob.size - start)
+        left = max(0, blob_size(self._reader) - start)
         size = left if size is None or size < 0 else min(size, left)
 
         def read_from_start() -> bytes:
@@ -233,10 +209,8 @@ def _write(whole: IO[bytes], path: str) -> None:
         path, "application/octet-stream", compression_type=CompressionTypes.UNCOMPRESSED
     ) as file:
         shutil.copyfileobj(whole, file, _BLOCK_BYTES)
-        uploader = getattr(getattr(file, "raw", None), "_uploader", None)
-        if not whole.tell() and isinstance(uploader, S3Uploader):
-            # For an empty file Beam makes an upload without parts, which S3 refuses.
-            uploader._write_to_s3(b"")
+        if not whole.tell():
+            complete_empty_upload(file)
 
 
 def check_reachable(path: str) -> None:
@@ -247,14 +221,15 @@ def check_reachable(path: str) -> None:
     if isinstance(filesystem, S3FileSystem):
         bucket, _ = parse_s3_path(path, object_optional=True)
         try:
-            S3IO(options=filesystem._options).client.client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+            s3_client(filesystem).list_objects_v2(Bucket=bucket, MaxKeys=1)
         except (BotoCoreError, ClientError) as error:
             raise OSError(str(error)) from error
     elif isinstance(filesystem, GCSFileSystem):
         bucket, _ = parse_gcs_path(path, object_optional=True)
-        client = GcsIO(pipeline_options=filesystem._pipeline_options).client
         # Google's client sends the request when the first item is accessed.
-        blobs = client.list_blobs(bucket, max_results=1, retry=DEFAULT_RETRY.with_timeout(_LIST_LIMIT_S))
+        blobs = gcs_client(filesystem).list_blobs(
+            bucket, max_results=1, retry=DEFAULT_RETRY.with_timeout(_LIST_LIMIT_S)
+        )
         try:
             next(iter(blobs), None)
         except FILE_ERRORS as error:

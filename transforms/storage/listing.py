@@ -17,6 +17,7 @@ from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.hadoopfilesystem import HadoopFileSystem
 from apache_beam.io.localfilesystem import LocalFileSystem
 
+from transforms.beam_internals import hdfs_list, hdfs_status, list_objects
 from transforms.storage.filesystems import FILE_ERRORS, filesystem_of
 from transforms.storage.globs import Glob, States, has_magic, join, plain_path, split_glob, unescape
 
@@ -24,8 +25,8 @@ from transforms.storage.globs import Glob, States, has_magic, join, plain_path, 
 _EXTENSION = re.compile(r"\.[A-Za-z]\w{0,4}$")
 
 _Identity: TypeAlias = tuple[int, int]  # device and inode
-# The identities of a folder and of its parents, as a linked list; a cycle of links leads back to one of them.
-_Trail: TypeAlias = tuple[_Identity, "_Trail"] | None
+# The identities of a folder and of its parents; a cycle of links leads back to one of them.
+_Trail: TypeAlias = tuple[_Identity | None, ...]
 
 NOT_UTF8 = "its path is not UTF-8; rename it"
 
@@ -49,21 +50,13 @@ class Listing:
 
 
 class _Entry(NamedTuple):
-    """An entry of a folder. The attributes of a link are those of its target.
-
-    Attributes:
-      name: in its folder.
-      size: in bytes; 0 if it is not a regular file.
-      is_folder: whether it is a folder.
-      identity: of a folder, on filesystems with links; None elsewhere.
-      fault: why it is unknown whether this is a folder; None if it is known.
-    """
+    """An entry of a folder. The attributes of a link are those of its target."""
 
     name: str
-    size: int
+    size: int  # in bytes; 0 if it is not a regular file
     is_folder: bool = False
-    identity: _Identity | None = None
-    fault: str | None = None
+    identity: _Identity | None = None  # of a folder, on filesystems with links
+    fault: str | None = None  # why it is unknown whether this is a folder
 
 
 # (folder, the only names of interest or None for all) -> entries.
@@ -93,23 +86,16 @@ def list_files(pattern: str, hidden: bool = False) -> Listing:
         _list_hdfs(filesystem, pattern, listing, hidden)
     else:
         _list_objects(filesystem, pattern, listing, hidden)
-    # The escaped form could be another file's path, so that nobody may open it.
-    unnamed = [path for path, _ in listing.files if not _is_utf8(path)]
-    listing.files = [(path, size) for path, size in listing.files if _is_utf8(path)]
+    # The escaped form could be another file's path, so such a file is never opened.
+    unnamed = [path for path, _ in listing.files if _as_text(path) != path]
+    listing.files = [(path, size) for path, size in listing.files if _as_text(path) == path]
     listing.faults = [(_as_text(path), _as_text(cause)) for path, cause in listing.faults]
     listing.faults += [(_as_text(path), NOT_UTF8) for path in unnamed]
     return listing
 
 
-def _is_utf8(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _as_text(path: str) -> str:
+    """Escape the bytes of a path that are not UTF-8."""
     return path.encode(errors="backslashreplace").decode()
 
 
@@ -134,7 +120,7 @@ def _list_local(pattern: str, listing: Listing, hidden: bool) -> None:
         return
     status = os.stat(folder or ".")
     if stat.S_ISDIR(status.st_mode):
-        _walk(folder, glob, _list_local_folder, listing, hidden, ((status.st_dev, status.st_ino), None))
+        _walk(folder, glob, _list_local_folder, listing, hidden, ((status.st_dev, status.st_ino),))
 
 
 def _is_there(path: str) -> bool:
@@ -176,7 +162,7 @@ def _local_entry(path: str, name: str, is_link: bool, is_folder: bool) -> _Entry
 def _list_hdfs(filesystem: HadoopFileSystem, pattern: str, listing: Listing, hidden: bool) -> None:
     if (literal := _literal_path(pattern, filesystem.exists)) is not None:
         for url in dict.fromkeys((literal, unescape(literal))):
-            status = filesystem._hdfs_client.status(filesystem._parse_url(url)[1], strict=False)
+            status = hdfs_status(filesystem, url)
             if status is not None and status["type"] != "DIRECTORY":
                 listing.files.append((url, status["length"]))
         return
@@ -186,8 +172,7 @@ def _list_hdfs(filesystem: HadoopFileSystem, pattern: str, listing: Listing, hid
 
 
 def _list_hdfs_folder(filesystem: HadoopFileSystem, folder: str, names: list[str] | None) -> Iterator[_Entry]:
-    # Beam's own listing does not distinguish files from folders.
-    for name, status in filesystem._hdfs_client.list(filesystem._parse_url(folder)[1], status=True):
+    for name, status in hdfs_list(filesystem, folder):
         if names is None or name in names:
             yield _Entry(name, status["length"], status["type"] == "DIRECTORY")
 
@@ -211,7 +196,7 @@ def _list_objects(filesystem: FileSystem, pattern: str, listing: Listing, hidden
                 listing.hidden += glob.may_match_below(glob.step(before, name, hidden=True))
         return folders[path]
 
-    for found in filesystem._list(join(folder, glob.prefix)):
+    for found in list_objects(filesystem, join(folder, glob.prefix)):
         parent, slash, name = found.path[len(folder) + 1 :].rpartition("/")
         before = enter(parent) if slash else glob.start
         if not name:  # an object that represents a folder
@@ -223,7 +208,7 @@ def _list_objects(filesystem: FileSystem, pattern: str, listing: Listing, hidden
 
 
 def _walk(
-    folder: str, glob: Glob, list_folder: _ListFolder, listing: Listing, hidden: bool, trail: _Trail = None
+    folder: str, glob: Glob, list_folder: _ListFolder, listing: Listing, hidden: bool, trail: _Trail = ()
 ) -> None:
     """Walk through a folder and the subfolders that a glob may match; raise only its own errors."""
     pending: list[tuple[str, States, _Trail]] = [(folder, glob.start, trail)]
@@ -237,8 +222,9 @@ def _walk(
                     matches = glob.may_match_below if entry.is_folder else glob.matches
                     listing.hidden += matches(unhidden)
                 elif entry.is_folder:
-                    if glob.may_match_below(after) and not _is_in(entry.identity, trail):
-                        pending.append((path, after, entry.identity and (entry.identity, trail)))
+                    is_cycle = entry.identity is not None and entry.identity in trail
+                    if glob.may_match_below(after) and not is_cycle:
+                        pending.append((path, after, (*trail, entry.identity)))
                 elif glob.matches(after):
                     listing.files.append((path, entry.size))
                 elif entry.fault is not None:
@@ -248,11 +234,3 @@ def _walk(
                 raise
             cause = getattr(error, "strerror", None) or " ".join(str(error).split())
             listing.faults.append((parent, cause))
-
-
-def _is_in(identity: _Identity | None, trail: _Trail) -> bool:
-    while trail is not None:
-        if trail[0] == identity:
-            return True
-        trail = trail[1]
-    return False

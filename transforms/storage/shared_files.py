@@ -54,10 +54,7 @@ class SharedFile:
     def local_path(self) -> str:
         """Return the path on this machine: the launcher's path, the image's folder, or the user's cache.
 
-        If none of them has the file, it is downloaded to the cache.
-
-        Raises:
-          SettingError: this machine does not have the file and cannot download it.
+        If none of them has the file, it is downloaded to the cache; SettingError if this is not possible.
         """
         name = Path(self.path).name
         assets = os.environ.get(ASSETS_DIR_VARIABLE)
@@ -141,7 +138,7 @@ def sha256_of(path: str) -> str:
 
 
 def download(address: str, path: str, of: pooch.Pooch | None) -> None:
-    """Downloads from `http(s)://`, called as pooch calls a downloader; on a terminal with a bar.
+    """Download from `http(s)://` with a progress bar on a terminal; has the signature of pooch's downloaders.
 
     Raises:
       One of FETCH_ERRORS.
@@ -149,21 +146,21 @@ def download(address: str, path: str, of: pooch.Pooch | None) -> None:
     if not sys.stderr.isatty():
         pooch.HTTPDownloader(timeout=TIMEOUT_S)(address, path, of)
         return
-    # Its own would go to the error stream as it stands, where what moves the cursor is escaped.
+    # pooch's own bar would write to the error stream, which escapes the characters that move the cursor.
     with _Bar(file=raw_stream(sys.stderr), ncols=79, unit="B", unit_scale=True) as bar:
         pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT_S)(address, path, of)
 
 
 class _Bar(tqdm):
     def __bool__(self) -> bool:
-        return True  # pooch asks whether there is one; tqdm would say whether its total is known
+        return True  # pooch checks whether there is a bar; tqdm's __bool__ returns whether the total is known
 
 
 def first_line(error: Exception, address: str = "") -> str:
     """Return the first line of an error's message on an address, without secrets, at most 200 characters."""
     if isinstance(error, requests.ConnectionError):
         return "no connection"
-    # First without secrets, of which a part may be left when the line is cut.
+    # Secrets are hidden first: after the cut, a part of a secret would not be recognized.
     return (shown_text(str(error), address).splitlines() or [type(error).__name__])[0][:200]
 
 
@@ -175,72 +172,53 @@ def _parts(path: str) -> list[str]:
 
 
 def _cached_path(address: str, sha256: str) -> Path:
-    """Where the cache has the file with these bytes, whichever address and signature it came from.
-
-    Its name is that of the file alone, without a server or a query, which may be secrets.
-    """
+    """Return the path of a file in the cache; it has no server and no query, which may contain secrets."""
     path = urlsplit(address).path if _is_http(address) else address
-    return _given_folder() / sha256[:16] / (path.rsplit("/", 1)[-1] or "file")
-
-
-def _given_folder() -> Path:
-    return cache_folder() / "given"
+    return cache_folder() / "given" / sha256[:16] / (path.rsplit("/", 1)[-1] or "file")
 
 
 @contextmanager
 def _one_process_for(address: str) -> Iterator[Path]:
-    """A folder to download an address in, for one process of this machine at a time."""
+    """Yield a folder for the download of an address, to one process of this machine at a time."""
     remember_address(address)
-    place = hashlib.sha256(shown_address(address).encode()).hexdigest()[:16]
-    folder = _given_folder() / f".{place}"
+    name = hashlib.sha256(shown_address(address).encode()).hexdigest()[:16]
+    folder = cache_folder() / "given" / f".{name}"
     with one_process_at(folder):
         yield folder
 
 
 def _fetch(address: str, folder: Path, sha256: str | None = None) -> Path | None:
-    """Downloads a file, or both files of a V2 checkpoint, into the cache, whole or not at all.
-
-    Args:
-      address: of the file.
-      folder: for this download alone; it is gone afterwards.
-      sha256: of the bytes that are wanted; None: any.
+    """Download a file, or both files of a V2 checkpoint, to the cache through a temporary folder.
 
     Returns:
-      The path in the cache; None if the bytes are not the wanted ones.
-
-    Raises:
-      One of FETCH_ERRORS, whose text has no secrets.
+      The path in the cache; None if the bytes do not have the given hash.
     """
     try:
+        name = _cached_path(address, "").name
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
         folder.mkdir(parents=True)
-        return _download(address, folder, sha256)
+        _copy(address, folder / name)
+        if name.endswith(V2_INDEX_SUFFIX):
+            data = name.removesuffix(V2_INDEX_SUFFIX) + _V2_DATA_SUFFIX
+            _copy(_with_name(address, data), folder / data)
+        digest = sha256_of(str(folder / name))
+        if sha256 is not None and digest != sha256:
+            return None
+        path = _cached_path(address, digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The index is moved last: a process that finds it can read the data.
+        for file in sorted(folder.iterdir()):
+            file.replace(path.with_name(file.name))
+        return path
     except FETCH_ERRORS as error:
-        # Not from the error, which has the address in it: a worker prints it with all that it is from.
+        # Without its cause, whose text contains the address: a worker prints the causes of an error.
         raise OSError(first_line(error, address)) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _download(address: str, folder: Path, sha256: str | None) -> Path | None:
-    name = _cached_path(address, "").name
-    _copy(address, folder / name)
-    if name.endswith(V2_INDEX_SUFFIX):
-        data = name.removesuffix(V2_INDEX_SUFFIX) + _V2_DATA_SUFFIX
-        _copy(_with_name(address, data), folder / data)
-    digest = sha256_of(str(folder / name))
-    if sha256 is not None and digest != sha256:
-        return None
-    path = _cached_path(address, digest)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The index last: who sees it may read the data.
-    for file in sorted(folder.iterdir()):
-        file.replace(path.with_name(file.name))
-    return path
-
-
 def _with_name(address: str, name: str) -> str:
-    """The address of another file in the same folder, with the same query."""
+    """Return the address of another file in the same folder, with the same query."""
     if not _is_http(address):
         return f"{address.rpartition('/')[0]}/{name}"
     parts = urlsplit(address)

@@ -74,9 +74,7 @@ def scan_records(read: Callable[[int], bytes]) -> Iterator[tuple[int, bytes | No
         if not is_record_header(header):
             raise FramingError(offset, f"the record at byte {offset} has a damaged length", True)
         length = int.from_bytes(header[:8], "little")
-        if (
-            length > MAX_RECORD_BYTES
-        ):  # the checksum matches, so the file is malicious: do not allocate so much
+        if length > MAX_RECORD_BYTES:  # the checksum matches, so the file is malicious: do not allocate it
             raise FramingError(offset, f"the record at byte {offset} has a length of {length:,} bytes", True)
         record, checksum = read(length), read(4)
         if len(checksum) < 4:

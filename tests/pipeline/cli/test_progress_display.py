@@ -9,12 +9,8 @@ import struct
 import termios
 import time
 
-import pytest
-
 from pipeline.cli import progress_display
 from pipeline.cli.progress_display import Progress, Status
-from pipeline.cli.text import format_duration
-from pipeline.job.runner import make_pipeline, runs_here
 from transforms.progress import (
     CLIPS,
     CLIPS_DONE,
@@ -51,11 +47,6 @@ def test_the_stage_is_what_is_at_work():
     assert Status.of(NOTHING | {CLIPS_DONE: 1}, 1, 0.96, 0).stage == "embedding"
     writing = Status.of(NOTHING | {CLIPS_DONE: 1, SHARDS: 3}, 1, 0.96, 1.0)
     assert writing.stage == "writing shards" and "3 shards" in writing.text() and writing.left_s is None
-
-
-def test_times_are_said_as_people_do():
-    said = [format_duration(s) for s in (0, 0.25, 42, 210, 42_120, 36_000_000)]
-    assert said == ["0 s", "0.2 s", "42 s", "3.5 min", "11.7 h", "10,000.0 h"]
 
 
 def show(tmp_path, stream, seconds: float) -> None:
@@ -98,17 +89,3 @@ def test_samples_of_a_long_run_are_few_and_evenly_spread(tmp_path, monkeypatch):
     for _ in range(100):
         shown.status()
     assert 4 <= len(shown.samples) <= 8
-
-
-@pytest.mark.parametrize(
-    "flags, here",
-    [
-        ([], True),
-        (["--runner=FnApiRunner"], True),
-        (["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"], True),
-        (["--runner=PortableRunner", "--job_endpoint=elsewhere:8099"], False),
-        (["--runner=FlinkRunner", "--flink_master=elsewhere:8081", "--job_endpoint=elsewhere:8099"], False),
-    ],
-)
-def test_workers_elsewhere_are_not_watched(flags, here):
-    assert runs_here(make_pipeline(flags)) is here

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 from sounds import write_bad_files, write_noise
-from test_run import TRIAL
+from trial_runs import TRIAL
 
 from pipeline import run
 from pipeline.job import plan

@@ -3,24 +3,9 @@
 import json
 
 from sounds import write_noise
-from test_run import TRIAL
+from trial_runs import TRIAL
 
 from pipeline import run
-from pipeline.cli.text import format_bytes, format_table
-
-
-def test_a_table_has_two_columns_and_no_empty_rows():
-    assert format_table({"a": "1", "long name": "2", "none": ""}) == ["a          1", "long name  2"]
-
-
-def test_sizes_are_said_as_people_do():
-    assert [format_bytes(n) for n in (0, 999, 1_000, 453_210, 12_345_678_901)] == [
-        "0 bytes",
-        "999 bytes",
-        "1 kB",
-        "453 kB",
-        "12.3 GB",
-    ]
 
 
 def test_a_run_ends_with_a_table_or_as_json(tmp_path, capsys):

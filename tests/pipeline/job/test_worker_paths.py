@@ -46,9 +46,3 @@ def test_what_workers_can_see_is_not_refused(workers):
 @pytest.mark.parametrize("workers", MAY_SEE)
 def test_workers_that_may_share_a_disk_find_out_themselves(workers, tmp_path):
     validate(parse_options([f"--input={tmp_path}/*", f"--output={tmp_path}", *MAY_SEE[workers]]))
-
-
-@pytest.mark.parametrize("hint", ["min_ram", "min_ram=much", "cards=1"])
-def test_a_hint_that_beam_does_not_know_is_an_error_that_names_it(hint):
-    with pytest.raises(SettingError, match=f"--inference_hint={hint}: .*min_ram=16GB"):
-        validate(parse_options(["--input=a", "--output=b", f"--inference_hint={hint}"]))

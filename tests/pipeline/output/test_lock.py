@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +22,7 @@ from pipeline.output.lock_owner import LockOwner
 from pipeline.output.run_files import run_path
 from pipeline.process.ending import catch_signals
 from transforms.errors import OutputError, SettingError
-from transforms.features.own_shards import LOCK_FILE, ShardNotes
+from transforms.features.folder_shards import LOCK_FILE, ShardNotes
 from transforms.storage.files import write_atomic
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -279,9 +278,3 @@ def test_what_is_no_lock_is_one_line_that_says_what_to_do(tmp_path, text):
 def test_a_lock_of_a_later_version_is_a_lock(tmp_path):
     write_atomic(run_path(str(tmp_path), LOCK_FILE), json.dumps({**vars(ME), "more": [1]}).encode())
     assert not is_free(tmp_path)
-
-
-def test_the_owner_is_of_this_process():
-    assert (ME.host, ME.pid) == (socket.gethostname(), os.getpid())
-    assert ME.is_alive() and ME.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert LockOwner.decode(ME.encode(), "") == ME

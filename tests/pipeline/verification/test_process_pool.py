@@ -2,8 +2,12 @@ import math
 import os
 
 import pytest
+from folders import CODES, damage_flip, write_corpus
 
+from pipeline.verification.compare import compare_folders
 from pipeline.verification.process_pool import Processes
+from pipeline.verify import verify_folder
+from transforms.audioset.layout import Sharding
 from transforms.errors import OutputError
 
 INTEGRATION = pytest.mark.integration
@@ -20,3 +24,18 @@ def test_processes_give_results_in_order(count, patience_s):
 def test_a_process_that_is_killed_is_an_error_and_no_endless_wait():
     with Processes(2, patience_s=0) as processes, pytest.raises(OutputError, match="was killed"):
         list(processes.map(os._exit, [1, 1]))
+
+
+@pytest.mark.integration
+def test_processes_find_what_one_process_finds(tmp_path):
+    one = write_corpus(tmp_path / "one")
+    other = write_corpus(tmp_path / "other", 255 - CODES, Sharding(5), skip=(1,))
+    damage_flip(one / "train" / "09.tfrecord")
+    with Processes(
+        2, ["pipeline.verification.check_folder", "pipeline.verification.compare"], patience_s=0
+    ) as processes:
+        found = [verify_folder(str(path), indexed=True, run_all=processes.map) for path in (one, other)]
+        expected = [verify_folder(str(path), indexed=True) for path in (one, other)]
+        assert [summary.problems for summary in found] == [summary.problems for summary in expected]
+        indices = [summary.index for summary in found]
+        assert compare_folders(*indices, processes.map) == compare_folders(*indices)

@@ -7,10 +7,18 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from pipeline.output.account import Account
-from transforms import account
-from transforms.account import WriteAccount, WriteJsonLines, num_files
+from transforms import write_account
 from transforms.clips import RejectedClip
 from transforms.errors import Reason
+from transforms.write_account import (
+    EXISTING,
+    EXPECTED,
+    REJECTED_EARLIER,
+    WRITTEN,
+    WriteAccount,
+    WriteJsonLines,
+    num_files,
+)
 
 
 @dataclass(frozen=True)
@@ -27,9 +35,9 @@ def write_lines(folder, numbers) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize(("count", "files"), [(0, 1), (1, 1), (10, 1), (11, 2), (95, 10)])
+@pytest.mark.parametrize(("count", "files"), [(0, 1), (1, 1), (10, 1), (11, 2), (25, 3)])
 def test_a_list_has_every_line_once_in_the_expected_number_of_files(tmp_path, monkeypatch, count, files):
-    monkeypatch.setattr(account, "_FILE_LINES", 10)
+    monkeypatch.setattr(write_account, "_FILE_LINES", 10)
     assert num_files(count) == files
     names = write_lines(tmp_path / "a", range(count))
     assert names == [f"list-{n:05d}-of-{files:05d}.jsonl" for n in range(files)]
@@ -53,7 +61,7 @@ def close(tmp_path, events) -> Account:
 
 
 def rejected(name: str, reason: Reason) -> tuple:
-    return account.rejected(RejectedClip("eval", name, 0.0, f"{name}.wav", None, "s", reason, "m"))
+    return write_account.rejected(RejectedClip("eval", name, 0.0, f"{name}.wav", None, "s", reason, "m"))
 
 
 A, B, C, D = (("eval", name, 0) for name in "abcd")
@@ -63,13 +71,15 @@ def test_a_balanced_account(tmp_path):
     found = close(
         tmp_path,
         [
-            *[account.expected(key) for key in (A, A, B, C, ("train", "a", 500))],
-            account.written(A),
+            *[(key, EXPECTED) for key in (A, A, B, C, ("train", "a", 500))],
+            (A, WRITTEN),
             rejected("a", Reason.DUPLICATE),
             rejected("b", Reason.CORRUPT),
-            account.existing(C),
-            account.written(("train", "a", 500)),
-            account.rejected_earlier(RejectedClip("eval", "x", 0, "x", None, "s", Reason.CORRUPT, "m")),
+            (C, EXISTING),
+            (("train", "a", 500), WRITTEN),
+            write_account.event(
+                RejectedClip("eval", "x", 0, "x", None, "s", Reason.CORRUPT, "m"), REJECTED_EARLIER
+            ),
         ],
     )
     assert found.is_balanced and found.lost == ()
@@ -90,7 +100,7 @@ def test_a_balanced_account(tmp_path):
 
 
 def test_a_missing_clip_and_a_surplus_one_do_not_cancel_out(tmp_path):
-    found = close(tmp_path, [*map(account.expected, (A, B)), account.written(A), account.written(A)])
+    found = close(tmp_path, [(A, EXPECTED), (B, EXPECTED), (A, WRITTEN), (A, WRITTEN)])
     assert not found.is_balanced
     assert found.lost == (("eval", "a", 0, -1), ("eval", "b", 0, 1))
     assert "THE COUNTS DO NOT ADD UP for eval/a at 0.0 s, eval/b at 0.0 s;" in found.lines()[-1]

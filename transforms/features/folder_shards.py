@@ -16,7 +16,7 @@ from transforms.audioset.own_shards import (
     own_shards,
 )
 from transforms.errors import OutputError, SettingError
-from transforms.storage.files import delete_files, delete_found, exists, match_files, open_file, write_output
+from transforms.storage.files import delete_files, delete_found, exists, match_files, read_file, write_output
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.globs import escape
 
@@ -44,13 +44,9 @@ class FoundShards(NamedTuple):
 
 
 def find_shards(folder: str) -> FoundShards:
-    """Find a folder's shards.
-
-    Raises:
-      SettingError: the folder cannot be listed, or a list in `_run` is malformed.
-    """
+    """Find a folder's shards. Raise SettingError if the folder or a list in `_run` cannot be read."""
     paths = _list_files(folder, "*", f"*{SHARD_SUFFIX}")
-    own = _read_own_shards(folder)
+    own = announced_shards(folder)
     names = own or frozenset()
     return FoundShards(
         tuple(path for path in paths if relative_path(path) in names),
@@ -59,18 +55,13 @@ def find_shards(folder: str) -> FoundShards:
     )
 
 
-def announced_shards(folder: str) -> frozenset[str]:
+def announced_shards(folder: str) -> frozenset[str] | None:
     """Return the paths, below a folder, of shards that runs wrote or noted; a noted one may not exist.
 
-    Raises:
-      SettingError: as for `find_shards`.
+    The result is None if no file in `_run` lists or notes shards. Errors are those of `find_shards`.
     """
-    return _read_own_shards(folder) or frozenset()
-
-
-def shards_to_read(folder: str) -> tuple[str, ...]:
-    """Return the paths of a folder's shards of features; see `FoundShards.to_read`."""
-    return find_shards(folder).to_read
+    paths = _list_files(folder, RUN_FOLDER, "*")
+    return _own_shards(FileSystems.join(folder, RUN_FOLDER), [path.rsplit("/", 1)[-1] for path in paths])
 
 
 def relative_path(path: str) -> str:
@@ -85,18 +76,9 @@ def _list_files(folder: str, *pattern: str) -> list[str]:
         raise SettingError(f"{folder}: cannot be listed ({error}); check the path") from error
 
 
-def _read_own_shards(folder: str) -> frozenset[str] | None:
-    paths = _list_files(folder, RUN_FOLDER, "*")
-    return _own_shards(FileSystems.join(folder, RUN_FOLDER), [path.rsplit("/", 1)[-1] for path in paths])
-
-
 def _own_shards(run_folder: str, names: Iterable[str]) -> frozenset[str] | None:
-    def read(name: str) -> bytes:
-        with open_file(FileSystems.join(run_folder, name)) as file:
-            return file.read()
-
     try:
-        return own_shards(names, read)
+        return own_shards(names, lambda name: read_file(FileSystems.join(run_folder, name)))
     except FILE_ERRORS as error:
         raise SettingError(f"{run_folder}: cannot be read ({error}); check the path") from error
     except ValueError as error:
@@ -109,6 +91,9 @@ class ShardNotes:
     A note records two things: that the shard belongs to a run, and the index of its records before the run. A
     runner that lost a worker repeats part of its work, or all. When it then looks up a clip again, the shard
     may have changed; without the note, records of this run would count as records that existed before.
+
+    Its methods raise OutputError if a file cannot be written, if the list of `begin` cannot be read, or if
+    another run has the folder now.
 
     Args:
       output: the feature folder.
@@ -131,9 +116,6 @@ class ShardNotes:
 
         Args:
           found: paths of the runs' own shards below the folder.
-
-        Raises:
-          OutputError: the list cannot be written.
         """
         write_output(self._path(OWN_SHARDS_FILE), encode_own_shards(found))
         self._delete_notes()
@@ -144,24 +126,17 @@ class ShardNotes:
         delete_files([self._path(OWN_SHARDS_FILE)])
 
     def owns(self, split: str, name: str) -> bool:
-        """Return whether this run or an earlier one wrote or noted a shard.
-
-        Raises:
-          OutputError: the list of `begin` cannot be read.
-        """
+        """Return whether this run or an earlier one wrote or noted a shard."""
         if self._found is None:
+            lists = [OWN_SHARDS_FILE] if exists(self._path(OWN_SHARDS_FILE)) else []
             try:
-                self._found = _own_shards(self._folder, self._lists()) or frozenset()
+                self._found = _own_shards(self._folder, lists) or frozenset()
             except SettingError as error:
                 raise OutputError(str(error)) from error
         return shard_path(split, name) in self._found or exists(self._path(note_name(split, name)))
 
     def note(self, split: str, name: str, before: bytes) -> None:
-        """Write the note of a shard with its index before the run; an existing note stays as it is.
-
-        Raises:
-          OutputError: the note cannot be written, or another run has the folder now.
-        """
+        """Write the note of a shard with its index before the run; an existing note stays as it is."""
         self._check_lock()
         path = self._path(note_name(split, name))
         if not exists(path):
@@ -170,10 +145,7 @@ class ShardNotes:
     def read(self, split: str, name: str) -> bytes | None:
         """Return the bytes that `note` stored for a shard; None if the run has not changed the shard."""
         path = self._path(note_name(split, name))
-        if not exists(path):
-            return None
-        with open_file(path) as file:
-            return file.read()
+        return read_file(path) if exists(path) else None
 
     def _check_lock(self) -> None:
         """Raise OutputError if another run has the lock; a worker may outlive its launcher."""
@@ -181,8 +153,7 @@ class ShardNotes:
         if self._run is None or not exists(path):
             return
         try:
-            with open_file(path) as file:
-                is_mine = json.loads(file.read())["run"] == self._run
+            is_mine = json.loads(read_file(path))["run"] == self._run
         except FILE_ERRORS:
             return  # the lock file was deleted or replaced at this moment
         except (ValueError, KeyError, TypeError):
@@ -192,9 +163,6 @@ class ShardNotes:
                 f"{path}: another run has this folder now, so this one stops; all files are complete. Run "
                 "the same command again when the other run has ended"
             )
-
-    def _lists(self) -> list[str]:
-        return [OWN_SHARDS_FILE] if exists(self._path(OWN_SHARDS_FILE)) else []
 
     def _path(self, name: str) -> str:
         return FileSystems.join(self._folder, name)

@@ -10,19 +10,20 @@ import apache_beam as beam
 import numpy as np
 
 from transforms.audioset.segments import milliseconds
-from transforms.clips import ClipChunk, Key, RejectedClip, Unmatched
+from transforms.clips import Clip, ClipChunk, Key, RejectedClip, Unmatched
 from transforms.printable import json_text
 from transforms.stage import Stage
 from transforms.storage.files import write_output
 
 Event = tuple[Key, str]  # clip, EXPECTED or an outcome
 
-# Outcomes. A rejected clip has "rejected:REASON"; an unmatched file or segment has its `Unmatched.kind`.
+# Clips in the inputs, and their outcomes. A rejected clip has "rejected:REASON"; an unmatched file or segment
+# has its `Unmatched.kind`.
 EXPECTED = "expected"
 WRITTEN = "written"
-EXISTING = "existing"
+EXISTING = "existing"  # the record existed before the run
 REJECTED = "rejected:"
-REJECTED_EARLIER = "rejected_earlier"  # by an earlier run; this run did not revisit the clip
+REJECTED_EARLIER = "rejected_earlier"  # by an earlier run and not revisited; not part of the balance
 FILE_WITHOUT_SEGMENT = "file_without_segment"
 SEGMENT_WITHOUT_FILE = "segment_without_file"
 
@@ -84,29 +85,14 @@ def _write_lines(group: tuple[int, Iterable[str | None]], path: str, count: int)
     write_output(list_path(path, number, count), text.encode())
 
 
-def expected(key: Key) -> Event:
-    """Return the event of a clip in the inputs."""
-    return key, EXPECTED
-
-
-def written(key: Key) -> Event:
-    """Return the event of a clip whose record was written."""
-    return key, WRITTEN
-
-
-def existing(key: Key) -> Event:
-    """Return the event of a clip whose record existed before the run."""
-    return key, EXISTING
+def event(clip: Clip | RejectedClip | Key, outcome: str) -> Event:
+    """Return the event of a clip, or of the clip with a key."""
+    return (clip if isinstance(clip, tuple) else clip.key), outcome
 
 
 def rejected(clip: RejectedClip) -> Event:
     """Return the event of a clip that this run rejected."""
     return clip.key, REJECTED + clip.reason.value
-
-
-def rejected_earlier(clip: RejectedClip) -> Event:
-    """Return the event of a clip that stays in the list of rejects; it is not part of the balance."""
-    return clip.key, REJECTED_EARLIER
 
 
 def unmatched(value: Unmatched) -> Event:

@@ -8,22 +8,20 @@ import shutil
 import pytest
 from folders import verified, write_corpus
 from sounds import write_noise
-from test_resume import shards, totals
-from test_run import TRIAL, json_lines, refusal
+from trial_runs import TRIAL, refusal, shards, totals
 
 from pipeline import run
 from pipeline.cli.console import run_command
-from pipeline.job import path_checks
 from pipeline.make_shards import run as make_shards
 from pipeline.output import feature_folder
 from pipeline.statistics.passes import FrameFolder
+from pipeline.verify import verify_folder
 from transforms.audioset.layout import Sharding
 from transforms.audioset.own_shards import note_name, noted_shard
 from transforms.audioset.reading import FeatureShards
 from transforms.errors import SettingError
-from transforms.features.own_shards import ShardNotes, find_shards, shards_to_read
-from transforms.read_features import find_kind
-from transforms.storage.files import delete_files, match_files, temporary_files
+from transforms.features.folder_shards import ShardNotes, find_shards
+from transforms.storage.files import match_files, temporary_files
 from transforms.storage.filesystems import temporary_name
 from transforms.storage.globs import escape
 
@@ -68,7 +66,7 @@ def test_nothing_of_somebody_else_is_deleted_or_read(corpus, strangers, tmp_path
         assert files(out).items() >= strangers.items()
     assert files(out).keys() == strangers.keys() | {"train/ab.tfrecord"}
     own = (str(out / "train" / "ab.tfrecord"),)
-    assert shards_to_read(str(out)) == own
+    assert find_shards(str(out)).to_read == own
     assert FeatureShards.find(str(out)).paths == own == FeatureShards.find(str(out / "train")).paths
     assert FrameFolder.at(str(out)).folder.shards == own
     result = verified(capsys, out)
@@ -195,33 +193,6 @@ def test_a_run_killed_before_its_list_keeps_those_of_the_runs_before(corpus, tmp
     assert totals(out) == (3, 1, 0, 2)
 
 
-@pytest.mark.integration  # seconds each
-@pytest.mark.parametrize("line", ["[]", "{}", '{"path": 1}', "{", "[" * 100_000])
-def test_a_malformed_list_of_shards_is_one_line_that_names_it(corpus, tmp_path, line):
-    out = tmp_path / "out"
-    flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]
-    assert run.run(flags) == 0
-    path = out / "_run" / "shards.jsonl"
-    path.write_text(path.read_text() + line + "\n")
-    for extra in ([], ["--overwrite"], ["--plan"]):
-        assert f"{path}, line 2: no shard" in refusal([*flags, *extra])
-    with pytest.raises(SettingError, match=r"shards\.jsonl, line 2: no shard .* restore it"):
-        FeatureShards.find(str(out))
-    assert (out / "train" / "ab.tfrecord").exists()
-
-
-def test_a_list_of_a_later_version_is_read(corpus, tmp_path):
-    out = tmp_path / "out"
-    flags = [*TRIAL, f"--input={corpus}/*", f"--output={out}"]
-    assert run.run(flags) == 0
-    path = out / "_run" / "shards.jsonl"
-    rows = [json.loads(line) | {"more": 1} for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert run.run(flags) == 0
-    assert totals(out) == (3, 0, 0, 3)
-    assert '"more"' not in path.read_text()
-
-
 def test_a_folder_with_characters_of_globs_in_its_name_resumes(corpus, tmp_path):
     out = tmp_path / "out[1]*?"
     flags = [*TRIAL, f"--input={corpus}/*", f"--output={out}"]
@@ -232,39 +203,6 @@ def test_a_folder_with_characters_of_globs_in_its_name_resumes(corpus, tmp_path)
         str(out / "train" / f"{name}.tfrecord") for name in ("ab", "ac")
     ]
     assert not [path for path in (out / "_run").iterdir() if path.name.startswith(("before", "own"))]
-
-
-def test_without_its_list_of_shards_a_folder_is_refused(corpus, tmp_path):
-    """A run of another split, in whose way no file stands, would leave the others out of its list."""
-    out = tmp_path / "out"
-    flags = [*TRIAL, f"--input={corpus}/ab*", f"--output={out}"]
-    assert run.run(flags) == 0
-    listed = out / "_run" / "shards.jsonl"
-    data = listed.read_bytes()
-    listed.unlink()
-    before = files(out)
-    for extra in ([], ["--split=other"], ["--split=other", "--overwrite"]):
-        message = refusal([*flags, *extra])
-        assert f"{listed}: is missing" in message and "restore it from a copy" in message
-    assert files(out) == before
-    listed.write_bytes(data)
-    assert run.run([*flags, "--split=other"]) == 0
-    assert len(json_lines(listed)) == 2
-
-
-def test_a_probe_that_another_run_sweeps_is_written_again(corpus, tmp_path, monkeypatch):
-    put = path_checks.write_atomic
-    calls = []
-
-    def swept_once(path, data):
-        calls.append(path)
-        if len(calls) == 1:
-            raise FileNotFoundError(path)
-        put(path, data)
-
-    monkeypatch.setattr(path_checks, "write_atomic", swept_once)
-    path_checks.check_output(str(tmp_path / "out"))
-    assert len(calls) == 2 and not list((tmp_path / "out" / "_run").iterdir())
 
 
 def test_a_run_killed_at_its_first_looks_leaves_nothing_that_stays(corpus, tmp_path, monkeypatch):
@@ -310,14 +248,6 @@ def test_an_overwrite_killed_at_any_file_can_be_repeated(corpus, tmp_path, monke
         assert files(out) == expected
 
 
-def test_without_a_run_all_shards_are_features(tmp_path):
-    """As in the release, which has no `_run`."""
-    folder = write_corpus(tmp_path / "release")
-    paths = shards_to_read(str(folder))
-    assert len(paths) == 15 == len(FeatureShards.find(str(folder)).paths)
-    assert find_kind(paths) == "quantized"
-
-
 @pytest.mark.parametrize(
     "split, name", [("a-b.c_d", "x=y"), ("train", "train-00000-of-00010"), ("s", "%2F=")]
 )
@@ -334,8 +264,46 @@ def test_names_that_shards_can_have():
     assert not any(Sharding(3).may_name("train", name) for name in ("train-00003-of-00003", "ab"))
 
 
-def test_a_name_is_deleted_and_not_what_it_would_match_as_a_glob(tmp_path):
-    for name in ("a[1]", "a1", "b*", "bc"):
-        (tmp_path / name).touch()
-    delete_files([f"{tmp_path}/a[1]", f"{tmp_path}/b*"])
-    assert {path.name for path in tmp_path.iterdir()} == {"a1", "bc"}
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    write_noise(folder / "audio" / "ab1.wav", 1.0)
+    (folder / "audio" / "bad.wav").write_text("no audio")
+    assert run.run([*TRIAL, f"--input={folder}/audio/*", f"--output={folder}/out"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": [1]},
+        {"settings": None},
+        {"finished": {}},
+        {"clips": [1]},
+        {"clips": {"train": "many"}},
+        {"history": 5},
+    ],
+)
+def test_a_manifest_of_something_else_is_one_line(finished, change):
+    path = finished / "out" / "_run" / "manifest.json"
+    text = path.read_text()
+    try:
+        path.write_text(json.dumps({**json.loads(text), **change}))
+        message = refusal([*TRIAL, f"--input={finished}/audio/*", f"--output={finished}/out"])
+        assert f"{path}: cannot be read" in message and "restore or remove it" in message
+        with pytest.raises(SettingError, match=r"manifest\.json: cannot be read"):
+            verify_folder(str(finished / "out"))
+    finally:
+        path.write_text(text)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "null", "5", '"x"', "[]", "\xff"])
+def test_a_manifest_that_is_none_is_one_line(finished, text):
+    path = finished / "out" / "_run" / "manifest.json"
+    before = path.read_bytes()
+    try:
+        path.write_bytes(text.encode("latin-1"))
+        message = refusal([*TRIAL, f"--input={finished}/audio/*", f"--output={finished}/out"])
+        assert f"{path}: cannot be read" in message and "\n" not in message
+    finally:
+        path.write_bytes(before)

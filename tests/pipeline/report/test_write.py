@@ -4,15 +4,13 @@ import html.parser
 import json
 import re
 import xml.etree.ElementTree
-from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 from sounds import write_bad_files, write_noise
 from test_printable import TEXTS, UNSAFE
-from test_run import TRIAL, json_lines
+from trial_runs import TRIAL, json_lines
 
 from pipeline import report, run
 from pipeline.cli.console import run_command
@@ -159,11 +157,7 @@ def test_names_that_are_no_text_to_others_are_text_here(tmp_path, monkeypatch, c
 def picture_texts(html_text: str, name: str) -> list[str]:
     """The texts of one of the page's pictures, as a browser shows them."""
     figure = re.search(rf'<figure class="card" id="{name}">.*?(<svg .*?</svg>)', html_text, re.DOTALL)[1]
-    return svg_texts(figure)
-
-
-def svg_texts(svg: str) -> list[str]:
-    root = xml.etree.ElementTree.fromstring(svg)
+    root = xml.etree.ElementTree.fromstring(figure)
     return ["".join(text.itertext()) for text in root.iter() if text.tag.endswith("text")]
 
 
@@ -181,20 +175,6 @@ def test_classes_with_hostile_names_are_a_legend(tmp_path, monkeypatch, capfd):
     assert run.run([*TRIAL, *flags, f"--output={tmp_path}/out"]) == 0
     assert "warning" not in capfd.readouterr().err
     assert picture_texts(page(tmp_path / "out"), "map")[2:] == [*map(plots._short, sorted(names))]
-
-
-@settings(max_examples=15)
-@given(st.lists(TEXTS, min_size=1, max_size=8, unique=True), st.booleans())
-def test_any_name_is_in_a_picture_as_text(names, has_others):
-    groups = np.arange(-has_others, len(names))
-    points = np.random.default_rng(0).normal(size=(len(groups), 2))
-    svg = plots.embedding_map(points, groups, names, np.array([0.5, 0.2]))
-    shown = [*map(plots._short, names)]
-    assert svg_texts(svg)[2:] == ["others"] * has_others + [name for name in shown if name]
-    # The numbers beside the bars, and the names.
-    texts = svg_texts(plots.frames_by_split(dict.fromkeys(names, 5.0)))
-    assert Counter(texts) == Counter(filter(None, shown)) + Counter({"5": len(names)})
-    assert all(len(name) <= 32 for name in shown)
 
 
 class Page(html.parser.HTMLParser):

@@ -7,20 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from memory_objects import MemoryObjects
 from sounds import write_noise
-from test_listing import MemoryObjects
-from test_run import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
+from trial_runs import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
 
 from pipeline import make_shards, run
-from pipeline.job.no_features import why_no_clips
+from pipeline.job import path_checks
 from pipeline.job.path_checks import check_input
 from pipeline.output.feature_folder import FeatureFolder
 from pipeline.verify import verify_folder
-from transforms.audioset.names import compile_id_pattern
 from transforms.clips import RejectedClip
 from transforms.errors import Reason
 from transforms.inputs import input_list
-from transforms.read_clips import ClipSettings
 from transforms.rejects import _kept
 
 
@@ -220,26 +218,16 @@ def test_buckets_are_listed_once_and_a_long_list_has_several_files(tmp_path, mon
     assert [Path(path).name for path in written.paths] == [f"list-0000{n}-of-00002.jsonl" for n in (0, 1)]
 
 
-def test_segments_that_no_input_has_are_no_success(corpus, tmp_path, capsys):
-    labels, segments = tmp_path / "labels.csv", tmp_path / "eval_segments.csv"
-    labels.write_text("index,mid,display_name\n0,/m/a,A\n")
-    segments.write_text('# YTID\nthe-id, 0.000, 1.000, "/m/a"\n')
-    flags = [f"--input={corpus}/*/[rs]1.wav", f"--segments={segments}", f"--class_labels={labels}"]
-    line = (
-        "no segment matches an input: segments have ids such as 'the-id', but inputs have ids such as 'r1' "
-        f"({corpus}/link/r1.wav); give --id_pattern=REGEX with a group 'id' that matches "
-        "the id in a path, or give other --segments"
-    )
-    for more in ([], ["--plan"]):
-        assert run.run([*TRIAL, *flags, f"--output={tmp_path}/out", *more]) == 4
-        printed = capsys.readouterr().out
-        assert line in printed and ("clips expected 0" in printed or more)
-    packed = ["--runner=FnApiRunner", *flags, f"--output={tmp_path}/tar", "--format=tar"]
-    assert make_shards.run(packed) == 4 and line in capsys.readouterr().out
+def test_a_probe_that_another_run_sweeps_is_written_again(corpus, tmp_path, monkeypatch):
+    put = path_checks.write_atomic
+    calls = []
 
+    def swept_once(path, data):
+        calls.append(path)
+        if len(calls) == 1:
+            raise FileNotFoundError(path)
+        put(path, data)
 
-def test_ids_that_no_pattern_finds_are_named():
-    settings = ClipSettings("train", id_pattern=compile_id_pattern(r"clip-(?P<id>\d+)"))
-    assert r"--id_pattern=clip-(?P<id>\d+) finds no id in any path, such as /d/top.wav" in why_no_clips(
-        settings, "/d/top.wav"
-    )
+    monkeypatch.setattr(path_checks, "write_atomic", swept_once)
+    path_checks.check_output(str(tmp_path / "out"))
+    assert len(calls) == 2 and not list((tmp_path / "out" / "_run").iterdir())

@@ -1,0 +1,23 @@
+"""The custom pipeline writes the mean of the embeddings that `embed` returns, and all rejects."""
+
+import json
+
+import apache_beam as beam
+import numpy as np
+from own_pipeline import mean_embeddings
+from sounds import write_bad_files, write_noise
+
+from pipeline.embed import embed
+
+
+def test_each_clip_has_its_mean_embedding_or_its_reject(tmp_path):
+    write_noise(tmp_path / "in" / "a.wav", 3.0, 44_100)
+    write_bad_files(tmp_path / "in")
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        mean_embeddings(pipeline, f"{tmp_path}/in/*", f"{tmp_path}/means", "random:0")
+    lines = [json.loads(s) for path in tmp_path.glob("means*") for s in path.read_text().splitlines()]
+    assert len([line for line in lines if "reason" in line]) == 5
+    (found,) = [line for line in lines if "mean" in line]
+    raw = embed(tmp_path / "in" / "a.wav", postprocess="raw", weights="random:0", pca_params="none")
+    assert found["id"] == "a"
+    np.testing.assert_allclose(found["mean"], raw.mean(axis=0), rtol=1e-5, atol=1e-6)

@@ -1,0 +1,79 @@
+"""The manifest: the settings that determine the features, and nothing secret."""
+
+import json
+
+import pytest
+
+from pipeline.cli.options import parse_options
+from pipeline.job.config import prepare_offline
+from pipeline.job.manifest import _shown_run, make_manifest, package_versions, settings_of, shown_options
+from pipeline.job.validate import validate
+from pipeline.output.account import Account
+from pipeline.output.feature_folder import FeatureFolder
+
+REQUIRED = ["--input=a", "--output=b", "--weights=random:0"]
+
+
+def config_of(*flags: str):
+    return prepare_offline(validate(parse_options([*REQUIRED, *flags])))
+
+
+@pytest.mark.parametrize(
+    "flag, name, value",
+    [
+        ("--weights=random:1", "weights", "random:1"),
+        ("--precision=bfloat16", "precision", "bfloat16"),
+        ("--resampler=soxr", "resampler", "soxr"),
+        ("--frontend=accelerator", "frontend", "accelerator"),
+        ("--postprocess=raw", "postprocess", "raw"),
+        ("--output_schema=youtube8m", "output_schema", "youtube8m"),
+        ("--example_hop_seconds=0.48", "example_hop_seconds", 0.48),
+        ("--segment_seconds=2", "segment_seconds", 2.0),
+        ("--sharding=hash:2", "sharding", "hash:2"),
+    ],
+)
+def test_an_option_that_changes_features_is_a_setting(flag, name, value):
+    before, after = settings_of(config_of()), settings_of(config_of(flag))
+    assert after[name] == value and before | {name: value} == after != before
+
+
+@pytest.mark.parametrize("flag", ["--batch_size=8", "--split=x", "--max_reject_fraction=1", "--quiet"])
+def test_an_option_that_changes_no_features_is_no_setting(flag):
+    assert settings_of(config_of(flag)) == settings_of(config_of())
+
+
+def test_a_run_has_no_account_until_its_end():
+    before = FeatureFolder("b", (), (), False, None)
+    begun = json.loads(make_manifest(config_of(), before, "then"))
+    assert (begun["started"], begun["history"]) == ("then", [])
+    assert [begun[name] for name in ("finished", "account", "audio", "clips")] == [None] * 4
+    assert begun["assets"]["weights"]["path"] == "random:0" and begun["assets"]["pca_params"] is None
+    rows = [["train", "written", 1], ["train", "frames", 3], ["train", "audio_ms", 2500]]
+    account = Account.from_json({"counts": rows, "lost": []})
+    folder = FeatureFolder("b", (), (), True, begun | {"finished": "then"})
+    ended = json.loads(make_manifest(config_of(), folder, "now", "later", account, {"b": 1, "a": 2}))
+    assert ended["finished"] == "later" and list(ended["clips"]) == ["a", "b"]
+    assert ended["audio"] == {"train": {"frames": 3, "seconds": 2.5}}
+    assert ended["account"]["written"] == {"train": 1}
+    (earlier,) = ended["history"]
+    assert earlier["started"] == "then" and "history" not in earlier and "clips" not in earlier
+    assert ended["settings_sha256"] == begun["settings_sha256"]
+
+
+def test_options_are_shown_without_secrets():
+    given = {"weights": "https://u:p@h/w?sig=s", "beam_flags": ["--s3_secret_access_key=k"], "split": "x"}
+    shown = {"weights": "https://***@h/w?sig=***", "beam_flags": ["--s3_secret_access_key=***"], "split": "x"}
+    assert shown_options(given) == shown
+    assert _shown_run({"options": given, "assets": None, "n": 1}) == {
+        "options": shown,
+        "assets": None,
+        "n": 1,
+    }
+    assert _shown_run({"assets": {"path": "https://u:p@h/w"}}) == {"assets": {"path": "https://***@h/w"}}
+    assert _shown_run(5) == 5
+
+
+def test_versions_are_of_packages_that_are_installed():
+    versions = package_versions()
+    assert {"python", "platform", "numpy", "tensorflow", "libsndfile"} <= versions.keys()
+    assert all(isinstance(version, str) for version in versions.values())

@@ -1,0 +1,52 @@
+"""Why a run has no features, in one line."""
+
+from pathlib import Path
+
+import pytest
+from sounds import write_noise
+from trial_runs import TRIAL
+
+from pipeline import make_shards, run
+from pipeline.job.no_features import why_no_clips
+from transforms.audioset.names import compile_id_pattern
+from transforms.read_clips import ClipSettings
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> bytes:
+    return write_noise(tmp_path_factory.mktemp("sound") / "a.wav", 1.0).read_bytes()
+
+
+@pytest.fixture
+def corpus(tmp_path, sound) -> Path:
+    for name in ("D/top.wav", "D/sub/s1.wav", "real/r1.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(sound)
+    (tmp_path / "D" / "link").symlink_to("../real")
+    (tmp_path / "D" / "sub" / "gone.wav").symlink_to("/nowhere")
+    return tmp_path / "D"
+
+
+def test_segments_that_no_input_has_are_no_success(corpus, tmp_path, capsys):
+    labels, segments = tmp_path / "labels.csv", tmp_path / "eval_segments.csv"
+    labels.write_text("index,mid,display_name\n0,/m/a,A\n")
+    segments.write_text('# YTID\nthe-id, 0.000, 1.000, "/m/a"\n')
+    flags = [f"--input={corpus}/*/[rs]1.wav", f"--segments={segments}", f"--class_labels={labels}"]
+    line = (
+        "no segment matches an input: segments have ids such as 'the-id', but inputs have ids such as 'r1' "
+        f"({corpus}/link/r1.wav); give --id_pattern=REGEX with a group 'id' that matches "
+        "the id in a path, or give other --segments"
+    )
+    for more in ([], ["--plan"]):
+        assert run.run([*TRIAL, *flags, f"--output={tmp_path}/out", *more]) == 4
+        printed = capsys.readouterr().out
+        assert line in printed and ("clips expected 0" in printed or more)
+    packed = ["--runner=FnApiRunner", *flags, f"--output={tmp_path}/tar", "--format=tar"]
+    assert make_shards.run(packed) == 4 and line in capsys.readouterr().out
+
+
+def test_ids_that_no_pattern_finds_are_named():
+    settings = ClipSettings("train", id_pattern=compile_id_pattern(r"clip-(?P<id>\d+)"))
+    assert r"--id_pattern=clip-(?P<id>\d+) finds no id in any path, such as /d/top.wav" in why_no_clips(
+        settings, "/d/top.wav"
+    )

@@ -1,0 +1,26 @@
+"""Which command a process runs."""
+
+import sys
+
+import pytest
+
+from pipeline.process.own_command import own_command
+
+
+@pytest.mark.parametrize(
+    ("argv", "orig_argv", "command"),
+    [
+        (["/bin/audioset-beam", "run"], [], "pipeline.run"),
+        (["-m", "x"], ["python", "-W", "ignore", "-m", "pipeline.verify", "x"], "pipeline.verify"),
+        (["-m"], ["python", "-mpipeline.run"], "pipeline.run"),
+        (["-m"], ["python", "-m", "pytest"], None),
+        (["/elsewhere/embed_file.py"], [], None),
+        (["examples/embed_file.py"], [], "embed_file"),
+        (["-c"], [], None),
+        ([], [], None),
+    ],
+)
+def test_the_command_of_a_process(monkeypatch, argv, orig_argv, command):
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "orig_argv", orig_argv)
+    assert own_command() == command

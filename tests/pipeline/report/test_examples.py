@@ -1,0 +1,37 @@
+"""The clips of the report are read again, only as far as their figures need."""
+
+import numpy as np
+from trial_runs import TRIAL, read
+
+from pipeline.cli.options import parse_options
+from pipeline.job.config import prepare
+from pipeline.job.validate import validate
+from pipeline.report import examples
+from pipeline.report.examples import example_clips
+
+
+def config_of(folder):
+    flags = [f"--input={folder}/audio/*", f"--output={folder}/out", "--split=mine"]
+    flags += [f"--segments=mine={folder}/mine.csv", f"--class_labels={folder}/labels.csv"]
+    return prepare(validate(parse_options([*TRIAL, *flags])))
+
+
+def test_clips_with_records_are_shown_with_their_frames(copied, monkeypatch):
+    records = read(copied / "out")
+    found = {example.clip.video_id: example for example in example_clips(config_of(copied), 3)}
+    assert found.keys() == {"one", "two"}  # the third has no audio
+    for name, example in found.items():
+        np.testing.assert_array_equal(example.frames, records[name][1])
+        assert example.log_mel.shape == (96 * 1, 64) or example.log_mel.shape == (96 * 2, 64)
+        assert len(example.log_mel) == 96 * len(example.frames) and example.log_mel.dtype == np.float32
+    assert len(example_clips(config_of(copied), 1)) == 1
+    monkeypatch.setattr(examples, "_MAX_FRAMES", 1)
+    (first, _) = example_clips(config_of(copied), 3)
+    assert len(first.frames) == 1 and len(first.log_mel) == 96
+
+
+def test_a_file_that_changed_since_the_run_is_left_out(copied):
+    config = config_of(copied)
+    (copied / "audio" / "one.wav").write_text("no audio now")
+    (copied / "out" / "mine" / "tw.tfrecord").unlink()
+    assert example_clips(config, 3) == []

@@ -1,0 +1,86 @@
+import pytest
+from apache_beam.io.aws.clients.s3 import boto3_client
+from apache_beam.io.aws.clients.s3.messages import S3ClientError
+from apache_beam.io.filesystem import BeamIOError
+from botocore.exceptions import ClientError, ConnectionClosedError
+from google.api_core.exceptions import Forbidden, NotFound, ServiceUnavailable
+
+from transforms.storage import filesystems
+from transforms.storage.filesystems import check_reachable, delete, is_temporary, temporary_name
+
+
+def test_a_closed_connection_to_s3_has_no_error_code():
+    error = ConnectionClosedError(endpoint_url="http://127.0.0.1:9")
+    assert error.response is None and boto3_client.get_http_error_code(error) is None
+    answered = ClientError({"ResponseMetadata": {"HTTPStatusCode": 503}}, "PutObject")
+    assert boto3_client.get_http_error_code(answered) == 503
+
+
+@pytest.mark.parametrize(
+    "error, again",
+    [
+        (S3ClientError("busy", 503), True),
+        (S3ClientError("no answer", None), True),
+        (S3ClientError("An error occurred (NoSuchUpload) when calling", 404), True),
+        (S3ClientError("not there", 404), False),
+        (S3ClientError("not allowed", 403), False),
+        (BeamIOError("delete", {"a": None, "b": S3ClientError("slowly", "SlowDown")}), True),
+        (BeamIOError("delete", {"a": S3ClientError("no", "AccessDenied")}), False),
+        (ServiceUnavailable("busy"), True),
+        (NotFound("not there"), False),
+        (Forbidden("not allowed"), False),
+        (ConnectionResetError(), True),
+        (FileNotFoundError(), False),
+        (ValueError(), False),
+    ],
+)
+def test_only_errors_of_server_or_network_are_retried(error, again):
+    assert filesystems._is_transient(error) is again
+
+
+def test_temporary_names_are_unique_and_recognized():
+    first, second = temporary_name("a.b"), temporary_name("a.b")
+    assert first != second and is_temporary(first) and is_temporary(second)
+    assert not any(map(is_temporary, ("a.b", ".a.b.tmp", first[1:], f"{first}x", f"{first[:-4]}.mpt")))
+
+
+def test_only_the_named_files_are_deleted(tmp_path):
+    for name in ("a[1]", "a1"):
+        (tmp_path / name).touch()
+    delete([f"{tmp_path}/a[1]", f"{tmp_path}/gone"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a1"]
+
+
+def test_an_address_without_an_hdfs_server_is_refused(monkeypatch):
+    monkeypatch.setattr(filesystems, "filesystem_of", lambda path: None)
+    with pytest.raises(OSError, match="use hdfs://FOLDER"):
+        check_reachable("hdfs:///x")
+
+
+class Reader:
+    """A file on Google Cloud Storage, as its client opens it; some reads return too little."""
+
+    def __init__(self, data: bytes, failures: int):
+        self._blob = type("Blob", (), {"size": len(data)})
+        self._data, self._at, self._failures = data, 0, failures
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset
+        return offset
+
+    def read(self, size: int) -> bytes:
+        assert 0 < size <= len(self._data) - self._at, "a read past the end costs a request"
+        if self._failures:
+            self._failures -= 1
+            size -= 1
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+
+def test_a_read_that_is_cut_off_is_repeated_from_its_start(monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda s: None)
+    file = filesystems._BlobFile(Reader(b"0123456789", failures=2))
+    assert [file.read(4), file.read(), file.read(5), file.read1()] == [b"0123", b"456789", b"", b""]
