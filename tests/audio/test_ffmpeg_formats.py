@@ -15,14 +15,8 @@ from transforms.audio.decode import duration_s, mono_blocks, open_audio
 from transforms.errors import ClipError, Reason
 
 ID3V2 = b"ID3\x04\0\0\0\0\x02\0" + bytes(256)
-
-
 ID3V1 = b"TAG" + bytes(125)
-
-
 RATE_HZ = 44_100
-
-
 # name: container, codec, sample format, rate, error, samples by which the audio is later or longer
 FORMS = {
     "ADTS": ("adts", "aac", "fltp", RATE_HZ, 0.05, 1_024),

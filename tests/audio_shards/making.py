@@ -24,8 +24,6 @@ from transforms.errors import Reason
 
 BAD, CUT = Reason.BAD_RECORD, Reason.TRUNCATED_SHARD
 COLUMNS = parse_columns()
-
-
 # Compressions of a tar; Zstandard by Arrow, in one frame.
 PACKED = {
     "tar": bytes,
@@ -34,8 +32,6 @@ PACKED = {
     "xz": lzma.compress,
     "zst": lambda data: pa.compress(data, "zstd", asbytes=True),
 }
-
-
 CLIPS = [
     ShardClip(0, f"id{n}", random.Random(n).randbytes(900 + 100 * n), n + 30.1, n + 40.1, (n, 7), "eval")
     for n in range(6)
@@ -164,11 +160,7 @@ def shards() -> dict[str, tuple[str, bytes]]:
 
 
 MEMBERS = [member for clip in CLIPS for member in sample(clip)]
-
-
 PLAIN = [(f"id{n}.wav", clip.audio) for n, clip in enumerate(CLIPS)]
-
-
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 
 

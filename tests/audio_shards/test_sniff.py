@@ -12,8 +12,6 @@ from making import PACKED, shards, tar
 from transforms.audio_shards.sniff import shard_format
 
 SHARDS = shards()
-
-
 FORMS = ("audio", "tfrecord", "tar", "parquet", "zip", "arrow")
 
 

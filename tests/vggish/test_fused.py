@@ -15,8 +15,6 @@ from transforms.vggish.fused import FusedEmbedder, Quantize
 from transforms.vggish.postprocess import PcaParams, QuantizationRange, postprocess, read_pca_params
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
 FUSED_IN_A_FRESH_PROCESS = """
 import sys
 import keras
