@@ -56,6 +56,8 @@ def test_products_of_whole_rows_give_the_same_outputs(rate_hz):
 def test_there_are_matrices_for_up_to_1280_phases_that_repeat_exactly():
     assert has_polyphase(16_000 * 441 // 160) and has_polyphase(12_500)  # 160 and 32 phases
     assert 16_000 // math.gcd(16_000, 11_025) == 640 and has_polyphase(11_025)
+    assert 16_000 // math.gcd(16_000, 4_016) == 1_000 and has_polyphase(4_016)
+    assert 16_000 // math.gcd(16_000, 16_010) == 1_600 and not has_polyphase(16_010)
     for rate_hz in (44_099, 22_580):  # 16,000 phases; a time axis that slips below whole samples
         assert not has_polyphase(rate_hz) and polyphase(rate_hz) is None and row_taps(rate_hz) is None
     assert row_taps(16_000) is None
