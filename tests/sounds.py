@@ -1,4 +1,4 @@
-"""Audio files for tests, made on the spot."""
+"""Audio for tests."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from transforms.audio.dsp.resample import resample_blocks
 
 
 def noise(duration_s: float, rate_hz: int = 16_000, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """Quiet noise, float64[samples, channels]."""
+    """Return quiet noise, float64[samples, channels]."""
     samples = round(duration_s * rate_hz)
     return 0.1 * np.random.default_rng(seed).standard_normal((samples, channels))
 
@@ -22,7 +22,7 @@ def write_noise(path: Path, duration_s: float, rate_hz: int = 16_000, seed: int 
 
 
 def write_bad_files(folder: Path) -> dict[str, str]:
-    """Writes one file of each fault; returns id -> reason."""
+    """Write one file with each fault, and return id -> reason."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "text.wav").write_text("no audio\n" * 100)
     (folder / "empty.wav").touch()
@@ -40,7 +40,7 @@ def write_bad_files(folder: Path) -> dict[str, str]:
 
 
 def read_mono(stream, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
-    """The waveform of an opened audio stream, or its stretch between two times, in one array."""
+    """Return the waveform of an opened audio stream, or its part between two times, as one array."""
     start = round(start_s * stream.rate_hz)
     reader = SpanReader(mono_blocks(stream))
     reader.skip(start)
@@ -49,13 +49,13 @@ def read_mono(stream, start_s: float = 0.0, end_s: float | None = None) -> np.nd
 
 
 def resample(waveform: np.ndarray, rate_hz: int, block: int = 1 << 16) -> np.ndarray:
-    """A whole waveform through the streaming resampler."""
+    """Resample a whole waveform with the streaming resampler."""
     blocks = (waveform[start : start + block] for start in range(0, len(waveform), block))
     return np.concatenate([np.empty(0), *resample_blocks(blocks, rate_hz)])
 
 
 def tones(duration_s: float, rate_hz: int, seed: int = 0) -> np.ndarray:
-    """A chord over quiet noise, in whole numbers of int16."""
+    """Return a chord over quiet noise, float64[samples], of values that are exact in int16."""
     rng = np.random.default_rng(seed)
     times_s = np.arange(round(duration_s * rate_hz)) / rate_hz
     chord = sum(np.sin(2 * np.pi * hz * times_s) for hz in rng.uniform(100, 6_000, 4))

@@ -12,13 +12,9 @@ from transforms.audio.isolated.isolation import IsolatedDecoder
 from transforms.errors import ClipError, Reason
 
 RATE_HZ = 16_000
-
-
 # Frames per block of libsndfile.
 BLOCK = 1 << 16
 CRASH, HANG, SLEEP, BUG, MEMORY, KILLED, POISON, ODD, OS_ERROR = range(101, 110)
-
-
 # The decoder process imports this before anything else. A block whose first sample is one of the marks makes
 # libsndfile fail in the given way.
 SABOTAGE = f"""

@@ -13,11 +13,7 @@ from transforms.audio.parsers.ogg_pages import page_checksum
 from transforms.errors import ClipError, Reason
 
 ID3V1 = b"TAG" + bytes(125)
-
-
 ID3V2 = b"ID3\4\0\0\0\0\1\x0a" + bytes(138)
-
-
 APE = b"".join(
     struct.pack("<8sIIII8x", b"APETAGEX", 2_000, 64, 0, flags) + body
     for flags, body in ((0xA0000000, bytes(32)), (0x80000000, b""))
@@ -99,8 +95,6 @@ def numbered(pages: list[bytes]) -> bytes:
 
 
 SAMPLES = np.arange(1_000, dtype=np.int16)[:, np.newaxis]
-
-
 # Chunk name; offset of the size from it; struct format of the size; bytes that it counts besides samples.
 SIZES = {
     "WAV": (b"data", 4, "<I", 0),

@@ -15,14 +15,8 @@ from transforms.audio.decode import duration_s, mono_blocks, open_audio
 from transforms.errors import ClipError, Reason
 
 ID3V2 = b"ID3\x04\0\0\0\0\x02\0" + bytes(256)
-
-
 ID3V1 = b"TAG" + bytes(125)
-
-
 RATE_HZ = 44_100
-
-
 # name: container, codec, sample format, rate, error, samples by which the audio is later or longer
 FORMS = {
     "ADTS": ("adts", "aac", "fltp", RATE_HZ, 0.05, 1_024),
@@ -67,8 +61,8 @@ def test_a_file_decodes_completely_and_close_to_its_source(name):
 def test_the_audio_of_a_video_decodes_completely(name):
     if name.startswith("FLV"):  # its muxer does not support MPEG-4 video
         pytest.skip("no video codec for it here")
-    alone, beside = decode(made(name))[0], decode(made(name, video_s=3))[0]
-    assert len(beside) == len(alone)
+    alone, with_video = decode(made(name))[0], decode(made(name, video_s=3))[0]
+    assert len(with_video) == len(alone)
 
 
 # A WAV is decoded as far as it goes, whatever its header states.
@@ -239,8 +233,8 @@ def test_a_track_without_audio_changes_nothing(form):
 def test_the_decoder_is_flushed_in_a_video_too():
     source = sweep(RATE_HZ, 2, 2)
     alone, _ = decode(contained(source, RATE_HZ, *WMA))
-    beside, _ = decode(contained(source, RATE_HZ, *WMA, video_s=2))
-    np.testing.assert_array_equal(alone, beside)
+    with_video, _ = decode(contained(source, RATE_HZ, *WMA, video_s=2))
+    np.testing.assert_array_equal(alone, with_video)
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -24,8 +24,6 @@ from transforms.audio.formats import FFMPEG, FORMATS, HEAD_BYTES, LIBSNDFILE, fi
 from transforms.errors import ClipError, Reason
 
 INPUTS = Path(__file__).resolve().parents[2] / "docs" / "inputs.md"
-
-
 # Files with which ffmpeg would try to open other files.
 PLAYLISTS = {
     "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{path}\n#EXT-X-ENDLIST\n",

@@ -1,4 +1,5 @@
 import io
+import struct
 
 import av
 import numpy as np
@@ -13,6 +14,8 @@ from media import (
 )
 from surgery import ID3V1
 
+from transforms.audio.formats import FORMATS
+from transforms.audio.structure import first_frame_offset, read_structure, stated_frames
 from transforms.errors import Reason
 
 
@@ -67,3 +70,78 @@ def test_wavpack_that_ends_between_two_blocks_is_corrupt():
     assert "ends at frame" in str(rejection)
     assert rejection.reason is Reason.CORRUPT
     np.testing.assert_array_equal(decode(data + ID3V1)[0], decode(data)[0])
+
+
+def box(kind: bytes, size: int) -> bytes:
+    return struct.pack(">I4s", size, kind) + bytes(size - 8)
+
+
+def structure_of(demuxer: str, data: bytes):
+    (form,) = [form for form in FORMATS if form.demuxer == demuxer]
+    return read_structure(form, io.BytesIO(data), len(data), 0x101)
+
+
+def test_an_mp4_is_cut_off_in_a_box_of_data_and_not_in_another_one():
+    whole = box(b"ftyp", 24) + box(b"moov", 50) + box(b"mdat", 100)
+    assert structure_of("mov", whole) == (False, "")
+    assert "the mdat box ends at byte 174 of 173" in structure_of("mov", whole[:-1]).cut_off
+    assert structure_of("mov", whole + box(b"free", 40)[:20]) == (False, "")
+    assert structure_of("mov", whole + box(b"moof", 16)) == (True, "")
+    large = struct.pack(">I4sQ", 1, b"mdat", 40) + bytes(24)
+    assert structure_of("mov", large + box(b"moof", 16)).is_fragmented
+    assert structure_of("mov", large[:-1]).cut_off
+    assert structure_of("mov", struct.pack(">I4s", 0, b"mdat") + bytes(9)) == (False, "")
+
+
+def test_an_avi_is_cut_off_where_its_list_of_packets_is():
+    head = b"RIFF" + struct.pack("<I", 100) + b"AVI " + b"JUNK" + struct.pack("<I", 3) + bytes(4)
+    packets = b"LIST" + struct.pack("<I", 24) + b"movi" + bytes(20)
+    assert structure_of("avi", head + packets).cut_off == ""
+    assert "ends at byte 56 of 55" in structure_of("avi", (head + packets)[:-1]).cut_off
+    assert structure_of("avi", head + packets[:4] + b"\xff" * 4 + packets[8:]).cut_off == ""
+    assert structure_of("avi", head + packets[:4] + bytes(4) + packets[8:]).cut_off == ""
+    assert structure_of("avi", head + packets + packets[:-1]).cut_off
+
+
+def test_an_flv_ends_with_a_tag_whose_two_lengths_agree():
+    tag = b"\x08" + (5).to_bytes(3, "big") + bytes(7) + bytes(5)
+    head = b"FLV\1" + bytes(9)
+    assert structure_of("flv", head + tag + struct.pack(">I", 16)).cut_off == ""
+    for last in (struct.pack(">I", 15), struct.pack(">I", 17), struct.pack(">I", 16)[:3]):
+        assert structure_of("flv", head + tag + last).cut_off == "the last tag is cut off"
+
+
+def packet(pid: int, start: bool, payload: bytes) -> bytes:
+    """Return a transport packet, filled up with an adaptation field."""
+    field = 183 - len(payload)
+    head = bytes([0x47, 0x40 * start | pid >> 8, pid & 0xFF, 0x30, field])
+    return head + bytes(field) + payload
+
+
+def test_a_transport_stream_ends_with_a_whole_packet_of_the_stated_length():
+    begin = packet(0x101, True, b"\0\0\1\xc0" + struct.pack(">H", 200) + bytes(94))
+    rest = packet(0x101, False, bytes(106))
+    other = packet(0x100, False, bytes(150))
+    assert structure_of("mpegts", begin + other + rest + other * 3).cut_off == ""
+    assert "has 100 of 206 bytes" in structure_of("mpegts", begin + other * 5).cut_off
+    unstated = begin.replace(struct.pack(">H", 200) + bytes(94), bytes(96))
+    assert structure_of("mpegts", unstated + other * 5).cut_off == ""
+    assert "the last packet has 100 of 188 bytes" in structure_of("mpegts", (begin + rest * 5)[:-88]).cut_off
+
+
+def test_lossless_headers_state_their_number_of_samples():
+    forms = {form.demuxer: form for form in FORMATS if form.demuxer}
+    flac = b"fLaC" + bytes(17) + ((5 << 36) | 123_456).to_bytes(5, "big")
+    assert stated_frames(forms["flac"], flac) == 123_456 and stated_frames(forms["flac"], flac[:25]) is None
+    assert stated_frames(forms["flac"], flac[:21] + bytes(5)) is None
+    wavpack = b"wvpk" + bytes(6) + b"\0\1" + struct.pack("<II", 99, 0)
+    assert stated_frames(forms["wv"], wavpack) == (1 << 32 | 99) - 1
+    assert stated_frames(forms["wv"], wavpack[:12] + b"\xff" * 4 + bytes(4)) is None
+    assert stated_frames(forms["wv"], wavpack[:16] + b"\1\0\0\0") is None  # not the first block
+    assert stated_frames(forms["mov"], flac) is None
+
+
+def test_frames_of_amr_begin_after_the_first_line():
+    forms = {form.demuxer: form for form in FORMATS if form.demuxer}
+    assert first_frame_offset(forms["amr"], b"#!AMR-WB\nabc") == 9
+    assert first_frame_offset(forms["aac"], b"\xff\xf1\n") == 0

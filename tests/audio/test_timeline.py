@@ -27,8 +27,8 @@ def test_audio_that_begins_late_in_a_video_has_silence_before_it(form, delay_s):
 def test_audio_that_begins_with_its_video_has_no_silence_before_it(form):
     source = sweep(48_000, 1, 2)
     alone, _ = decode(contained(source, 48_000, *FORMS[form]))
-    beside, _ = decode(contained(source, 48_000, *FORMS[form], video_s=3))
-    assert len(alone) == len(beside)
+    with_video, _ = decode(contained(source, 48_000, *FORMS[form], video_s=3))
+    assert len(alone) == len(with_video)
 
 
 @pytest.mark.parametrize("form", ["mp4", "matroska", "mpegts"])

@@ -8,7 +8,7 @@ from sounds import noise
 
 
 def sounds() -> dict[str, bytes]:
-    """Extension -> the first bytes of such a file: those that libsndfile writes, and MPEG audio by ffmpeg."""
+    """Return extension -> a file, written by libsndfile, or by ffmpeg for MPEG audio."""
     found = {}
     for form in ("WAV", "FLAC", "OGG", "AIFF", "AU", "CAF", "RF64", "MP3"):
         file = io.BytesIO()

@@ -24,9 +24,7 @@ from transforms.errors import Reason
 
 BAD, CUT = Reason.BAD_RECORD, Reason.TRUNCATED_SHARD
 COLUMNS = parse_columns()
-
-
-# How a tar can be packed; Zstandard by Arrow, in one frame.
+# Compressions of a tar; Zstandard by Arrow, in one frame.
 PACKED = {
     "tar": bytes,
     "gz": lambda data: gzip.compress(data, mtime=0),
@@ -34,8 +32,6 @@ PACKED = {
     "xz": lzma.compress,
     "zst": lambda data: pa.compress(data, "zstd", asbytes=True),
 }
-
-
 CLIPS = [
     ShardClip(0, f"id{n}", random.Random(n).randbytes(900 + 100 * n), n + 30.1, n + 40.1, (n, 7), "eval")
     for n in range(6)
@@ -43,7 +39,7 @@ CLIPS = [
 
 
 class Pipe(io.RawIOBase):
-    """Bytes that can be read once, from front to back, and not more than `most` at a time."""
+    """A file that can be read once, from front to back, and at most `most` bytes at a time."""
 
     def __init__(self, chunks: Iterable[bytes], most: int = 1 << 30):
         self._chunks, self._left, self._most = iter(chunks), b"", most
@@ -65,7 +61,7 @@ def read(kind: str, shard: bytes, columns: Mapping[str, str] = COLUMNS) -> list[
 
 
 def fault(kind: str, shard: bytes, columns: Mapping[str, str] = COLUMNS) -> ShardFault:
-    """The only item of a shard, a fault."""
+    """Return the only item of a shard, which is a fault."""
     (item,) = read(kind, shard, columns)
     assert isinstance(item, ShardFault) and item.message and "\n" not in item.message
     return item
@@ -80,12 +76,12 @@ def faults(items: Iterable[ShardClip | ShardFault]) -> list[ShardFault]:
 
 
 def reasons(items: Iterable[ShardClip | ShardFault]) -> list[Reason | None]:
-    """None for each clip, the reason for each fault, in order."""
+    """Return None for each clip and the reason for each fault, in order."""
     return [item.reason if isinstance(item, ShardFault) else None for item in items]
 
 
 def fields(clip: ShardClip) -> dict[str, Any]:
-    """What `clip` is in a shard, its audio aside."""
+    """Return the fields of a clip as a shard stores them, without its audio."""
     return {
         "video_id": clip.video_id,
         "start_time_seconds": clip.start_s,
@@ -96,7 +92,7 @@ def fields(clip: ShardClip) -> dict[str, Any]:
 
 
 def example(values: Mapping[str, Any]) -> bytes:
-    """A serialised Example; lists are features of several values, None is none."""
+    """Return a serialized Example; a list becomes a feature with several values, None an empty one."""
     message = tf.train.Example()
     for name, value in values.items():
         feature = message.features.feature[name]
@@ -136,7 +132,7 @@ def parquet(columns: Mapping[str, Any], **options: Any) -> bytes:
 
 
 def sample(clip: ShardClip, extension: str = "wav") -> list[tuple[str, bytes]]:
-    """Members of a tar, in the order that `tar --sort=name` and WebDataset's writer give."""
+    """Return the members of a clip, in the order of `tar --sort=name` and of WebDataset's writer."""
     return [
         (f"{clip.video_id}.json", json.dumps(fields(clip)).encode()),
         (f"{clip.video_id}.{extension}", clip.audio),
@@ -144,7 +140,7 @@ def sample(clip: ShardClip, extension: str = "wav") -> list[tuple[str, bytes]]:
 
 
 def shards() -> dict[str, tuple[str, bytes]]:
-    """CLIPS in every form: name -> (kind, bytes)."""
+    """Return CLIPS in every format: name -> (kind, bytes)."""
     records = [example({**fields(clip), "audio": clip.audio}) for clip in CLIPS]
     members = [member for clip in CLIPS for member in sample(clip)]
     rows = [{**fields(clip), "audio": clip.audio} for clip in CLIPS]
@@ -164,16 +160,12 @@ def shards() -> dict[str, tuple[str, bytes]]:
 
 
 MEMBERS = [member for clip in CLIPS for member in sample(clip)]
-
-
 PLAIN = [(f"id{n}.wav", clip.audio) for n, clip in enumerate(CLIPS)]
-
-
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 
 
 def offsets(shard: bytes) -> dict[str, int]:
-    """Member -> where its first header begins."""
+    """Return member -> offset of its first header."""
     with tarfile.open(fileobj=io.BytesIO(shard)) as archive:
         return {member.name: member.offset for member in archive}
 
@@ -189,7 +181,7 @@ def link(name: str, target: str, kind: bytes = tarfile.LNKTYPE) -> tarfile.TarIn
 
 
 def linked(*members: tarfile.TarInfo | tuple[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
-    """A tar of files (name, data) and links, in this order."""
+    """Return a tar of files (name, data) and links, in this order."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=form) as archive:
         for member in members:
@@ -203,7 +195,7 @@ def linked(*members: tarfile.TarInfo | tuple[str, bytes], form: int = tarfile.PA
 
 
 def read_again(shard: bytes) -> list:
-    """As a file that can be read more than once."""
+    """Read a shard from a file that can be read more than once."""
     return list(read_tar(io.BytesIO(shard), COLUMNS))
 
 

@@ -1,4 +1,4 @@
-"""Any damage: no exception, no hang, no clip lost that stands before it, and none lost without a word."""
+"""Any damage causes no exception and no hang, keeps the clips before it, and reports every lost clip."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ WHOLE = {form: read(*shard) for form, shard in SHARDS.items()}
 
 
 def ends(form: str) -> list[int]:
-    """The byte after each clip, in the file; for gzip and Parquet nothing is known but the whole."""
+    """Return the offset after each clip in the file; [] for compressed files and Parquet."""
     if form == "tfrecord":
         return [*(clip.offset for clip in WHOLE[form][1:]), len(SHARDS[form][1])]
     if form.endswith(".tar"):
@@ -22,7 +22,7 @@ def ends(form: str) -> list[int]:
 
 @st.composite
 def damage(draw) -> tuple[str, int, bytes]:
-    """(form, the first byte that differs, the damaged shard)."""
+    """Draw a format, the offset of the first byte that differs, and the damaged shard."""
     form = draw(st.sampled_from(sorted(SHARDS)))
     shard = SHARDS[form][1]
     place = draw(st.integers(0, len(shard) - 1))
@@ -53,16 +53,16 @@ def content(items) -> list:
 
 @settings(max_examples=1500)
 @given(damage())
-def test_clips_before_any_damage_come_out_unchanged(damaged):
+def test_clips_before_any_damage_are_returned_unchanged(damaged):
     form, place, shard = damaged
     assume(shard != SHARDS[form][1])
     items = read(SHARDS[form][0], shard)
     before = sum(end <= place for end in ends(form))
     assert items[:before] == WHOLE[form][:before]
-    # Nothing in a TFRecord tells that more should follow, and an empty file is one without records.
+    # A TFRecord does not state its number of records, and an empty file is one without records.
     at_boundary = form.startswith("tfrecord") and place == len(shard) and place in (0, *ends(form))
     assert items or at_boundary
-    # A checksum over everything: whatever is lost or changed, something says so.
+    # Checksums cover everything, so each lost or changed clip causes a fault.
     if form in ("tfrecord", "tfrecord.gz", "checked.parquet") and not at_boundary:
         lost = [clip for clip in content(WHOLE[form]) if clip not in content(items)]
         assert not lost or any(hasattr(item, "reason") for item in items)
@@ -74,13 +74,13 @@ def test_clips_before_any_damage_come_out_unchanged(damaged):
     head=st.binary(max_size=1200),
     form=st.sampled_from(sorted(SHARDS)),
 )
-def test_any_bytes_are_read_by_any_reader(kind, head, form):
+def test_every_reader_accepts_any_bytes(kind, head, form):
     for shard in (head, b"\x1f\x8b\x08" + head, head + SHARDS[form][1], SHARDS[form][1]):
         assert len(read(kind, shard)) <= 3 * len(CLIPS)
 
 
 @pytest.mark.parametrize("form", ["pax.tar", "gnu.tar", "ustar.tar", "tfrecord"])
-def test_a_cut_at_every_place_gives_all_before_and_one_fault(form):
+def test_a_cut_at_any_position_gives_the_clips_before_it_and_one_fault(form):
     kind, shard = SHARDS[form]
     for cut in range(1, ends(form)[-1], 61):
         items = read(kind, shard[:cut])

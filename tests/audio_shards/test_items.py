@@ -40,7 +40,7 @@ def test_a_columns_name_may_have_an_equals_sign():
         ("audio=a,video_id=a", "repeats a field or a name"),
     ],
 )
-def test_a_slip_in_columns_is_shown_with_a_remedy(text, remedy):
+def test_a_mistake_in_columns_is_reported_with_a_remedy(text, remedy):
     if remedy is None:
         parse_columns(text)
         return
@@ -88,7 +88,7 @@ def test_bytes_are_text_and_one_label_is_a_list_of_one():
         ({"split": 3}, "split is"),
     ],
 )
-def test_what_is_no_clip_is_a_bad_record_that_says_why(change, message):
+def test_values_that_are_not_a_clip_are_a_bad_record_with_the_reason(change, message):
     item = make_item(7, {"video_id": "a", "audio": b"x"} | change)
     assert isinstance(item, ShardFault) and (item.offset, item.reason) == (7, Reason.BAD_RECORD)
     assert message in item.message and len(item.message) < 200
@@ -110,7 +110,7 @@ def test_any_values_are_a_clip_or_a_fault(values):
 
 
 @given(value=st.integers(0, 10**8).map(lambda n: n / 1000))
-def test_a_time_in_milliseconds_outlives_float32_where_float32_can_hold_it(value):
+def test_a_time_in_milliseconds_survives_float32_if_it_fits(value):
     narrow = float(np.float32(value))
     assert np.float32(shortest_float32(narrow)) == np.float32(value)
     if value < 8_000:

@@ -17,8 +17,8 @@ ONE = {"video_id": ["a"], "audio": [b"1"]}
 
 @pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "brotli", "zstd", "lz4"])
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
-def test_headers_of_pages_say_what_pages_hold(compression, version):
-    """By other sums: those of the footer, and the values that were written."""
+def test_page_headers_agree_with_the_footer_and_the_values(compression, version):
+    """Compare with the sums in the footer and with the values that were written."""
     audio = [random.Random(n).randbytes(90_000) for n in range(40)]
     columns = {
         "audio": audio,
@@ -41,7 +41,7 @@ def test_headers_of_pages_say_what_pages_hold(compression, version):
 
 
 def bombs() -> dict[str, tuple[dict, dict]]:
-    """Columns and options of files of a few kB that hold much."""
+    """Return columns and options of files of a few kB that decompress to many MB."""
     silence = bytes(60_000_000)
     labels = pa.ListArray.from_arrays([0, 20_000_000], pa.array(np.full(20_000_000, 7, np.int8)))
     return {
@@ -92,8 +92,8 @@ def test_a_bomb_takes_no_memory(tmp_path):
         assert int(megabytes) < 20 and reason == "bad_record" and "bomb" in message, line
 
 
-def test_what_a_page_header_hides_is_not_unpacked():
-    """A page that says less than it holds is damage, and one that says more is a bomb."""
+def test_a_page_that_differs_from_its_header_is_not_decompressed():
+    """A page with more bytes than stated is damage, and one that states far more is a bomb."""
     shard = parquet({**ONE, "audio": [bytes(3_000_000)]}, compression="zstd", use_dictionary=False)
     file = io.BytesIO(shard)
     ((_, chunk),) = read_chunks(file)
@@ -110,23 +110,23 @@ def test_what_a_page_header_hides_is_not_unpacked():
 
 
 def varint(value: int) -> bytes:
-    """An integer as Thrift packs it in a page's header, after its sign."""
+    """Return a positive integer as Thrift encodes it in a page header."""
     value, data = value << 1, b""
     while value >= 0x80:
         data, value = data + bytes([value & 0x7F | 0x80]), value >> 7
     return data + bytes([value])
 
 
-def test_silence_that_is_no_bomb_is_read():
-    """15 MB of it, or any amount that does not pack to less than a hundredth."""
+def test_silence_that_is_not_a_bomb_is_read():
+    """It has 15 MB, or compresses to more than a hundredth of its size."""
     quiet = random.Random(0).randbytes(400_000) + bytes(30_000_000)
     for audio in (bytes(15_000_000), quiet):
         (clip,) = read("parquet", parquet({**ONE, "audio": [audio]}, compression="zstd"))
         assert clip.audio == audio
 
 
-def test_a_footer_whose_sizes_do_not_fit_the_schema_is_damage_and_ends_no_process():
-    """Arrow's class for a chunk's metadata ends the process at a histogram of more levels than there are."""
+def test_a_footer_that_does_not_fit_the_schema_does_not_end_the_process():
+    """Arrow's class for the metadata of a chunk ends the process if a histogram has too many levels."""
     columns = {**ONE, "labels": [[1]], "text": ["x"]}
     shard = parquet(columns)
     metadata = pq.ParquetFile(io.BytesIO(shard)).metadata

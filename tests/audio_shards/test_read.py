@@ -32,7 +32,7 @@ def arrow(make) -> bytes:
         ("arrow", arrow(pa.ipc.new_file), "to_parquet"),
     ],
 )
-def test_a_form_that_is_not_read_is_one_fault_with_the_remedy(kind, shard, remedy):
+def test_an_unsupported_format_is_one_fault_with_the_remedy(kind, shard, remedy):
     for path in ("a", "a.wav", "gs://b/a.tar"):
         assert shard_format(path, shard[:4096]) == kind
     bad = fault(kind, shard)

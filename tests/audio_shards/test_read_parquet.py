@@ -14,14 +14,14 @@ ONE = {"video_id": ["a"], "audio": [b"1"]}
 
 
 @pytest.mark.parametrize("form", ["parquet", "hugging.parquet", "checked.parquet"])
-def test_all_fields_come_back(form):
+def test_all_fields_are_read(form):
     items = read(*shards()[form])
     assert [item.offset for item in items] == list(range(len(CLIPS)))
     assert [fields(item) for item in items] == [fields(clip) for clip in CLIPS]
     assert [item.audio for item in items] == [clip.audio for clip in CLIPS]
 
 
-def test_only_id_and_audio_are_needed_and_other_names_do():
+def test_only_id_and_audio_are_needed_and_names_can_be_given():
     assert read("parquet", parquet(ONE)) == [ShardClip(0, "a", b"1")]
     shard = parquet({"a.id": [7], "audio/encoded": [b"1"], "s": pa.array([30.1], pa.float32()), "z": [1]})
     columns = parse_columns("video_id=a.id,audio=audio/encoded,start_time_seconds=s")
@@ -32,7 +32,7 @@ def test_only_id_and_audio_are_needed_and_other_names_do():
     "kind",
     [pa.binary(), pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int32(), pa.binary()), pa.binary(1)],
 )
-def test_audio_is_binary_of_any_kind(kind):
+def test_audio_may_have_any_binary_type(kind):
     shard = parquet({**ONE, "audio": pa.array([b"1"], pa.binary()).cast(kind)})
     assert read("parquet", shard) == [ShardClip(0, "a", b"1")]
 
@@ -52,14 +52,14 @@ def test_audio_is_binary_of_any_kind(kind):
         (pa.array([None], pa.list_(pa.int64())), ()),
     ],
 )
-def test_labels_are_a_list_or_one(column, labels):
+def test_labels_are_a_list_or_a_single_value(column, labels):
     assert read("parquet", parquet({**ONE, "labels": column}))[0].labels == labels
 
 
 @pytest.mark.parametrize(
     "kind", [pa.int8(), pa.uint64(), pa.float16(), pa.float32(), pa.float64(), pa.decimal128(23, 2)]
 )
-def test_times_are_any_number(kind):
+def test_times_may_have_any_numeric_type(kind):
     shard = parquet({**ONE, "start_time_seconds": pa.array([30]).cast(kind)})
     assert read("parquet", shard)[0].start_s == 30.0
 
@@ -78,7 +78,7 @@ def test_times_are_any_number(kind):
         ({"split": [3, None]}, "split is", "a"),
     ],
 )
-def test_a_row_that_is_no_clip_is_a_fault_and_the_next_is_read(column, message, video_id):
+def test_a_row_that_is_not_a_clip_is_a_fault_and_the_next_one_is_read(column, message, video_id):
     bad, good = read("parquet", parquet({"video_id": ["a", "b"], "audio": [b"1", b"2"]} | column))
     assert (bad.offset, bad.reason, bad.video_id) == (0, BAD, video_id) and message in bad.message
     assert good == ShardClip(1, "b", b"2")
@@ -95,12 +95,12 @@ def test_a_row_that_is_no_clip_is_a_fault_and_the_next_is_read(column, message, 
         ({**ONE, "audio": [{"a\nb": 1}]}, "", "column audio is struct<a b: int64>; it must be binary"),
     ],
 )
-def test_a_file_without_the_columns_is_one_fault_that_names_those_there(table, columns, message):
+def test_a_file_without_the_columns_is_one_fault_that_lists_its_columns(table, columns, message):
     bad = fault("parquet", parquet(table), parse_columns(columns))
     assert bad.reason == BAD and message in bad.message
 
 
-def test_two_columns_of_one_name_are_one_fault():
+def test_two_columns_with_one_name_are_one_fault():
     file = io.BytesIO()
     arrays = [pa.array(["a"]), pa.array([b"1"]), pa.array([b"2"])]
     pq.write_table(pa.Table.from_arrays(arrays, ["video_id", "audio", "audio"]), file)
@@ -126,7 +126,7 @@ def test_a_struct_with_views_is_read():
     assert read("parquet", parquet({**ONE, "audio": audio})) == [ShardClip(0, "a", b"1")]
 
 
-def test_text_that_is_not_utf8_costs_its_row():
+def test_text_that_is_not_utf8_rejects_only_its_row():
     shard = parquet(
         {"video_id": ["abc", "b"], "audio": [b"1", b"2"]}, compression="none", use_dictionary=False
     )
@@ -135,13 +135,13 @@ def test_text_that_is_not_utf8_costs_its_row():
     assert bad.reason == BAD and "video_id cannot be read" in bad.message and good.video_id == "b"
 
 
-def test_no_rows_are_no_clips():
+def test_a_file_without_rows_has_no_clips():
     empty = {"video_id": pa.array([], pa.string()), "audio": pa.array([], pa.binary())}
     assert read("parquet", parquet(empty)) == []
 
 
 @pytest.mark.parametrize("form", ["hugging.parquet", "checked.parquet"])
-def test_a_damaged_row_group_is_a_fault_and_the_next_is_read(form):
+def test_a_damaged_row_group_is_a_fault_and_the_next_one_is_read(form):
     kind, shard = shards()[form]
     whole = read(kind, shard)
     column = pq.ParquetFile(io.BytesIO(shard)).metadata.row_group(1).column(1)
@@ -160,7 +160,7 @@ def test_a_column_name_that_is_not_utf8_is_damage():
     assert (bad.offset, bad.reason) == (0, CUT) and "utf-8" in bad.message
 
 
-def test_without_a_footer_it_is_one_fault():
+def test_a_file_without_a_footer_is_one_fault():
     shard = shards()["parquet"][1]
     for cut in (0, 3, 12, len(shard) // 2, len(shard) - 1):
         bad = fault("parquet", shard[:cut])
@@ -225,7 +225,7 @@ def test_reasons_are_in_the_order_of_rows():
     assert reasons(read("parquet", shard)) == [None, BAD, None]
 
 
-def test_a_long_list_is_a_fault_and_never_a_list_of_python():
+def test_a_list_that_is_too_long_is_a_fault():
     shard = parquet({"video_id": ["a", "b"], "audio": [b"1"] * 2, "labels": [[7] * 100_001, [7] * 100_000]})
     bad, good = read("parquet", shard)
     assert bad.reason == BAD and "100001 values" in bad.message and len(good.labels) == 100_000

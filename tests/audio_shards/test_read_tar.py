@@ -30,7 +30,7 @@ from transforms.audio_shards.read_tar import read_tar
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
-def test_all_fields_come_back(form, pack):
+def test_all_fields_are_read(form, pack):
     shard = tar(MEMBERS, format=form)
     items = read("tar", pack(shard))
     assert [fields(item) for item in items] == [fields(clip) for clip in CLIPS]
@@ -65,7 +65,7 @@ def test_json_may_follow_its_audio():
     ],
 )
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_bad_json_costs_its_sample(data, message, order):
+def test_a_bad_json_rejects_only_its_sample(data, message, order):
     broken = [("b.json", data), ("b.wav", b"2")][::order]
     before, bad, after = read("tar", tar([("a.wav", b"1"), *broken, ("c.wav", b"3")]))
     assert (before.video_id, after.video_id) == ("a", "c")
@@ -73,19 +73,19 @@ def test_a_bad_json_costs_its_sample(data, message, order):
     assert bad.offset > 0
 
 
-def test_an_archive_with_nothing_in_it():
+def test_an_empty_archive_has_no_clips_and_an_empty_file_is_cut_off():
     assert read("tar", tar([])) == []
     assert fault("tar", b"").reason == CUT
 
 
 @pytest.mark.parametrize("members", [[("README", b"")], [("._a.wav", b"1"), (".hidden", b"2")]])
-def test_an_archive_that_gives_nothing_is_a_fault(members):
+def test_an_archive_without_audio_is_a_fault(members):
     bad = fault("tar", tar(members))
     assert bad.reason is BAD and "none of the archive's files is audio" in bad.message
 
 
 @pytest.mark.parametrize("member", ["id2.json", "id2.wav"])
-def test_a_damaged_header_of_a_sample_never_gives_half_of_it(member):
+def test_a_damaged_header_never_leaves_half_a_sample(member):
     shard = bytearray(tar(MEMBERS))
     shard[offsets(shard)[member] + 20] ^= 1
     items = read("tar", bytes(shard))
@@ -93,7 +93,7 @@ def test_a_damaged_header_of_a_sample_never_gives_half_of_it(member):
     assert set(reasons(faults(items))) == {BAD} and faults(items)[-1].video_id == "id2"
 
 
-def test_a_shard_cut_in_a_member_gives_all_before():
+def test_a_shard_that_ends_in_a_member_gives_the_clips_before_it():
     shard = tar(MEMBERS)
     for member, cut in [("id3.wav", 512 + 100), ("id3.wav", 512), ("id3.json", 512 + 10), ("id3.json", 511)]:
         items = read("tar", shard[: offsets(shard)[member] + cut])
@@ -112,7 +112,7 @@ def test_a_sample_whose_json_is_cut_off_is_a_fault():
         assert reasons(items) == [None, CUT] and items[1].video_id == "id1"
 
 
-def test_a_gzip_shard_cut_anywhere_ends_in_one_fault():
+def test_a_gzip_shard_that_is_cut_off_ends_with_one_fault():
     shard = gzip.compress(tar(PLAIN), mtime=0)
     whole = read("tar", shard)
     for cut in range(12, len(shard), 97):

@@ -35,18 +35,18 @@ def header(length: int) -> bytes:
 
 
 @pytest.mark.parametrize("compression", ["", "GZIP"])
-def test_all_fields_come_back(compression):
+def test_all_fields_are_read(compression):
     items = read("tfrecord", tfrecord(RECORDS, compression))
     assert [item.offset for item in items] == STARTS[:-1]
     assert [clip.audio for clip in items] == [clip.audio for clip in CLIPS]
     assert [fields(item) for item in items] == [fields(clip) for clip in CLIPS]  # times are float32 there
 
 
-def test_no_records_are_no_clips():
+def test_a_file_without_records_has_no_clips():
     assert read("tfrecord", b"") == read("tfrecord", tfrecord([], "GZIP")) == []
 
 
-def test_a_file_that_gives_little_at_a_time_is_read_in_full():
+def test_a_file_with_short_reads_is_read_completely():
     shard = tfrecord(RECORDS, "GZIP")
     assert list(read_tfrecord(Pipe([shard], 7), COLUMNS)) == read("tfrecord", shard)
 
@@ -74,19 +74,19 @@ def test_other_names_and_other_types():
         (example({"video_id": "a", "audio": b"x", "start_time_seconds": "1"}), "start_time_seconds is", "a"),
     ],
 )
-def test_a_record_that_is_no_clip_is_a_fault_and_the_next_is_read(record, message, video_id):
+def test_a_record_that_is_not_a_clip_is_a_fault_and_the_next_one_is_read(record, message, video_id):
     before, bad, after = read("tfrecord", tfrecord([RECORDS[0], record, RECORDS[1]]))
     assert (before.audio, after.audio) == (CLIPS[0].audio, CLIPS[1].audio)
     assert (bad.reason, bad.offset, bad.video_id) == (Reason.BAD_RECORD, STARTS[1], video_id)
     assert message in bad.message
 
 
-def test_a_released_feature_file_is_all_faults():
+def test_every_record_of_a_released_feature_file_is_a_fault():
     """A SequenceExample's context is read as an Example's features, which have no audio."""
     assert "has no audio" in fault("tfrecord", tfrecord([example({"video_id": "a", "labels": [1]})])).message
 
 
-def test_a_damaged_record_is_a_fault_and_the_next_is_read():
+def test_a_damaged_record_is_a_fault_and_the_next_one_is_read():
     shard = bytearray(tfrecord(RECORDS))
     shard[STARTS[2] + 12 + 50] ^= 1
     items = read("tfrecord", bytes(shard))
@@ -105,13 +105,13 @@ def test_after_a_damaged_length_the_rest_cannot_be_found(place):
 
 
 @pytest.mark.parametrize("more", [1, 11, 12, 500, len(RECORDS[2]) + 12, len(RECORDS[2]) + 15])
-def test_a_shard_cut_in_a_record_gives_all_before(more):
+def test_a_shard_that_ends_in_a_record_gives_the_clips_before_it(more):
     items = read("tfrecord", tfrecord(RECORDS)[: STARTS[2] + more])
     assert reasons(items) == [None, None, Reason.TRUNCATED_SHARD]
     assert items[-1].offset == STARTS[2] and "cut off" in items[-1].message
 
 
-def test_a_gzip_shard_cut_anywhere_ends_in_one_fault():
+def test_a_gzip_shard_that_is_cut_off_ends_with_one_fault():
     shard = tfrecord(RECORDS, "GZIP")
     whole = read("tfrecord", shard)
     for cut in range(12, len(shard), 97):
@@ -127,7 +127,7 @@ def test_a_gzip_shard_that_lacks_its_checksum_has_all_clips_and_a_fault():
 
 
 @pytest.mark.parametrize("length", [(1 << 31) + 1, 1 << 62, (1 << 64) - 1])
-def test_an_absurd_length_is_not_believed(length):
+def test_an_implausible_length_is_damage(length):
     (bad,) = read("tfrecord", header(length) + bytes(1000))
     assert bad.reason == Reason.TRUNCATED_SHARD
 
@@ -140,7 +140,7 @@ def test_a_length_past_the_end_takes_no_memory():
     assert bad.reason == Reason.TRUNCATED_SHARD
 
 
-def test_a_record_whose_length_begins_as_gzip_does_is_read_plain():
+def test_a_record_whose_length_looks_like_gzip_is_read_uncompressed():
     audio = bytes(0x088B1F - len(example({"video_id": "a", "audio": bytes(1 << 19)})) + (1 << 19))
     shard = tfrecord([example({"video_id": "a", "audio": audio})])
     assert shard.startswith(b"\x1f\x8b\x08")
@@ -166,7 +166,7 @@ def test_an_error_of_the_file_itself_is_not_a_fault():
         list(read_tfrecord(Broken(), COLUMNS))
 
 
-def test_more_labels_than_memory_should_hold_are_a_fault():
+def test_too_many_labels_are_a_fault():
     """A few bytes of gzip hold any number of zeros."""
     record = example({"video_id": "a", "audio": b"1", "labels": [0] * 100_001})
     items = read("tfrecord", tfrecord([record, example({"video_id": "b", "audio": b"2"})], "GZIP"))

@@ -12,13 +12,11 @@ from making import PACKED, shards, tar
 from transforms.audio_shards.sniff import shard_format
 
 SHARDS = shards()
-
-
 FORMS = ("audio", "tfrecord", "tar", "parquet", "zip", "arrow")
 
 
 @pytest.mark.parametrize("form", SHARDS)
-def test_content_tells_whatever_the_name(form):
+def test_the_content_decides_whatever_the_name(form):
     kind, shard = SHARDS[form]
     for path in ("a", "a.wav", "gs://b/a.parquet", "a.tfrecord"):
         assert shard_format(path, shard[:4096]) == kind
@@ -26,11 +24,11 @@ def test_content_tells_whatever_the_name(form):
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "AIFF", "AU", "CAF", "RF64", "MP3"])
 @pytest.mark.parametrize("name", ["a.wav", "a", "a.tar.wav"])
-def test_audio_is_audio(container, name):
+def test_audio_is_recognized(container, name):
     file = io.BytesIO()
     soundfile.write(file, np.zeros(16_000), 16_000, format=container)
     assert shard_format(name, file.getvalue()[:4096]) == "audio"
-    if container != "MP3":  # its frames have no mark that is sure
+    if container != "MP3":  # its frames have no unique signature
         assert shard_format("a.tar", file.getvalue()[:4096]) == "audio"
 
 
@@ -60,12 +58,12 @@ def test_audio_is_audio(container, name):
         ("x.tfrecord/a.flac", "audio"),
     ],
 )
-def test_names_tell_where_the_head_is_damaged_or_empty(path, kind):
+def test_the_name_decides_if_the_head_is_damaged_or_empty(path, kind):
     for head in (b"", b"\0" * 4096, b"\xff" * 4096, b"\x1f\x8b\x08 no gzip", gzip.compress(b"neither")):
         assert shard_format(path, head) == kind
 
 
-def test_a_tar_is_known_without_its_magic_or_without_its_checksum():
+def test_a_tar_is_recognized_without_its_magic_or_without_its_checksum():
     head = bytearray(tar([("a.wav", b"1")])[:512])
     head[0] ^= 1
     assert shard_format("a", bytes(head)) == "tar"
@@ -76,7 +74,7 @@ def test_a_tar_is_known_without_its_magic_or_without_its_checksum():
 
 
 @given(path=st.text(), head=st.binary(max_size=5000))
-def test_anything_has_a_form(path, head):
+def test_any_file_has_a_format(path, head):
     for data in (head, b"\x1f\x8b\x08" + head, gzip.compress(head)):
         assert shard_format(path, data) in FORMS
 
@@ -84,16 +82,16 @@ def test_anything_has_a_form(path, head):
 @pytest.mark.parametrize(
     "name", ["riff.wav", "fLaC.flac", "ID3 tags.mp3", "caff.caf", "MAC 1.wav", "1234ftyp.wav"]
 )
-def test_a_tar_whose_first_member_is_named_as_audio_begins_is_a_tar(name):
+def test_a_tar_whose_first_name_looks_like_audio_is_a_tar(name):
     assert shard_format("a", tar([(name, b"1")])[:4096]) == "tar"
 
 
 @pytest.mark.parametrize("name", ["bz2", "xz", "zst"])
-def test_a_packed_tar_whose_first_block_needs_more_than_the_head_is_a_tar(name):
+def test_a_compressed_tar_whose_first_block_exceeds_the_head_is_a_tar(name):
     shard = PACKED[name](tar([("a.wav", random.Random(0).randbytes(1_200_000))]))
     assert shard_format("a", shard[:4096]) == shard_format("a.wav", shard[:4096]) == "tar"
 
 
-def test_what_is_packed_and_no_shard_is_for_the_decoder_to_name():
+def test_compressed_files_that_are_not_shards_are_left_to_the_decoder():
     for name in ("gz", "bz2", "xz", "zst"):
         assert shard_format("a", PACKED[name](b"RIFF\0\0\0\0WAVEfmt ")) == "audio"

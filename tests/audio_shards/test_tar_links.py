@@ -29,8 +29,8 @@ from making import (
 from transforms.audio_shards.read_tar import read_tar
 
 
-def test_a_json_apart_from_its_audio_leaves_no_clip_without_its_fields():
-    """An archive that nobody sorted: JSON before, JSON after, and a sample that is whole."""
+def test_audio_whose_json_is_elsewhere_is_a_fault():
+    """The archive is not sorted: a JSON comes before or after its audio, and one sample is complete."""
     members = [("a.json", b'{"labels": [1]}'), ("b.wav", b"2"), ("a.wav", b"1"), ("c.wav", b"3")]
     members += [("b.json", b'{"labels": [2]}'), ("d.json", b'{"labels": [4]}'), ("d.wav", b"4")]
     for pack in PACKED.values():
@@ -42,7 +42,7 @@ def test_a_json_apart_from_its_audio_leaves_no_clip_without_its_fields():
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
-def test_a_link_is_its_targets_audio(form, pack):
+def test_a_link_has_the_audio_of_its_target(form, pack):
     shard = linked(
         link("d/before.wav", "a.wav", SYM),
         ("d/a.wav", b"first"),
@@ -68,7 +68,7 @@ def test_a_link_is_its_targets_audio(form, pack):
     assert all(found[video_id].offset == offsets(shard)[name] for video_id, name in names.items())
 
 
-def test_what_gnu_tar_writes_of_hard_links_is_read(tmp_path):
+def test_links_that_gnu_tar_writes_are_read(tmp_path):
     folder = tmp_path / "clips"
     folder.mkdir()
     for number in range(3):
@@ -89,8 +89,8 @@ def test_long_names_of_targets_are_read(form):
     assert sorted(ids(items)) == ["b", "c", "é" * 60]
 
 
-def test_of_two_files_with_one_name_each_link_means_its_own():
-    """A hard link the last before it, a symbolic link what is there when all is unpacked; as tar does."""
+def test_each_link_leads_to_the_right_one_of_two_files_with_one_name():
+    """As for tar: a hard link leads to the last one before it, a symbolic link to the last one of all."""
     shard = linked(
         link("soft.wav", "a.wav", SYM),
         ("a.wav", b"old"),
@@ -116,8 +116,8 @@ def test_of_two_files_with_one_name_each_link_means_its_own():
         (link("x.data", "words.txt", SYM), "symbolic link to 'words.txt': it is not audio"),
     ],
 )
-def test_a_link_that_leads_to_no_audio_of_the_archive_is_named(header, shown):
-    """Out of it, to nothing, to what a hard link cannot mean yet, to itself, to a folder, to text."""
+def test_a_link_that_does_not_lead_to_audio_of_the_archive_is_named(header, shown):
+    """It leads outside, to nothing, to a later file, to itself, to a folder or to text."""
     items = read_again(
         linked(("a.wav", b"1"), ("a.json", b"{}"), ("a.txt", b"words"), header, ("z.wav", b"2"))
     )
@@ -127,7 +127,7 @@ def test_a_link_that_leads_to_no_audio_of_the_archive_is_named(header, shown):
     assert (bad.reason, bad.video_id) == (BAD, "x") and shown in bad.message and len(clips(items)) == 2
 
 
-def test_a_link_without_known_extension_is_known_by_its_target():
+def test_a_link_without_a_known_extension_is_recognized_by_its_target():
     shard = linked(
         ("a.wav", b"1"),
         ("s.data", SOUNDS["mp3"]),
@@ -140,7 +140,7 @@ def test_a_link_without_known_extension_is_known_by_its_target():
     assert not faults(items) and sorted(ids(items)) == ["a", "b", "c", "s"]
 
 
-def test_a_link_is_the_second_audio_of_a_key_or_its_json_or_beside_its_audio():
+def test_links_next_to_audio_and_links_to_json_are_faults_or_ignored():
     shard = linked(("a.wav", b"1"), link("a.mp3", "b.wav", SYM), link("a.txt", "c.txt", SYM), ("b.wav", b"2"))
     items = read_again(shard)
     assert sorted(ids(items)) == ["a", "b"] and "'a.mp3' is a second audio" in faults(items)[0].message
@@ -149,14 +149,14 @@ def test_a_link_is_the_second_audio_of_a_key_or_its_json_or_beside_its_audio():
     assert ids(items) == ["a"] and "'b.json' is a hard link; pack it as a file" in faults(items)[0].message
 
 
-def test_a_file_that_is_read_once_names_its_links():
+def test_links_in_a_file_that_can_be_read_only_once_are_faults():
     shard = linked(("a.wav", b"1"), link("b.wav", "a.wav"))
     items = read("tar", shard)
     assert ids(items) == ["a"] and "read only once" in faults(items)[0].message
 
 
 @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
-def test_links_of_a_shard_that_is_cut_off_are_faults_or_their_targets(pack):
+def test_links_of_a_shard_that_is_cut_off_are_faults_or_have_their_audio(pack):
     whole = linked(
         *[(f"{n}.wav", b"%d" % n * 9000) for n in range(4)],
         *[link(f"l{n}.wav", f"{n}.wav") for n in range(4)],
@@ -179,7 +179,7 @@ def test_many_links_take_little_memory(monkeypatch):
     }
 
 
-def test_an_archive_of_too_many_files_says_so(monkeypatch):
+def test_an_archive_with_too_many_files_is_reported(monkeypatch):
     monkeypatch.setattr("transforms.audio_shards.tar_links._MAX_MEMBERS", 5)
     (*bad, good) = read_again(tar([*PLAIN, *sample(CLIPS[0])]))
     assert {item.message for item in bad} == {

@@ -19,7 +19,7 @@ from making import (
 )
 
 
-def test_what_is_no_file_is_named_and_folders_are_passed_over():
+def test_devices_are_named_and_folders_are_skipped():
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for name, kind in [
@@ -58,13 +58,13 @@ def test_a_sparse_file_is_a_fault():
     assert "sparse" in fault("tar", file.getvalue()).message
 
 
-def test_archives_one_behind_the_other_are_read_as_one():
+def test_concatenated_archives_are_read_as_one():
     assert ids(read("tar", tar([("a.wav", b"1")]) + tar([("b.wav", b"2")]))) == ["a", "b"]
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_damaged_header_costs_its_member(form):
-    """Where `tarfile` would end without a word, and lose all that follows."""
+def test_a_damaged_header_rejects_only_its_member(form):
+    """`tarfile` would end there without an error, and lose all following members."""
     shard = bytearray(tar(PLAIN, format=form))
     shard[offsets(shard)["id2.wav"] + 20] ^= 1
     with tarfile.open(fileobj=io.BytesIO(shard)) as archive:
@@ -81,7 +81,7 @@ def test_a_header_of_zeros_is_damaged_and_not_the_end():
     assert ids(read("tar", bytes(shard))) == ["id0", "id1", "id3", "id4", "id5"]
 
 
-def test_the_last_header_damaged_is_one_fault():
+def test_a_damaged_last_header_is_one_fault():
     shard = bytearray(tar(PLAIN))
     shard[offsets(shard)["id5.wav"] + 20] ^= 1
     assert reasons(read("tar", bytes(shard))) == [None] * 5 + [BAD]
@@ -89,7 +89,7 @@ def test_the_last_header_damaged_is_one_fault():
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @pytest.mark.parametrize("place", [20, 512, 515, 1024 + 20])
-def test_a_damaged_long_name_costs_its_member(form, place):
+def test_a_damaged_long_name_rejects_only_its_member(form, place):
     members = [("a.wav", b"1"), ("é" * 120 + ".wav", b"2"), ("c.wav", b"3")]
     shard = bytearray(tar(members, format=form))
     shard[1024 + place] ^= 1 << 6
@@ -98,11 +98,11 @@ def test_a_damaged_long_name_costs_its_member(form, place):
     assert faults(items) or (form == tarfile.GNU_FORMAT and place in (512, 515))  # a name has no checksum
 
 
-def test_a_cut_between_two_members_is_seen_by_the_missing_end():
+def test_a_cut_between_two_members_shows_in_the_missing_end_marker():
     shard = tar(PLAIN)
     at = offsets(shard)["id3.wav"]
     with tarfile.open(fileobj=io.BytesIO(shard[:at])) as archive:
-        assert len(archive.getnames()) == 3  # not a word
+        assert len(archive.getnames()) == 3  # without an error
     for cut in (at, at + 1, at + 511):
         items = read("tar", shard[:cut])
         assert ids(items) == ["id0", "id1", "id2"] and reasons(items)[3:] == [CUT]
@@ -116,7 +116,7 @@ def test_garbage_is_one_fault():
     assert fault("tar", b"no archive").reason == CUT
 
 
-def test_an_absurd_size_takes_no_memory():
+def test_an_implausible_size_takes_no_memory():
     header = tarfile.TarInfo("a.wav")
     header.size = 1 << 31
     for kind in (tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):

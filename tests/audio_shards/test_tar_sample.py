@@ -5,9 +5,11 @@ from encoded_sounds import SOUNDS
 from making import BAD, clips, fault, faults, ids, offsets, read, tar
 
 from transforms.audio_shards.items import ShardClip
+from transforms.audio_shards.tar_members import Kind, Member
+from transforms.audio_shards.tar_sample import Sample, split_name
 
 
-def test_without_json_the_id_is_the_base_name_and_nothing_else_is_known():
+def test_without_json_the_id_is_the_base_name_and_other_fields_are_empty():
     assert read("tar", tar([("x/y/-a b.wav", b"1")])) == [ShardClip(0, "-a b", b"1")]
 
 
@@ -40,7 +42,7 @@ def test_the_second_audio_of_a_key_is_a_fault():
     assert (bad.offset, bad.reason, bad.video_id) == (1024, BAD, "a") and "a.mp3" in bad.message
 
 
-def test_a_name_that_is_not_utf8_costs_its_clip():
+def test_a_name_that_is_not_utf8_rejects_only_its_clip():
     shard = tar(
         [("caf\udce9.wav", b"1"), ("b.wav", b"2")], errors="surrogateescape", format=tarfile.GNU_FORMAT
     )
@@ -49,7 +51,7 @@ def test_a_name_that_is_not_utf8_costs_its_clip():
     str(bad).encode()
 
 
-def test_two_audio_files_of_a_key_are_a_fault_however_known():
+def test_two_audio_files_of_a_key_are_a_fault_whether_by_name_or_content():
     for second in ("a.data", "a.mp3"):
         good, bad = read("tar", tar([("a.wav", SOUNDS["wav"]), (second, SOUNDS["mp3"])]))[::-1]
         assert good.audio == SOUNDS["wav"] and bad.offset == offsets(tar([("a.wav", SOUNDS["wav"])]))[
@@ -74,7 +76,37 @@ def test_a_second_json_of_a_key_is_a_fault():
         ("a.b_1.5.wav", "a"),
     ],
 )
-def test_decimal_points_of_times_end_no_key(name, key):
+def test_decimal_points_of_times_belong_to_the_key(name, key):
     members = [(name, b"1"), (f"{name.rpartition('.')[0].removesuffix('.left')}.json", b'{"labels": [5]}')]
     (clip,) = read("tar", tar(members)) if key != "a" else read("tar", tar([(name, b"1")]))
     assert clip.video_id == key and clip.labels == ((5,) if key != "a" else ())
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "base", "extension"),
+    [
+        ("a.wav", "a", "a", "wav"),
+        ("x.d/y/a.left.WAV", "x.d/y/a", "a", "left.wav"),
+        ("x/a_1.5_2.wav", "x/a_1.5_2", "a_1.5_2", "wav"),
+        ("README", "README", "README", ""),
+        ("x/.hidden.wav", "", "", "hidden.wav"),
+    ],
+)
+def test_a_name_is_split_into_key_base_and_extension(name, key, base, extension):
+    assert split_name(name) == (key, base, extension)
+
+
+def test_a_sample_is_half_if_audio_or_an_expected_json_is_missing():
+    assert not Sample("a", "a").is_half(True) and Sample("a", "a", values={}).is_half(False)
+    assert not Sample("a", "a", audio=b"1").is_half(False) and Sample("a", "a", audio=b"1").is_half(True)
+    assert not Sample("a", "a", audio=b"1", values={}).is_half(True)
+
+
+def test_the_first_file_that_is_not_audio_is_kept_for_the_message():
+    first, second = Member(512, "a.txt", 1), Member(1024, "a.jpg", 1)
+    sample = Sample("a", "a").with_other(first).with_other(second)
+    assert (sample.others, sample.offset) == (("a.txt",), 512)
+    assert Sample("a", "a", 5, values={}).with_other(first).offset == 5
+    link = Member(1536, "a.data", 0, Kind.HARD_LINK, "b.wav")
+    assert sample.with_other(link).link == link and sample.with_other(link).with_other(link).link == link
+    assert Sample("a", "a", audio=b"1").with_other(link).link is None

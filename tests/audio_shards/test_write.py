@@ -19,7 +19,7 @@ from transforms.audio_shards.write import PackedClip, ShardPlan, check_clip, pla
 from transforms.errors import ClipError, Reason
 
 KINDS = tuple(write.WRITERS)
-# No half of a surrogate pair: paths are made UTF-8 before they get here.
+# Without surrogates: paths are valid UTF-8 at this point.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80)
 MILLISECONDS = st.integers(0, 8_000_000)
 
@@ -46,7 +46,7 @@ def encode(kind: str, clips: list[ShardClip], extension: str = "flac") -> bytes:
 @pytest.mark.parametrize("kind", KINDS)
 @given(clips=st.lists(shard_clips(), max_size=4))
 @settings(max_examples=60)
-def test_what_is_written_reads_back_and_is_known_for_what_it_is(kind, clips):
+def test_a_written_shard_is_recognized_and_read_back(kind, clips):
     shard = encode(kind, clips)
     assert [replace(item, offset=0) for item in read(kind, shard)] == clips
     assert shard_format(ShardPlan(0, 1, ()).file_name(kind), shard[:4096]) == kind
@@ -89,7 +89,7 @@ def test_tensorflow_reads_the_records(tmp_path):
         assert list(features["labels"].int64_list.value) == list(clip.labels)
 
 
-def test_members_are_plain_sorted_undated_and_split_where_webdataset_splits():
+def test_members_are_plain_sorted_and_undated_with_keys_as_in_webdataset():
     clips = [replace(CLIPS[0], video_id=name) for name in ("a.b/c d", "ü" * 90, "same", "same")]
     with tarfile.open(fileobj=io.BytesIO(encode("tar", clips, "FLAC"))) as archive:
         members = archive.getmembers()
@@ -99,7 +99,7 @@ def test_members_are_plain_sorted_undated_and_split_where_webdataset_splits():
     assert all(re.fullmatch(r"[\w%-]+\.\w+", m.name, re.ASCII) and len(m.name) < 100 for m in members)
 
 
-def test_a_member_has_an_extension_that_says_audio_whatever_the_file_had():
+def test_a_member_always_has_an_audio_extension():
     for extension in ("", "txt", "json", "part"):
         (item,) = read("tar", encode("tar", CLIPS[:1], extension))
         assert item.audio == CLIPS[0].audio
@@ -117,7 +117,7 @@ def test_row_groups_and_pages_are_bounded(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_clips_are_taken_as_the_bytes_are_asked_for(kind):
+def test_clips_are_consumed_as_the_bytes_are_requested(kind):
     taken = 0
 
     def clips():
@@ -132,7 +132,7 @@ def test_clips_are_taken_as_the_bytes_are_asked_for(kind):
 
 @given(st.floats(0, 1e6) | MILLISECONDS.map(lambda ms: ms / 1000) | st.sampled_from([36_000.123, 30_000.5]))
 @settings(max_examples=300)
-def test_a_tfrecord_keeps_the_millisecond_or_refuses_the_clip(start_s):
+def test_a_tfrecord_keeps_times_to_the_millisecond_or_refuses_the_clip(start_s):
     clip = ShardClip(0, "a", b"", start_s)
     try:
         check_clip("tfrecord", clip)
@@ -153,7 +153,7 @@ def test_a_file_too_large_for_any_shard_is_refused(monkeypatch):
 
 
 @given(st.dictionaries(TEXT, st.integers(0, 100)), st.integers(1, 150), st.randoms())
-def test_a_plan_has_each_file_once_in_order_and_no_shard_too_large_or_needless(sizes, shard_bytes, rng):
+def test_a_plan_has_each_file_once_in_order_in_as_few_shards_as_fit(sizes, shard_bytes, rng):
     files = list(sizes.items())
     plans = plan_shards(files, shard_bytes)
     assert [path for plan in plans for path in plan.paths] == sorted(sizes)

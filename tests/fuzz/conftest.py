@@ -1,4 +1,4 @@
-"""Lets the tests of this folder use `tests/audio_shards/making.py` and `tests/audio/media.py`."""
+"""Let the tests of this folder use `tests/audio_shards/making.py` and `tests/audio/media.py`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""python tests/fuzz/run.py [TARGET ...] [--seconds=60]: looks for bytes on which a target does not hold.
+"""python tests/fuzz/run.py [TARGET ...] [--seconds=60]: search for bytes for which a target fails.
 
 Each target runs in a process of its own under atheris (libFuzzer), as many at a time as there are cores, led
 by the branches of `transforms`: instrumenting TensorFlow or Arrow would take minutes. Exit status: 0 nothing
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("segments", "labels", "tar", "tfrecord", "parquet", "audio", "mpeg", "ogg", "container", "example")
 _CHILD = "--child"
 _SHOWN_BYTES = 2_000
-# A page of Parquet may say that it has 2 GiB, and Arrow makes room for it before it looks.
+# A page of Parquet may state 2 GiB, which Arrow allocates before it reads the page.
 _MOST_MB = {"parquet": 6144}
 
 
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
 
 
 def fuzz(name: str, options: argparse.Namespace, crashes: Path) -> bool:
-    """Runs a target and prints what came of it, whole; whether it held."""
+    """Run a target, print the result, and return whether it held."""
     with tempfile.TemporaryDirectory() as corpus:
         flags = [
             f"-max_total_time={options.seconds}",
@@ -72,7 +72,7 @@ def fuzz(name: str, options: argparse.Namespace, crashes: Path) -> bool:
     if child.returncode == 0 and progress:
         print(lines[0], flush=True)
         return True
-    # Without libFuzzer's progress and its own three ways of writing the input; atheris' traceback comes last.
+    # Leave out libFuzzer's progress and its three forms of the input; the traceback of atheris comes last.
     told = [line for line in log.splitlines() if not re.match(r"#\d|0x|INFO|Base64", line)]
     lines += [*told[-20:], *child.stdout.splitlines()[-40:]]
     for path in sorted(crashes.glob(f"{name}-*")):
@@ -83,7 +83,7 @@ def fuzz(name: str, options: argparse.Namespace, crashes: Path) -> bool:
 
 
 def run_child(name: str, flags: list[str], corpus: Path) -> None:
-    """Fuzzes a target in this process, which libFuzzer ends."""
+    """Fuzz a target in this process, which libFuzzer ends."""
     import atheris
 
     tests = ROOT / "tests"

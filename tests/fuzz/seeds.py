@@ -1,4 +1,4 @@
-"""What fuzzing begins with: small sound inputs of each target, made on the spot, and damaged ones."""
+"""The inputs with which fuzzing begins: small intact files for each target, and damaged ones."""
 
 import dataclasses
 import io
@@ -18,7 +18,7 @@ from transforms.audio.parsers.mpeg_header import frame_lengths, parse_header
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
 
-# The developers' folder, which adds released files where it is there; see tests/conftest.py.
+# The developers' folder, which may contain released files; see tests/conftest.py.
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 _HEAD_BYTES = 4096
 
@@ -29,7 +29,7 @@ Y b, 1e1, 11, ""
 """
 _LABELS = 'index,mid,display_name\n0,/m/a,"Male speech, man speaking"\n\n1,/m/b,Speech\r\n'
 _CLIPS = [dataclasses.replace(clip, audio=b"audio") for clip in making.CLIPS[:2]]
-# (format, subtype, channels) of libsndfile: the headers of WAV first.
+# (format, subtype, channels) for libsndfile.
 _SOUNDS = [
     ("WAV", "PCM_16", 1),
     ("WAV", "PCM_U8", 2),
@@ -51,7 +51,7 @@ _SOUNDS = [
     ("OGG", "VORBIS", 1),
     ("MP3", "MPEG_LAYER_III", 1),
 ]
-# (format, codec, sample format, rate) of ffmpeg.
+# (format, codec, sample format, rate) for ffmpeg.
 _CONTAINERS = [
     ("mp4", "aac", "fltp", 16_000),
     ("adts", "aac", "fltp", 16_000),
@@ -73,12 +73,12 @@ _CONTAINERS = [
 
 
 def seeds(target: str) -> list[bytes]:
-    """The seeds of a target, none larger than 20 kB."""
+    """Return the seeds of a target, each of at most 20 kB."""
     return list(_SEEDS[target]())
 
 
 def mutations(files: list[bytes], count: int) -> Iterator[bytes]:
-    """Yields flips, cuts, repetitions and splices of seeds, always the same."""
+    """Yield the seeds with flips, cuts, repetitions and splices, always the same."""
     rng = random.Random(0)
     for number in range(count):
         data = bytearray(files[number % len(files)])
@@ -111,7 +111,7 @@ def _labels() -> Iterator[bytes]:
 
 
 def _tfrecords() -> Iterator[bytes]:
-    # Records alone too: the target frames them, since no mutation makes a right checksum.
+    # Also records without frames: the target frames them, since mutations do not produce valid checksums.
     clip = {**making.fields(_CLIPS[0]), "audio": b"audio"}
     records = [
         making.example(clip),
@@ -126,13 +126,13 @@ def _tars() -> Iterator[bytes]:
     for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         shard = making.tar(members, format=form)
         blocks = -(-len(shard.rstrip(b"\0")) // 512) + 2
-        shard = shard[: 512 * blocks]  # else it is filled up to 10 kB
+        shard = shard[: 512 * blocks]  # otherwise it is padded to 10 kB
         yield from [shard, *(pack(shard) for name, pack in making.PACKED.items() if name != "tar")]
     yield _linked_tar()
 
 
 def _linked_tar() -> bytes:
-    """Links of both kinds, forward and back, to each other and out of the archive; audio of no extension."""
+    """Return a tar with links of both kinds, in all directions, and with audio without an extension."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
         links = [

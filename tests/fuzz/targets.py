@@ -1,4 +1,4 @@
-"""What must hold of every parser, whatever bytes it gets: a function of bytes each, which raises if not.
+"""The promises of every parser for any bytes: one function of bytes per parser, which raises if one fails.
 
 Only documented errors, only sound items, and nothing that could name a place outside the output.
 """
@@ -32,12 +32,12 @@ from transforms.storage.tfrecord import frame_records, read_records
 _CLASSES = {"/m/a": 0, "/m/b": 1, "/t/c": 526}
 _COLUMNS = parse_columns()
 _INT32_MAX = 2**31 - 1
-# A few bytes of Parquet or of compressed audio may stand for any length: enough is seen in the first.
+# A few bytes of Parquet or of compressed audio may decode to any length; check only the first part.
 _MAX_ROWS = 1_000
 _MAX_SAMPLES = 1 << 20
-# What packed data can make of one byte: 45 bytes of bzip2 hold 900 kB, 4 of Zstandard 128 kB.
+# Decompressed bytes per byte: 45 bytes of bzip2 hold 900 kB, 4 of Zstandard 128 kB.
 _DECOMPRESSION_RATIO = 100_000
-# One file in one folder: no other separator, nothing that leads elsewhere or that a file system refuses.
+# One file in one folder: no other separator, no characters that lead elsewhere or that file systems reject.
 _SHARD_PATH = re.compile(r"(?P<split>[A-Za-z0-9][\w.-]*)/(?P<name>[^/\\\0]+)\.tfrecord", re.ASCII)
 
 
@@ -71,13 +71,13 @@ def labels(data: bytes) -> None:
 
 
 def tar(data: bytes) -> None:
-    """A tar as it is, and with the checksums that its headers ought to have."""
+    """A tar as it is, and with corrected checksums of its headers."""
     _check_shard("tar", data)
     _check_shard("tar", _with_tar_checksums(data))
 
 
 def tfrecord(data: bytes) -> None:
-    """A TFRecord, by both readers, and the record of one whose checksums are right."""
+    """A TFRecord with both readers, and the bytes as a record with correct checksums."""
     _check_shard("tfrecord", data)
     _check_shard("tfrecord", frame_records([data]))
     with contextlib.suppress(ValueError):
@@ -102,7 +102,7 @@ def mpeg(data: bytes) -> None:
 
 
 def ogg(data: bytes) -> None:
-    """An Ogg file as it is, and with the checksums that its pages ought to have."""
+    """An Ogg file as it is, and with corrected checksums of its pages."""
     _check_audio(data)
     _check_audio(_with_ogg_checksums(data))
     _check_links(_with_ogg_checksums(data))
@@ -114,7 +114,7 @@ def container(data: bytes) -> None:
 
 
 def example(data: bytes) -> None:
-    """A SequenceExample: its check never raises, and what decodes is what encodes it again."""
+    """A SequenceExample: its check never raises, and a decoded record can be encoded to the same values."""
     checked = check_record(data, split="eval")
     for problem in checked.problems:
         _check_message(problem)
@@ -127,7 +127,7 @@ def example(data: bytes) -> None:
         assert checked.segment == segment and checked.num_frames == len(frames)
         _check_place(segment)
     record = encode_example(segment, frames)
-    # Bytes, since NaN is not itself; and a frame without a value has no kind.
+    # Compare bytes, because NaN differs from itself; a frame without a value has no kind.
     assert not frames.size or encode_example(*decode_example(record, "eval")) == record
 
 
@@ -145,14 +145,14 @@ def _check_shard(kind: str, data: bytes) -> None:
     assert shard_format("a", data[:4096]) in ("audio", "tfrecord", "tar", "parquet", "zip", "arrow")
     most_bytes = len(data) * (_DECOMPRESSION_RATIO if compression_of(data) else 1)
     items = list(itertools.islice(read_shard(kind, io.BytesIO(data), _COLUMNS), _MAX_ROWS))
-    # Bytes that are no TFRecord are a fault of it; only gzip can hold nothing in some bytes.
+    # Bytes that are not a TFRecord are a fault; only gzip data can decompress to nothing.
     assert items or not data or kind != "tfrecord" or compression_of(data)
     offsets = [item.offset for item in items]
     if kind == "parquet":
         assert all(offset >= 0 for offset in offsets)
     else:
         assert all(0 <= offset <= most_bytes for offset in offsets)
-        # Links to one file have its bytes, all of them the same.
+        # All links to a file share its bytes.
         audio = {id(item.audio): len(item.audio) for item in items if isinstance(item, ShardClip)}
         assert sum(audio.values()) <= most_bytes
     for item in items:
@@ -166,7 +166,7 @@ def _check_shard(kind: str, data: bytes) -> None:
 
 
 def _check_clip(item: ShardClip) -> None:
-    """A clip is sound, and a run can take it or says why not."""
+    """Check that a clip is valid, and that a run accepts it or gives a reason."""
     assert isinstance(item.video_id, str) and item.video_id.encode() and isinstance(item.audio, bytes)
     start_s, end_s = item.start_s or 0.0, item.end_s
     assert start_s >= 0 and (end_s is None or start_s < end_s)
@@ -197,7 +197,7 @@ def _check_audio(data: bytes) -> None:
 
 
 def _check_links(data: bytes) -> None:
-    """What is to be decoded is of the file."""
+    """Check that all byte ranges to decode are inside the file and ascend."""
     try:
         links = find_links(io.BytesIO(data))
     except ClipError as error:
@@ -214,7 +214,7 @@ def _check_links(data: bytes) -> None:
 
 
 def _check_segment(segment: Segment) -> None:
-    """It can be keyed, has a place in the output, and a record that says of it what it is."""
+    """Check that a segment has a key, a path in the output, and a record with its values."""
     assert segment.video_id and 0 <= segment.start_s < segment.end_s
     assert list(segment.labels) == sorted(set(segment.labels)) and all(
         0 <= label <= _INT32_MAX for label in segment.labels
@@ -222,7 +222,7 @@ def _check_segment(segment: Segment) -> None:
     assert 0 <= segment.key[2] < 2**63
     _check_place(segment)
     checked = check_record(encode_example(segment, np.zeros((1, 128), np.uint8)))
-    # Times that float64 alone tells apart are the same in a record, and so a fault of it.
+    # Times that differ only in float64 are equal in a record, which is a problem of the record.
     if checked.segment is None:
         assert np.float32(segment.start_s) >= np.float32(segment.end_s)
     else:
@@ -237,12 +237,12 @@ def _check_place(segment: Segment) -> None:
 
 
 def _check_message(message: str) -> None:
-    """One line that can be written down."""
+    """Check that a message is one line that can be encoded."""
     assert message.encode() and len(message.splitlines()) == 1, message
 
 
 def _with_ogg_checksums(data: bytes) -> bytes:
-    """Sets the checksum of all that looks like a page."""
+    """Correct the checksum of all bytes that look like a page."""
     parts = data.split(b"OggS")
     for number, part in enumerate(parts[1:], 1):
         page = b"OggS" + part
@@ -254,7 +254,7 @@ def _with_ogg_checksums(data: bytes) -> bytes:
 
 
 def _with_tar_checksums(data: bytes) -> bytes:
-    """Sets the checksum of each block that says it is a header, which no mutation finds by itself."""
+    """Correct the checksum of each block that looks like a header; no mutation would find it by chance."""
     blocks = [data[start : start + 512] for start in range(0, len(data), 512)]
     for number, block in enumerate(blocks):
         if block[257:262] == b"ustar" and len(block) == 512:

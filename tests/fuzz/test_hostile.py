@@ -1,4 +1,4 @@
-"""Inputs made to do harm: no name leads out of the output folder, and no file is code."""
+"""Malicious inputs: no name leads out of the output folder, and no file is executed."""
 
 import ast
 import io
@@ -45,7 +45,7 @@ NAMES = [
 
 
 class Trap:
-    """What makes a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -55,7 +55,7 @@ class Trap:
 
 
 def tar_clips(name: str) -> list[tuple[str, bytes]]:
-    """A sample whose member has the name, and one whose JSON has it for an id."""
+    """Return a tar with the name as a member's name and as an id in a JSON."""
     return [
         (f"{name}.wav", b"1"),
         ("safe.json", json.dumps({"video_id": name}).encode()),
@@ -64,7 +64,7 @@ def tar_clips(name: str) -> list[tuple[str, bytes]]:
 
 
 def ids_of(name: str) -> list[str]:
-    """The ids that every form of input makes of a name."""
+    """Return the ids that each kind of input makes of a name."""
     values = {"video_id": name, "audio": b"1"}
     shards = [
         ("tar", making.tar(tar_clips(name), format=tarfile.PAX_FORMAT)),
@@ -154,7 +154,7 @@ def test_weights_are_never_unpickled(name, tmp_path):
     assert not made.exists()
 
 
-def test_nothing_here_unpickles_or_evaluates():
+def test_no_source_unpickles_or_evaluates_data():
     forbidden = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "eval", "exec"}
     for path in [*ROOT.glob("transforms/**/*.py"), *ROOT.glob("pipeline/*.py"), *ROOT.glob("examples/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -170,6 +170,6 @@ def test_nothing_here_unpickles_or_evaluates():
             assert not forbidden & {name.split(".")[0] for name in names}, path
 
 
-def test_an_id_of_any_length_names_a_short_shard():
+def test_an_id_of_any_length_gives_a_short_shard_name():
     for video_id in ("\U0010ffff" * 1_000, "/" * 1_000, "\udcff" * 1_000):
         assert len(Sharding().shard_name("eval", video_id).encode()) < 50

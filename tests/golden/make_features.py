@@ -12,7 +12,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import resampy
 import soundfile
 
 SECONDS, RATE_HZ = 3, 44_100
@@ -50,10 +49,10 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / 400)
     fourier = np.exp(-2j * np.pi * np.outer(n, np.arange(257)) / 512)
     frames = np.lib.stride_tricks.sliding_window_view(samples, 400)[::160]
-    return np.log(np.abs((frames * hann) @ fourier) @ _mel_weights() + 0.01)
+    return np.log(np.abs((frames * hann) @ fourier) @ mel_weights() + 0.01)
 
 
-def _mel_weights() -> np.ndarray:
+def mel_weights() -> np.ndarray:
     """Return the triangular mel filters, float64[257, 64]; the first bin has no weight."""
 
     def mel(f_hz: float) -> float:
@@ -105,6 +104,8 @@ def network(example: np.ndarray, weights) -> np.ndarray:
 
 
 def main() -> None:
+    import resampy  # loads a compiler
+
     from transforms.vggish.checkpoint import read_weights
 
     mono = waveform().astype(np.float64).mean(axis=1) / 32_768

@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def biased_weights(random_weights):
-    """Random weights with biases too: those of `random:SEED` are zero, and would hide a mix-up."""
+    """Random weights with random biases: those of `random:SEED` are zero, and would hide a mix-up."""
     rng = np.random.default_rng(1)
     return {
         name: 0.1 * rng.standard_normal(array.shape, np.float32) if name.endswith("biases") else array
@@ -22,7 +22,7 @@ def noise_examples():
 
 @pytest.fixture(scope="session")
 def golden_weights(shared):
-    """The weights that the goldens were made with."""
+    """The weights with which the goldens were made."""
     path = shared / "tools" / "seeded_checkpoint.py"
     spec = importlib.util.spec_from_file_location("seeded_checkpoint", path)
     module = importlib.util.module_from_spec(spec)

@@ -24,7 +24,7 @@ def test_batches_have_one_shape_and_the_padding_is_cut_off(num):
     np.testing.assert_array_equal(sums, inputs.sum(axis=1))
 
 
-def test_what_is_placed_is_the_padded_batch_and_what_is_predicted_is_what_was_placed():
+def test_padded_batches_are_placed_and_then_predicted():
     placed = []
 
     def place(batch):
@@ -54,8 +54,8 @@ def test_a_batch_that_does_not_fit_is_halved_for_good():
     assert set(sizes) == {1}
 
 
-def test_what_was_done_before_memory_ran_out_is_kept():
-    """Backends tell of it as late as when results are fetched."""
+def test_results_from_before_the_memory_ran_out_are_kept():
+    """Backends may report it only when the results are fetched."""
 
     class Late:
         def __init__(self, values, fails):
@@ -78,7 +78,7 @@ def test_what_was_done_before_memory_ran_out_is_kept():
     assert calls == [[0, 1, 2, 3], [4, 5, 6, 0], [4, 5], [6, 0]]
 
 
-def test_not_one_example_in_memory_is_a_clear_error():
+def test_a_single_example_that_does_not_fit_is_a_clear_error():
     def predict(batch):
         raise MemoryError("no room")
 
@@ -86,7 +86,7 @@ def test_not_one_example_in_memory_is_a_clear_error():
         FixedBatches(8).run(predict, np.zeros((3, 2)))
 
 
-def test_other_errors_are_raised_as_they_are():
+def test_other_errors_are_raised_unchanged():
     def predict(batch):
         raise ValueError("wrong shape")
 

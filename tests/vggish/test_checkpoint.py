@@ -10,7 +10,7 @@ from transforms.errors import SettingError
 from transforms.vggish.checkpoint import VARIABLE_SHAPES, check_weights, read_weights
 from transforms.vggish.model import build_vggish, export_keras_weights
 
-# As the released checkpoint lists them.
+# In the order of the released checkpoint.
 RELEASED_SHAPES = {
     "vggish/conv1/weights": (3, 3, 1, 64),
     "vggish/conv1/biases": (64,),
@@ -49,7 +49,7 @@ def write_v2(path, variables) -> str:
 
 
 def write_h5(path, layers, dtype="float32") -> str:
-    """A Keras weights file of {layer: [shape, ...]}, its values never written: h5py reads them as 0."""
+    """Write a Keras weights file of {layer: [shape, ...]} without values, which h5py reads as 0."""
     with h5py.File(path, "w") as file:
         for number, (name, shapes) in enumerate(layers.items()):
             group = file.create_group(f"layers/layer_{number}/vars")
@@ -71,7 +71,7 @@ def tiny_variables() -> dict[str, np.ndarray]:
 
 
 def message_of(source) -> str:
-    """The error that both functions raise."""
+    """Return the error that both functions raise."""
     with pytest.raises(SettingError) as checked:
         check_weights(str(source))
     with pytest.raises(SettingError) as read:
@@ -91,7 +91,7 @@ def assert_same_bits(weights, expected) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """For files of full size, which pytest would keep for three runs: 1.4 GB each."""
+    """A folder for files of full size, which pytest would keep for three runs: 1.4 GB each."""
     path = tmp_path_factory.mktemp("weights")
     yield path
     shutil.rmtree(path)
@@ -146,7 +146,7 @@ def test_random_weights_have_the_released_shapes(random_weights):
     assert all(array.dtype == np.float32 for array in random_weights.values())
 
 
-def test_a_seed_gives_its_weights_again_and_another_seed_others(random_weights):
+def test_a_seed_always_gives_the_same_weights_and_another_seed_others(random_weights):
     other = read_weights("random:1")
     assert not np.array_equal(other["vggish/fc2/weights"], random_weights["vggish/fc2/weights"])
     again = read_weights("random:0")
@@ -160,7 +160,7 @@ def test_seed_is_a_whole_number(source):
 
 
 @pytest.mark.parametrize("write", [write_v1, write_v2])
-def test_all_faults_of_a_checkpoint_stand_in_one_message(tmp_path, write):
+def test_one_message_lists_all_problems_of_a_checkpoint(tmp_path, write):
     variables = tiny_variables()
     del variables["vggish/conv1/weights"], variables["vggish/fc2/biases"]
     variables["vggish/conv5/weights"] = variables["global_step"] = np.zeros(1, np.float32)
@@ -173,7 +173,7 @@ def test_all_faults_of_a_checkpoint_stand_in_one_message(tmp_path, write):
     assert message.count(", not [") == 16
 
 
-def test_all_faults_of_keras_weights_stand_in_one_message(tmp_path):
+def test_one_message_lists_all_problems_of_keras_weights(tmp_path):
     layers = keras_layers()
     del layers["conv2"]
     layers["conv5"] = [(3, 3, 512, 512), (512,)]
@@ -192,24 +192,24 @@ def test_weights_of_another_keras_model_are_refused(tmp_path):
     message_of(tmp_path / "other.weights.h5")
 
 
-def test_h5_without_layers_misses_everything(tmp_path):
+def test_an_h5_file_without_layers_lacks_all_variables(tmp_path):
     assert message_of(write_h5(tmp_path / "empty.weights.h5", {})).count("missing") == 18
 
 
-def test_keras_weights_of_another_float_type_become_float32(tmp_path):
+def test_keras_weights_with_another_float_type_become_float32(tmp_path):
     path = write_h5(tmp_path / "half.weights.h5", keras_layers(), "float16")
     assert {array.dtype for array in read_weights(path).values()} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("name", ["model.ckpt", "model.weights.h5"])
 @pytest.mark.parametrize("data", [b"", b"this is no checkpoint\n" * 100])
-def test_file_that_is_no_checkpoint_is_refused(tmp_path, name, data):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     assert "cannot be read as a checkpoint" in message_of(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["model.ckpt", "model.ckpt.index", "model.weights.h5"])
-def test_file_that_is_not_there_is_refused(tmp_path, name):
+def test_a_missing_file_is_refused(tmp_path, name):
     assert "cannot be read as a checkpoint" in message_of(tmp_path / name)
 
 

@@ -15,8 +15,6 @@ from transforms.vggish.fused import FusedEmbedder, Quantize
 from transforms.vggish.postprocess import PcaParams, QuantizationRange, postprocess, read_pca_params
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
 FUSED_IN_A_FRESH_PROCESS = """
 import sys
 import keras
@@ -66,7 +64,7 @@ def fused(random_weights, random_pca):
 def test_clips_of_all_rates_agree_with_the_cpu_path(fused, embedder, random_pca):
     kinds = [(16_000, 2.5), (44_100, 9.0), (16_000, 1.0), (48_000, 3.0), (8_000, 2.0), (12_345, 2.0)]
     waveforms = [tones(length_s, hz, seed) for seed, (hz, length_s) in enumerate(kinds)]
-    waveforms[2] += 1e-6  # no int16
+    waveforms[2] += 1e-6  # not exact in int16
     clips = [windows_of(waveform, hz) for waveform, (hz, _) in zip(waveforms, kinds, strict=True)]
     assert {clip.samples.dtype.name for clip in clips} == {"int16", "float32"}
     found = fused.embed_clips(clips)
@@ -94,7 +92,7 @@ def test_raw_embeddings_are_float32(random_weights, embedder):
     np.testing.assert_allclose(embeddings, embedder.embed(examples_of(waveform, 16_000)), rtol=0, atol=1e-4)
 
 
-def test_a_clip_whose_embeddings_are_not_finite_has_none(random_weights):
+def test_a_clip_with_embeddings_that_are_not_finite_has_no_result(random_weights):
     scope = "vggish/fc2/weights"
     weights = ChainMap({scope: random_weights[scope] * np.float32(1e38)}, random_weights)
     loud, silent = 1e30 * tones(1.0, 16_000), np.zeros(16_000)
@@ -117,7 +115,7 @@ def test_recordings_give_the_golden_bytes(shared, golden_weights):
 
 
 @pytest.mark.integration
-def test_jax_gives_what_the_cpu_path_gives_and_needs_no_other_package(embedder, tmp_path):
+def test_jax_equals_the_cpu_path_and_needs_no_other_package(embedder, tmp_path):
     waveform = tones(9.0, 44_100)
     files = [str(tmp_path / "windows.npy"), str(tmp_path / "codes.npy")]
     np.save(files[0], windows_of(waveform, 44_100).samples)

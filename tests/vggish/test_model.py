@@ -11,7 +11,7 @@ from transforms.vggish.model import Embedder, build_vggish
 
 TOLERANCE = 1e-4
 
-# What one rounding changes at most, relatively: 8 and 11 significant bits.
+# Maximum relative change by one rounding to 8 or 11 significant bits.
 UNIT_ROUNDOFF = {"bfloat16": 2**-8, "float16": 2**-11}
 NUM_LAYERS = 9
 
@@ -33,7 +33,7 @@ print(psutil.Process().num_threads())
 def embed_in_a_fresh_process(
     weights: str, examples: np.ndarray, folder: Path, precision: str = "float32", **environment: str
 ) -> tuple[np.ndarray, int]:
-    """The embeddings, and the threads that it took."""
+    """Return the embeddings, and the number of threads that were used."""
     files = [folder / "examples.npy", folder / "embeddings.npy"]
     np.save(files[0], examples)
     printed = subprocess.check_output(
@@ -69,7 +69,7 @@ def pool(images: np.ndarray) -> np.ndarray:
 
 
 def reference_embeddings(examples: np.ndarray, weights) -> np.ndarray:
-    """VGGish in NumPy, after the paper and the reference's `vggish_slim.py`."""
+    """Compute VGGish in NumPy, according to the paper and the reference's `vggish_slim.py`."""
 
     def layer(scope: str) -> tuple[np.ndarray, np.ndarray]:
         return weights[f"vggish/{scope}/weights"], weights[f"vggish/{scope}/biases"]
@@ -100,7 +100,7 @@ def test_model_has_the_released_variables(biased_model, biased_weights):
     assert biased_model.output_shape == (None, 128)
 
 
-def test_every_weight_goes_to_its_layer(biased_model, biased_weights):
+def test_every_layer_has_its_own_weights(biased_model, biased_weights):
     for name, array in biased_weights.items():
         _, *_, layer, kind = name.split("/")
         kernel, biases = biased_model.get_layer(layer).get_weights()
@@ -128,7 +128,7 @@ def test_batch_size_does_not_change_a_bit(embedder, random_weights, noise_exampl
     np.testing.assert_array_equal(other.embed(noise_examples), embedder.embed(noise_examples))
 
 
-def test_place_in_the_batch_does_not_change_a_bit(embedder, noise_examples):
+def test_the_position_in_the_batch_does_not_change_a_bit(embedder, noise_examples):
     alone = [embedder.embed(example[np.newaxis])[0] for example in noise_examples[:9]]
     np.testing.assert_array_equal(embedder.embed(noise_examples[:9]), alone)
 
@@ -176,14 +176,14 @@ def test_jax_gives_what_tensorflow_gives(embedder, noise_examples, tmp_path):
 
 
 def check_is_rounded(embeddings: np.ndarray, expected: np.ndarray, precision: str) -> None:
-    """Checks that embeddings are the expected ones but for a network's rounding.
+    """Check that embeddings equal the expected ones, except for the network's rounding.
 
     A layer rounds weights, sums and outputs, each by a third of a squared unit roundoff on the average, so
     together by one; errors of random signs add as squares, and a layer hands them on as it does its input.
     """
     assert embeddings.dtype == np.float32
     error = np.sqrt(np.mean((embeddings - expected) ** 2)) / np.sqrt(np.mean(expected**2))
-    # At the least the output itself is rounded.
+    # At least the output itself is rounded.
     assert UNIT_ROUNDOFF[precision] / 4 < error < np.sqrt(NUM_LAYERS) * UNIT_ROUNDOFF[precision]
 
 
@@ -197,7 +197,7 @@ def fusing():
 
 
 @pytest.mark.parametrize("precision", UNIT_ROUNDOFF)
-def test_precision_changes_embeddings_by_its_rounding_alone(
+def test_precision_changes_embeddings_only_by_its_rounding(
     embedder, random_weights, noise_examples, precision, fusing
 ):
     examples = noise_examples[:10]
@@ -214,7 +214,7 @@ def test_precision_changes_embeddings_by_its_rounding_alone(
 
 @pytest.mark.integration
 @pytest.mark.parametrize("precision", UNIT_ROUNDOFF)
-def test_jax_takes_the_precision_too(random_weights, noise_examples, precision, tmp_path):
+def test_jax_supports_the_precisions_too(random_weights, noise_examples, precision, tmp_path):
     examples = noise_examples[:3]
     embeddings = embed_with_jax("random:0", examples, tmp_path, precision)
     check_is_rounded(embeddings, reference_embeddings(examples, random_weights), precision)
@@ -227,7 +227,7 @@ def test_number_of_threads_does_not_change_a_bit(embedder, noise_examples, tmp_p
         environment = {"TF_NUM_INTRAOP_THREADS": str(given), "OPENBLAS_NUM_THREADS": "1"}
         embeddings, threads[given] = embed_in_a_fresh_process("random:0", examples, tmp_path, **environment)
         np.testing.assert_array_equal(embeddings, embedder.embed(examples))
-    assert threads[9] - threads[1] >= 8  # TensorFlow heeds it
+    assert threads[9] - threads[1] >= 8  # TensorFlow uses the setting
 
 
 @pytest.mark.integration

@@ -19,13 +19,13 @@ def test_ten_seconds_are_ten_examples(num_samples, examples):
 
 @pytest.mark.parametrize("field", ["window_s", "hop_s"])
 @pytest.mark.parametrize("value", [0.0, -0.96, 0.001, 0.005, 0.009, math.nan, math.inf, -math.inf])
-def test_length_that_is_no_whole_frame_is_refused_by_name(field, value):
+def test_a_length_outside_the_limits_is_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):
         Framing(**{field: value})
 
 
 @given(frames=st.integers(1, 10_000))
-def test_length_of_any_number_of_frames_is_that_number(frames):
+def test_a_length_of_whole_frames_has_that_number_of_frames(frames):
     framing = Framing(window_s=frames / 100, hop_s=frames / 100)
     assert (framing.window_frames, framing.hop_frames) == (frames, frames)
 

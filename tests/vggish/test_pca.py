@@ -35,19 +35,19 @@ def test_equals_the_singular_vectors_of_the_frames():
     np.testing.assert_allclose(params.means[:, 0], frames.mean(axis=0, dtype=np.float64), rtol=1e-12)
 
 
-def test_what_comes_out_is_white():
+def test_the_output_is_white():
     frames = embeddings()
     white = apply_pca(frames, fit(frames))
     np.testing.assert_allclose(white.mean(axis=0), np.zeros(128), rtol=0, atol=1e-9)
     np.testing.assert_allclose(np.cov(white, rowvar=False), np.eye(128), rtol=0, atol=1e-9)
 
 
-def test_it_is_laid_out_as_the_released_parameters(shared):
+def test_the_layout_is_that_of_the_released_parameters(shared):
     with np.load(shared / "data" / "vggish_pca_params.npz") as released:
         matrix = released["pca_eigen_vectors"]
     for rows in (matrix, fit(embeddings()).eigen_vectors):
         lengths = np.linalg.norm(rows, axis=1)
-        assert (np.diff(lengths) > 0).all()  # of descending variances
+        assert (np.diff(lengths) > 0).all()  # the variances descend
         products = (rows @ rows.T) / np.outer(lengths, lengths)
         np.testing.assert_allclose(products, np.eye(128), rtol=0, atol=1e-6)
 
@@ -74,9 +74,9 @@ def test_129_frames_are_enough():
     assert np.isfinite(fit(embeddings(129)).eigen_vectors).all()
 
 
-def test_dead_dimensions_are_named():
+def test_dimensions_that_never_change_are_named():
     frames = embeddings()
-    frames[:, [3, 77]] = 0.25  # as a ReLU that is never open leaves them, or stuck at a bias
+    frames[:, [3, 77]] = 0.25  # constant, as after a ReLU that is never active
     with pytest.raises(SettingError, match=r"126 of 128 directions; 2 dimensions never change \(3, 77\)"):
         fit(frames)
 

@@ -191,7 +191,7 @@ def test_array_with_a_value_that_is_not_finite_is_named(key, value):
 
 
 @pytest.mark.parametrize("dtype", [np.complex128, np.bool_, "U3"])
-def test_array_of_no_real_numbers_is_refused(dtype):
+def test_an_array_without_real_numbers_is_refused(dtype):
     assert "pca_means" in message_of(params_npz(pca_means=np.zeros(128).astype(dtype)))
 
 
@@ -200,7 +200,7 @@ def test_pickled_objects_are_refused():
 
 
 @pytest.mark.parametrize("data", [b"", b"no archive\n" * 20, b"PK\x03\x04", bytes(100)])
-def test_file_that_is_no_npz_is_refused(data):
+def test_a_file_that_is_not_an_npz_is_refused(data):
     assert "not an .npz file" in message_of(io.BytesIO(data))
 
 
@@ -217,7 +217,7 @@ def test_truncated_npz_is_refused():
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @given(data=st.data())
-def test_damaged_npz_is_refused_unless_it_still_holds_params(save, data):
+def test_a_damaged_npz_is_refused_unless_its_parameters_are_intact(save, data):
     vectors = np.arange(128 * 128, dtype=float).reshape(128, 128)
     content = bytearray(npz(save, pca_eigen_vectors=vectors, pca_means=np.zeros(128)).getvalue())
     places = st.integers(0, 250) | st.integers(len(content) - 250, len(content) - 1)
@@ -246,7 +246,7 @@ def test_a_value_lies_within_its_codes_interval_of_any_range(low, width, values)
     np.testing.assert_array_equal(quantize(np.array([low - 1, low + 1.01 * width]), quantization), [0, 255])
 
 
-def test_parameters_bring_their_range():
+def test_parameters_have_their_own_range():
     params = random_params()
     embeddings = np.random.default_rng(1).standard_normal((5, 128)).astype(np.float32)
     wide = PcaParams(params.eigen_vectors, params.means, QuantizationRange(-30.0, 50.0))
@@ -281,12 +281,12 @@ def test_a_range_that_does_not_ascend_is_refused(bad):
 
 
 @pytest.mark.parametrize("bad", [np.array([0.0, np.nan]), np.zeros(3), np.zeros((2, 1))])
-def test_a_range_that_is_none_is_refused(bad):
+def test_a_range_that_is_not_two_finite_numbers_is_refused(bad):
     assert "quantization_range" in message_of(params_npz(quantization_range=bad))
 
 
 def npz_with(members: dict[str, bytes]) -> io.BytesIO:
-    """The released arrays, and other members of a zip archive."""
+    """Return a zip archive of the released arrays and of other members."""
     file = io.BytesIO()
     arrays = {"pca_eigen_vectors": np.eye(128), "pca_means": np.zeros(128)}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -307,7 +307,7 @@ def npy_header(shape: tuple[int, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def test_arrays_that_are_not_needed_are_not_unpacked():
+def test_arrays_that_are_not_needed_are_not_decompressed():
     """Such a member of 0.1 MB would take 100 MB."""
     bomb = npy_header((12_500_000,)) + bytes(100_000_000)
     file = npz_with({"bomb.npy": bomb, "broken.npy": b"no array"})
@@ -325,7 +325,7 @@ def test_arrays_that_are_not_needed_are_not_unpacked():
     [((12_500_000,), 100_000_000), ((1 << 40,), 0), ((128, 128), 2 << 20)],
     ids=["large", "large by its header", "large by the archive's"],
 )
-def test_an_array_that_is_too_large_is_refused_before_it_is_unpacked(shape, num_bytes):
+def test_an_array_that_is_too_large_is_refused_before_it_is_decompressed(shape, num_bytes):
     file = npz_with({"pca_means.npy": npy_header(shape) + bytes(num_bytes)})
     tracemalloc.start()
     with pytest.raises(SettingError, match=r"x\.npz: not an \.npz file \(pca_means has shape .* bytes\)"):

@@ -8,12 +8,12 @@ from transforms.vggish.precision import CHANGED_BYTES, FLOAT32, PRECISIONS
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "model.json"
 
 
-def test_every_precision_but_float32_says_what_it_changes():
+def test_every_precision_except_float32_states_its_changes():
     assert set(CHANGED_BYTES) == set(PRECISIONS) - {FLOAT32}
 
 
 @pytest.mark.parametrize("precision", CHANGED_BYTES)
-def test_what_a_precision_changes_is_what_the_benchmark_measured(precision):
+def test_the_stated_changes_are_those_that_the_benchmark_measured(precision):
     measured = json.loads(RESULTS.read_text())["changed_bytes"][precision]
     changed = CHANGED_BYTES[precision]
     assert (changed.fraction, changed.worst) == (round(measured["fraction"], 3), measured["worst"])

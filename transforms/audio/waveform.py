@@ -37,24 +37,18 @@ def mono_waveform(audio: Any) -> NDArray[np.float64]:
     except Exception as error:  # a ragged list is a ValueError; a tensor's class may raise anything
         cause = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
         raise SettingError(f"the waveform: not an array ({cause}); give a NumPy array") from error
+    shape = f"the waveform: its shape is {array.shape}"
     if array.ndim not in (1, 2):
-        raise SettingError(
-            f"the waveform: its shape is {array.shape}; give [samples] or [samples, channels], "
-            "one clip per call"
-        )
+        raise SettingError(f"{shape}; give [samples] or [samples, channels], one clip per call")
     if not array.size:
-        raise SettingError(f"the waveform: its shape is {array.shape}, without a sample; give other audio")
+        raise SettingError(f"{shape}, without a sample; give other audio")
     samples = array[:, np.newaxis] if array.ndim == 1 else array
     if samples.shape[1] > samples.shape[0]:
-        raise SettingError(
-            f"the waveform: its shape is {array.shape}, and [samples, channels] is expected; "
-            "transpose it if its channels come first (waveform.T)"
-        )
+        remedy = "transpose it if its channels come first (waveform.T)"
+        raise SettingError(f"{shape}, and [samples, channels] is expected; {remedy}")
     if samples.shape[1] > MAX_CHANNELS:
-        raise SettingError(
-            f"the waveform: its shape is {array.shape}, with {samples.shape[1]} channels; give [samples, "
-            f"channels] with 1 to {MAX_CHANNELS} channels"
-        )
+        remedy = f"give [samples, channels] with 1 to {MAX_CHANNELS} channels"
+        raise SettingError(f"{shape}, with {samples.shape[1]} channels; {remedy}")
     mono = mix_to_mono(_block(samples)).astype(np.float64, copy=False)
     if not np.isfinite(mono).all():
         raise SettingError("the waveform: it has NaN or infinite samples; give other audio")

@@ -116,13 +116,10 @@ def read_pages(file: BinaryIO, chunk: Chunk) -> Iterator[Page]:
 
 
 def _chunk(column: dict[int, Any] | None) -> Chunk:
-    column = column or {}
-    # Fields of ColumnMetaData: codec, num_values, total_compressed_size, data_page_offset; the dictionary's
-    # offset (11) is optional.
-    values = [column.get(number) for number in (4, 5, 7, 9)]
-    codec, num_values, size, start, dictionary = (
-        value if isinstance(value, int) else -1 for value in (*values, column.get(11, 0))
-    )
+    # Fields of ColumnMetaData: codec, num_values, total_compressed_size, data_page_offset, and optionally the
+    # dictionary's offset.
+    values = [(column or {}).get(number, 0 if number == 11 else -1) for number in (4, 5, 7, 9, 11)]
+    codec, num_values, size, start, dictionary = (v if isinstance(v, int) else -1 for v in values)
     if min(codec, num_values, size, start, dictionary) < 0:
         raise ValueError("the footer is damaged")
     start = dictionary if 0 < dictionary < start else start  # Arrow does the same

@@ -6,6 +6,7 @@ including folders; the extension follows that dot: `a/b.left.wav` has the key `a
 whose content is not audio.
 """
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -71,7 +72,6 @@ class _Reader:
         self._file, self._columns = file, columns
         self._start = file.tell() if file.seekable() else None
         self._stream = ByteStream(file)
-        self._known_index: TarIndex | None = None
         self._has_json = False  # a sample so far has one, so another sample without one may have lost it
         self._linked = LinkedSamples(columns)
         self.last_name = ""
@@ -116,7 +116,7 @@ class _Reader:
             else:
                 sample = sample.with_other(member)
         yield from self._finish(sample)
-        index = self._index() if self._linked.samples else None
+        index = self._index if self._linked.samples else None
         if index is not None:
             self._file.seek(self._start or 0)
             yield from self._linked.clips(self._file, index)
@@ -151,19 +151,17 @@ class _Reader:
             fault = f"{member.name!a} has {member.size} bytes, more than {_MAX_JSON_BYTES}"
         elif sample.values is not None:
             fault = f"{member.name!a} is a second JSON of its key"
-        if fault:
-            return replace(sample, offset=offset, values={}, fault=fault)
-        data = self._stream.read(member.size)
-        if len(data) < member.size:
-            return replace(sample, is_cut=True)
-        try:
-            values = json.loads(data)
-            if not isinstance(values, dict):
-                raise ValueError("it is not an object")
-        except (ValueError, RecursionError) as error:
-            message = f"{member.name!a} is not JSON: {error}"
-            return replace(sample, offset=offset, values={}, fault=message)
-        return replace(sample, offset=offset, values=values)
+        else:
+            data = self._stream.read(member.size)
+            if len(data) < member.size:
+                return replace(sample, is_cut=True)
+            try:
+                values = json.loads(data)
+                if not isinstance(values, dict):
+                    raise ValueError("it is not an object")
+            except (ValueError, RecursionError) as error:
+                fault = f"{member.name!a} is not JSON: {error}"
+        return replace(sample, offset=offset, values={} if fault else values, fault=fault or sample.fault)
 
     def _finish(self, sample: Sample) -> Iterator[ShardClip | ShardFault]:
         """Yield the sample's clip or fault; nothing if it is empty. A link is kept to be read later."""
@@ -182,15 +180,14 @@ class _Reader:
             return f"none of its files is audio ({sample.others[0]!a})" if sample.others else ""
         if sample.is_after_damage and sample.is_half(self._has_json):
             return "follows a damaged part of the shard, in which its JSON may be lost"
-        index = self._index() if sample.values is None else None
+        index = self._index if sample.values is None else None
         if index is not None and index.has_json(sample.key):
             return "its JSON is elsewhere in the archive, not next to it; sort the archive (tar --sort=name)"
         if index is not None and not index.is_whole:
             return "the archive has too many files to check whether its JSON is elsewhere; split it"
         return ""
 
+    @functools.cached_property
     def _index(self) -> TarIndex | None:
-        """Return the index, built on first use; None for a file that cannot be read twice."""
-        if self._known_index is None and self._start is not None:
-            self._known_index = TarIndex(self._file, self._start)
-        return self._known_index
+        """The index, built on first use; None for a file that cannot be read twice."""
+        return None if self._start is None else TarIndex(self._file, self._start)

@@ -67,7 +67,5 @@ def _by_compressed_content(compression: str, head: bytes) -> str | None:
 
 def _by_name(path: str) -> str | None:
     name = re.split(r"[/\\]", path)[-1]
-    for kind, ending in _NAMES:
-        if re.search(rf"(?:{ending})\Z", name, re.IGNORECASE):
-            return kind
-    return None
+    matches = (kind for kind, ending in _NAMES if re.search(rf"(?:{ending})\Z", name, re.IGNORECASE))
+    return next(matches, None)

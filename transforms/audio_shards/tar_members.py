@@ -38,21 +38,13 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class Member:
-    """A member of the archive other than a folder. A regular file's `size` bytes are next in the stream.
+    """A member of the archive other than a folder. A regular file's `size` bytes are next in the stream."""
 
-    Attributes:
-      offset: of its first header, which may be an extended one.
-      name: path with "/"; bytes that are not UTF-8 become surrogates.
-      size: in bytes; 0 unless it is a regular file.
-      kind: its type.
-      target: target of a link, as stored in the archive.
-    """
-
-    offset: int
-    name: str
-    size: int
+    offset: int  # of its first header, which may be an extended one
+    name: str  # path with "/"; bytes that are not UTF-8 become surrogates
+    size: int  # in bytes; 0 unless it is a regular file
     kind: Kind = Kind.FILE
-    target: str = ""
+    target: str = ""  # of a link, as stored in the archive
 
 
 def read_header(block: bytes) -> tarfile.TarInfo | None:
@@ -105,19 +97,12 @@ def read_members(stream: ByteStream) -> Iterator[Member | ShardFault]:
 
 @dataclass
 class _Extended:
-    """The attributes that extended headers give to the next member.
+    """What extended headers state about the next member."""
 
-    Attributes:
-      start: offset of the first extended header; None if there is none.
-      end: offset at which the member's own header must begin.
-      attributes: POSIX name -> value.
-      is_damaged: an extended header is damaged, so the member's name is unknown.
-    """
-
-    start: int | None = None
-    end: int = 0
-    attributes: dict[str, str] = field(default_factory=dict)
-    is_damaged: bool = False
+    start: int | None = None  # offset of the first extended header
+    end: int = 0  # offset at which the member's own header must begin
+    attributes: dict[str, str] = field(default_factory=dict)  # POSIX name -> value
+    is_damaged: bool = False  # a header is damaged, so the member's name is unknown
 
 
 def _member(start: int, header: tarfile.TarInfo, size: int, extended: _Extended) -> Member | ShardFault:

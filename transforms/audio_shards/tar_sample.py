@@ -26,34 +26,20 @@ def split_name(name: str) -> tuple[str, str, str]:
 
 @dataclass(frozen=True)
 class Sample:
-    """The parts of a sample that have been read.
-
-    Attributes:
-      key, base: the key with and without its folders.
-      offset: of the audio if there is one, else of the JSON, else of the first file.
-      name: of the audio's member.
-      audio: the bytes of the audio file; None if there is none.
-      values: the content of the JSON; None if there is none.
-      link: a link that takes the place of the audio.
-      has_audio_link: the link has an audio extension; otherwise its target may be any file.
-      others: the name of one file that is neither audio nor JSON, if there are any.
-      fault: what is wrong with one of its files.
-      is_cut: the archive ends in one of its files.
-      is_after_damage: it follows damage, so its first file may be lost.
-    """
+    """The parts of a sample that have been read."""
 
     key: str
-    base: str
-    offset: int = 0
-    name: str = ""
+    base: str  # the key without its folders
+    offset: int = 0  # of the audio if there is one, else of the JSON, else of the first file
+    name: str = ""  # of the audio's member
     audio: bytes | None = None
-    values: Mapping[str, Any] | None = None
-    link: Member | None = None
-    has_audio_link: bool = False
-    others: tuple[str, ...] = ()
-    fault: str = ""
-    is_cut: bool = False
-    is_after_damage: bool = False
+    values: Mapping[str, Any] | None = None  # the content of the JSON
+    link: Member | None = None  # takes the place of the audio
+    has_audio_link: bool = False  # the link has an audio extension; otherwise its target may be any file
+    others: tuple[str, ...] = ()  # the name of one file that is neither audio nor JSON, if there are any
+    fault: str = ""  # what is wrong with one of its files
+    is_cut: bool = False  # the archive ends in one of its files
+    is_after_damage: bool = False  # it follows damage, so its first file may be lost
 
     def is_half(self, has_json: bool) -> bool:
         """Return whether audio or JSON is missing. Audio alone is complete if no sample so far has a JSON."""

@@ -119,7 +119,10 @@ def check_clip(kind: str, clip: ShardClip) -> None:
         return
     for time_s in (clip.start_s, clip.end_s):
         # Segments are matched by the millisecond, and an Example has no float64.
-        if time_s is not None and round(_as_float32(time_s) * 1000) != round(time_s * 1000):
+        if time_s is None:
+            continue
+        stored_s = shortest_float32(struct.unpack("f", struct.pack("f", time_s))[0])
+        if round(stored_s * 1000) != round(time_s * 1000):
             raise ClipError(
                 Reason.UNSUPPORTED,
                 f"{time_s} s cannot be stored to the millisecond in a TFRecord's float32; use tar or parquet",
@@ -170,7 +173,7 @@ def write_tar(clips: Iterable[PackedClip]) -> Iterator[bytes]:
 def write_parquet(clips: Iterable[PackedClip]) -> Iterator[bytes]:
     """Encode clips as Parquet, one row per clip, in row groups of 16 MB (or one clip, if that is larger).
 
-    The file is not compressed, since encoded audio does not compress further. Pages of 1 MB allow reading it
+    The file is not compressed, since encoded audio hardly compresses. Pages of 1 MB allow reading it
     as a stream, and have checksums. A field that a clip lacks is null.
     """
     sink = _Sink()
@@ -223,11 +226,6 @@ def _fields(clip: ShardClip) -> dict[str, Any]:
         "split": clip.split,
     }
     return {field: value for field, value in values.items() if value is not None}
-
-
-def _as_float32(time_s: float) -> float:
-    """Return a time as the reader of a TFRecord returns it."""
-    return shortest_float32(struct.unpack("f", struct.pack("f", time_s))[0])
 
 
 def _member(name: str, data: bytes) -> bytes:

@@ -29,19 +29,12 @@ _EXAMPLE_SAMPLES = Framing().min_samples
 
 @dataclass(frozen=True, eq=False)
 class FrontEnd:
-    """The parameters of `LogMel` for windows of one sample rate.
+    """The parameters of `LogMel` for windows of one sample rate."""
 
-    Attributes:
-      window_samples: samples per example.
-      taps: float[rows, M, L], as `audio.dsp.polyphase.row_taps` returns; None at 16 kHz.
-      hann: float[400], the window of the Fourier transform.
-      mel: float[257, 64], the matrix from magnitudes to bands.
-    """
-
-    window_samples: int
-    taps: NDArray[np.floating] | None
-    hann: NDArray[np.floating]
-    mel: NDArray[np.floating]
+    window_samples: int  # per example
+    taps: NDArray[np.floating] | None  # [rows, M, L], as `polyphase.row_taps` returns; None at 16 kHz
+    hann: NDArray[np.floating]  # [400], the window of the Fourier transform
+    mel: NDArray[np.floating]  # [257, 64], the matrix from magnitudes to bands
 
 
 def add_constant(layer: keras.layers.Layer, name: str, values: NDArray) -> keras.Variable:

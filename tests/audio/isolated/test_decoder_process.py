@@ -65,7 +65,7 @@ def test_the_output_of_libraries_is_discarded(capfd):
     place = mp3.index(b"Xing") + 12  # the size of the stream; mpg123 warns if it is wrong
     wrong = mp3[:place] + (10 * len(mp3)).to_bytes(4, "big") + mp3[place + 4 :]
     read(InProcessDecoder(), io.BytesIO(wrong))
-    assert "Xing stream size" in capfd.readouterr().err, "mpg123 has something to say"
+    assert "Xing stream size" in capfd.readouterr().err, "mpg123 prints a warning"
     with contextlib.closing(IsolatedDecoder()) as decoder:
         assert sum(map(len, read(decoder, io.BytesIO(wrong)))) == 2 * 44_100
     assert capfd.readouterr() == ("", "")

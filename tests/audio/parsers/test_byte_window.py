@@ -31,6 +31,7 @@ def test_bytes_in_memory_are_not_read_again(monkeypatch):
     assert window.read_at(10, 5) == DATA[10:15] and (window.begin, len(window.data)) == (10, 50)
     file.seek(0)
     file.write(bytes(200))
+    assert window.read_at(10, 50) == DATA[10:60] and len(window.data) == 50
     assert window.read_at(20, 40) == DATA[20:60]
     # The rest of the block is kept, and the next block follows it.
     assert window.read_at(50, 20) == DATA[50:60] + bytes(10) and window.begin == 50

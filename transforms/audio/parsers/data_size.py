@@ -12,21 +12,13 @@ _UNKNOWN_BYTES = (range(0xFFFFF000, 0x100000000), range(0x7FFFF000, 0x80000001))
 
 @dataclass(frozen=True)
 class DataChunk:
-    """The samples of a file.
+    """The samples of a file."""
 
-    Attributes:
-      begin: offset of the first sample in the file.
-      stated_bytes: size in the header; None if the header says that the samples end with the file.
-      available_bytes: bytes in the file from `begin` on.
-      block_bytes: bytes of one sample in all channels, or of a codec's smallest decodable block; at least 1.
-      is_32_bit: whether the header's size has 32 bits, and so may be a pipe's or may have wrapped around.
-    """
-
-    begin: int
-    stated_bytes: int | None
-    available_bytes: int
-    block_bytes: int
-    is_32_bit: bool = True
+    begin: int  # offset of the first sample in the file
+    stated_bytes: int | None  # size in the header; None if it states that the samples end with the file
+    available_bytes: int  # bytes in the file from `begin` on
+    block_bytes: int  # of one sample in all channels, or of a codec's smallest decodable block; at least 1
+    is_32_bit: bool = True  # the size in the header has 32 bits: it may be a pipe's, or have wrapped around
 
 
 def actual_bytes(data: DataChunk, identify: Callable[[int], str | None], is_closed: bool = False) -> int:

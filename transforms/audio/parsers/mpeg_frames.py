@@ -52,7 +52,11 @@ def mpeg_links(file: BinaryIO, begin: int = 0, end: int | None = None) -> list[L
     """
     begin = skip_tags(file, begin)
     window = ByteWindow(file, end_without_tags(file) if end is None else end)
-    found = _find_info(window, begin) or _find_frames(window, begin, begin + _MAX_LEAD_BYTES, is_first=True)
+    kind = parse_header(window.read_at(begin, HEADER_BYTES))
+    if kind is not None and parse_info(window.read_at(begin, INFO_BYTES), kind) is not None:
+        found: tuple[int, FrameKind, int] | None = begin, kind, 0  # whatever follows the info frame
+    else:
+        found = _find_frames(window, begin, begin + _MAX_LEAD_BYTES, is_first=True)
     if found is None:
         return None
     if _is_frame(window, begin, found[1]):
@@ -236,14 +240,6 @@ def _is_frame(window: ByteWindow, position: int, kind: FrameKind) -> bool:
     """Return whether a frame of this kind, with any channels, begins at a position."""
     found = parse_header(window.read_at(position, HEADER_BYTES))
     return found is not None and dataclasses.replace(found, is_mono=kind.is_mono) == kind
-
-
-def _find_info(window: ByteWindow, position: int) -> tuple[int, FrameKind, int] | None:
-    """Return the same as `_find_frames` if an info frame begins here, whatever follows it."""
-    kind = parse_header(window.read_at(position, HEADER_BYTES))
-    if kind is None or parse_info(window.read_at(position, INFO_BYTES), kind) is None:
-        return None
-    return position, kind, 0
 
 
 def _find_frames(

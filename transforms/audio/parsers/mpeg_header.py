@@ -103,20 +103,14 @@ def frame_lengths(kind: FrameKind, free_bytes: int = 0) -> tuple[int, ...]:
 class InfoFrame:
     """A silent first frame that states the length of the stream.
 
-    Attributes:
-      num_frames: number of MPEG frames that follow; None if not stated (0 in the file, from an encoder that
-        could not seek back).
-      num_bytes: bytes of the stream, including this frame; None if not stated.
-      frames_offset: offset of the number of frames in the frame; None if libsndfile does not read it.
-      padding_offset: offset of LAME's 12 bits of delay and 12 bits of padding; zeros from other encoders.
-      has_name: whether LAME or ffmpeg wrote the frame.
+    A number is None if it is not stated: it is 0 in the file, from an encoder that could not seek back.
     """
 
-    num_frames: int | None
-    num_bytes: int | None
-    frames_offset: int | None = None
-    padding_offset: int = 0
-    has_name: bool = False
+    num_frames: int | None  # MPEG frames that follow
+    num_bytes: int | None  # of the stream, including this frame
+    frames_offset: int | None = None  # of `num_frames` in the frame; None if libsndfile does not read it
+    padding_offset: int = 0  # of LAME's 12 bits of delay and 12 bits of padding; zeros from other encoders
+    has_name: bool = False  # LAME or ffmpeg wrote the frame
 
 
 def info_offset(kind: FrameKind) -> int:

@@ -29,23 +29,15 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 @dataclass
 class _OpenLink:
-    """A link of the chain whose pages are being read.
+    """A link of the chain whose pages are being read."""
 
-    Attributes:
-      begin: offset of the link in the file.
-      first_page: the page with the codec's header.
-      next_numbers: serial number -> sequence number of the stream's next page.
-      unfinished: serial numbers of streams whose last page was not read yet.
-      has_data: whether a page other than a first page was read.
-      start: for Opus, the granule position at which the first packet begins; None until it is known.
-    """
-
-    begin: int
-    first_page: bytes
+    begin: int  # offset in the file
+    first_page: bytes  # with the codec's header
+    # Serial number of each stream -> sequence number of its next page.
     next_numbers: dict[int, int] = field(default_factory=dict)
-    unfinished: set[int] = field(default_factory=set)
-    has_data: bool = False
-    start: int | None = None
+    unfinished: set[int] = field(default_factory=set)  # serial numbers of streams without a last page so far
+    has_data: bool = False  # a page other than a first page was read
+    start: int | None = None  # for Opus: the granule position at which the first packet begins
 
 
 def ogg_links(file: BinaryIO) -> list[Link]:
