@@ -61,6 +61,8 @@ def on_end(clean_up: Callable[[], None], hint: str = "") -> Iterator[None]:
       clean_up: the function; it runs at most once, in another thread.
       hint: text to add to the line for a signal.
     """
+    import psutil  # noqa: F401  in `end_process`, the import would wait for the interpreter lock of all threads
+
     _clean_ups.append(clean_up)
     _hints.append(hint)
     try:

@@ -13,6 +13,7 @@ from commands import Launcher
 from interrupting import (
     CTRL_C,
     LIMIT_S,
+    catches,
     interrupt,
     kill_session,
     moments,
@@ -69,7 +70,7 @@ def test_ctrl_c_at_any_moment_is_one_line_and_the_next_run_is_whole(corpus, laun
         ended = interrupt(
             launcher,
             [*command, f"--output={output}"],
-            lambda _: True,
+            catches,  # not so early that Python itself handles the signal
             random.uniform(0.2, duration_s),
             random.choice([CTRL_C, CTRL_C, signal.SIGTERM, signal.SIGHUP]),
             TMPDIR=str(temporary),
