@@ -19,11 +19,17 @@ def test_the_required_version_of_beam_is_the_one_that_was_checked():
 
 
 def test_private_parts_of_beam_are_used_in_this_module_alone():
-    """Beam's names that begin with an underscore: of its modules, and of its objects named in the sources."""
+    """Names that begin with an underscore, and names of internal packages."""
+    importing = set()
     for path in [*(ROOT / "transforms").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")]:
+        text = path.read_text()
         if path.name != "beam_internals.py":
-            used = re.findall(r"\b(?:filesystem|reader|uploader|beam|auth)\._\w+", path.read_text())
-            assert not used, path
+            assert not re.findall(r"\b(?:filesystem|reader|uploader|beam|auth)\._\w+", text), path
+        for module, names in re.findall(r"from apache_beam(\S*) import (\([^)]*\)|.*)", text):
+            if "internal" in module or re.search(r"\b_\w+", names):
+                importing.add(str(path.relative_to(ROOT)))
+    named = re.findall(r"`(pipeline/(?:cli|job)/\w+\.py)`", beam_internals.__doc__)
+    assert importing == {"transforms/beam_internals.py", *named}
 
 
 def test_changed_worker_commands(monkeypatch):

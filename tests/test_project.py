@@ -31,6 +31,15 @@ def test_packages_have_type_markers():
         assert "py.typed" in data[package] and (ROOT / package / "py.typed").is_file()
 
 
+@pytest.mark.parametrize("package", ["pipeline", "transforms"])
+def test_the_tests_of_a_module_are_at_its_path(package):
+    """transforms/audio/pcm.py has tests/audio/test_pcm.py, and pipeline/run.py has tests/pipeline/test_run.py."""
+    for module in (ROOT / package).rglob("*.py"):
+        if module.name != "__init__.py":
+            folder = module.parent.relative_to(ROOT / "transforms" if package == "transforms" else ROOT)
+            assert (ROOT / "tests" / folder / f"test_{module.name}").is_file(), module
+
+
 @pytest.mark.parametrize("path", [".pre-commit-config.yaml", *(ROOT / ".github").rglob("*.yml")])
 def test_files_of_other_tools_parse(path):
     assert isinstance(yaml.safe_load((ROOT / path).read_text()), dict)

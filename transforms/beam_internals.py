@@ -1,7 +1,8 @@
 """All uses of Beam's private parts, and the changes of Beam itself, for Beam 2.77.
 
-Each function says what Beam lacks. With another version of Beam, check each of them again: commands refuse to
-start with one (`BEAM_VERSION` in `pipeline/process/start.py`).
+Each function says what Beam lacks. Check all of them for another version: commands refuse to start with one
+(`pipeline/process/start.py`). Two modules that workers do not need import private names themselves:
+`pipeline/cli/flags.py` and `pipeline/job/dry_run.py`.
 """
 
 import functools

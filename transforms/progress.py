@@ -78,7 +78,6 @@ class CountProgress(Stage):
     """Counts the elements of a PCollection; outputs nothing.
 
     Attributes:
-      folder: stores the counts.
       counts: element -> (counter, number) pairs to add.
     """
 

@@ -59,12 +59,7 @@ _pattern: re.Pattern[str] | None = None
 
 
 def shown_option(name: str, value: Any) -> Any:
-    """Return the value of one of Beam's options without secrets; not for flags without a value.
-
-    Args:
-      name: the option's destination.
-      value: text from the command line, or the value that Beam parsed from it.
-    """
+    """Return the text or parsed value of one of Beam's options, by its destination, without secrets."""
     return _hide_in_option(name, value, lambda secret: None)
 
 
@@ -139,9 +134,7 @@ def shown(value: Any) -> Any:
 def shown_text(text: str, address: str = "") -> str:
     """Return a text without secrets; hiding them twice gives the same text.
 
-    Args:
-      text: a text of any origin.
-      address: the address that the text is about; a library may print any part of it.
+    A library may print any part of `address`, the address that the text is about.
     """
     user_info = _split(address)[1] or ""
     parts = {user_info, *user_info.partition(":"), unquote(user_info), *re.split("[/?#]", user_info)}

@@ -39,12 +39,9 @@ _FILE_LINES = 50_000
 
 @dataclass
 class WriteJsonLines(Stage):
-    """Writes values as sorted JSON lines to `NAME-00000-of-00001.jsonl`, or to several such files.
+    """Writes values as sorted JSON lines to `PATH-00000-of-00001.jsonl`, or to several such files.
 
     The file of a line depends only on the lines. Without lines, one empty file is written.
-
-    Attributes:
-      path: path of the files up to NAME.
     """
 
     path: str
@@ -108,7 +105,6 @@ class WriteAccount(Stage):
     counts are elements and not Beam metrics, since a runner that repeats a bundle counts metrics twice.
 
     Attributes:
-      path: path of the file.
       amounts: ((split, name), n) to add to the counts.
     """
 

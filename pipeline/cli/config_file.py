@@ -55,7 +55,6 @@ def config_text(
     Args:
       values, beam_flags: the command's own options, and the given options of Beam.
       path: path of the YAML file that was read; None if there was none.
-      argv: the command line.
     """
     given = _names(argv)
     in_file = set(_read_yaml(path)) if path else set()

@@ -44,11 +44,7 @@ def parse_command(
 ) -> tuple[argparse.Namespace, list[str]]:
     """Parses the command line of a command that also accepts Beam's options.
 
-    Args:
-      argv: the command line.
-      add_own: adds the command's options to a parser.
-      prog, description, epilog: texts of `--help`.
-      required: names of the options that must be given.
+    `add_own` adds the command's options to a parser; those whose names are in `required` must be given.
 
     Returns:
       The command's own options, and Beam's options as flags.

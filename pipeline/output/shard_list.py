@@ -13,7 +13,7 @@ from transforms.features.existing_records import read_shard_records
 from transforms.features.folder_shards import relative_path
 from transforms.features.open_shard import ShardFile
 from transforms.printable import json_text
-from transforms.storage.files import delete_files, exists, open_file, write_output
+from transforms.storage.files import delete_files, exists, read_file, write_output
 from transforms.storage.filesystems import FILE_ERRORS
 
 _HASHED_AT_ONCE = 8
@@ -79,8 +79,7 @@ def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
 def _shard_file(path: str) -> ShardFile:
     records = len(read_shard_records(path))
     try:
-        with open_file(path) as file:
-            data = file.read()
+        data = read_file(path)
     except FILE_ERRORS as error:
         raise OutputError(f"{path}: cannot be read ({error}); run the same command again") from error
     return ShardFile(relative_path(path), records, len(data), sha256_of(data))

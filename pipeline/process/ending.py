@@ -18,16 +18,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+
+import psutil
 
 from pipeline.process.own_command import OF_TERMINAL
 from transforms.homes import remove_own_folder
 from transforms.launcher import mark_ended
 from transforms.printable import printable
 from transforms.redact import shown_text
-
-if TYPE_CHECKING:  # importing it doubles the import time of this module, in which signals are not yet caught
-    import psutil
 
 # Exit status of a command that a signal ends is this plus the signal's number.
 BY_SIGNAL = 128
@@ -61,8 +59,6 @@ def on_end(clean_up: Callable[[], None], hint: str = "") -> Iterator[None]:
       clean_up: the function; it runs at most once, in another thread.
       hint: text to add to the line for a signal.
     """
-    import psutil  # noqa: F401  in `end_process`, the import would wait for the interpreter lock of all threads
-
     _clean_ups.append(clean_up)
     _hints.append(hint)
     try:
@@ -196,12 +192,8 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _suspend_children() -> "list[psutil.Process]":
+def _suspend_children() -> list[psutil.Process]:
     """Suspends all descendants before they are killed, so that none prints that another one has ended."""
-    if not _has_children():
-        return []
-    import psutil
-
     suspended: list[psutil.Process] = []
     while new := [
         child
@@ -215,35 +207,15 @@ def _suspend_children() -> "list[psutil.Process]":
     return suspended
 
 
-def _has_children() -> bool:
-    """Returns whether this process may have children.
-
-    If the main thread imports modules, importing psutil here would take longer than the clean-up may.
-    """
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    except AttributeError:  # macOS, before Python 3.13
-        pass
-    return True
-
-
-def _kill(children: "list[psutil.Process]") -> None:
-    if not children:
-        return
-    import psutil
-
+def _kill(children: list[psutil.Process]) -> None:
     for child in children:
         with suppress(psutil.Error):
             child.kill()
     psutil.wait_procs(children, timeout=0.2)
 
 
-def _is_spared(process: "psutil.Process") -> bool:
+def _is_spared(process: psutil.Process) -> bool:
     """Returns whether a process is dead or Python's resource tracker, which removes semaphores at the end."""
-    import psutil
-
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return True

@@ -13,11 +13,7 @@ BEAM_VERSION = "2.77"
 
 
 def start(command: str) -> None:
-    """Prepares this process, or ends it with one line and status 2 if the machine lacks something.
-
-    Args:
-      command: the command's name, such as `pipeline.run`.
-    """
+    """Prepares this process, or ends it with one line and status 2 if the machine lacks something."""
     _read_names_as_utf8()
     # Held until `catch_signals`, so that a signal during the imports does not print a traceback.
     signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINAL)

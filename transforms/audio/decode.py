@@ -147,9 +147,6 @@ class _GuardedStream:
 def duration_s(file: BinaryIO) -> float:
     """Return the length of the audio in seconds, from the header or, if it has none, by decoding.
 
-    Args:
-      file: as for `open_audio`.
-
     Raises:
       ClipError: as for `open_audio`, or the audio had to be decoded and is damaged.
     """

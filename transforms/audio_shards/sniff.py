@@ -23,8 +23,7 @@ def shard_format(path: str, head: bytes) -> str:
     """Detect a file's format from its first bytes, or from its name if these do not decide.
 
     Args:
-      path: the file's path.
-      head: its first 4096 bytes, or the whole file if it is shorter, not decompressed.
+      head: the file's first 4096 bytes, or the whole file if it is shorter, not decompressed.
 
     Returns:
       "audio", "tfrecord", "tar" or "parquet"; or "zip" or "arrow", which `read_shard` rejects with a remedy.

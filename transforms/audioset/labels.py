@@ -17,8 +17,7 @@ def read_class_labels(lines: Iterable[str], name: str, display_names: bool = Fal
     """Read a class list: a header `index,mid,display_name`, then one row per class.
 
     Args:
-      lines: the file's text.
-      name: of the file, for error messages.
+      lines, name: the file's text, and its name for error messages.
       display_names: include the indices of display names ("Speech"); an equal mid takes precedence.
 
     Returns:

@@ -75,10 +75,9 @@ def parse_segments(
     """Parse a segments CSV: `YTID, start_seconds, end_seconds, "mid,mid,..."`; lines with `#` are comments.
 
     Args:
-      lines: the file's text.
+      lines, name: the file's text, and its name for error messages.
       split: the split of its segments.
       class_indices: as `labels.read_class_labels` returns.
-      name: of the file, for error messages.
 
     Raises:
       SettingError: a row does not have this form, or has a mid that is not a class.

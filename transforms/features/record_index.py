@@ -30,8 +30,7 @@ class RecordIndex:
     """The clips of a feature folder.
 
     Attributes:
-      folder: its path.
-      paths: of its shards.
+      folder, paths: the folder, and its shards.
       rows: `ROW`s sorted by key, one per clip; `shard` is an index into the paths.
       quantization: the range of values that the bytes of its frames represent.
     """

@@ -64,11 +64,7 @@ class PcaParams:
 
 
 def read_pca_params(file: BinaryIO, name: str) -> PcaParams:
-    """Read `.npz` PCA parameters in the form of the released `vggish_pca_params.npz`.
-
-    Args:
-      file: the opened file.
-      name: of the file, for error messages.
+    """Read `.npz` PCA parameters in the form of the released `vggish_pca_params.npz`; `name` is for messages.
 
     Raises:
       SettingError: it is not an `.npz`; an array is missing, not finite or has another shape; or the range
