@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+os.environ["AUDIOSET_BEAM_QUIET"] = "1"  # as a command sets it
+
 import matplotlib.figure
 import tensorflow as tf
 

@@ -33,7 +33,7 @@ def test_packages_have_type_markers():
 
 @pytest.mark.parametrize("package", ["pipeline", "transforms"])
 def test_the_tests_of_a_module_are_at_its_path(package):
-    """transforms/audio/pcm.py has tests/audio/test_pcm.py, and pipeline/run.py has tests/pipeline/test_run.py."""
+    """Of transforms/pcm.py in tests/test_pcm.py, and of pipeline/run.py in tests/pipeline/test_run.py."""
     for module in (ROOT / package).rglob("*.py"):
         if module.name != "__init__.py":
             folder = module.parent.relative_to(ROOT / "transforms" if package == "transforms" else ROOT)

@@ -1,27 +1,26 @@
+import os
 import subprocess
 import sys
 
 from commands import ROOT
 
-PREPARE = """
+IMPORT = """
 import os, sys
-from transforms.quiet_import import import_frameworks_quietly
+from transforms.quiet_import import hidden_messages, hide_messages
 
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name == "transforms.frameworks":
-            os.write(2, b"a message in C++\\n")
-            if "fails" in sys.argv:
-                raise ImportError("no such library")
-
-sys.meta_path.insert(0, Finder())
-import_frameworks_quietly()
+hide_messages()
+with hidden_messages():
+    os.write(2, b"a message in C++\\n")
+    if "fails" in sys.argv:
+        raise ImportError("no such library")
 os.write(2, b"later\\n")
 """
 
 
-def run(*argv: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", PREPARE, *argv], cwd=ROOT, capture_output=True, text=True)
+def run(*argv: str, code: str = IMPORT) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if name != "AUDIOSET_BEAM_QUIET"}
+    command = [sys.executable, "-c", code, *argv]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def test_messages_during_the_import_are_hidden():
@@ -35,6 +34,18 @@ def test_messages_are_shown_if_the_import_fails():
     assert result.stderr.startswith("a message in C++\n") and "ImportError: no such library" in result.stderr
 
 
-def test_verbose_commands_import_later_and_loudly():
-    result = run("--verbose", "fails")
-    assert (result.returncode, result.stderr) == (0, "later\n")
+def test_verbose_commands_show_them():
+    assert run("--verbose").stderr == "a message in C++\nlater\n"
+
+
+def test_other_programs_show_them():
+    code = IMPORT.replace("hide_messages()\n", "", 1)
+    assert run(code=code).stderr == "a message in C++\nlater\n"
+
+
+def test_processes_of_a_command_import_tensorflow_without_messages():
+    """As the fork server of `pipeline.verify` and Beam's workers do."""
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import transforms.frameworks'])"
+    assert (
+        run(code=f"from transforms.quiet_import import hide_messages; hide_messages(); {child}").stderr == ""
+    )

@@ -7,10 +7,13 @@ completely, but it does not wait for the parent of a module.
 """
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from transforms.quiet_import import hidden_messages, hides_messages
 
 
 @contextmanager
@@ -37,11 +40,15 @@ def _lean_import() -> Iterator[None]:
             del sys.modules[name]
 
 
-with _lean_import():
+with hidden_messages(), _lean_import():
     with suppress(ModuleNotFoundError):  # Keras has other backends
         import tensorflow as tf
         from tensorflow.core.example.example_pb2 import Example, SequenceExample
         from tensorflow.core.example.feature_pb2 import Feature
+
+        if hides_messages():
+            tf.config.list_physical_devices()  # prints a message if there is no GPU
+            tf.get_logger().setLevel(logging.ERROR)
     import keras
 
 __all__ = ["Example", "Feature", "SequenceExample", "keras", "tf"]

@@ -1,10 +1,14 @@
-"""Imports TensorFlow and Keras without their messages, for the processes whose error stream a user reads."""
+"""Hides the messages of TensorFlow's import in the processes whose error stream a user reads."""
 
-import logging
 import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Set in a command and in all processes that it starts; `transforms.frameworks` reads it.
+_VARIABLE = "AUDIOSET_BEAM_QUIET"
 
 
 def is_verbose() -> bool:
@@ -12,16 +16,26 @@ def is_verbose() -> bool:
     return "--verbose" in sys.argv
 
 
-def import_frameworks_quietly() -> None:
-    """Import TensorFlow without its messages about CPU features and absent GPUs, unless --verbose is given.
-
-    C++ code prints them before any log level takes effect, so the error stream goes to a file during the
-    import. If the import fails, the file's contents are shown. If TensorFlow is not installed, nothing
-    happens: Keras has other backends.
-    """
+def hide_messages() -> None:
+    """Hide the messages of imports in this process and in those that it starts, unless --verbose is given."""
     # Each of Google's libraries warns many times that it will drop a Python version.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
-    if is_verbose():
+    if not is_verbose():
+        os.environ[_VARIABLE] = "1"
+
+
+def hides_messages() -> bool:
+    return _VARIABLE in os.environ
+
+
+@contextmanager
+def hidden_messages() -> Iterator[None]:
+    """Catch the error stream, after `hide_messages`, and show what was caught if the context fails.
+
+    C++ code prints messages about CPU features and absent GPUs before any log level takes effect.
+    """
+    if not hides_messages():
+        yield
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
@@ -29,11 +43,7 @@ def import_frameworks_quietly() -> None:
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
-            from transforms import frameworks
-
-            if hasattr(frameworks, "tf"):
-                frameworks.tf.config.list_physical_devices()  # prints a message if there is no GPU
-                frameworks.tf.get_logger().setLevel(logging.ERROR)
+            yield
         except BaseException:
             messages.seek(0)
             os.write(stderr, messages.read())

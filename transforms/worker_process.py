@@ -8,7 +8,6 @@ import runpy
 from functools import cache
 
 from transforms.launcher import follow_named_launcher, name_launcher
-from transforms.quiet_import import import_frameworks_quietly
 
 _BEAMS = "apache_beam.runners.worker.sdk_worker_main"
 
@@ -29,5 +28,6 @@ def _ours(command: str) -> str:
 
 if __name__ == "__main__":
     follow_named_launcher()
-    import_frameworks_quietly()
+    import transforms.frameworks  # noqa: F401  before another package imports TensorFlow
+
     runpy.run_module(_BEAMS, run_name="__main__", alter_sys=True)

@@ -154,7 +154,6 @@ def add_options(group: argparse._ActionsContainer, texts: Mapping[str, str], **a
     """Adds options to a parser or to a group of its options.
 
     Args:
-      group: the parser or group.
       texts: usage -> text for `--help`; the usage is the name, followed by the metavar if there is one.
       arguments: more arguments of `add_argument`, for all of these options.
     """

@@ -35,7 +35,6 @@ def build_job(
     """Builds the steps of a run.
 
     Args:
-      config: the run's configuration.
       add: whether the output already has features, made with the same settings.
       earlier_rejects: paths of the lists of clips that earlier runs rejected.
       progress: where workers on this machine report progress; None for no reports.

@@ -66,10 +66,8 @@ def make_manifest(
     """Returns the manifest as JSON text; at the start of a run, `finished`, `account` and `clips` are None.
 
     Args:
-      config: the run's configuration.
       before: the folder as it was before the run.
       started, finished: times in ISO 8601.
-      account: the run's account.
       clips: split -> number of clips in the folder after the run.
     """
     settings = settings_of(config)

@@ -20,10 +20,11 @@ def start(command: str) -> None:
     _check_temporary_folder(command)
     _check_beam(command)
     from pipeline.process.ending import catch_signals
-    from transforms.quiet_import import import_frameworks_quietly
+    from transforms.quiet_import import hide_messages
 
     catch_signals(command)
-    import_frameworks_quietly()
+    hide_messages()
+    import transforms.frameworks  # noqa: F401  before another package imports TensorFlow
 
 
 def _read_names_as_utf8() -> None:

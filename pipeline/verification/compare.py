@@ -59,7 +59,6 @@ class Comparison:
         the largest difference.
       identical: number of clips whose frames are all equal.
       worst: clips that differ, sorted by cosine similarity, lowest first.
-      problems: one line each.
     """
 
     folder: str = ""

@@ -23,7 +23,6 @@ class Coverage:
       other_ends: records whose end differs from their segment's.
       other_labels: records whose labels differ from their segment's.
       hidden: rejects without the id of a clip.
-      problems: one line each.
     """
 
     segments: int = 0
@@ -61,12 +60,7 @@ def cover_segments(
     """Looks up every segment in the records and the rejects of a folder.
 
     Times are compared as in records, rounded to float32. Different labels are a problem. A different end is
-    not: the release itself has records that end one second before their segment.
-
-    Args:
-      index: the index of the folder's records.
-      segments: the segments that it should contain; iterated twice.
-      rejects: the folder's rejects.
+    not: the release itself has records that end one second before their segment. `segments` is read twice.
     """
     wanted = np.fromiter(map(_row, segments), ROW)
     rows = index.rows

@@ -22,9 +22,6 @@ class ErrorKeepingFile:
 
     Args:
       file: seekable, open in binary mode. The caller closes it.
-
-    Attributes:
-      size: size in bytes.
     """
 
     def __init__(self, file: BinaryIO):

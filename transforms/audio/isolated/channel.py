@@ -92,7 +92,6 @@ class Channel:
     the next one only after the parent has received that one.
 
     Args:
-      connection: the socket.
       shared: descriptor of a file from `make_shared`.
     """
 

@@ -37,7 +37,6 @@ class DecoderProcess:
     """Answers commands one after the other.
 
     Args:
-      channel: to the parent.
       limit_s: maximum seconds of a step: opening, decoding and processing a block, or closing. The time for
         reading the file or waiting for the parent does not count.
     """
@@ -153,7 +152,6 @@ class _ClipFile(io.RawIOBase):
     """The clip's bytes, with its own position. Reading does not count towards the time limit.
 
     Args:
-      size: in bytes.
       read_at: fills a buffer from a position on, and returns the number of bytes.
 
     Attributes:

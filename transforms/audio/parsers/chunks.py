@@ -16,10 +16,8 @@ def walk_chunks(file: BinaryIO, offset: int, header: str, size: int) -> Iterator
     """Yield each chunk's name, offset and size, with the file positioned after the chunk's header.
 
     Args:
-      file: seekable, open in binary mode.
       offset: offset of the first chunk.
       header: struct format of name and size. A size of format `Q` (W64) includes the header.
-      size: size of the file in bytes.
 
     Raises:
       ClipError: CORRUPT where the file ends inside a chunk's header; libsndfile decodes it as no samples.
