@@ -64,6 +64,8 @@ def on_end(clean_up: Callable[[], None], hint: str = "") -> Iterator[None]:
     try:
         yield
     finally:
+        if _claimed.locked():  # the thread that ends the process runs the clean-up
+            _wait_for_the_end()
         _clean_ups.remove(clean_up)
         _hints.remove(hint)
 
