@@ -46,11 +46,11 @@ def lock_folder(output: str, hint: str = "") -> Iterator[str]:
         raise SettingError(f"{path}: cannot be written or read ({error}); check the path") from error
     keeper = _Keeper(path, mine, version)
     keeper.start()
-    try:
-        with on_end(keeper.release, hint):
+    with on_end(keeper.release, hint):
+        try:
             yield mine.run
-    finally:
-        keeper.stop()
+        finally:
+            keeper.stop()
 
 
 def _acquire(output: str, path: str, mine: LockOwner) -> Version:
@@ -81,7 +81,7 @@ def _acquire(output: str, path: str, mine: LockOwner) -> Version:
 def _wait_for_beat(path: str, found: Version, owner: LockOwner) -> bool:
     """Watches a lock until its owner writes to it or counts as dead; this compares no clocks."""
     say(
-        f"{path}: {owner} may still be running, but this machine cannot check it; "
+        f"{path}: {owner}, may still be running, but this machine cannot check it; "
         f"waiting up to {DEAD_S:.0f} s for a heartbeat",
         file=sys.stderr,
         flush=True,

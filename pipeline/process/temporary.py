@@ -42,17 +42,17 @@ def own_temporary_folder() -> Iterator[None]:
             f"{_VARIABLE} to another folder"
         ) from error
     tempfile.tempdir = os.environ[_VARIABLE] = folder
-    try:
-        with on_end(lambda: _delete(folder)):
+    with on_end(lambda: _delete(folder)):
+        try:
             yield
-    finally:
-        tempfile.tempdir = default
-        if before is None:
-            del os.environ[_VARIABLE]
-        else:
-            os.environ[_VARIABLE] = before
-        _delete(folder)
-        os.close(lock)
+        finally:
+            tempfile.tempdir = default
+            if before is None:
+                del os.environ[_VARIABLE]
+            else:
+                os.environ[_VARIABLE] = before
+            _delete(folder)
+            os.close(lock)
 
 
 def _make(place: str) -> tuple[str, int]:

@@ -26,7 +26,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
 from apache_beam.io.gcp.gcsio import parse_gcs_path
 from apache_beam.io.hadoopfilesystem import HadoopFileSystem
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ResponseStreamingError
 from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -39,6 +39,7 @@ from transforms.storage.filesystems import (
     open_to_read,
     temporary_name,
     upload,
+    with_retries,
 )
 
 # Error codes of S3: another program has written the file, is writing it, or has deleted it; the server lacks
@@ -192,10 +193,13 @@ def _s3_request(filesystem: S3FileSystem, name: str, path: str, **arguments: Any
         raise OSError(str(error)) from error
 
 
+@with_retries
 def _read_s3(filesystem: S3FileSystem, path: str) -> Version | None:
     try:
         answer = _s3_request(filesystem, "get_object", path)
         return Version(answer["Body"].read(), answer["ETag"])
+    except ResponseStreamingError as error:  # boto3 does not retry the body of a response
+        raise ConnectionError(str(error)) from error
     except ClientError as error:
         if error.response["Error"]["Code"] in _ABSENT:
             return None

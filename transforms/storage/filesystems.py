@@ -110,7 +110,7 @@ def _is_transient(error: Exception) -> bool:
 
 # Retries in addition to those of Google's, Amazon's and Beam's clients: for whole uploads, for deletions, and
 # for reads that Google's reader does not retry. A server may take a minute to start.
-_tried_again = with_exponential_backoff(
+with_retries = with_exponential_backoff(
     num_retries=7, initial_delay_secs=1.0, max_delay_secs=30, retry_filter=_is_transient
 )
 
@@ -144,7 +144,7 @@ class _BlobFile(io.BufferedIOBase):
                 raise ConnectionError(f"received {len(data)} of {size} bytes")
             return data
 
-        return _tried_again(read_from_start)() if size else b""
+        return with_retries(read_from_start)() if size else b""
 
     def read1(self, size: int = -1) -> bytes:
         return self.read(size)
@@ -166,7 +166,7 @@ class _BlobFile(io.BufferedIOBase):
         super().close()
 
 
-@_tried_again
+@with_retries
 def delete(paths: Sequence[str]) -> None:
     """Delete exactly these existing files of one filesystem. Beam would treat some of the paths as globs."""
     filesystem = filesystem_of(paths[0])
@@ -184,7 +184,7 @@ def upload(whole: IO[bytes], path: str) -> None:
     """Upload a complete file to a filesystem other than the local one."""
     filesystem = filesystem_of(path)
     if not filesystem.has_dirs():  # in an object store, an object appears only when it is complete
-        _tried_again(_write)(whole, path)
+        with_retries(_write)(whole, path)
         return
     # In HDFS, a file is visible while it is written, and a rename does not replace an existing file.
     folder, name = FileSystems.split(path)

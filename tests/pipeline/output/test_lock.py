@@ -130,7 +130,7 @@ def test_clocks_and_host_names_are_ignored(tmp_path, quick, capsys, elsewhere, s
     assert is_free(tmp_path)
     assert time.monotonic() - begun >= 2
     said = capsys.readouterr().err
-    assert f"{tmp_path}/_run/lock.json: process 1 on " in said and "for up to 2 s" in said
+    assert f"{tmp_path}/_run/lock.json: process 1 on " in said and "waiting up to 2 s for a heartbeat" in said
 
 
 def test_heartbeats_show_that_an_owner_in_another_namespace_lives(tmp_path, quick):
