@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("output", nargs="?", help="OUT.tfrecord or OUT.npy (default: none)")
     add_asset_options(parser)
     add_options(parser, POSTPROCESS)
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     if options.output and not options.output.endswith(SUFFIXES):
         raise SettingError(f"output {options.output}: must end with {' or '.join(SUFFIXES)}")
 
