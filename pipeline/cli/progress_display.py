@@ -102,7 +102,6 @@ class Progress:
     """Shows a run's progress from a separate thread, and records samples of it.
 
     Args:
-      folder: the folder where workers write their counts.
       num_files, hop_s: number of inputs of the run, and time from one frame to the next in seconds.
       stream: stream to write to; None for no output.
 

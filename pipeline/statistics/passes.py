@@ -62,7 +62,6 @@ class FrameFolder(NamedTuple):
 
         Args:
           classes: if it is not empty, labels must be in it.
-          pca: transforms the frames.
           quantiles: number and largest error of the quantiles; see `AnalyzeVectors`.
         """
         # TensorFlow Transform is in an extra; the command checks first that it is installed.

@@ -26,7 +26,6 @@ class Summary(Totals):
     """The contents and problems of a folder.
 
     Attributes:
-      shards: number of shards.
       clips: split -> number of records.
       notes: remarks that are not problems, one line each.
       index: index of the records; None if not requested.

@@ -24,8 +24,6 @@ class Extraction:
     """How to make examples of a waveform.
 
     Attributes:
-      framing: window and hop of an example.
-      resampler: as `resample_blocks` takes it.
       windows: whether to make PCM windows for a front end on an accelerator, instead of log-mel.
     """
 
