@@ -1,5 +1,6 @@
 """Any sequence of runs and accidents ends as one undisturbed run over everything."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,10 @@ def test_a_few_sequences_hold(tmp_path):
 
 @pytest.mark.integration
 def test_a_hundred_sequences_hold():
-    command = [sys.executable, "-m", "tests.adversary", "--sequences=100"]
+    # Hypothesis also draws sequences that it does not count, because a rule cannot be applied.
+    command = [sys.executable, "-m", "tests.adversary", "--sequences=80"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
+    (num_sequences,) = re.findall(r"(\d+) sequences", result.stdout.splitlines()[-2])
+    assert int(num_sequences) >= 100
