@@ -3,27 +3,17 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
+from segments_of_a_corpus import SEGMENTS
 
 from transforms.audio_shards.items import ShardClip, parse_columns
 from transforms.audio_shards.read import read_shard
 from transforms.audioset.names import compile_id_pattern
-from transforms.audioset.segments import Segment, SegmentTable
+from transforms.audioset.segments import SegmentTable
 from transforms.clips import Clip, Unmatched
 from transforms.errors import ClipError, Reason
 from transforms.inputs.input_clips import file_clips, shard_clips
 from transforms.write_shards import MAX_FILE_BYTES, Packed, PackSettings, WriteShards, _read, pack_clip
 
-SEGMENTS = [
-    Segment("eval", "-sound.track", 1.0, 3.0, (0, 7)),
-    Segment("mine", "-sound.track", 2.5, 4.5, (7,)),
-    Segment("mine", "cut é", 30.0, 33.0, (7,)),
-    Segment("eval", "both", 12.345, 14.0, (0,)),
-    Segment("mine", "both", 12.345, 14.0, (7,)),
-    Segment("eval", "exact", 5.0, 7.0, (0,)),
-    Segment("eval", "twice", 0.0, 2.0, (0,)),
-    Segment("eval", "bad", 0.0, 2.0, (0,)),
-    Segment("mine", "absent", 0.0, 2.0, (0,)),
-]
 TABLE = SegmentTable(SEGMENTS)
 
 

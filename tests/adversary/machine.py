@@ -282,7 +282,7 @@ def draw(workspace: Workspace, sequences: int, number: int, steps: int = 5) -> N
     """Draws sequences; the same seed always gives the same ones.
 
     Args:
-      steps: of a sequence, beside its end.
+      steps: number of steps of a sequence, without its end.
 
     Raises:
       AssertionError: of the shortest sequence found that does not hold.

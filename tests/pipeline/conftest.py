@@ -9,6 +9,7 @@ from sounds import write_noise
 from pipeline import run
 from pipeline.cli.console import run_command
 from transforms import redact
+from transforms.storage.tfrecord import frame_records
 
 
 @pytest.fixture
@@ -50,3 +51,16 @@ def whole(tmp_path_factory):
 def copied(whole, tmp_path):
     """A copy to change."""
     return shutil.copytree(whole, tmp_path / "whole")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Writes records as train/ab.tfrecord (or another shard) and returns the feature folder."""
+
+    def write(*records: bytes, shard: str = "train/ab"):
+        path = tmp_path / f"{shard}.tfrecord"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(frame_records(records))
+        return tmp_path
+
+    return write

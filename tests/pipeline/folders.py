@@ -11,6 +11,11 @@ from transforms.audioset.segments import Segment
 from transforms.storage.tfrecord import frame_records
 
 CODES = np.random.default_rng(0).integers(0, 256, (40, 3, 128), np.uint8)
+FRAMES = np.arange(3 * 128, dtype=np.uint8).reshape(3, 128)
+
+
+def record(video_id: str = "abc", start_s: float = 0.0, end_s: float = 3.0, labels=(1,), frames=FRAMES):
+    return encode_example(Segment("train", video_id, start_s, end_s, labels), frames)
 
 
 def write_corpus(folder, codes=CODES, sharding: Sharding = Sharding(), skip=(), split="train"):

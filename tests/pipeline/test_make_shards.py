@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from segments_of_a_corpus import SEGMENTS
 from sounds import write_bad_files, write_noise
 
 from pipeline import make_shards, run
@@ -14,23 +15,11 @@ from pipeline.cli.console import run_command
 from transforms import write_shards
 from transforms.audio_shards.items import ShardClip, parse_columns
 from transforms.audio_shards.read import read_shard
-from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
 from transforms.storage.files import open_file
 
 KINDS = ("tfrecord", "tar", "parquet")
 RUNNER = "--runner=FnApiRunner"
-SEGMENTS = [
-    Segment("eval", "-sound.track", 1.0, 3.0, (0, 7)),
-    Segment("mine", "-sound.track", 2.5, 4.5, (7,)),
-    Segment("mine", "cut é", 30.0, 33.0, (7,)),
-    Segment("eval", "both", 12.345, 14.0, (0,)),
-    Segment("mine", "both", 12.345, 14.0, (7,)),
-    Segment("eval", "exact", 5.0, 7.0, (0,)),
-    Segment("eval", "twice", 0.0, 2.0, (0,)),
-    Segment("eval", "bad", 0.0, 2.0, (0,)),
-    Segment("mine", "absent", 0.0, 2.0, (0,)),
-]
 
 
 def write_corpus(folder: Path) -> Path:

@@ -1,33 +1,12 @@
 import json
 
-import numpy as np
 import pytest
-from folders import damage_flip, verified
+from folders import damage_flip, record, verified
 
 from pipeline import verify
-from transforms.audioset.example import SequenceExample, encode_example
-from transforms.audioset.segments import Segment
+from transforms.audioset.example import SequenceExample
 from transforms.errors import SettingError
 from transforms.storage.tfrecord import frame_records
-
-FRAMES = np.arange(3 * 128, dtype=np.uint8).reshape(3, 128)
-
-
-def record(video_id: str = "abc", start_s: float = 0.0, end_s: float = 3.0, labels=(1,), frames=FRAMES):
-    return encode_example(Segment("train", video_id, start_s, end_s, labels), frames)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Writes records as train/ab.tfrecord (or another shard) and returns the feature folder."""
-
-    def write(*records: bytes, shard: str = "train/ab"):
-        path = tmp_path / f"{shard}.tfrecord"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(frame_records(records))
-        return tmp_path
-
-    return write
 
 
 def test_the_command_prints_the_summary_and_has_status_1_for_problems(folder, capsys):

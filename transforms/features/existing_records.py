@@ -30,7 +30,7 @@ def record_key(clip: AnyClip | Segment) -> RecordKey:
 
 
 def read_shard_records(path: str) -> list[tuple[Segment, bytes]]:
-    """Return the records of a shard; [] if there is no file. Raise OutputError if it is damaged."""
+    """Return the records of a shard, none if the file does not exist; raise OutputError if it is damaged."""
     try:
         if not exists(path):
             return []

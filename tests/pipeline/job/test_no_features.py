@@ -1,30 +1,11 @@
 """Why a run has no features, in one line."""
 
-from pathlib import Path
-
-import pytest
-from sounds import write_noise
 from trial_runs import TRIAL
 
 from pipeline import make_shards, run
 from pipeline.job.no_features import why_no_clips
 from transforms.audioset.names import compile_id_pattern
 from transforms.read_clips import ClipSettings
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory) -> bytes:
-    return write_noise(tmp_path_factory.mktemp("sound") / "a.wav", 1.0).read_bytes()
-
-
-@pytest.fixture
-def corpus(tmp_path, sound) -> Path:
-    for name in ("D/top.wav", "D/sub/s1.wav", "real/r1.wav"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(sound)
-    (tmp_path / "D" / "link").symlink_to("../real")
-    (tmp_path / "D" / "sub" / "gone.wav").symlink_to("/nowhere")
-    return tmp_path / "D"
 
 
 def test_segments_that_match_no_input_are_status_4(corpus, tmp_path, capsys):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from memory_objects import MemoryObjects
-from sounds import write_noise
 from trial_runs import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
 
 from pipeline import make_shards, run
@@ -20,21 +19,6 @@ from transforms.clips import RejectedClip
 from transforms.errors import Reason
 from transforms.inputs import input_list
 from transforms.rejects import _kept
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory) -> bytes:
-    return write_noise(tmp_path_factory.mktemp("sound") / "a.wav", 1.0).read_bytes()
-
-
-@pytest.fixture
-def corpus(tmp_path, sound) -> Path:
-    for name in ("D/top.wav", "D/sub/s1.wav", "real/r1.wav"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(sound)
-    (tmp_path / "D" / "link").symlink_to("../real")
-    (tmp_path / "D" / "sub" / "gone.wav").symlink_to("/nowhere")
-    return tmp_path / "D"
 
 
 def account(output: Path) -> dict:
