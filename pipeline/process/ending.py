@@ -83,12 +83,17 @@ def end_process(status: int, line: str) -> None:
     try:
         # Other threads still run, and would treat a decoder that is killed here as crashed by its clip.
         mark_ended()
+        last = _close_output()
         children = _suspend_children()
-        _last_line(printable(shown_text(f"{_name}: {line}")))
+        # A new line, since the cursor may be after a live line or the terminal's ^C.
+        start = "\n" if os.isatty(last) else ""
+        with suppress(OSError):
+            os.write(last, f"{start}{printable(shown_text(f'{_name}: {line}'))}\n".encode())
         _kill(children)
-        for clean_up in _clean_ups.copy():  # last, since one of them releases the lock
+        for clean_up in _clean_ups.copy():  # one of the last releases the lock
             with suppress(Exception):
                 clean_up()
+        _kill(_suspend_children())  # which other threads started meanwhile
     finally:
         os._exit(status)
 
@@ -173,20 +178,18 @@ def _listen(caught: int) -> None:
             os._exit(status)
 
 
-def _last_line(line: str) -> None:
-    """Flushes the output, prints a line, and closes both streams, so that dying libraries print nothing."""
+def _close_output() -> int:
+    """Closes the output, also for children that start later; returns a descriptor for the last line."""
     # In a thread, since the reader of a pipe may block it.
     flushing = threading.Thread(target=_flush, daemon=True)
     flushing.start()
     flushing.join(_FLUSH_S)
+    last = _stderr
     with suppress(OSError):
-        kept = os.dup(_stderr)
-        devnull = os.open(os.devnull, os.O_WRONLY)
+        last, devnull = os.dup(_stderr), os.open(os.devnull, os.O_WRONLY)
         for number in (1, 2, _stderr):
             os.dup2(devnull, number)
-        # A new line, since the cursor may be after a live line or the terminal's ^C.
-        start = "\n" if os.isatty(kept) else ""
-        os.write(kept, f"{start}{line}\n".encode())
+    return last
 
 
 def _flush() -> None:

@@ -108,6 +108,19 @@ def test_a_command_prints_nothing_about_its_killed_children(wait, tmp_path):
         (tmp_path / "cleared").unlink()
 
 
+def test_children_that_start_meanwhile_print_nothing(wait):
+    """The main thread continues, and they notice its end."""
+    busy = """
+        import subprocess
+        while True:
+            subprocess.Popen(["sh", "-c", "read line; echo orphan >&2"], stdin=subprocess.PIPE)
+            time.sleep(0.01)
+"""
+    for _ in range(5):
+        ended = wait(CTRL_C, busy, delay_s=0.1)
+        assert (ended.status, ended.lines) == (130, ["it: was interrupted (SIGINT); more"])
+
+
 def test_a_clean_up_that_hangs_or_fails_does_not_delay_the_end(wait):
     ended = wait(CTRL_C, clean_up="1 / 0")
     assert (ended.status, ended.lines) == (130, ["it: was interrupted (SIGINT); more"])
