@@ -8,7 +8,7 @@ from sounds import write_bad_files, write_noise
 
 NUM_CLIPS = 300
 # Minutes each: they begin first, so that no process is left alone with one of them at the end.
-LONG = ("test_faults", "test_flink", "test_statistics")
+LONG = ("test_faults", "test_ends", "test_flink", "test_statistics")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0"
+_BOOT = "github.com/apache/beam/sdks/v2/python/container@v2.77.0"  # as docker/Dockerfile has it
 _FAKE_GCS_SERVER = "github.com/fsouza/fake-gcs-server@v1.56.1"
 _HERE = Path(__file__).parent
 _FLINK_JOB_SERVER_SHA256 = "d48aa836447648803693560de9fa84be15fa7f9c408f3ee20b6cd6d4da4f16f6"
@@ -44,6 +45,11 @@ def hadoop() -> Path:
 def prism() -> Path:
     """Prism, built from its Go module, which Go checks against its database of checksums."""
     return _go_program(_PRISM)
+
+
+def boot() -> Path:
+    """Beam's program that starts workers in a container, built in the same way."""
+    return _go_program(_BOOT)
 
 
 def fake_gcs_server() -> Path:
@@ -148,7 +154,7 @@ def _runnable_jar(jars: Path, main_class: str) -> Path:
 
 if __name__ == "__main__":
     try:
-        for part in (fake_gcs_server, prism, flink_cluster, flink_job_server, hadoop):
+        for part in (fake_gcs_server, prism, boot, flink_cluster, flink_job_server, hadoop):
             print(part())
     except RuntimeError as error:
         sys.exit(f"install: error: {error}")
