@@ -57,10 +57,9 @@ def quick_runs():
     They share loaded models and what Beam finds out, do not wait until a lock is settled, and write no
     report, which has its own tests.
     """
-    from beam_memory import make_beam_remember
-
     from pipeline import report
     from pipeline.output import lock
+    from transforms.beam_internals import cache_construction
     from transforms.embed_examples import VggishModelHandler
 
     load = VggishModelHandler.load_model
@@ -72,7 +71,7 @@ def quick_runs():
             models[key] = load(handler)
         return models[key]
 
-    make_beam_remember()
+    cache_construction()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VggishModelHandler, "load_model", load_once)
         patch.setattr(lock, "_SETTLE_S", 0.01)

@@ -1,9 +1,13 @@
 import re
 from pathlib import Path
 
+import apache_beam as beam
+from apache_beam.coders import BytesCoder
 from apache_beam.io.aws.s3filesystem import S3FileSystem
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.transforms import environments
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.transforms import core, environments, userstate
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
+from apache_beam.typehints import decorators
 
 from pipeline.process.start import BEAM_VERSION
 from transforms import beam_internals
@@ -30,6 +34,43 @@ def test_private_parts_of_beam_are_used_in_this_module_alone():
                 importing.add(str(path.relative_to(ROOT)))
     named = re.findall(r"`(pipeline/(?:cli|job)/\w+\.py)`", beam_internals.__doc__)
     assert importing == {"transforms/beam_internals.py", *named}
+
+
+def test_cached_options_are_those_of_their_pipeline():
+    beam_internals.cache_construction()
+    first, second = (PipelineOptions([f"--temp_location=/{number}"]) for number in range(2))
+    view = first.view_as(GoogleCloudOptions)
+    assert first.view_as(GoogleCloudOptions) is view is view.view_as(GoogleCloudOptions)
+    assert second.view_as(GoogleCloudOptions).temp_location == "/1"
+    view.temp_location = "/2"
+    assert first.get_all_options()["temp_location"] == first.view_as(GoogleCloudOptions).temp_location == "/2"
+    assert second.view_as(GoogleCloudOptions).temp_location == "/1"
+    # Objects that are gone leave their ids to others.
+    for number in range(100):
+        options = PipelineOptions([f"--temp_location=/{number}"])
+        assert options.view_as(GoogleCloudOptions).temp_location == f"/{number}"
+
+
+def test_cached_inspections_are_those_of_their_function():
+    class Stateless(beam.DoFn):
+        def process(self, element, first=1): ...
+
+    state = beam.DoFn.StateParam(ReadModifyWriteStateSpec("state", BytesCoder()))
+
+    class Stateful(beam.DoFn):
+        def process(self, element, state=state): ...
+
+    beam_internals.cache_construction()
+    for _ in range(2):
+        assert core.get_function_arguments(Stateless(), "process") == (["element", "first"], [1])
+        assert core.get_function_arguments(Stateful(), "process")[0] == ["element", "state"]
+        assert not userstate.is_stateful_dofn(Stateless()) and userstate.is_stateful_dofn(Stateful())
+        # A method of a class and of its object are the same function with other arguments.
+        assert list(decorators.get_signature(Stateless.process).parameters) == ["self", "element", "first"]
+        assert list(decorators.get_signature(Stateless().process).parameters) == ["element", "first"]
+        for default in (1, 2):
+            function = lambda element, number=default: number  # noqa: E731
+            assert core.get_function_args_defaults(function)[1] == [default]
 
 
 def test_changed_worker_commands(monkeypatch):

@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkRunner
 
-from transforms.beam_internals import has_google_credentials
+from transforms.beam_internals import cache_construction, has_google_credentials
 from transforms.errors import SettingError
 from transforms.prefetch import num_cores
 from transforms.storage.filesystems import NO_CREDENTIALS
@@ -100,6 +100,7 @@ def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
     Raises:
       SettingError: Beam refuses an option, or the runner lacks something that it needs.
     """
+    cache_construction()
     options = PipelineOptions(beam_flags)
     check_engine(options)
     # Workers import the package; a pickled __main__ would only make jobs larger.

@@ -108,11 +108,10 @@ def _serve() -> dict[str, Any] | None:
 
 
 def _make_ready() -> None:
-    """Imports all, puts the stand-ins in place, and runs a pipeline once, which fills what is remembered."""
+    """Imports all modules, puts the stand-ins in place, and runs a pipeline once, which fills caches."""
     import tempfile
 
     import numpy as np
-    from beam_memory import make_beam_remember
     from launcher import LOADED  # noqa: F401  what takes a while
     from sounds import write_noise
 
@@ -130,7 +129,6 @@ def _make_ready() -> None:
     report.write_report = lambda *_: None
     # A dead owner elsewhere is waited for, but not for a minute.
     lock.DEAD_S, lock._POLL_S = 0.2, 0.05
-    make_beam_remember()
     with tempfile.TemporaryDirectory() as folder:
         write_noise(Path(folder) / "audio" / "ab.wav", 1.0)
         flags = [f"--input={folder}/audio/*", f"--output={folder}/out", *RUN_FLAGS]
