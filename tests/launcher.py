@@ -16,22 +16,30 @@ from typing import Any
 
 os.environ["AUDIOSET_BEAM_QUIET"] = "1"  # as a command sets it
 
-import matplotlib.figure
+import av
+import matplotlib.backends.backend_svg
+import numpy as np
 import tensorflow as tf
+from apache_beam.runners.portability.fn_api_runner import fn_runner
 
-from pipeline import graph
 from pipeline.cli import progress_display
+from pipeline.job import build_job, plan, summary
+from pipeline.report import plots, write
 from pipeline.statistics import tables
 from pipeline.verification import compare
 
-# And with them all that takes a while.
-LOADED = [matplotlib.figure, tf, compare, tables, graph, progress_display]
+# Commands import these modules, some of them late.
+LOADED = [
+    *(av, matplotlib.backends.backend_svg, tf, fn_runner),
+    *(progress_display, build_job, plan, summary, plots, write, tables, compare),
+]
 
 
 def serve() -> dict[str, Any] | None:
     """Forks until there are no more lines; what to run, in a fork, and None in the process that forked."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    plots.lengths(np.ones(1))  # the first figure takes longest
     gc.freeze()  # a fork that looks for garbage copies what it looks at
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
