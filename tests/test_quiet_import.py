@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 
@@ -11,6 +12,8 @@ from transforms.quiet_import import hidden_messages, hide_messages
 hide_messages()
 with hidden_messages():
     os.write(2, b"a message in C++\\n")
+    if "crashes" in sys.argv:
+        os.abort()
     if "fails" in sys.argv:
         raise ImportError("no such library")
 os.write(2, b"later\\n")
@@ -32,6 +35,14 @@ def test_messages_are_shown_if_the_import_fails():
     result = run("fails")
     assert result.returncode == 1 and "later" not in result.stderr
     assert result.stderr.startswith("a message in C++\n") and "ImportError: no such library" in result.stderr
+
+
+def test_a_crash_during_the_import_shows_its_place():
+    result = run("crashes")
+    assert result.returncode == -signal.SIGABRT
+    assert "Aborted" in result.stderr and 'File "<string>", line 9' in result.stderr
+    after = IMPORT.replace('os.write(2, b"later\\n")', "os.abort()")
+    assert "Aborted" not in run(code=after).stderr  # what else a command does with crashes stays
 
 
 def test_verbose_commands_show_them():

@@ -21,10 +21,11 @@ def _lean_import() -> Iterator[None]:
     """Keep TensorFlow and Keras from importing installed packages that this project does not use with them.
 
     scikit-learn, IPython and JAX would take 0.17 GB of memory in each worker process, and its first seconds.
-    Matplotlib and garbage collection during the imports would take a third of a command's start-up time. Code
-    that needs one of these packages imports it later.
+    Matplotlib and garbage collection during the imports would take a third of a command's start-up time. The
+    LLVM of PyTorch's Triton 3.9 and that of TensorFlow 2.21 abort the process. Code that needs one of these
+    packages imports it later.
     """
-    names = {"IPython", "matplotlib", "sklearn"}
+    names = {"IPython", "matplotlib", "sklearn", "triton"}
     if os.environ.get("KERAS_BACKEND", "jax") != "jax":  # if unset, Keras's configuration file may select JAX
         names.add("jax")
     names -= sys.modules.keys()

@@ -1,5 +1,6 @@
 """Hides the messages of TensorFlow's import in the processes whose error stream a user reads."""
 
+import faulthandler
 import os
 import sys
 import tempfile
@@ -32,7 +33,8 @@ def hides_messages() -> bool:
 def hidden_messages() -> Iterator[None]:
     """Catch the error stream, after `hide_messages`, and show what was caught if the context fails.
 
-    C++ code prints messages about CPU features and absent GPUs before any log level takes effect.
+    C++ code prints messages about CPU features and absent GPUs before any log level takes effect. If it
+    crashes, such as TensorFlow and PyTorch together, only the place is shown.
     """
     if not hides_messages():
         yield
@@ -40,6 +42,8 @@ def hidden_messages() -> Iterator[None]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     stderr = os.dup(2)
+    shows_crashes = faulthandler.is_enabled()
+    faulthandler.enable(stderr, all_threads=False)
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
@@ -50,4 +54,5 @@ def hidden_messages() -> Iterator[None]:
             raise
         finally:
             os.dup2(stderr, 2)
+            (faulthandler.enable if shows_crashes else faulthandler.disable)()
             os.close(stderr)
