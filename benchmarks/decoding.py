@@ -23,7 +23,6 @@ from typing import Any
 import soundfile
 
 from benchmarks import harness
-from benchmarks.gpu_inputs import file_extractor, write_files
 from transforms.audio.decoder import Decoder, InProcessDecoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
@@ -81,7 +80,7 @@ def extraction(
     """
     decoders: dict[str, Callable[[], Decoder]] = {"isolated": IsolatedDecoder, "in_threads": InProcessDecoder}
     with tempfile.TemporaryDirectory() as folder:
-        files = write_files(Path(folder), 32)
+        files = harness.write_files(Path(folder), 32)
         return {
             f"{container} {kind}": {
                 f"threads_{number}": {
@@ -98,7 +97,7 @@ def _time_threads(
     paths: Iterable[Path], num_clips: int, how: Extraction, num_threads: int, decoder: Callable[[], Decoder]
 ) -> dict[str, float]:
     num_warm = 4 * num_threads
-    with file_extractor(how, num_threads, decoder) as extract:
+    with harness.file_extractor(how, num_threads, decoder) as extract:
         for number, _ in enumerate(extract(itertools.islice(paths, num_warm + num_clips)), 1):
             if number == num_warm:
                 started = harness.usage_s()

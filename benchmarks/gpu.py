@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,10 +30,9 @@ from numpy.typing import NDArray
 
 from benchmarks import harness
 from benchmarks.flops import network_flop, peak_tflops
-from benchmarks.gpu_inputs import RATES_HZ, embed_files, file_extractor, write_files
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.extraction import Extraction
-from transforms.pcm import device_front_end, pcm_windows
+from transforms.pcm import PcmWindows, device_front_end, pcm_windows
 from transforms.prefetch import num_cores
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.fused import FusedEmbedder, compile_forward
@@ -148,6 +147,23 @@ def kernel_times(call: Callable[[], object]) -> dict[str, Any] | None:
     }
 
 
+def embed_files(embedder: FusedEmbedder, extract: harness.Extract, paths: Iterable[Path], size: int) -> int:
+    """Embed files in groups of `size` or slightly more examples; return the number of examples."""
+
+    def groups() -> Iterator[list[PcmWindows]]:
+        group: list[PcmWindows] = []
+        for clip in extract(paths):
+            group.append(clip)
+            if sum(map(len, group)) >= size:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    with ThreadPoolExecutor(2) as callers:  # one waits for its results while the device computes the other's
+        return sum(sum(map(len, embedded)) for embedded in callers.map(embedder.embed_clips, groups()))
+
+
 class Inputs(NamedTuple):
     """Sounds to embed: files by suffix, decoded in a number of threads, and clips, waveforms and their rates.
 
@@ -193,7 +209,7 @@ def measure(
         yield "network_share_of_peak", round(network_speed["network"] * network_flop() / (1e12 * peak), 4)
     embedder = FusedEmbedder(variables, device_front_end, True, seeded_pca(), batch_size, precision)
     profiled: dict[str, Callable[[], object]] = {"network": run_network}
-    for rate_hz, channels in dict.fromkeys([(RATES_HZ[0], 1), (RATES_HZ[-1], 2)]):
+    for rate_hz, channels in dict.fromkeys([(harness.RATES_HZ[0], 1), (harness.RATES_HZ[-1], 2)]):
         windows = pcm_windows([harness.glides_and_bursts(0, rate_hz, channels)], rate_hz).samples
         windows = np.resize(windows, (num_examples, *windows.shape[1:]))
         name = f"fused_{rate_hz}_hz_{windows.dtype}"
@@ -202,7 +218,7 @@ def measure(
     if inputs:
         compared = embedder.embed_clips([pcm_windows([clip], hz) for clip, hz in inputs.clips])
         yield "agreement_with_cpu", agreement(np.concatenate(compared), inputs.expected())
-        with file_extractor(Extraction(windows=True), inputs.threads) as extract:
+        with harness.file_extractor(Extraction(windows=True), inputs.threads) as extract:
             for suffix, paths in inputs.files.items():
                 call = functools.partial(embed_files, embedder, extract, paths, 2 * batch_size)
                 yield speed(f"end_to_end_{suffix}", call)
@@ -246,12 +262,12 @@ def gpu(
     print(json.dumps(report | harness.describe_machine()), flush=True)
     clips = [
         (harness.glides_and_bursts(seed, rate_hz, channels), rate_hz)
-        for seed, (rate_hz, channels) in enumerate(itertools.product(RATES_HZ, (1, 2)))
+        for seed, (rate_hz, channels) in enumerate(itertools.product(harness.RATES_HZ, (1, 2)))
     ]
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(1) as executor:
         # While the first graphs are compiled.
         expected = executor.submit(cpu_features, Path(name), weights, clips)
-        inputs = Inputs(write_files(Path(name), files), threads, clips, expected.result)
+        inputs = Inputs(harness.write_files(Path(name), files), threads, clips, expected.result)
         for batch_size, precision in itertools.product(batch_sizes, precisions):
             if time.perf_counter() - started > limit_s:
                 break
@@ -259,10 +275,8 @@ def gpu(
             more = inputs if batch_size == batch_sizes[0] else None
             for name, value in measure(precision, batch_size, weights, seconds, more):
                 at_s = round(time.perf_counter() - started, 1)
-                print(
-                    json.dumps({"precision": precision, "batch_size": batch_size, "at_s": at_s, name: value}),
-                    flush=True,
-                )
+                figure = {"precision": precision, "batch_size": batch_size, "at_s": at_s, name: value}
+                print(json.dumps(figure), flush=True)
                 row[name] = row.get(name, {}) | value if name == "examples_per_s" else value
     return report | {"runs": rows}
 

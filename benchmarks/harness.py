@@ -1,4 +1,4 @@
-"""Shared parts of the benchmarks: sounds and corpora, processes, timing, command line and results.
+"""Shared parts of the benchmarks: sounds, corpora, extraction, processes, timing, command line and results.
 
 A benchmark is a function. Its keyword parameters become flags, and `main` writes the dictionary that it
 returns to results/NAME.json, with the command, the machine and the versions. This module needs neither Beam
@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import itertools
 import json
@@ -21,25 +22,34 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.prefetch import num_cores
+from transforms.audio.decoder import Decoder
+from transforms.audio.extraction import Extraction
+from transforms.audio.isolated.isolation import IsolatedDecoder
+from transforms.pcm import PcmWindows, as_examples
+from transforms.prefetch import OrderedPrefetcher, num_cores
 from transforms.vggish.checkpoint import read_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 CLIP_S = 10
 EXAMPLES_PER_CLIP = 10
+RATES_HZ = (16_000, 44_100) if importlib.util.find_spec("resampy") else (16_000,)
+Examples = NDArray | PcmWindows
+Extract = Callable[[Iterable[Path]], Iterator[Examples]]
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16")
 _PACKAGES = ("apache-beam", "keras", "tensorflow", "jax", "torch", "numpy", "resampy", "soundfile", "soxr")
 # The first two characters of an AudioSet ID select its shard of features.
 _PREFIXES = list(map("".join, itertools.product(string.ascii_letters + string.digits + "-_", repeat=2)))
 _DISTINCT_CLIPS = 64
+# The same bounds as in `transforms.extract_examples`, which this module cannot import: it needs Beam.
+_MAX_AHEAD, _MAX_AHEAD_BYTES = 64, 1 << 26
 _TURN_S = 0.02
 _POLL_S = 0.2
 
@@ -97,6 +107,47 @@ def make_corpus(
         else:
             os.link(paths[number % _DISTINCT_CLIPS], paths[-1])
     return paths
+
+
+def write_files(folder: Path, num_files: int) -> dict[str, list[Path]]:
+    """Write stereo clips at the highest rate; return their paths by suffix, none without soundfile."""
+    suffixes = ("wav", "flac") if importlib.util.find_spec("soundfile") else ()
+    return {suffix: make_corpus(folder / suffix, num_files, suffix, RATES_HZ[-1], 2) for suffix in suffixes}
+
+
+# --- Extraction
+
+
+@contextlib.contextmanager
+def file_extractor(
+    extraction: Extraction, num_threads: int, make_decoder: Callable[[], Decoder] = IsolatedDecoder
+) -> Iterator[Extract]:
+    """Yield a function that extracts the examples of files as the pipeline does.
+
+    It extracts in threads, each with its own decoder, a bounded number of files ahead of the caller, and
+    yields the arrays of examples in the order of the files. The decoders stay alive between calls.
+    """
+
+    def extract(path: Path, decoder: Decoder) -> Iterator[Examples]:
+        with open(path, "rb") as file, decoder.open(file) as audio:
+            for array in audio.examples(extraction):
+                yield as_examples(array, audio.rate_hz, extraction)
+
+    def extract_all(paths: Iterable[Path]) -> Iterator[Examples]:
+        for path in paths:
+            yield from prefetcher.put(path)
+        yield from prefetcher.drain()
+
+    decoders = [make_decoder() for _ in range(num_threads)]
+    limits = _MAX_AHEAD, _MAX_AHEAD_BYTES
+    prefetcher = OrderedPrefetcher(extract, decoders, lambda path: 0, lambda array: array.nbytes, *limits)
+    try:
+        yield extract_all
+    finally:
+        prefetcher.close()
+        for decoder in decoders:
+            if isinstance(decoder, IsolatedDecoder):
+                decoder.close()
 
 
 # --- Processes

@@ -62,12 +62,8 @@ class Recipe:
 
     epochs: int
     batch_size: int = 128
-    learning_rate: float = (
-        1e-3  # after it rose for a tenth of the steps; from there it falls to 0 by a cosine
-    )
-    mixup: float = (
-        0.0  # both parameters of the beta distribution of a clip's share in a mixed one; 0: not mixed
-    )
+    learning_rate: float = 1e-3  # the largest: it rises for a tenth of the steps, then falls to 0 by a cosine
+    mixup: float = 0.0  # both parameters of the beta distribution of a clip's share in a mix; 0: not mixed
     members: int = 1  # networks that learn at the same time, and whose scores are averaged
     widths: tuple[int, ...] = ()  # units of each layer on frames, with GELU
     heads: int = 0  # of attention pooling; 0: the mean of the frames

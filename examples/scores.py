@@ -73,10 +73,8 @@ def score_classes(labels: NDArray, scores: NDArray, names: Sequence[str]) -> Sco
         if not 0 < positives < len(truth):
             left_out.append(name)
             continue
-        average_precision, auc = (
-            float(average_precision_score(truth, score)),
-            float(roc_auc_score(truth, score)),
-        )
+        average_precision = float(average_precision_score(truth, score))
+        auc = float(roc_auc_score(truth, score))
         d_prime = _d_prime(auc, 0.5 / (positives * (len(truth) - positives)))
         found.append(ClassScore(name, positives, average_precision, auc, d_prime))
     return Scores(len(labels), tuple(found), tuple(left_out))
