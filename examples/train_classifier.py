@@ -116,11 +116,8 @@ def _parse_options(argv: Sequence[str]) -> Any:
         help="attention: networks with attention pooling over frames; logistic: logistic regression on the "
         "mean of the frames (default: %(default)s)",
     )
-    add(
-        "--evaluate",
-        metavar="FEATURES",
-        help="another folder to measure the model on, such as the split eval",
-    )
+    evaluate = "another folder to measure the model on, such as the split eval"
+    add("--evaluate", metavar="FEATURES", help=evaluate)
     held_out = "share of clips to hold out (default: %(default)s)"
     add("--held_out", metavar="X", type=float, default=0.1, help=held_out)
     add("--epochs", metavar="N", type=int, help="number of epochs (default: the model's)")

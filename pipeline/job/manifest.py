@@ -20,19 +20,9 @@ from transforms.redact import shown
 from transforms.write_account import AUDIO_MS, FRAMES
 
 DISTRIBUTION = "audioset-beam"
+_LIBRARIES = ("apache-beam", "keras", "tensorflow", "jax", "torch", "numpy", "resampy", "soundfile", "av")
 # Packages whose version can change a feature.
-PACKAGES = (
-    DISTRIBUTION,
-    "apache-beam",
-    "keras",
-    "tensorflow",
-    "jax",
-    "torch",
-    "numpy",
-    "resampy",
-    "soundfile",
-    "av",
-)
+PACKAGES = (DISTRIBUTION, *_LIBRARIES)
 
 
 def settings_of(config: Config) -> Settings:

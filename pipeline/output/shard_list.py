@@ -68,9 +68,8 @@ def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
     just_written = list_files(before.path, WRITTEN_LIST)
     known |= read_shard_list(just_written)
     with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
-        shards = list(
-            pool.map(lambda shard: known.get(relative_path(shard)) or _shard_file(shard), now.shards)
-        )
+        found = pool.map(lambda shard: known.get(relative_path(shard)) or _shard_file(shard), now.shards)
+        shards = list(found)
     write_output(path, "".join(f"{json_text(shard.to_json())}\n" for shard in shards).encode())
     delete_files(just_written)
     return shards

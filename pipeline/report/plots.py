@@ -22,14 +22,7 @@ _VARIABLES = {
     "#000001": "var(--ink)",
     "#000002": "var(--muted)",
     "#000003": "var(--grid)",
-    "#000011": "var(--c1)",
-    "#000012": "var(--c2)",
-    "#000013": "var(--c3)",
-    "#000014": "var(--c4)",
-    "#000015": "var(--c5)",
-    "#000016": "var(--c6)",
-    "#000017": "var(--c7)",
-    "#000018": "var(--c8)",
+    **{f"#00001{number}": f"var(--c{number})" for number in range(1, 9)},
 }
 _INK, _MUTED, _GRID, *COLOURS = _VARIABLES
 _SETTINGS: Any = {

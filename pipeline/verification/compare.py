@@ -105,10 +105,8 @@ class Comparison:
             if number:
                 lines.append(f"  {number:,} clips have {what} there")
         if self.worst:
-            lines += [
-                "  clips that differ, largest difference first:",
-                *(f"    {clip}" for clip in self.worst),
-            ]
+            lines.append("  clips that differ, largest difference first:")
+            lines += [f"    {clip}" for clip in self.worst]
         return lines
 
     def to_json(self) -> dict[str, Any]:

@@ -86,6 +86,9 @@ def _is_mp4(head: bytes) -> bool:
     return head[4:8] in _MP4_BOXES and int.from_bytes(head[:4], "big") not in range(2, 8)
 
 
+_is_amr = _starts(b"#!AMR\n", b"#!AMR-WB\n")
+
+
 def _is_adts(head: bytes) -> bool:
     length = adts_length(head)
     return length > 0 and (len(head) <= length or adts_length(head[length:]) > 0)
@@ -99,6 +102,7 @@ def _is_mpeg_audio(head: bytes) -> bool:
 
 
 _SIZE = "the size of the samples, and what follows them"
+_FRAMES = "that each frame begins where the one before it ends, up to the end of the file"
 
 FORMATS = (
     # ffmpeg decodes the compressed samples that libsndfile does not know; their size is not compared.
@@ -157,15 +161,7 @@ FORMATS = (
         has_timestamps=True,
         counts_all_streams=True,
     ),
-    Format(
-        "ADTS AAC",
-        _is_adts,
-        (FFMPEG,),
-        "aac",
-        "that each frame begins where the one before it ends, up to the end of the file",
-        is_tagged=True,
-        is_contiguous=True,
-    ),
+    Format("ADTS AAC", _is_adts, (FFMPEG,), "aac", _FRAMES, is_tagged=True, is_contiguous=True),
     Format(
         "AVI",
         _riff(b"AVI "),
@@ -191,15 +187,7 @@ FORMATS = (
         "the length of the packets; gaps",
         has_timestamps=True,
     ),
-    Format(
-        "AMR",
-        _starts(b"#!AMR\n", b"#!AMR-WB\n"),
-        (FFMPEG,),
-        "amr",
-        "that each frame begins where the one before it ends, up to the end of the file",
-        is_tagged=True,
-        is_contiguous=True,
-    ),
+    Format("AMR", _is_amr, (FFMPEG,), "amr", _FRAMES, is_tagged=True, is_contiguous=True),
     Format(
         "WavPack",
         _starts(b"wvpk"),

@@ -163,26 +163,36 @@ def _zstandard(name: str, packed: bytes, read: Read) -> Iterator[bytes]:
         yield data
 
 
-class _Source(io.RawIOBase):
-    """A file for Arrow: `head`, then what `read` returns. Keeps read errors apart from Arrow's errors."""
+class FileForArrow(io.RawIOBase):
+    """A file that keeps its own errors, since Arrow's errors about the content are OSErrors too."""
 
-    def __init__(self, head: bytes, read: Read):
-        self._head, self._read = head, read
-        self._error: Exception | None = None
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            data = self._head or self._read(COMPRESSED_BYTES)
-        except Exception as error:
-            self._error = error
-            raise
-        self._head = data[size:]
-        return data[:size]
-
-    def raise_read_error(self) -> None:
-        """Raise the last error of `read`, if there was one."""
-        if self._error:
-            raise self._error
+    kept_errors: type[Exception] = Exception
+    _error: Exception | None = None
 
     def readable(self) -> bool:
         return True
+
+    def keep_error(self, call: Callable[..., Any], *arguments: int) -> Any:
+        """Call a function of the file, and keep its error."""
+        try:
+            return call(*arguments)
+        except self.kept_errors as error:
+            self._error = error
+            raise
+
+    def raise_read_error(self) -> None:
+        """Raise the last error that was kept, if there was one."""
+        if self._error:
+            raise self._error
+
+
+class _Source(FileForArrow):
+    """The bytes `head`, then those that `read` returns."""
+
+    def __init__(self, head: bytes, read: Read):
+        self._head, self._read = head, read
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._head or self.keep_error(self._read, COMPRESSED_BYTES)
+        self._head = data[size:]
+        return data[:size]

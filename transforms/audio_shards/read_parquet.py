@@ -1,12 +1,12 @@
 """Reads clips from Parquet files, including those with the Audio feature of Hugging Face."""
 
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms.audio_shards.decompress import FileForArrow
 from transforms.audio_shards.items import MAX_LABELS, ShardClip, ShardFault, make_item, shortest_float32
 from transforms.audio_shards.parquet_pages import Chunk, check_pages, read_chunks
 from transforms.errors import Reason
@@ -148,44 +148,27 @@ def _cause(error: Exception) -> str:
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
 
 
-class _WatchedFile(io.RawIOBase):
-    """Separates read errors of the file from Arrow's errors about its content, which are OSErrors too.
+class _WatchedFile(FileForArrow):
+    """A file with bounded positions and lengths: damaged content can ask for any."""
 
-    It also bounds positions and lengths: damaged content can ask for any.
-    """
+    kept_errors = OSError
 
     def __init__(self, file: BinaryIO):
         self._file = file
         self._end = file.seek(0, 2)
-        self._error: OSError | None = None
 
     def read(self, size: int = -1) -> bytes:
         left = max(self._end - self.tell(), 0)
-        return self._try(self._file.read, left if size < 0 else min(size, left))
+        return self.keep_error(self._file.read, left if size < 0 else min(size, left))
 
     def seek(self, offset: int, whence: int = 0) -> int:
         start = (0, self.tell(), self._end)[whence]
         if not 0 <= start + offset <= self._end:
             raise ValueError(f"byte {start + offset} is outside the file")
-        return self._try(self._file.seek, start + offset)
+        return self.keep_error(self._file.seek, start + offset)
 
     def tell(self) -> int:
-        return self._try(self._file.tell)
-
-    def readable(self) -> bool:
-        return True
+        return self.keep_error(self._file.tell)
 
     def seekable(self) -> bool:
         return True
-
-    def raise_read_error(self) -> None:
-        """Raise the file's last read error, if there was one."""
-        if self._error:
-            raise self._error
-
-    def _try(self, call: Any, *arguments: int) -> Any:
-        try:
-            return call(*arguments)
-        except OSError as error:
-            self._error = error
-            raise

@@ -1,6 +1,7 @@
 """Runs arrays of any length in batches of one fixed shape, which is halved if the memory runs out."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,14 +15,7 @@ from transforms.frameworks import keras
 _LOG = logging.getLogger(__name__)
 # Parts of the names and messages of out-of-memory errors: TensorFlow's ResourceExhaustedError ("OOM when
 # allocating"), JAX's RESOURCE_EXHAUSTED, PyTorch's OutOfMemoryError ("out of memory"), oneDNN's and C++'s.
-_OUT_OF_MEMORY = (
-    "resourceexhausted",
-    "resource_exhausted",
-    "out of memory",
-    "outofmemory",
-    "oom when",
-    "bad_alloc",
-)
+_OUT_OF_MEMORY = re.compile("resource_?exhausted|out ?of ?memory|oom when|bad_alloc", re.IGNORECASE)
 _SHOWN_ERROR = 300
 
 # A padded batch, or what `place` made of it -> the backend's tensors, each with one row per example.
@@ -95,5 +89,5 @@ class FixedBatches:
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Return whether a backend's error is out of memory. The backends have no common error type for it."""
-    text = f"{type(error).__name__}: {error}".lower()
-    return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)
+    text = f"{type(error).__name__}: {error}"
+    return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(text))
