@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from transforms.printable import counted
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -50,7 +52,8 @@ class Scores:
     def __str__(self) -> str:
         return (
             f"mAP {self.mean_average_precision:.4f}, AUC {self.auc:.4f}, d-prime {self.d_prime:.3f} "
-            f"({self.clips:,} clips, {len(self.classes)} classes; {len(self.left_out)} left out)"
+            f"({counted(self.clips, 'clip')}, {counted(len(self.classes), 'class', 'classes')}; "
+            f"{len(self.left_out)} left out)"
         )
 
     def to_json(self) -> dict:

@@ -32,7 +32,7 @@ from pipeline.cli.flags import OneLineParser
 from pipeline.process.main import run_main
 from transforms.audioset.labels import read_display_names
 from transforms.errors import SettingError
-from transforms.printable import say
+from transforms.printable import counted, say
 
 REPORT_FILE, BY_CLASS_FILE, CURVES_FILE = "report.json", "by_class.csv", "learning_curves.png"
 
@@ -55,12 +55,13 @@ def main(argv: Sequence[str]) -> int:
     evaluated = load_clips(options.evaluate, len(names)) if options.evaluate else None
     chosen = np.array([is_held_out(video_id, options.held_out) for video_id in clips.video_ids])
     held_out, training = clips.where(chosen), clips.where(~chosen)
+    sizes = f"{counted(len(training.codes), 'clip')} to train on, {len(held_out.codes):,} held out"
     if not training.labels.any() or (options.held_out and not held_out.labels.any()):
         raise SettingError(
-            f"{options.features}: {len(training.codes)} clips to train on, {len(held_out.codes)} held out, "
-            "and one of them has no labels; give a folder of more clips with labels"
+            f"{options.features}: {sizes}, and one of them has no labels; give a folder of more clips "
+            "with labels"
         )
-    say(f"{len(training.codes):,} clips to train on, {len(held_out.codes):,} held out, {len(names)} classes")
+    say(f"{sizes}, {counted(len(names), 'class', 'classes')}")
 
     curves: dict[str, list[float]] = {"loss": [], "mAP": []}
     started = time.perf_counter(), time.process_time()

@@ -21,6 +21,7 @@ from pipeline.verification.process_pool import Mapper, Processes
 from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
 from transforms.errors import SettingError
 from transforms.inputs.read_segments import SegmentFiles
+from transforms.printable import counted
 from transforms.rejects import read_rejected
 from transforms.storage.files import is_local
 
@@ -82,7 +83,7 @@ class Verification:
             lines.append(f"... and {len(problems) - _PROBLEMS_SHOWN:,} more")
         folder = self.summary.folder
         if problems:
-            lines += [f"{folder} has {len(problems):,} problems", f"next    {_NEXT}"]
+            lines += [f"{folder} has {counted(len(problems), 'problem')}", f"next    {_NEXT}"]
         else:
             lines.append(f"{folder} is good")
         return lines
@@ -112,7 +113,7 @@ def run(argv: Sequence[str]) -> int:
         functools.partial(add_options, texts=_OPTIONS),
         "python -m pipeline.verify",
         "Checks a feature folder against the layout of the AudioSet release, and summarizes it. "
-        f"Exit status: 0 good, {HAS_PROBLEMS} problems (listed), 2 a mistake in the command.",
+        f"Exit status: 0 good, {HAS_PROBLEMS} has problems (listed), 2 a mistake in the command.",
         "Beam's filesystem options work too, such as --s3_endpoint_url.",
     )
     folders = [folder for folder in (options.folder, options.against) if folder]
@@ -136,7 +137,8 @@ def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all:
     if options.against is not None and summary.index is not None:
         other = verify_folder(options.against, indexed=True, run_all=run_all)
         if other.problems:
-            summary.notes.append(f"{other.folder} also has {len(other.problems):,} problems: verify it too")
+            num_problems = counted(len(other.problems), "problem")
+            summary.notes.append(f"{other.folder} also has {num_problems}: verify it too")
         if summary.kinds and other.kinds and not summary.kinds & other.kinds:
             raise SettingError(
                 f"--against={other.folder}: contains {', '.join(other.kinds)} frames, but {summary.folder} "

@@ -18,6 +18,7 @@ from pipeline.statistics.tables import Table, markdown_text
 from transforms.errors import OutOfMemoryError, OutputError, SettingError
 from transforms.printable import (
     PrintableStream,
+    counted,
     json_text,
     make_streams_printable,
     printable,
@@ -190,3 +191,8 @@ def test_streams_are_made_printable_once_and_keep_their_other_attributes(monkeyp
     monkeypatch.setattr(sys, "stdout", None)  # as Python has it where the descriptor is closed
     make_streams_printable()
     assert sys.stdout is None
+
+
+def test_a_number_has_its_noun_in_the_singular_or_plural():
+    assert [counted(number, "shard") for number in (0, 1, 1_234)] == ["0 shards", "1 shard", "1,234 shards"]
+    assert [counted(number, "class", "classes") for number in (1, 2)] == ["1 class", "2 classes"]

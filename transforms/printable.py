@@ -51,6 +51,11 @@ def say(*lines: object, file: TextIO | None = None, flush: bool = False) -> None
     print(*(printable(shown_text(str(line))) for line in lines), sep="\n", file=file, flush=flush)
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: "1 shard", "2 shards"; `plural` is the noun with an "s" by default."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 class PrintableStream:
     """A text stream that hides secrets, and escapes all that `printable` escapes except newlines.
 

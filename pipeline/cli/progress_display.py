@@ -13,7 +13,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from pipeline.cli.text import format_duration
-from transforms.printable import raw_stream, say
+from transforms.printable import counted, raw_stream, say
 from transforms.progress import (
     CLIPS,
     CLIPS_DONE,
@@ -82,17 +82,17 @@ class Status:
 
     def text(self) -> str:
         """Returns all values except the stage, in one line."""
-        parts = [f"{self.clips_done:,} clips"]
+        parts = [counted(self.clips_done, "clip")]
         if self.clips_expected is not None:
             about = "about " if self.is_estimate else ""
-            parts = [f"{self.clips_done:,} of {about}{self.clips_expected:,} clips"]
+            parts = [f"{self.clips_done:,} of {about}{counted(self.clips_expected, 'clip')}"]
         parts.append(f"{format_duration(self.audio_s)} of audio")
         if self.working_s > 0 and self.stage in (EMBEDDING, WRITING):
             parts.append(f"{self.clips_done / self.working_s:,.1f} clips/s")
             parts.append(f"{self.audio_s / self.working_s:,.0f}x real time")
         parts.append(f"{self.rejected:,} rejected")
         if self.shards:
-            parts.append(f"{self.shards:,} shards")
+            parts.append(counted(self.shards, "shard"))
         if self.left_s is not None:
             parts.append(f"{format_duration(self.left_s)} left")
         return ", ".join(parts)

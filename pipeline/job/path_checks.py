@@ -13,6 +13,7 @@ from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import SettingError
 from transforms.features.folder_shards import find_shards
 from transforms.inputs.input_list import InputList, write_input_list
+from transforms.printable import counted
 from transforms.storage.files import delete_files, is_local, match_files, write_atomic
 from transforms.storage.filesystems import FILE_ERRORS, check_reachable
 from transforms.storage.globs import escape
@@ -45,8 +46,8 @@ class Inputs:
     @property
     def skipped(self) -> str:
         """Text that describes the skipped names; empty if there are none."""
-        names = "name that begins" if self.hidden == 1 else "names that begin"
-        return f"{self.hidden:,} {names} with a dot" if self.hidden else ""
+        names = counted(self.hidden, "name that begins", "names that begin")
+        return f"{names} with a dot" if self.hidden else ""
 
     def write(self, path: str) -> InputList:
         """Writes the list to files with this path prefix, for the workers.
@@ -81,9 +82,8 @@ def check_input(patterns: Sequence[str], option: str = "input", output: str | No
             if num_files:
                 exception = f" except {num_files:,} of --output itself"
             elif listing.hidden:
-                exception = (
-                    f" except {listing.hidden:,} hidden ones, which need an explicit glob such as FOLDER/.*"
-                )
+                hidden_ones = counted(listing.hidden, "hidden one, which needs", "hidden ones, which need")
+                exception = f" except {hidden_ones} an explicit glob such as FOLDER/.*"
             raise SettingError(
                 f"{given}: matches no file{exception}; give a glob such as FOLDER/*.wav, or FOLDER/** to "
                 "include subfolders"
@@ -127,7 +127,7 @@ def check_output(output: str, *shards: str) -> None:
     found = [path for pattern in shards for path in match_files(FileSystems.join(escape(output), pattern))]
     if found:
         raise SettingError(
-            f"--output={output}: already contains {len(found)} shards, such as {found[0]}; "
+            f"--output={output}: already contains {counted(len(found), 'shard')}, such as {found[0]}; "
             "give another folder or delete them"
         )
 

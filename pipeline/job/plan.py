@@ -22,6 +22,7 @@ from transforms.clips import Clip, RejectedClip, reject
 from transforms.embed_examples import STAGE, Examples, embed_chunks
 from transforms.errors import ClipError
 from transforms.inputs.input_clips import file_clips
+from transforms.printable import counted
 from transforms.read_clips import AUDIO, AUTO, clips_of_file, outputs_of_file
 from transforms.storage.tfrecord import HEADER_BYTES
 from transforms.vggish.params import EMBEDDING_SIZE
@@ -92,24 +93,24 @@ class Plan:
         trial, about = self.trial, "about " if self.is_estimate else ""
         shards = "number unknown until the input shards are read"
         if self.feature_shards is not None:
-            shards = f"{self.feature_shards:,} shards"
+            shards = counted(self.feature_shards, "shard")
+        existing = counted(self.there, "shard; the run skips its clips", "shards; the run skips their clips")
+        unlisted = counted(self.unlisted, "folder or name", "folders or names")
         forms = ", ".join(f"{n:,} {form}" for form, n in sorted(self.inputs.items()))
         rows = {
             "inputs": f"{forms}, {format_bytes(self.input_bytes)}",
             "skipped": self.skipped,
-            "unlisted": f"{self.unlisted:,} folders or names cannot be read and will be rejected"
-            if self.unlisted
-            else "",
+            "unlisted": f"{unlisted} cannot be read and will be rejected" if self.unlisted else "",
             "clips": f"{about}{self.clips:,}" + (f": {self.no_clips}" if self.no_clips else ""),
-            "existing": f"{self.there:,} shards; the run skips their clips" if self.there else "",
+            "existing": existing if self.there else "",
             "features": f"{shards}, about {format_bytes(self.feature_bytes)}",
             "trial": "no clip of the first inputs could be embedded",
         }
         if self.wall_s is not None:
             speed = trial.audio_s / trial.wall_s
             rows["trial"] = (
-                f"{trial.clips} clips in {trial.wall_s:.1f} s, {trial.clips / trial.wall_s:,.1f} clips/s, "
-                f"{speed:,.0f}x real time"
+                f"{counted(trial.clips, 'clip')} in {trial.wall_s:.1f} s, "
+                f"{trial.clips / trial.wall_s:,.1f} clips/s, {speed:,.0f}x real time"
             )
             rows["time"] = f"about {format_duration(self.wall_s)} in one process on this machine"
         if trial.rejected:

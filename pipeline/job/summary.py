@@ -7,6 +7,7 @@ from pipeline.cli.text import format_bytes, format_duration, format_table
 from pipeline.output.account import Account
 from pipeline.output.run_files import REJECTED_LIST
 from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.printable import counted
 from transforms.write_account import REJECTED
 
 
@@ -37,9 +38,8 @@ class RunSummary:
 
     def lines(self) -> list[str]:
         account, rejects = self.account, self.account.total(REJECTED)
-        embedded = (
-            f"{format_duration(account.audio_s)} in {account.frames:,} frames" if account.frames else "none"
-        )
+        frames = counted(account.frames, "frame")
+        embedded = f"{format_duration(account.audio_s)} in {frames}" if account.frames else "none"
         speed = f", {self.real_time_factor:,.1f}x real time" if account.frames else ""
         hint = f"see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl; process them again with --input_rejects"
         return [
@@ -48,7 +48,8 @@ class RunSummary:
                 {
                     "audio embedded": embedded,
                     "wall time": format_duration(self.wall_s) + speed,
-                    "features": f"{self.output}: {self.shards:,} shards, {format_bytes(self.size_bytes)}",
+                    "features": f"{self.output}: {counted(self.shards, 'shard')}, "
+                    f"{format_bytes(self.size_bytes)}",
                     "report": self.report,
                     "rejected": f"{rejects:,}: {hint}" if rejects else "",
                     "skipped": self.skipped,

@@ -29,6 +29,7 @@ from transforms.errors import OutputError, SettingError
 from transforms.features.displaced import find_displaced
 from transforms.features.folder_shards import ShardNotes, announced_shards, find_shards, relative_path
 from transforms.features.sources import SOURCES_FOLDER
+from transforms.printable import counted
 from transforms.rejects import RejectFiles, read_list, read_rejected
 from transforms.storage.files import (
     delete_files,
@@ -138,7 +139,7 @@ class FeatureFolder:
         """
         if not self.shards:
             return
-        where = f"--output={self.path}: contains {len(self.shards)} shards"
+        where = f"--output={self.path}: contains {counted(len(self.shards), 'shard')}"
         if self.manifest is None:
             raise SettingError(
                 f"{where}, such as {self.shards[0]}, but no {RUN_FOLDER}/{MANIFEST_FILE} with their "

@@ -21,7 +21,7 @@ from pipeline.report.examples import ExampleClip, example_clips
 from transforms.features.open_shard import ShardFile
 from transforms.features.sample import FrameStatistics, SampledClip, project, sample_clips
 from transforms.inputs.read_segments import read_label_names
-from transforms.printable import printable
+from transforms.printable import counted, printable
 from transforms.redact import shown_text
 from transforms.rejects import read_rejected
 from transforms.storage.files import write_output
@@ -113,7 +113,7 @@ def _tiles(account: Account, shards: Sequence[ShardFile], wall_s: float) -> list
         (format_duration(account.audio_s), "audio embedded", ""),
         (format_duration(wall_s), "wall time", ""),
         (f"{account.audio_s / wall_s:,.0f}x", "real time", ""),
-        (format_bytes(sum(shard.size_bytes for shard in shards)), f"in {len(shards):,} shards", ""),
+        (format_bytes(sum(shard.size_bytes for shard in shards)), f"in {counted(len(shards), 'shard')}", ""),
         ("complete", "account", "good") if account.is_balanced else ("INCOMPLETE", "account", "bad"),
     ]
 
@@ -155,7 +155,8 @@ def _account_rows(account: Account, records: Counter[str]) -> list[tuple[Any, ..
 
 def _sample_text(clips: Sequence[SampledClip], total: int) -> str:
     if len(clips) == total:
-        return f"From all {total:,} clips in the folder."
+        which = "the only clip" if total == 1 else f"all {total:,} clips"
+        return f"From {which} in the folder."
     return f"From a sample of {len(clips):,} of {total:,} clips in the folder, the same in each report."
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.dsp.log_mel import band_centres_hz
-from transforms.printable import printable
+from transforms.printable import counted, printable
 from transforms.read_features import QUANTIZED
 from transforms.statistics.count_clips import Count
 from transforms.statistics.moments import Moments, frechet_distance, mean_shifts
@@ -52,7 +52,7 @@ class Table:
             yield f"| {' | '.join(row)} |"
         if len(shown) < len(self.rows):
             yield ""
-            yield f"... and {len(self.rows) - len(shown):,} more rows, with --output"
+            yield f"... and {counted(len(self.rows) - len(shown), 'more row')}, with --output"
         yield ""
 
 
@@ -98,11 +98,12 @@ class Statistics:
         """Returns a summary of a few lines, as a Markdown list."""
         lines = [
             f"- {self.kind}: {markdown_text(self.source)}",
-            f"- {self.total('clips'):,} clips, {self.total('frames'):,} frames, {self.hours:,.2f} hours",
+            f"- {counted(self.total('clips'), 'clip')}, {counted(self.total('frames'), 'frame')}, "
+            f"{self.hours:,.2f} hours",
         ]
         if self.rejected:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(self.rejected.items()))
-            lines.append(f"- rejected {sum(self.rejected.values()):,} clips: {reasons}")
+            lines.append(f"- rejected {counted(sum(self.rejected.values()), 'clip')}: {reasons}")
         if self.moments is None or self.kind == AUDIO:
             return lines
         if self.kind == QUANTIZED:

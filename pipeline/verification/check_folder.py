@@ -17,6 +17,7 @@ from transforms.errors import SettingError
 from transforms.features.check_shard import CheckShard, ShardReport, Totals
 from transforms.features.open_shard import ShardFile
 from transforms.features.record_index import RecordIndex
+from transforms.printable import counted
 from transforms.storage.files import exists, match_files
 from transforms.storage.globs import escape
 
@@ -39,7 +40,7 @@ class Summary(Totals):
 
     def lines(self) -> list[str]:
         """Returns the summary as text."""
-        lines = [f"clips   {sum(self.clips.values()):,}, in {self.shards:,} shards"]
+        lines = [f"clips   {sum(self.clips.values()):,}, in {counted(self.shards, 'shard')}"]
         if len(self.clips) > 1:
             lines += [f"  {split}: {n:,}" for split, n in sorted(self.clips.items())]
         lines += [
@@ -119,8 +120,9 @@ def verify_folder(
         for split in sorted({*clips, *summary.clips}):
             expected, found_clips = clips.get(split, 0), summary.clips[split]
             if expected != found_clips:
+                in_manifest = f"{counted(expected, 'clip')} in the manifest"
                 summary.problems.append(
-                    f"{folder}: {split} has {expected} clips in the manifest, but {found_clips} in the shards"
+                    f"{folder}: {split} has {in_manifest}, but {found_clips:,} in the shards"
                 )
     return summary
 

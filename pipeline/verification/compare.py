@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.verification.process_pool import Mapper
 from transforms.audioset.segments import Segment, milliseconds
 from transforms.features.record_index import RecordIndex, RecordReader
+from transforms.printable import counted
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange, dequantize
 
 _WORST = 10
@@ -98,12 +99,12 @@ class Comparison:
         if self.frames:
             lines += [
                 f"  cosine  mean {self.cosine:.6f}, minimum {self.least_cosine:.6f}, "
-                f"over {self.frames:,} frames",
+                f"over {counted(self.frames, 'frame')}",
                 f"  values  {self.equal / self.values:.4%} equal, largest difference {self.largest:g}",
             ]
         for number, what in ((self.other_times, "a different end"), (self.other_labels, "different labels")):
             if number:
-                lines.append(f"  {number:,} clips have {what} there")
+                lines.append(f"  {counted(number, 'clip has', 'clips have')} {what} there")
         if self.worst:
             lines.append("  clips that differ, largest difference first:")
             lines += [f"    {clip}" for clip in self.worst]
@@ -211,7 +212,8 @@ def _compare_clip(pairs: Pairs, segment: Segment, frames: NDArray, other_frames:
         return result
     counts = len(frames), len(other_frames)
     if counts[0] != counts[1]:
-        result.problems.append(f"{name} has {counts[0]} frames, but {counts[1]} in {pairs.folders[1]}")
+        has = f"{name} has {counted(counts[0], 'frame')}"
+        result.problems.append(f"{has}, but {counts[1]:,} in {pairs.folders[1]}")
     result.frames = min(counts)
     frames, other_frames = frames[: result.frames], other_frames[: result.frames]
     if len(frames):

@@ -85,13 +85,16 @@ def test_a_hole_is_corrupt(container, codec, sample_format, options):
     assert 1 < float(str(rejection).split("after ")[-1].split()[0]) < 2
 
 
-@pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 2), (44_100, 1)])
-def test_a_stream_that_changes_its_rate_or_channels_is_corrupt(rate_hz, channels):
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "change"),
+    [(16_000, 2, "16000 Hz and 2 channels"), (44_100, 1, "44100 Hz and 1 channel,")],
+)
+def test_a_stream_that_changes_its_rate_or_channels_is_corrupt(rate_hz, channels, change):
     first = contained(sweep(16_000, 1), 16_000, "adts", "aac", "fltp")
     second = contained(sweep(rate_hz, channels), rate_hz, "adts", "aac", "fltp")
     rejection = rejection_of(first + second)
     assert rejection.reason is Reason.CORRUPT
-    assert f"changes to {rate_hz} Hz and {channels} channels" in str(rejection)
+    assert f"changes to {change}" in str(rejection)
 
 
 def test_a_container_without_samples_has_no_blocks():

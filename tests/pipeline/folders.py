@@ -39,7 +39,8 @@ def verified(capsys, *argv) -> dict:
     result = json.loads(capsys.readouterr().out)
     assert verify.run([*map(str, argv)]) == status == (0 if result["good"] else 1)
     printed = capsys.readouterr().out
-    assert f"clips   {sum(result['clips'].values())}, in {result['shards']} shards" in printed
+    shards = "1 shard" if result["shards"] == 1 else f"{result['shards']} shards"
+    assert f"clips   {sum(result['clips'].values())}, in {shards}\n" in printed
     for line in (*result["problems"][:50], *result["notes"]):
         assert line in printed
     assert result["good"] == (not result["problems"]) == ("is good" in printed)

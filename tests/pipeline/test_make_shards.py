@@ -222,7 +222,7 @@ def test_other_shard_bytes_are_refused(text):
         ({"input": "{corpus}/*.nothing"}, "matches no file"),
         ({"segments": "{corpus}/none.csv"}, "known only for balanced_train_segments.csv"),
         ({"shard_byte": "2MB"}, "unknown option --shard_byte"),
-        ({"output": "{full}"}, "already contains 1 shards"),
+        ({"output": "{full}"}, "already contains 1 shard, such as"),
     ],
 )
 def test_mistakes_stop_the_run_before_any_work(corpus, tmp_path, capsys, change, message):

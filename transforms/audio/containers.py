@@ -11,6 +11,7 @@ from transforms.audio.formats import Format
 from transforms.audio.structure import first_frame_offset, read_structure, stated_end_s, stated_frames
 from transforms.audio.timeline import Timeline
 from transforms.errors import ClipError, Reason
+from transforms.printable import counted
 
 _BLOCK_FRAMES = 1 << 18
 # An encoder's delay takes a few packets, but a damaged header can state millions of empty ones.
@@ -175,7 +176,7 @@ class ContainerStream:
                     self.rate_hz, self.channels = frame.sample_rate, frame.layout.nb_channels
                 now = (frame.sample_rate, frame.layout.nb_channels)
                 if now != (self.rate_hz, self.channels):
-                    raise self._corrupt(frames, "changes to {} Hz and {} channels".format(*now))
+                    raise self._corrupt(frames, f"changes to {now[0]} Hz and {counted(now[1], 'channel')}")
                 yield from self._silence_before(frame)
                 part = _samples(frame)
                 frames += len(part)

@@ -16,6 +16,7 @@ from transforms.audio.parsers.ogg_pages import ogg_links
 from transforms.audio.parsers.spliced_file import ByteRange, Link, SplicedFile
 from transforms.audio.parsers.tags import skip_tags
 from transforms.errors import ClipError, Reason
+from transforms.printable import counted
 
 _BLOCK_FRAMES = 1 << 16
 # A FLAC that was written to a pipe has an unknown length, which libsndfile reports as the largest count.
@@ -64,7 +65,7 @@ class SoundFileStream:
             self._sound = self._open(link)
             now = self._sound.samplerate, self._sound.channels
             if now != (self.rate_hz, self.channels):
-                raise ClipError(Reason.CORRUPT, "changes to {} Hz and {} channels".format(*now))
+                raise ClipError(Reason.CORRUPT, f"changes to {now[0]} Hz and {counted(now[1], 'channel')}")
             yield from self._blocks(link)
 
     def _open(self, link: Link) -> "_ForwardSoundFile":

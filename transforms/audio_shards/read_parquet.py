@@ -10,6 +10,7 @@ from transforms.audio_shards.decompress import FileForArrow
 from transforms.audio_shards.items import MAX_LABELS, ShardClip, ShardFault, make_item, shortest_float32
 from transforms.audio_shards.parquet_pages import Chunk, check_pages, read_chunks
 from transforms.errors import Reason
+from transforms.printable import counted
 
 # Arrow streams the pages through this buffer. Without it, Arrow would load a whole column of the row group.
 _BUFFER_BYTES = 1 << 20
@@ -76,7 +77,7 @@ def _check_group(
 ) -> None:
     """Raise ValueError if reading a row group could take an unbounded amount of memory."""
     if len(chunks) != len(schema):
-        raise ValueError(f"it has {len(chunks)} columns, but the schema has {len(schema)}")
+        raise ValueError(f"it has {counted(len(chunks), 'column')}, but the schema has {len(schema)}")
     for number, chunk in enumerate(chunks):
         column = schema.column(number)
         if any(column.path == name or column.path.startswith(f"{name}.") for name in names):

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.errors import SettingError
+from transforms.printable import counted
 from transforms.vggish.postprocess import PcaParams
 
 # Minimum ratio of a component's variance to the largest one. Below it, the rounding of float32 embeddings
@@ -35,14 +36,13 @@ def fit_pca(means: NDArray[np.float64], covariance: NDArray[np.float64], num_fra
     rank = int((variances > least).sum())
     if rank < len(means):
         constant = np.flatnonzero(np.diag(covariance) <= least)
-        listed = ", ".join(map(str, constant[:_MAX_LISTED])) + (
-            ", ..." if len(constant) > _MAX_LISTED else ""
-        )
-        cause = (
-            f"; {len(constant)} dimensions never change ({listed})" if 0 < len(constant) < len(means) else ""
-        )
+        listed = ", ".join(map(str, constant[:_MAX_LISTED]))
+        more = ", ..." if len(constant) > _MAX_LISTED else ""
+        never_change = counted(len(constant), "dimension never changes", "dimensions never change")
+        cause = f"; {never_change} ({listed}{more})" if 0 < len(constant) < len(means) else ""
+        frames_vary = counted(num_frames, "frame varies", "frames vary")
         raise SettingError(
-            f"the {num_frames:,} frames vary in {rank} of {len(means)} directions{cause}: PCA cannot whiten "
+            f"the {frames_vary} in {rank} of {len(means)} directions{cause}: PCA cannot whiten "
             "a constant direction; give a larger corpus, or one whose embeddings have no constant dimension"
         )
     strongest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)

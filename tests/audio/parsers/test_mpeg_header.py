@@ -61,7 +61,7 @@ def test_free_format_has_one_length_and_other_rates_have_none():
 
 def test_a_kind_is_described_by_rate_channels_and_layer():
     assert str(parse_header(STEREO)) == "44100 Hz, 2 channels and layer III"
-    assert str(FrameKind(2, 2, 0, True)) == "22050 Hz, 1 channels and layer II"
+    assert str(FrameKind(2, 2, 0, True)) == "22050 Hz, 1 channel and layer II"
 
 
 @pytest.mark.parametrize(

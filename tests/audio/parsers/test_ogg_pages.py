@@ -68,7 +68,7 @@ def test_a_chain_that_changes_its_channels_is_corrupt(codec):
 
 def test_a_chain_that_changes_its_rate_is_corrupt():
     other = encoded(noise(20_000, 1), 44_100, "OGG", "VORBIS")
-    assert message_of(WHOLE["VORBIS"] + other) == "changes to 44100 Hz and 1 channels"
+    assert message_of(WHOLE["VORBIS"] + other) == "changes to 44100 Hz and 1 channel"
 
 
 @both

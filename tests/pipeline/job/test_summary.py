@@ -16,7 +16,7 @@ def test_a_run_ends_with_a_table_or_as_json(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "clips expected 2 = written 1 + rejected 1 + existing 0" in printed
     assert "audio embedded  3.0 s in 3 frames" in printed and "x real time" in printed
-    assert f"features        {tmp_path}/out: 1 shards" in printed
+    assert f"features        {tmp_path}/out: 1 shard, " in printed
     assert "--input_rejects" in printed and f"python -m pipeline.verify {tmp_path}/out" in printed
 
     assert run.run([*flags, "--json", "--max_reject_fraction=0.1"]) == run.MANY_REJECTED

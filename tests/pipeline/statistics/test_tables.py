@@ -42,8 +42,8 @@ def test_names_are_left_aligned_and_numbers_right_aligned():
         "| long name | 1,000 |",
         "",
     ]
-    assert [*table.lines(1)][-3:] == ["", "... and 1 more rows, with --output", ""]
-    assert "more rows" not in "".join(table.lines(2))
+    assert [*table.lines(1)][-3:] == ["", "... and 1 more row, with --output", ""]
+    assert "more row" not in "".join(table.lines(2))
 
 
 def test_the_tables_of_a_folder():

@@ -80,7 +80,7 @@ def test_the_readable_part_of_a_damaged_folder_is_compared(tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:-5])
     result = verified(capsys, one, f"--against={other}")
     assert len(result["problems"]) == 1 and f"'05-35' at 0.5 s is not in {other}" in result["problems"][0]
-    assert result["notes"] == [f"{other} also has 1 problems: verify it too"]
+    assert result["notes"] == [f"{other} also has 1 problem: verify it too"]
 
 
 def test_raw_folders_are_compared_by_value_and_not_with_quantized_ones(tmp_path, capsys):

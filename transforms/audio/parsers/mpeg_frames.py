@@ -20,6 +20,7 @@ from transforms.audio.parsers.mpeg_header import (
 from transforms.audio.parsers.spliced_file import ByteRange, Link, patched
 from transforms.audio.parsers.tags import HEAD_BYTES, end_without_tags, skip_tags, tag_bytes
 from transforms.errors import ClipError, Reason
+from transforms.printable import counted
 
 # The first frame may begin later if a tag states a wrong length or if the stream was cut.
 _MAX_LEAD_BYTES = 1 << 16
@@ -166,7 +167,8 @@ class _FrameWalk:
         position, kind, _ = found
         if kind != self._kind:
             raise ClipError(Reason.CORRUPT, f"changes to {kind}, at byte {position}")
-        message = f"{position - offset} bytes that are no frames, after MPEG frame {self._count}"
+        no_frames = counted(position - offset, "byte that is no frame", "bytes that are no frames")
+        message = f"{no_frames}, after MPEG frame {self._count}"
         raise ClipError(Reason.CORRUPT, message)
 
     def _close_link(self) -> None:

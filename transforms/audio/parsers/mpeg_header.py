@@ -4,6 +4,8 @@ import functools
 import struct
 from dataclasses import dataclass
 
+from transforms.printable import counted
+
 HEADER_BYTES = 4
 # `parse_info` reads the frame header, a checksum, the side information, Xing's fields and LAME's fields.
 INFO_BYTES = 4 + 2 + 32 + 120 + 36
@@ -63,7 +65,7 @@ class FrameKind:
 
     def __str__(self) -> str:
         layer = {_LAYER_I: "I", _LAYER_II: "II", _LAYER_III: "III"}[self.layer]
-        return f"{self.rate_hz} Hz, {1 if self.is_mono else 2} channels and layer {layer}"
+        return f"{self.rate_hz} Hz, {counted(1 if self.is_mono else 2, 'channel')} and layer {layer}"
 
 
 def parse_header(head: bytes) -> FrameKind | None:
