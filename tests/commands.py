@@ -1,4 +1,4 @@
-"""The project's commands as a user types them, in processes that can be killed."""
+"""Runs the project's commands as a user types them, in processes that can be killed."""
 
 import atexit
 import functools
@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Launcher:
-    """A process that forks one for each command; launcher.py.
+    """A process that forks a child process for each command; see launcher.py.
 
     Args:
-      log: file for what it says itself, and what commands say that have no other.
+      log: file for the output of this process, and of commands that have no other file.
     """
 
     def __init__(self, log: Path | str = os.devnull):
@@ -37,19 +37,19 @@ class Launcher:
         assert self._answer() == "ready\n"
 
     def start(self, *command: str, output: Sequence[Path] = (), **environment: str) -> int:
-        """Starts what `python` would run; returns its process id, which is that of its session too.
+        """Starts what `python` would run; returns its process id, which is also the id of its session.
 
         Args:
-          command: as of `run_command`.
-          output: files for its two streams, or else they go to the log.
-          environment: variables that it has beside the launcher's.
+          command: as for `run_command`.
+          output: files for its two streams; without them, the output goes to the log.
+          environment: variables to set in addition to those of the launcher.
         """
         given = {"command": command, "environment": environment, "output": [str(path) for path in output]}
         print(json.dumps(given), file=self._process.stdin, flush=True)
         return int(self._answer())
 
     def wait(self) -> int:
-        """Waits for the command; returns its exit status, or less the signal that ended it."""
+        """Waits for the command; returns its exit status, or the negative number of its signal."""
         return os.waitstatus_to_exitcode(int(self._answer()))
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class Launcher:
 
 
 def run_python(*command: str, timeout_s: float = 900, **environment: str) -> subprocess.CompletedProcess:
-    """As `run_command`, in a Python of its own: for what a command prints, or waits for, when it starts."""
+    """Does the same as `run_command` in a new Python process, to include the start of the command."""
     return subprocess.run(
         [sys.executable, *command],
         capture_output=True,
@@ -73,12 +73,12 @@ def run_python(*command: str, timeout_s: float = 900, **environment: str) -> sub
 
 
 def run_command(*command: str, timeout_s: float = 900, **environment: str) -> subprocess.CompletedProcess:
-    """Runs what `python` would run, at the project's root, to its end.
+    """Runs what `python` would run to its end, in the project's root folder.
 
     Args:
-      command: `-m` and a module, or a script, and the arguments.
-      timeout_s: after which it is killed, with all that it started.
-      environment: variables that it has beside those of the tests.
+      command: `-m` and a module, or a script; then the arguments.
+      timeout_s: seconds after which the command and its child processes are killed.
+      environment: variables to set in addition to those of the tests.
     """
     launcher = shared_launcher()
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +94,7 @@ def run_command(*command: str, timeout_s: float = 900, **environment: str) -> su
 
 @functools.cache
 def shared_launcher() -> Launcher:
-    """The one that `run_command` uses."""
+    """Returns the launcher that `run_command` uses."""
     launcher = Launcher()
     atexit.register(launcher.close)
     return launcher

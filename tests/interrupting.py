@@ -1,4 +1,4 @@
-"""Commands in a terminal of their own, and signals at random moments."""
+"""Runs commands in a separate terminal, and sends them signals at random moments."""
 
 import os
 import pty
@@ -17,19 +17,19 @@ import psutil
 from commands import ROOT, Launcher
 
 CTRL_C = b"\x03"
-# Other tests take the cores meanwhile.
+# Other tests use the cores at the same time.
 LIMIT_S = 2.0
 
 
 def moments() -> random.Random:
-    """Random moments; what is printed repeats them, with AUDIOSET_TEST_SEED."""
+    """Returns a generator of random moments; the printed AUDIOSET_TEST_SEED repeats them."""
     seed = int(os.environ.get("AUDIOSET_TEST_SEED", 0)) or random.SystemRandom().randrange(1, 1 << 32)
     print(f"AUDIOSET_TEST_SEED={seed}")
     return random.Random(seed)
 
 
 class WaitingForCores:
-    """How long a process waits for a core, which others have, so that it is no fault of its own."""
+    """Measures how long a process waits for a core that other processes use."""
 
     def __init__(self, pid: int):
         self._pid = pid
@@ -41,7 +41,7 @@ class WaitingForCores:
         self._thread.start()
 
     def stop(self) -> float:
-        """Seconds of all its threads, until it ended or now."""
+        """Returns the seconds that all threads have waited, until now or until the process ended."""
         self._stopped.set()
         self._thread.join()
         return sum(self._tasks.values()) - self._before_s
@@ -62,11 +62,11 @@ class Ended:
     """A command that has ended.
 
     Attributes:
-      status: its exit status, or less the signal that killed it.
-      lines: that it printed since the signal, on a terminal.
-      took_s: from the signal to its end, without the time that it waited for a core.
-      left: its processes that are alive a second later.
-      pid: it had, which is its session's too.
+      status: its exit status, or the negative number of the signal that killed it.
+      lines: the lines that it printed on the terminal after the signal.
+      took_s: seconds from the signal to its end, without the time that it waited for a core.
+      left: command lines of its processes that are alive one second later.
+      pid: its process id, which is also the id of its session.
     """
 
     status: int
@@ -77,23 +77,23 @@ class Ended:
 
 
 class Terminal:
-    """A pseudo-terminal, whose foreground is the session of the command that opens it first."""
+    """A pseudo-terminal; the session of the first command that opens it is in the foreground."""
 
     def __init__(self):
         self._ours, theirs = pty.openpty()
         self.path = os.ttyname(theirs)
-        self._theirs = theirs  # held open, or reading fails between commands
+        self._theirs = theirs  # kept open, since otherwise reading fails between two commands
         self._shown = bytearray()
         threading.Thread(target=self._read, daemon=True).start()
 
     def type(self, keys: bytes) -> int:
-        """Types, and returns how much was shown before."""
+        """Sends keys to the terminal, and returns the number of bytes that it showed before."""
         length = len(self._shown)
         os.write(self._ours, keys)
         return length
 
     def lines(self, since: int = 0) -> list[str]:
-        """What was shown, without empty lines and the terminal's ^C."""
+        """Returns the lines that the terminal showed, without empty lines and the terminal's ^C."""
         text = self._shown[since:].decode(errors="replace").replace("^C", "").replace("\r", "\n")
         return [line for line in text.split("\n") if line.strip()]
 
@@ -125,7 +125,7 @@ def interrupt(
     action: signal.Signals | bytes = CTRL_C,
     **environment: str,
 ) -> Ended:
-    """Runs a command in a terminal until it is ready, and so long after, and ends it."""
+    """Runs a command in a terminal, and ends it `delay_s` seconds after it is ready."""
     with terminal() as shown:
         pid = launcher.start(*command, output=[Path(shown.path)] * 2, **environment)
         try:
@@ -148,12 +148,12 @@ def interrupt(
             launcher.wait()
             raise
         left = processes_left(pid)
-        time.sleep(0.05)  # for what is read from the terminal
+        time.sleep(0.05)  # until the other thread has read the terminal
         return Ended(status, shown.lines(since), took_s, left, pid)
 
 
 def start_in_terminal(shown: Terminal, *command: str, **environment: str) -> subprocess.Popen:
-    """Starts a Python of its own in a terminal."""
+    """Starts a new Python process in a terminal."""
 
     def take() -> None:
         os.setsid()
@@ -166,7 +166,7 @@ def start_in_terminal(shown: Terminal, *command: str, **environment: str) -> sub
 
 
 def catches(pid: int) -> bool:
-    """Whether a process has the terminal's signals wait, or handles them."""
+    """Returns whether a process blocks SIGINT: it holds the signal back, or handles it in a thread."""
     with suppress(OSError, IndexError, ValueError):
         text = Path(f"/proc/{pid}/status").read_text()
         blocked = int(text.split("SigBlk:")[1].split()[0], 16)
@@ -181,7 +181,7 @@ def alive(pid: int) -> bool:
 
 
 def session(number: int) -> list[psutil.Process]:
-    """The processes of a session that are at work."""
+    """Returns the running processes of a session."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError):
@@ -191,7 +191,7 @@ def session(number: int) -> list[psutil.Process]:
 
 
 def processes_left(number: int, after_s: float = 1.0) -> list[str]:
-    """The command lines of what is at work in a session after some time."""
+    """Returns the command lines of the processes of a session that still run after `after_s` seconds."""
     ends = time.monotonic() + after_s
     while (left := session(number)) and time.monotonic() < ends:
         time.sleep(0.02)
@@ -203,7 +203,7 @@ def processes_left(number: int, after_s: float = 1.0) -> list[str]:
 
 
 def seconds_until_gone(number: int) -> float:
-    """How long processes of a session still live, in seconds up to 60, without their wait for cores."""
+    """Returns the seconds until all processes of a session end, at most 60, without their wait for cores."""
     begun = time.monotonic()
     waiting = [WaitingForCores(process.pid) for process in session(number)]
     processes_left(number, 60.0)

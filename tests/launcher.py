@@ -1,8 +1,8 @@
-"""Starts commands without the seconds of their imports: a process that has them, and forks for each command.
+"""Starts commands without their slow imports: this process has imported everything, and forks per command.
 
-Reads a line of JSON for each, {"command": what would follow `python`, "environment": {name: value},
-"output": [paths for its two streams, or none]}; answers the process id, then, when it has ended, its wait
-status. What runs in the fork is what Python would run, and it ends as Python ends.
+It reads one line of JSON per command: {"command": the arguments of `python`, "environment": {name: value},
+"output": [paths for the two streams, or none]}. It prints the process id of the command and, when the command
+has ended, its wait status. The child process runs and ends in the same way as Python does.
 """
 
 import gc
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ["AUDIOSET_BEAM_QUIET"] = "1"  # as a command sets it
+os.environ["AUDIOSET_BEAM_QUIET"] = "1"  # each command sets it
 
 import av
 import matplotlib.backends.backend_svg
@@ -36,11 +36,11 @@ LOADED = [
 
 
 def serve() -> dict[str, Any] | None:
-    """Forks until there are no more lines; what to run, in a fork, and None in the process that forked."""
+    """Forks once per line; returns the command in a child process, and None in this process at the end."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     plots.lengths(np.ones(1))  # the first figure takes longest
-    gc.freeze()  # a fork that looks for garbage copies what it looks at
+    gc.freeze()  # otherwise the garbage collector of a child process would copy all memory pages
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         pid = os.fork()
@@ -54,15 +54,15 @@ def serve() -> dict[str, Any] | None:
 
 
 def run(command: list[str], environment: dict[str, str], output: list[str]) -> None:
-    """Becomes the command, in a session of its own."""
+    """Runs the command in this process, as the leader of a new session."""
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor, path in enumerate(output, 1):
-        # A terminal that is opened for reading too becomes that of the session.
+        # A terminal becomes that of the session only if it is opened for reading too.
         access = os.O_RDWR if path.startswith("/dev/") else os.O_WRONLY
         os.dup2(os.open(path, access | os.O_CREAT | os.O_APPEND, 0o666), descriptor)
     os.environ.update(environment)
-    tempfile.tempdir = None  # or TMPDIR counts for nothing
+    tempfile.tempdir = None  # otherwise Python would ignore TMPDIR
     if command[0] == "-m":
         sys.argv = command[1:]
         sys.path[0] = os.getcwd()

@@ -1,7 +1,8 @@
-"""python -m tests.adversary [--sequences=100] [--seed=1]: looks for sequences that break a promise.
+"""python -m tests.adversary [--sequences=100] [--seed=1]: searches for sequences that break a promise.
 
-They are shared out to as many processes as there are cores. Exit status: 0 all held, 1 one did not. Its steps
-are printed, with a line of hypothesis that repeats them; the shortest sequence like it is looked for.
+The sequences are divided among one process per core. Exit status: 0 if all promises hold, 1 if a sequence
+breaks one. Hypothesis then searches for the shortest such sequence, and prints its steps and a line that
+repeats them.
 """
 
 import argparse
@@ -29,7 +30,7 @@ def main(argv: list[str]) -> int:
         return attack(options.sequences, options.seed)
     begun = time.monotonic()
     share = -(-options.sequences // options.jobs)
-    # A seed each, and none that another seed of the user's has.
+    # Each process has its own seed, which no other --seed gives to a process.
     children = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.adversary", "--child", f"--sequences={share}", f"--seed={seed}"],
@@ -58,7 +59,7 @@ def main(argv: list[str]) -> int:
 
 
 def attack(sequences: int, seed: int) -> int:
-    """Draws sequences in this process; 1 if one did not hold, which is printed."""
+    """Draws sequences in this process; prints a sequence that breaks a promise, and returns 1, else 0."""
     sys.path[:0] = [str(FOLDER.parents[1]), str(FOLDER), str(FOLDER.parent)]
     from machine import draw
     from workspace import Workspace

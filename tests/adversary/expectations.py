@@ -1,9 +1,9 @@
 """What must be true of a folder after any sequence of runs and disturbances.
 
 docs/reliability.md states the promises. After each completed run, all shards, the source of each record and
-the lines on each input are compared with one undisturbed run, for each split whose inputs were read by
-completed runs since the last disturbance of them. Where an input must still be read again, no record may be
-lost or halved.
+the lines on each input are compared with those of one undisturbed run. The comparison covers each split whose
+inputs were read by completed runs since their last disturbance. In other splits, where a run must still read
+an input again, no record may be lost or truncated.
 """
 
 import json
@@ -17,19 +17,19 @@ from workspace import Mode, Workspace
 
 
 class Expectations:
-    """Runs into one folder, and what must be true of the folder after each of them.
+    """Starts runs that write to one folder, and checks the folder after each of them.
 
     Attributes:
-      workspace: what the sequences of a process share.
+      workspace: the resources that all sequences of a process share.
       sharding: the current value of --sharding.
       present: the groups of inputs in the corpus.
       read: split -> file -> version of the segments with which a completed run has read the file; its records
         have not been disturbed since.
       unsettled: split -> files that a run must read again before its records are compared.
       lines: file -> splits whose lines on the file must be listed. Lines on other files are not compared.
-      untold: splits whose sources were deleted. Of several inputs for one record, any may be its source.
+      untold: splits whose sources were deleted; any of several inputs of a record may then be its source.
       last: split -> the mode of its last run.
-      foreign: files of somebody else -> their content and modification time.
+      foreign: files that no run wrote -> their content and modification time.
       own: paths of shards that must exist.
       cut: paths of shards that were truncated.
       must_overwrite: whether the folder has another sharding than the command.
@@ -59,7 +59,7 @@ class Expectations:
         return frozenset(str(p) for name in names for p in (corpus / name).iterdir())
 
     def shards(self) -> dict[str, bytes]:
-        """Returns the path and content of all shards, without files of somebody else."""
+        """Returns the path and content of all shards, without files that no run wrote."""
         out = self.workspace.out
         paths = [path for path in out.glob("*/*.tfrecord") if path not in self.foreign]
         return {str(path.relative_to(out)): path.read_bytes() for path in paths}
@@ -97,7 +97,7 @@ class Expectations:
         if status == -signal.SIGKILL:
             self.workspace.counts["kills"] += 1
         else:
-            # A shard that was cut is named; the remedy is what the line says.
+            # The error names the truncated shard; this applies the remedy that it states.
             named = [path for path in self.cut if f"{self.workspace.out}/{path}: is damaged" in printed]
             assert status == 1 and named, (status, printed)
             assert "remove it and run the same command again" in printed, printed
@@ -154,7 +154,7 @@ class Expectations:
         return {path: data for path, data in self.shards().items() if path not in self.cut}
 
     def check_whole(self) -> None:
-        """After any disturbance, all shards are whole, and files of somebody else are unchanged."""
+        """Checks that all shards are complete, and that files that no run wrote are unchanged."""
         whole = self.whole_shards()
         all_records(self.workspace.out, whole)
         assert whole.keys() >= self.own - self.cut, (whole.keys(), self.own)
@@ -184,7 +184,7 @@ class Expectations:
         return self.workspace.undisturbed(Mode(split, version), self.sharding, frozenset(self.read[split]))
 
     def check_split(self, content: Content, split: str) -> None:
-        """The shards and sources equal those of one undisturbed run."""
+        """Checks that the shards and sources are equal to those of one undisturbed run."""
         _, expected = self.undisturbed(split)
         contested = set()
         if split in self.untold:
@@ -210,7 +210,7 @@ class Expectations:
         )
 
     def check_lists(self, content: Content) -> None:
-        """The list of shards is right, and the lines on each input equal those of one undisturbed run."""
+        """Checks the list of shards, and that the lines on each input equal those of one undisturbed run."""
         listed = [json.loads(line) for line in content.listed.splitlines()]
         found = {row["path"]: row for row in listed if row["path"] not in self.cut}
         assert found == {path: shard_line(path, data) for path, data in content.shards.items()}
@@ -230,7 +230,7 @@ class Expectations:
                     )
                 if split in self.lines[path]:
                     assert there == wanted, (path, there, wanted)
-                else:  # another split was the last to be read from it
+                else:  # the last run that read the file had another split
                     assert all(line in wanted and line["reason"] == "duplicate" for line in there), there
 
     def check_no_traces(self) -> None:

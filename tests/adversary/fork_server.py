@@ -1,9 +1,9 @@
-"""Runs of the pipeline in processes of their own, each forked from one that has the imports.
+"""Runs the pipeline in separate processes, each forked from one that has imported everything.
 
-The network is a stand-in and the report is left out. All else is real: Beam's FnApiRunner, decoders in their
-own process, files, the lock, and SIGKILL. The process that forks has run a pipeline once, and remembers what
-Beam finds out about each function again and again, so that a run takes 1 s of a core in place of 1.7 s. The
-rest is Beam's graph of 200 steps: made, translated and unpacked, 0.7 s, and the decoder's start.
+The network is replaced by a stand-in, and no report is written. Everything else is real: Beam's FnApiRunner,
+decoder processes, files, the lock, and SIGKILL. The server has run a pipeline once, and caches what Beam
+would compute again for each function, so that a run takes 1 s of CPU time instead of 1.7 s. Most of the rest
+is Beam's graph of 200 steps, which takes 0.7 s to build, translate and unpack, and the start of the decoder.
 """
 
 import json
@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 TESTS = Path(__file__).resolve().parents[1]
-# So many changes a run makes into an empty folder; 33 where all is there, 91 with --overwrite.
+# Number of changes of a run into an empty folder; 33 if all clips exist already, 91 with --overwrite.
 MOST_CHANGES = 75
 
 
 class Kill(NamedTuple):
-    """A moment of a run at which it kills itself, with SIGKILL, as if another process did.
+    """The moment at which a run sends SIGKILL to itself, as if another process did.
 
     Attributes:
-      word: of the path of a file in the output that is about to be created, renamed or deleted; "" is any.
-      number: of the changes of such files, which one is not made any more.
-      is_torn: a file that was to be renamed is cut to half first, as if it were not yet written whole.
+      word: part of the path of the file in the output that the run would create, rename or delete next; ""
+        matches any file.
+      number: number of the change of such files, from 1, before which the run is killed.
+      is_torn: whether a file to be renamed is first truncated to half its size, as if it were incomplete.
     """
 
     word: str
@@ -37,7 +38,7 @@ class Kill(NamedTuple):
 
 
 class ForkServer:
-    """Starts runs; several may be at work at once."""
+    """Starts runs; several may run at the same time."""
 
     def __init__(self, log: Path):
         self._log = log
@@ -52,7 +53,7 @@ class ForkServer:
                 env={
                     **os.environ,
                     "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}",
-                    "TF_NUM_INTRAOP_THREADS": "1",  # and so one decoder
+                    "TF_NUM_INTRAOP_THREADS": "1",  # so that a run starts one decoder
                 },
             )
         assert self._process.stdout.readline() == "ready\n", log.read_text()
@@ -62,12 +63,12 @@ class ForkServer:
 
         Args:
           said: file for its two streams.
-          kill: when it kills itself.
+          kill: when the run kills itself; None: never.
         """
         return self._ask({"argv": argv, "said": str(said), "kill": kill})
 
     def wait(self, pid: int) -> int:
-        """Its exit status, or less the signal that ended it."""
+        """Waits for a run; returns its exit status, or the negative number of the signal that ended it."""
         return os.waitstatus_to_exitcode(self._ask({"wait": pid}))
 
     def close(self) -> None:
@@ -84,13 +85,13 @@ class ForkServer:
 
 
 def _serve() -> dict[str, Any] | None:
-    """Forks until there are no more lines; what to run, in a fork, and None in the process that forked."""
+    """Forks once per run; returns its arguments in a child process, and None in this process at the end."""
     import gc
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _make_ready()
-    gc.freeze()  # a fork that looks for garbage copies what it looks at
+    gc.freeze()  # otherwise the garbage collector of a child process would copy all memory pages
     gc.disable()
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
@@ -108,11 +109,11 @@ def _serve() -> dict[str, Any] | None:
 
 
 def _make_ready() -> None:
-    """Imports all modules, puts the stand-ins in place, and runs a pipeline once, which fills caches."""
+    """Imports all modules, installs the stand-ins, and runs a pipeline once to fill the caches."""
     import tempfile
 
     import numpy as np
-    from launcher import LOADED  # noqa: F401  what takes a while
+    from launcher import LOADED  # noqa: F401  imports all slow modules
     from sounds import write_noise
 
     from pipeline import report, run
@@ -120,14 +121,14 @@ def _make_ready() -> None:
     from transforms.embed_examples import VggishModelHandler
 
     class StandIn:
-        """In place of the network: the mean and the deviation of each band of an example."""
+        """Replaces the network: returns the mean and the standard deviation of each band of an example."""
 
         def embed_clips(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
             return [np.concatenate([e.mean(1), e.std(1)], 1).astype(np.float32) for e in clips]
 
     VggishModelHandler.load_model = lambda handler: StandIn()
     report.write_report = lambda *_: None
-    # A dead owner elsewhere is waited for, but not for a minute.
+    # A run waits for a dead owner on another machine, but here for less than a minute.
     lock.DEAD_S, lock._POLL_S = 0.2, 0.05
     with tempfile.TemporaryDirectory() as folder:
         write_noise(Path(folder) / "audio" / "ab.wav", 1.0)
@@ -136,7 +137,7 @@ def _make_ready() -> None:
     assert threading.active_count() == 1, "a fork of several threads may hang"
 
 
-# Beam's check of types takes a fifth of a small run.
+# Beam's type checks take a fifth of the time of a small run.
 RUN_FLAGS = [
     "--runner=FnApiRunner",
     "--no_pipeline_type_check",
@@ -148,7 +149,7 @@ RUN_FLAGS = [
 
 
 def _kill_at(kill: Kill, folder: str) -> None:
-    """Has this process kill itself before some change of a file in a folder."""
+    """Lets this process kill itself before a given change of a file in a folder."""
     count = 0
 
     def hook(event: str, arguments: tuple) -> None:
@@ -172,7 +173,7 @@ def _kill_at(kill: Kill, folder: str) -> None:
 
 
 def _run(argv: list[str], said: str, kill: list | None) -> int:
-    """The run, in a fork."""
+    """Runs the pipeline in this child process."""
     from pipeline import run
     from pipeline.cli.console import run_command
 

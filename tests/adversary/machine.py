@@ -32,7 +32,7 @@ ELSEWHERE = {
     "since": "2100-01-01T00:00:00+00:00",
     "beat": 3,
 }
-# Files of somebody else whose paths no run needs.
+# Files that no run wrote, at paths that no run needs.
 FOREIGN = (
     "mydata/precious.tfrecord",
     "mydata/xa.tfrecord",
@@ -65,7 +65,7 @@ kills = st.one_of(
 
 
 class Adversary(Expectations, RuleBasedStateMachine):
-    """One sequence. Each rule is a run or a disturbance. At the end, all splits are read once more."""
+    """A sequence; each rule is a run or a disturbance. At the end, all splits are read once more."""
 
     @initialize(names=groups, sharding=st.sampled_from(["audioset", "audioset", "hash:3"]))
     def begin(self, names, sharding):
@@ -93,7 +93,7 @@ class Adversary(Expectations, RuleBasedStateMachine):
 
     @rule(mode=modes, sharding=st.sampled_from(["audioset", "hash:2", "hash:3"]), kill=kills)
     def change_sharding(self, mode, sharding, kill):
-        """The change is refused. With --overwrite, a new folder replaces the old one."""
+        """Checks that the change is refused; with --overwrite, a new folder replaces the old one."""
         before = self.shards()
         changes = sharding != self.sharding and bool(before) and not self.must_overwrite
         if changes:
@@ -151,7 +151,7 @@ class Adversary(Expectations, RuleBasedStateMachine):
         refused = [status == 2 and "another run is using this folder" in printed for status, printed in ends]
         assert not all(refused), ends
         self.workspace.counts["races that one lost"] += any(refused)
-        # The one that came to its end was there last.
+        # If one of the runs was killed, the other one was the last.
         order = sorted(range(2), key=lambda n: ends[n][0] != -signal.SIGKILL)
         for number in order:
             if not refused[number]:
@@ -197,7 +197,7 @@ class Adversary(Expectations, RuleBasedStateMachine):
     @precondition(lambda self: self.run_folder.exists() and not self.must_overwrite)
     @rule(number=st.integers(0, 30), data=st.sampled_from([None, b"", b"{", b"\xff\0"]), mode=modes)
     def damage_a_file_of_the_run(self, number, data, mode):
-        """The next run completes, or names the file in one line and changes nothing."""
+        """Checks that the next run completes, or names the file in one line and changes nothing."""
         paths = sorted(path for path in self.run_folder.rglob("*") if path.is_file())
         if not paths:
             return
@@ -207,7 +207,7 @@ class Adversary(Expectations, RuleBasedStateMachine):
         if data is not None:
             path.write_bytes(data)
         elif path.name.startswith("before-"):
-            # Its shard is then somebody else's, which runs of its own split name; others pass it over.
+            # Its shard is then a foreign file: runs of the same split name it, and other runs ignore it.
             mode = next(one for one in MODES if path.name.startswith(f"before-{one.split}="))
         shards = self.shards()
         splits = {path.name.partition("=")[0]} if path.parent.name == "sources" else set()
@@ -218,7 +218,7 @@ class Adversary(Expectations, RuleBasedStateMachine):
         self.workspace.counts["files of _run damaged"] += 1
         if status in (0, 4):
             if splits and path.exists() and path.read_bytes() == data:
-                path.unlink()  # a run of another split has no need of it; one that has says to delete it
+                path.unlink()  # this run did not read it; a run that reads it fails and says to delete it
             self.check_end(mode, self.present, False, status, printed)
             return
         assert status in (1, 2) and len(printed.splitlines()) <= 3, printed
@@ -271,7 +271,7 @@ class Adversary(Expectations, RuleBasedStateMachine):
         for split, mode in list(self.last.items()):
             if self.is_settled(split) and self.read[split].keys() == self.files_of(self.present):
                 continue
-            for _ in range(1 + len(self.cut)):  # a run names one shard that was cut, which is then removed
+            for _ in range(1 + len(self.cut)):  # each run names one truncated shard, which is then removed
                 self.embed(mode, self.present)
                 if self.is_settled(split):
                     break

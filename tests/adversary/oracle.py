@@ -1,4 +1,4 @@
-"""What a feature folder holds, in a form in which two folders can be compared."""
+"""Reads the content of a feature folder in a form in which two folders can be compared."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ from transforms.features.existing_records import RecordKey, record_key
 from transforms.features.sources import read_sources, record_hash
 from transforms.storage.tfrecord import read_records
 
-# All that stands in `_run` when no run is at work, and the sources.
+# All files in `_run` when no run is active, except the sources.
 RUN_FILES = {
     "manifest.json",
     "shards.jsonl",
@@ -28,7 +28,7 @@ class Record:
 
     Attributes:
       data: its bytes.
-      source: the input that it is said to be of; None if nobody knows.
+      source: the input that `_run/sources` names for it; None if it is unknown.
     """
 
     data: bytes
@@ -37,14 +37,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Content:
-    """A folder after a run that came to its end.
+    """The content of a folder after a completed run.
 
     Attributes:
       shards: path below the folder -> bytes.
       records: split -> key -> record.
       lines: file -> split -> lines of the list of rejects about it.
       account, clips: of the manifest.
-      listed: the list of shards, as it is.
+      listed: the bytes of the list of shards.
     """
 
     shards: dict[str, bytes]
@@ -59,7 +59,7 @@ class Content:
         """Reads a folder.
 
         Args:
-          shards: those that its runs wrote.
+          shards: the shards that runs wrote.
         """
         manifest = json.loads((folder / "_run" / "manifest.json").read_text())
         lines: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
@@ -75,7 +75,7 @@ class Content:
         )
 
     def of_split(self, split: str) -> dict[str, bytes]:
-        """The shards of a split."""
+        """Returns the shards of a split."""
         return {path: data for path, data in self.shards.items() if path.startswith(f"{split}/")}
 
     def total(self, outcome: str) -> int:
@@ -83,7 +83,7 @@ class Content:
 
 
 def reject_lines(folder: Path) -> list[dict[str, Any]]:
-    """The list of rejects; what is known of an input's hash depends on whether its shard was read again."""
+    """Returns the list of rejects, without hashes that depend on whether a shard was read again."""
     found = []
     for path in sorted((folder / "_run").glob("rejected-*.jsonl")):
         for text in path.read_bytes().split(b"\n"):
@@ -96,7 +96,7 @@ def reject_lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def all_records(folder: Path, shards: dict[str, bytes]) -> dict[str, dict[RecordKey, Record]]:
-    """The records of some shards; each must be whole and in order, and come once."""
+    """Returns the records of some shards, after checking that they are complete, in order and unique."""
     found: dict[str, dict[RecordKey, Record]] = defaultdict(dict)
     for path, data in shards.items():
         split, name = path.removesuffix(".tfrecord").split("/")
@@ -111,7 +111,7 @@ def all_records(folder: Path, shards: dict[str, bytes]) -> dict[str, dict[Record
 
 
 def shard_line(path: str, data: bytes) -> dict[str, Any]:
-    """What the list of shards has to say of one."""
+    """Returns the line of a shard that the list of shards must contain."""
     records = sum(1 for _ in read_records(io.BytesIO(data)))
     digest = hashlib.sha256(data).hexdigest()
     return {"path": path, "records": records, "size_bytes": len(data), "sha256": digest}

@@ -1,4 +1,4 @@
-"""The inputs of which the adversary adds some: groups of small files that share ids with other groups."""
+"""The inputs that the adversary adds in groups: small files that share ids with other groups."""
 
 import io
 import shutil
@@ -12,7 +12,7 @@ from sounds import write_noise
 from transforms.storage.tfrecord import frame_records
 
 GROUPS = "abcde"
-# Two versions, of which the second has other labels.
+# Two versions; the second has other labels.
 SEGMENTS = {
     1: 'xa1, 0, 1, "/m/a"\nxb1, 0, 1, "/m/b"\nxa2, 0, 1, "/m/a,/m/b"\nno, 0, 1, "/m/a"\n',
     2: 'xa1, 0, 1, "/m/b"\nxb1, 0, 1, "/m/b"\nxa2, 0, 1, "/m/a"\nno, 0, 1, "/m/a"\n',
@@ -21,15 +21,15 @@ LABELS = "index,mid,display_name\n0,/m/a,A\n7,/m/b,B\n"
 
 
 class Pool:
-    """Makes all inputs once, and puts groups of them into a corpus.
+    """Creates all inputs once, and copies groups of them into a corpus.
 
-    | group | what |
+    | group | files |
     |---|---|
-    | a | a file that is no audio until it is repaired, and sorts first; a recording |
+    | a | a file that sorts first and is not audio until it is repaired; a recording |
     | b | recordings, one of them with an odd name |
-    | c | a copy of one of b's, another recording of one of a's ids, a clip that is too short |
-    | d | another format, a file that is cut off, an id that begins with a dash |
-    | e | a tar and a TFRecord that is cut off, with ids of the others, and one id twice |
+    | c | a copy of a file of b, another recording with an id of a, a clip that is too short |
+    | d | another format, a truncated file, an id that begins with a dash |
+    | e | a tar and a truncated TFRecord, with ids of other groups, and one id twice |
     """
 
     def __init__(self, folder: Path):
@@ -88,7 +88,7 @@ class Pool:
         shutil.copytree(self._store / group, self.corpus / group)
 
     def repair(self) -> Path:
-        """Makes the first file of the first group a recording; returns its path."""
+        """Replaces the first file of the first group by a recording; returns its path."""
         path = self.corpus / "a" / "xa1.wav"
         shutil.copy(self._repaired, path)
         return path

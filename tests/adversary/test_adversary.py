@@ -1,4 +1,4 @@
-"""Any sequence of runs and accidents ends as one undisturbed run over everything."""
+"""Any sequence of runs and disturbances has the same result as one undisturbed run over all inputs."""
 
 import re
 import subprocess

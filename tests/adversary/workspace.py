@@ -1,4 +1,4 @@
-"""What all sequences of a process share, and how a run is started."""
+"""The resources that all sequences of a process share, and the start of runs."""
 
 import shutil
 from collections import Counter
@@ -26,7 +26,7 @@ MODES = (Mode("train"), Mode("other"), Mode("cut", 1), Mode("cut", 2))
 
 
 class Workspace:
-    """What all sequences of a process share: the inputs, the process that forks, and undisturbed runs.
+    """The resources that all sequences of a process share: inputs, fork server, and undisturbed runs.
 
     Attributes:
       pool: the inputs.

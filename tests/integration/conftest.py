@@ -1,4 +1,4 @@
-"""What the tests of all engines share: a corpus, and what a local run makes of it."""
+"""Fixtures for the tests of all engines: a corpus, and the result of a local run on it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from runs import Run, run
 from sounds import write_bad_files, write_noise
 
 NUM_CLIPS = 300
-# Minutes each: they begin first, so that no process is left alone with one of them at the end.
+# Each takes minutes, so they start first; otherwise one process would still run one of them at the end.
 LONG = ("test_faults", "test_ends", "test_flink", "test_statistics")
 
 
@@ -17,11 +17,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class EngineCorpus:
-    """Clips, and what a run on the FnApiRunner writes of them.
+    """Clips, and the result of a run on the FnApiRunner.
 
     Attributes:
-      clips, some: globs of all and of a part.
-      expected: of all.
+      clips, some: globs of all clips, and of some.
+      expected: the result for all clips.
     """
 
     clips: str
@@ -31,7 +31,7 @@ class EngineCorpus:
 
 @pytest.fixture(scope="session")
 def engine_corpus(tmp_path_factory) -> EngineCorpus:
-    """300 clips, five of them bad."""
+    """Creates 300 clips, five of them bad."""
     folder = tmp_path_factory.mktemp("engines")
     for n in range(NUM_CLIPS - 5):
         write_noise(folder / "clips" / f"{chr(97 + n % 20)}{n % 3}{n}.wav", 1.0 + n % 4 / 10, seed=n)

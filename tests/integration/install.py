@@ -1,8 +1,8 @@
 """Installs the servers and engines of the integration tests: python tests/integration/install.py
 
-Versions are pinned, and what comes is checked. All lies in the user's cache, and is fetched or built once;
-a test that needs a part which is not there yet installs it. Needs Python's own library alone, so that it can
-run before there is an environment, or beside its installation. Java, Maven and Go must be there.
+Versions are pinned, and downloads are verified. Everything is in the user's cache, and is downloaded or built
+once; a test installs the parts that it needs and that are missing. This module needs only Python's standard
+library, so that it can run before or during the installation of the environment. It needs Java, Maven and Go.
 """
 
 import fcntl
@@ -27,23 +27,23 @@ _MANIFEST_LINE = 70
 
 
 def flink_job_server() -> Path:
-    """A jar that runs Beam's job server for Flink, of jars that it names."""
+    """Returns a jar that runs Beam's job server for Flink; it refers to other jars."""
     jars = _maven_jars(_HERE / "flink" / "job_server.xml", _FLINK_JOB_SERVER_SHA256)
     return _runnable_jar(jars, "org.apache.beam.runners.flink.FlinkJobServerDriver")
 
 
 def flink_cluster() -> Path:
-    """The folder of the jars that a JobManager and a TaskManager run on."""
+    """Returns the folder with the jars of a JobManager and a TaskManager."""
     return _maven_jars(_HERE / "flink" / "cluster.xml", _FLINK_CLUSTER_SHA256)
 
 
 def hadoop() -> Path:
-    """The folder of the jars that a NameNode and a DataNode run on."""
+    """Returns the folder with the jars of a NameNode and a DataNode."""
     return _maven_jars(_HERE / "servers" / "hadoop.xml", _HADOOP_SHA256)
 
 
 def prism() -> Path:
-    """Prism, built from its Go module, which Go checks against its database of checksums."""
+    """Builds Prism from its Go module, which Go verifies with its checksum database; returns its path."""
     return _go_program(_PRISM)
 
 
@@ -53,17 +53,17 @@ def boot() -> Path:
 
 
 def fake_gcs_server() -> Path:
-    """fake-gcs-server, likewise."""
+    """Builds fake-gcs-server in the same way; returns its path."""
     return _go_program(_FAKE_GCS_SERVER)
 
 
 def java() -> str:
-    """Path of Java."""
+    """Returns the path of Java."""
     return _program("java", "install a JDK, 11 or 17")
 
 
 def call(command: Sequence[str], **environment: str) -> None:
-    """Runs a command to its end; RuntimeError with what it said if it fails."""
+    """Runs a command to its end; raises RuntimeError with its output if it fails."""
     result = subprocess.run(
         command,
         stdout=subprocess.PIPE,
@@ -77,9 +77,9 @@ def call(command: Sequence[str], **environment: str) -> None:
 
 
 def _cached(name: str, make: Callable[[Path], None]) -> Path:
-    """A folder in the user's cache; the first time it is made, and appears whole or not at all.
+    """Returns a folder in the user's cache, after creating it atomically if it does not exist.
 
-    One process makes one folder at a time: Maven's repository is not made for more.
+    Only one process creates a folder at a time, since Maven's repository does not support several.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "audioset-beam-tests"
     cache.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
             temporary = cache / f"{name}.tmp"
-            shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
             temporary.mkdir()
             make(temporary)
             temporary.rename(folder)
@@ -96,7 +96,7 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def _program(name: str, remedy: str) -> str:
-    """Path of a program; RuntimeError with the remedy if there is none."""
+    """Returns the path of a program; raises RuntimeError with the remedy if it is not installed."""
     path = shutil.which(name)
     if path is None:
         raise RuntimeError(f"no program {name!r} on PATH; {remedy}")
@@ -114,15 +114,14 @@ def _go_program(module: str) -> Path:
 
 
 def _maven_jars(pom: Path, sha256: str) -> Path:
-    """A folder with the jars that a pom.xml asks for and all that they need, checked when they are fetched.
+    """Returns a folder with the jars of a pom.xml and their dependencies, verified after the download.
 
     Args:
-      pom: its file name says what it is.
-      sha256: in hex, of lines with the SHA-256 and the name of each jar, in the order of names, as
-        `sha256sum *.jar` prints them.
+      pom: the pom.xml; its file name is the name of the folder.
+      sha256: SHA-256 in hex of the lines that `sha256sum *.jar` prints, sorted by name.
 
     Raises:
-      RuntimeError: there is no Maven, it does not find them all, or one is another.
+      RuntimeError: Maven is not installed, a jar cannot be downloaded, or a jar has another checksum.
     """
 
     def fetch(folder: Path) -> None:
@@ -139,7 +138,7 @@ def _maven_jars(pom: Path, sha256: str) -> Path:
 
 
 def _runnable_jar(jars: Path, main_class: str) -> Path:
-    """A jar beside a folder of jars, for `java -jar`: it has their names and a class's, and nothing else."""
+    """Returns a jar for `java -jar` that contains only the paths of a folder of jars and the main class."""
 
     def write(folder: Path) -> None:
         names = " ".join(path.as_uri() for path in sorted(jars.glob("*.jar")))

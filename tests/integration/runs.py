@@ -1,4 +1,4 @@
-"""Runs by the commands that docs/runners.md has, and what they write."""
+"""Runs the commands of docs/runners.md, and reads what they write."""
 
 import json
 import os
@@ -18,11 +18,11 @@ _LISTS = ("rejected-*.jsonl", "unmatched-*.jsonl", "shards.jsonl", "sources/*")
 
 @dataclass(frozen=True)
 class Run:
-    """All of a feature folder that is the same whatever engine made it.
+    """The parts of a feature folder that are the same on every engine.
 
     Attributes:
-      files: path below the folder -> bytes, of shards and lists.
-      account: of the manifest.
+      files: path below the folder -> bytes, of the shards and lists.
+      account: the account in the manifest.
     """
 
     files: dict[str, bytes]
@@ -41,7 +41,7 @@ class Run:
 
 
 def documented(section: str) -> str:
-    """The command, the first block, of a section of docs/runners.md."""
+    """Returns the command of a section of docs/runners.md, which is its first code block."""
     found = re.search(rf"^##+ {re.escape(section)}$.*?^```\n(.*?)^```$", _DOCS.read_text(), re.M | re.S)
     assert found, f"no command in the section {section!r} of {_DOCS}"
     return found[1]
@@ -51,9 +51,9 @@ def start(section: str, log: Path, *more: str, **variables: str | Path) -> subpr
     """Starts a section's command.
 
     Args:
-      log: file for what it says.
-      more: further options.
-      variables: that the command names.
+      log: file for its output.
+      more: additional options.
+      variables: values of the variables in the command.
     """
     python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": python, **{name: str(value) for name, value in variables.items()}}
@@ -70,14 +70,14 @@ def start(section: str, log: Path, *more: str, **variables: str | Path) -> subpr
 
 
 def kill(process: subprocess.Popen) -> None:
-    """Kills a process of a session of its own, and all that it started: a job server outlives its command."""
+    """Kills the leader of a session and all its child processes: a job server outlives its command."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def run(section: str, log: Path, *more: str, **variables: str | Path) -> Run:
-    """Runs a section's command to its end; what it wrote to the folder FEATURES."""
+    """Runs a section's command to its end; returns what it wrote to the folder FEATURES."""
     process = start(section, log, *more, **variables)
     try:
         assert process.wait(600) == 0, log.read_text(errors="replace")[-4000:]

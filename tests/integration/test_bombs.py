@@ -1,4 +1,4 @@
-"""Small files that unpack to much: memory stays within the bound of long recordings."""
+"""Decompression bombs: memory stays within the limit of long recordings."""
 
 import contextlib
 import gzip
@@ -25,7 +25,7 @@ SECOND = np.zeros((44_100, 2), np.int16)
 
 
 def peak_gb(*flags: str) -> float:
-    """Runs the pipeline; peak resident memory of its process and all that it starts."""
+    """Runs the pipeline; returns the peak resident memory of its process and its descendants."""
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.run", "--runner=FnApiRunner", *flags],
         cwd=ROOT,
@@ -43,7 +43,7 @@ def peak_gb(*flags: str) -> float:
 
 
 def high_water_gb(pid: int) -> float:
-    """The most that a process has had; not rusage's, which begins with what its parent had when it forked."""
+    """Returns the peak memory of a process; the value of rusage would include the parent's at the fork."""
     with contextlib.suppress(OSError):
         found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
         return int(found[1]) / 1e6 if found else 0.0
@@ -83,6 +83,6 @@ def test_hours_of_silence_in_a_small_file(tmp_path):
     print(f"peak {peak:.3f} GB")
     assert peak < MAX_GB
     account = json.loads((tmp_path / "out" / "_run" / "manifest.json").read_text())["account"]
-    # The shard's clip before the bomb is there, and what follows is one rejection.
+    # The shard's clip before the bomb is written, and the rest of the shard is one reject.
     assert account["written"] == {"train": 2} and account["balanced"]
     assert account["rejected_by_reason"] == {"train": {"truncated_shard": 1}}

@@ -1,4 +1,4 @@
-"""Runs whose every file is in a bucket, and buckets that fail, hang up, and go away for a while."""
+"""Runs whose files are all in a bucket, and buckets that fail, close connections, or are down for a while."""
 
 import dataclasses
 import gzip
@@ -33,7 +33,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
-    """All that a run reads: audio, some of it bad, a segments CSV, labels, weights and PCA parameters."""
+    """Creates all inputs of a run: audio, some of it bad, a segments CSV, labels, weights, PCA parameters."""
     folder = tmp_path_factory.mktemp("corpus")
     ids = [f"{chr(97 + n % 10)}{n % 2}{n}" for n in range(NUM_CLIPS)]
     for n, video_id in enumerate(ids):
@@ -65,7 +65,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def expected(corpus, tmp_path_factory) -> dict[str, bytes]:
-    """What a run on local files writes."""
+    """Returns the files that a run on local files writes."""
     output = tmp_path_factory.mktemp("local") / "out"
     result = run_pipeline(*inputs(corpus), f"--output={output}")
     assert result.returncode == 0, result.stderr
@@ -78,13 +78,13 @@ def text(name: str, data: bytes) -> bytes:
 
 
 def check_same(found: dict[str, bytes], root: str, expected: dict[str, bytes], corpus: Path) -> None:
-    """Asserts that a folder is a local run's: every shard, list and the account."""
+    """Asserts that a folder equals that of a local run: every shard, list and the account."""
     assert found.keys() == expected.keys()
     there = {
         name: text(name, data).replace(root.encode(), str(corpus).encode()) for name, data in found.items()
     }
     differing = {name for name in there if there[name] != text(name, expected[name])}
-    assert differing == {"_run/manifest.json", "_run/report.html"}  # which have times in them
+    assert differing == {"_run/manifest.json", "_run/report.html"}  # which contain times
     accounts = [json.loads(folder["_run/manifest.json"])["account"] for folder in (found, expected)]
     assert accounts[0] == accounts[1] and accounts[0]["balanced"]
 
@@ -99,7 +99,7 @@ def server(request, corpus, tmp_path_factory) -> Iterator[Server]:
 
 @pytest.fixture
 def environment(server: Server, tmp_path) -> dict[str, str]:
-    """Variables to reach the server by, and an empty cache, so that weights are fetched."""
+    """Returns the variables for access to the server, and an empty cache, so that weights are downloaded."""
     return {**server.environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
 
@@ -153,7 +153,7 @@ def test_one_run_at_a_time_has_a_folder_in_a_bucket(server: Server, environment)
 
 
 def faulty_inputs(server: Server, corpus: Path) -> list[str]:
-    """All of the inputs; on moto, which sends a file's 288 MB again for each part, all but the weights."""
+    """Returns all inputs; without the weights on moto, which sends all 288 MB again for each part."""
     flags = inputs(server.root)
     if server.root.startswith("s3:"):
         flags.append(f"--weights={corpus}/model.weights.h5")

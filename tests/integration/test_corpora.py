@@ -29,7 +29,7 @@ MAX_FILE_S = 30.0
 
 @pytest.fixture(scope="module")
 def corpus(shared_audio, tmp_path_factory):
-    """Twelve clips with prefixes of their own, and the five recordings where they are at hand."""
+    """Creates twelve clips, each with its own prefix, and adds the five recordings if they are available."""
     folder = tmp_path_factory.mktemp("corpus")
     formats = itertools.cycle([("wav", 44_100), ("flac", 48_000), ("ogg", 22_050), ("mp3", 16_000)])
     for n, (suffix, rate_hz) in zip(range(12), formats, strict=False):
@@ -90,7 +90,7 @@ def test_segment_seconds_gives_the_clips_that_files_of_their_own_would(tmp_path)
 
 
 def seeds(folder) -> list[bytes]:
-    """One file of each format, about a second each."""
+    """Creates one file of each format, of about one second."""
     paths = [
         write_noise(folder / "a.wav", 1.2, 44_100),
         write_noise(folder / "b.wav", 1.2, 16_000, subtype="FLOAT"),
@@ -125,14 +125,14 @@ def seeds(folder) -> list[bytes]:
 
 
 def mutated(files: list[bytes], number: int) -> bytes:
-    """Flips, a cut or a splice of one of the files, by number."""
+    """Damages one of the files by flipped bytes, a cut or a splice; the number determines which."""
     rng = np.random.default_rng(number)
     data = bytearray(files[number % len(files)])
     match number // len(files) % 3:
         case 0:
             for place in rng.integers(0, len(data), rng.integers(1, 30)):
                 data[place] = rng.integers(256)
-            # Headers are where damage does most.
+            # Damage has the largest effect in headers.
             data[rng.integers(0, min(100, len(data)))] ^= 1 << rng.integers(8)
         case 1:
             del data[rng.integers(0, len(data)) :]

@@ -1,4 +1,4 @@
-"""Dataflow's job as `--dry_run` builds it offline, its images and its template: all short of running them."""
+"""Dataflow's job that `--dry_run` builds offline, its images and its template; nothing runs on Dataflow."""
 
 import os
 import re
@@ -45,7 +45,7 @@ def build(config: str, *flags: str) -> Job:
 @pytest.fixture(scope="module", autouse=True)
 def at_root():
     before = Path.cwd()
-    os.chdir(ROOT)  # where the configs' setup_file is
+    os.chdir(ROOT)  # the configs' setup_file is in this folder
     yield
     os.chdir(before)
 
@@ -56,7 +56,7 @@ def jobs(at_root) -> dict[str, Job]:
 
 
 def hints_by_step(job: Job) -> dict[str, list[str]]:
-    """Name of each step that runs something -> its hints."""
+    """Returns the name of each step that runs code -> its hints."""
     transforms = job.proto_pipeline.components.transforms
     return {
         step.unique_name: sorted(step_hints(job.proto_pipeline, name))
@@ -73,7 +73,7 @@ def test_only_the_model_asks_for_a_card_and_memory_where_machines_are_fitted(job
     assert any("BeamML_RunInference" in name for name in model)
     card = "accelerator=type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
     assert {tuple(hints[name]) for name in model} == {(card, "min_ram=16000000000")}
-    # What the model takes is shuffled to it, once.
+    # The examples are shuffled to the model once.
     assert sum(name.startswith("EmbedExamples/ToModel/") for name in hints) > 0
     assert not any(
         "worker_accelerator" in o for o in jobs["dataflow_gpu_fitted"].proto.environment.service_options
@@ -119,7 +119,7 @@ def test_the_project_is_staged_as_a_package_and_no_session(jobs):
 
 
 def test_the_command_shows_the_job_and_does_nothing(tmp_path):
-    """Without a network, credentials, cached files; with an output that nobody may write to."""
+    """Runs without a network, credentials or cached files, and with an output that is not writable."""
     flags = [f"--config={ROOT}/configs/dataflow_gpu_fitted.yaml", *CLOUD]
     nowhere = {"XDG_CACHE_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9", "NO_GCE_CHECK": "true"}
     result = run_command("-m", "pipeline.run", *flags, **nowhere)
@@ -166,7 +166,7 @@ def test_dockerfiles_copy_what_is_there(path):
 def test_the_templates_metadata_is_what_dataflow_reads_and_its_parameters_are_options():
     text = (ROOT / "docker" / "flex" / "metadata.json").read_text()
     metadata = TemplateMetadata()
-    json_format.Parse(text, metadata._pb)  # which knows every field, and each kind of parameter
+    json_format.Parse(text, metadata._pb)  # it validates every field, and each kind of parameter
     required = [p.name for p in metadata.parameters if not p.is_optional]
     assert metadata.name and required == ["input", "output"]
     own = vars(parse_options(["--input=a", "--output=b"])).keys() | {"config"}

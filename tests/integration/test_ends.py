@@ -58,7 +58,7 @@ def test_ctrl_c_at_any_moment_is_one_line_and_the_next_run_is_whole(corpus, laun
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     command = ["-m", "pipeline.run", *TRIAL, *MODES[mode], f"--input={corpus}/*"]
-    for output in ("first", "expected"):  # the first run takes longer: most moments would come after the end
+    for output in ("first", "expected"):  # the first run is slower, so its duration is not used
         begun = time.monotonic()
         launcher.start(*command, f"--output={tmp_path}/{output}", TMPDIR=str(temporary))
         assert launcher.wait() == 0
@@ -70,7 +70,7 @@ def test_ctrl_c_at_any_moment_is_one_line_and_the_next_run_is_whole(corpus, laun
         ended = interrupt(
             launcher,
             [*command, f"--output={output}"],
-            catches,  # not so early that Python itself handles the signal
+            catches,  # before this, Python itself handles the signal
             random.uniform(0.2, duration_s),
             random.choice([CTRL_C, CTRL_C, signal.SIGTERM, signal.SIGHUP]),
             TMPDIR=str(temporary),
@@ -85,7 +85,7 @@ def test_ctrl_c_at_any_moment_is_one_line_and_the_next_run_is_whole(corpus, laun
             said = [line for line in ended.lines if line.startswith("pipeline.run: ")]
             assert len(said) == 1 and said[0] == ended.lines[-1], ended.lines
             assert not any("Traceback" in line for line in ended.lines), "\n".join(ended.lines)
-        if number % 4 == 0:  # test_faults does this after every SIGKILL
+        if number % 4 == 0:  # test_faults checks this after every SIGKILL
             launcher.start(*command, f"--output={output}", TMPDIR=str(temporary))
             assert launcher.wait() == 0
             assert shards(output) == expected
@@ -96,7 +96,7 @@ def test_ctrl_c_at_any_moment_is_one_line_and_the_next_run_is_whole(corpus, laun
 
 
 def test_worker_processes_end_with_a_killed_launcher(corpus, launcher, tmp_path):
-    """While they import, while they embed."""
+    """Ends the launcher while workers import modules, and while they embed."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     command = ["-m", "pipeline.run", *TRIAL, *MODES["two_processes"], f"--input={corpus}/*"]
@@ -113,7 +113,7 @@ def test_worker_processes_end_with_a_killed_launcher(corpus, launcher, tmp_path)
                             found.append(process)
                 return found
 
-            if number % 2:  # at work
+            if number % 2:  # workers embed
                 wait_for(lambda: any(temporary.glob("audioset-*/progress-*/*.counts")))
             else:
                 wait_for(lambda workers=workers: bool(workers()))
@@ -153,6 +153,6 @@ def test_a_pools_processes_end_with_a_killed_command_and_by_ctrl_c(launcher, tmp
     ready.unlink()
     ended = interrupt(launcher, [str(program), str(ready)], lambda _: ready.exists(), 0.2, signal.SIGKILL)
     assert (ended.status, ended.lines) == (-signal.SIGKILL, [])
-    # The server, from which they are forked, takes TensorFlow apart when it ends, and waits for them before.
+    # The fork server waits for its processes, and then unloads TensorFlow, before it ends.
     assert len(ended.left) <= 1
     assert processes_left(ended.pid, 60.0) == []

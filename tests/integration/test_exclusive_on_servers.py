@@ -1,4 +1,4 @@
-"""Files that one of several programs makes, on servers of s3://, gs:// and hdfs://."""
+"""Files that only one of several programs can create, on servers of s3://, gs:// and hdfs://."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Processes that are killed, disks that fill up, folders that turn read-only: nothing is lost or halved."""
+"""Killed processes, full disks, folders that become read-only: no record is lost or truncated."""
 
 import json
 import os
@@ -30,7 +30,7 @@ NUM_KILLS = 50
 
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory) -> list[str]:
-    """Flags of a run that takes less time than others: in 16 bits, and with random weights from a file."""
+    """Returns the flags of a fast run: in 16-bit precision, and with random weights from a file."""
     path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
     export_keras_weights(read_weights("random:0"), str(path))
     return [f"--weights={path}", "--precision=bfloat16", *TRIAL[1:]]
@@ -46,13 +46,13 @@ def corpus(tmp_path_factory):
 
 
 def lists(output: Path) -> dict[str, bytes]:
-    """What a run says of its clips and shards, the manifest aside, which has times."""
+    """Returns what a run wrote about its clips and shards, without the manifest, which contains times."""
     names = ("rejected-*.jsonl", "unmatched-*.jsonl", "shards.jsonl")
     return {path.name: path.read_bytes() for name in names for path in (output / "_run").glob(name)}
 
 
 def check_whole(output: Path) -> int:
-    """Reads every shard in place with all its checksums; returns how many there are."""
+    """Reads every shard and verifies all its checksums; returns the number of shards."""
     paths = sorted(output.glob("*/*.tfrecord"))
     for path in paths:
         with path.open("rb") as file:
@@ -61,7 +61,7 @@ def check_whole(output: Path) -> int:
 
 
 def sessions() -> set[int]:
-    """Of all processes that are at work; the launcher gives each run its own."""
+    """Returns the session ids of all running processes; the launcher gives each run its own session."""
     found = set()
     for process in psutil.process_iter(["status"]):
         if process.info["status"] != psutil.STATUS_ZOMBIE:
@@ -73,7 +73,7 @@ def sessions() -> set[int]:
 def test_a_run_killed_at_any_moment_leaves_whole_shards_that_the_next_completes(corpus, trial, tmp_path):
     launcher = Launcher(tmp_path / "log.txt")
     flags = ["-m", "pipeline.run", *trial, "--runner=FnApiRunner", f"--input={corpus}/*"]
-    for _ in range(2):  # the first one is slower
+    for _ in range(2):  # the first run is slower
         started = time.monotonic()
         launcher.start(*flags, f"--output={tmp_path}/expected", "--overwrite")
         assert launcher.wait() == 0
@@ -87,16 +87,16 @@ def test_a_run_killed_at_any_moment_leaves_whole_shards_that_the_next_completes(
     for attempt in range(2 * NUM_KILLS):
         output = tmp_path / f"attempt{attempt}"
         pid = launcher.start(*flags, f"--output={output}")
-        if attempt % 2:  # any moment of the run
+        if attempt % 2:  # at any moment of the run
             time.sleep(moments.uniform(0, duration_s))
-        else:  # any moment of the fraction of a second in which shards are written
+        else:  # at any moment of the fraction of a second in which shards are written
             wanted = moments.randrange(len(expected))
             while len(list(output.glob("*/*.tfrecord"))) < wanted and psutil.pid_exists(pid):
                 time.sleep(0.0005)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         if launcher.wait() == 0:
-            continue  # it was faster
+            continue  # the run ended before the signal
         killed.append(pid)
         partial += 0 < check_whole(output) < len(expected)
         launcher.start(*flags, f"--output={output}")
@@ -119,7 +119,7 @@ def test_a_run_killed_at_any_moment_leaves_whole_shards_that_the_next_completes(
 
 
 def in_own_mounts(script: str, **values: str) -> subprocess.CompletedProcess:
-    """Runs a shell script that may mount file systems which nobody else sees."""
+    """Runs a shell script that may mount filesystems that are not visible to other processes."""
     unshare = ["unshare", "--map-root-user", "--mount"] if os.getuid() else ["unshare", "--mount"]
     result = subprocess.run(
         [*unshare, "bash", "-euc", textwrap.dedent(script)],

@@ -1,4 +1,4 @@
-"""Inputs and outputs on s3://, gs:// and hdfs://, of servers on this machine."""
+"""Inputs and outputs on s3://, gs:// and hdfs://, with servers on this machine."""
 
 import json
 import time
@@ -24,21 +24,21 @@ DEEPER = {"j9": "wav"}
 IN_SHARDS = {"tar": {"f5": "wav", "g6": "ogg"}, "parquet": {"h7": "flac", "i8": "mp3"}}
 UNMATCHED = "e4"
 SPEECH = "/m/09x0r"
-# Flags and variables of servers where nobody listens.
+# Flags and variables of servers that do not run.
 NOBODY: dict[str, tuple[list[str], dict[str, str]]] = {
     "s3": (["--s3_endpoint_url=http://127.0.0.1:9", "--s3_access_key_id=a", "--s3_secret_access_key=b"], {}),
     "gs": ([], {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9", "NO_GCE_CHECK": "true"}),
     "hdfs": (["--hdfs_host=127.0.0.1", "--hdfs_port=9", "--hdfs_user=test"], {}),
 }
-# S3 and Beam cut an upload into parts of 5 MiB.
+# S3 and Beam divide an upload into parts of 5 MiB.
 MORE_THAN_A_PART = (5 << 20) + 1
-# The files of a run that are the same wherever its inputs and outputs are.
+# The files of a run that do not depend on the filesystem of its inputs and outputs.
 LISTS = ("_run/rejected-00000-of-00001.jsonl", "_run/unmatched-00000-of-00001.jsonl", "_run/shards.jsonl")
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
-    """Audio files, one of them bad and one that no segment names, a tar and a Parquet shard, and CSVs."""
+    """Creates audio files (one is bad, one has no segment), a tar shard, a Parquet shard, and CSVs."""
     folder = tmp_path_factory.mktemp("corpus")
     _write_clips(folder / "audio", FILES)
     _write_clips(folder / "audio" / "deep" / "er", DEEPER)
@@ -78,7 +78,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _same(found: dict[str, bytes], root: str, expected: dict[str, bytes], expected_root: str) -> None:
-    """Asserts that two runs wrote the same shards, lists and accounts, but for where the inputs were."""
+    """Asserts that two runs wrote the same shards, lists and accounts, except for the paths of inputs."""
     assert found.keys() == expected.keys()
     assert not {name for name in found if name.endswith(".tfrecord") and found[name] != expected[name]}
     for name in LISTS:
@@ -91,7 +91,7 @@ def _same(found: dict[str, bytes], root: str, expected: dict[str, bytes], expect
 
 @pytest.fixture(scope="module")
 def expected(corpus, tmp_path_factory) -> dict[str, bytes]:
-    """What a run on local files writes."""
+    """Returns the files that a run on local files writes."""
     output = tmp_path_factory.mktemp("local") / "out"
     result = run_pipeline(*_inputs(corpus), f"--output={output}")
     assert result.returncode == 0, result.stderr
@@ -136,7 +136,7 @@ def test_features_are_verified(server: Server, expected):
 
 @pytest.fixture
 def reachable(server: Server, monkeypatch):
-    """Beam's filesystems reach the server from this process."""
+    """Configures Beam's filesystems in this process for the server."""
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     FileSystems.set_options(PipelineOptions(list(server.flags)))
@@ -145,7 +145,7 @@ def reachable(server: Server, monkeypatch):
 
 
 def test_a_file_is_whole_or_not_there(server: Server, reachable):
-    """Of any size, none too, in place of an older one, and not if its writer breaks off."""
+    """A file of any size, also empty, replaces an older one; it does not appear if its writer fails."""
     for size in (0, 3, MORE_THAN_A_PART, 0):
         write_atomic(f"{server.root}/files/a", bytes(size))
         assert server.get("files") == {"a": bytes(size)}
@@ -179,7 +179,7 @@ def test_what_is_not_there_is_one_line_and_exit_2(server: Server, tmp_path):
         [output, f"--input={server.nowhere}/*.wav"],
         [output, audio, labels, f"--segments=eval={server.nowhere}/eval_segments.csv"],
     ]
-    if not server.root.startswith("hdfs:"):  # which makes the folder
+    if not server.root.startswith("hdfs:"):  # HDFS creates the folder
         wrong.append([audio, f"--output={server.nowhere}"])
     for flags in wrong:
         _is_one_line(server.nowhere, *flags, *server.flags, **server.environment)
@@ -193,7 +193,7 @@ def test_without_credentials_gs_says_so_and_soon(tmp_path):
     took_s, started = time.monotonic() - started, time.monotonic()
     assert "there are no Google credentials" in result.stderr
     run_python("-c", "import pipeline.run")
-    assert took_s < 10 + 2 * (time.monotonic() - started)  # ten seconds of looking at the bucket
+    assert took_s < 10 + 2 * (time.monotonic() - started)  # it lists the bucket for up to ten seconds
 
 
 @pytest.mark.parametrize("scheme", NOBODY)

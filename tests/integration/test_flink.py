@@ -24,7 +24,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def variables(engine_corpus, tmp_path) -> dict[str, object]:
-    """What the documented commands name."""
+    """Returns the values of the variables in the documented commands."""
     return {
         "JOB_SERVER": install.flink_job_server(),
         "SHARED": tmp_path,
@@ -43,12 +43,12 @@ def test_a_cluster_writes_the_same_bytes(cluster, engine_corpus, variables, tmp_
     found = run("Flink cluster", tmp_path / "log", f"--parallelism={parallelism}", **variables)
     print(f"parallelism {parallelism}: {time.monotonic() - started:.1f} s")
     assert found == engine_corpus.expected
-    # However many slots it has, a TaskManager has one worker process, and that one model.
+    # A TaskManager has one worker process with one model, whatever its number of slots.
     assert model_loads(cluster, cluster.last_job()) == min(parallelism, TASK_MANAGERS)
 
 
 def model_loads(cluster: Cluster, job: str) -> int:
-    """How often Beam's RunInference says that it loaded a model."""
+    """Returns how many models Beam's RunInference loaded, by its metrics."""
     accumulators = cluster.get(f"jobs/{job}/accumulators")["user-task-accumulators"]
     (metrics,) = (json.loads(a["value"]) for a in accumulators if a["name"] == "__metricscontainers")
     # A distribution begins with its count, a varint.
@@ -72,7 +72,7 @@ def wait_for(moment: str, cluster: Cluster, shards_before: int, process: subproc
 
 @pytest.mark.parametrize("moment", ["embedding", "writing"])
 def test_a_lost_task_manager_costs_time_and_nothing_else(cluster, engine_corpus, variables, tmp_path, moment):
-    """While clips are embedded, of an empty folder; and while shards are written, into one that has some."""
+    """Kills a machine while clips are embedded, and while shards are added to an existing folder."""
     expected, out, there = engine_corpus.expected, tmp_path / "features", 0
     if moment == "writing":
         first = run("FnApiRunner", tmp_path / "log", CLIPS=engine_corpus.some, FEATURES=out)

@@ -20,7 +20,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def test_the_benchmark_runs_without_tensorflow_and_beam_and_its_bytes_agree(tmp_path):
-    # On the CPU, XLA takes eight times as long for each example of a larger batch.
+    # On a CPU, XLA needs eight times as long per example in larger batches.
     flags = ["--batch_sizes", "1", "--precisions", "float32", "--files=1", "--seconds=0.1"]
     script = str(ROOT / "benchmarks" / "gpu.py")
     subprocess.run(

@@ -1,4 +1,4 @@
-"""The commands as a user types them, each in a process of its own."""
+"""Commands as a user types them, each in a separate process."""
 
 import json
 import random
@@ -17,7 +17,7 @@ from transforms.audioset.example import decode_example
 pytestmark = pytest.mark.integration
 
 TRIAL = ["--weights=random:0", "--pca_params=none", "--max_reject_fraction=1"]
-# Every way to run that must not change a byte.
+# All modes of a run that must not change a byte.
 VARIANTS = {
     "two_processes": ["--direct_running_mode=multi_processing", "--direct_num_workers=2"],
     "two_threads": ["--direct_running_mode=multi_threading", "--direct_num_workers=2"],
@@ -69,7 +69,7 @@ def test_no_way_to_run_changes_a_byte(tmp_path):
 
 @pytest.fixture(scope="module")
 def seeded(shared, tmp_path_factory) -> dict[str, list[str]]:
-    """Flags for the weights of the goldens, as V1 and V2 checkpoint, and the released PCA."""
+    """Returns flags for the golden features' weights, as V1 and V2 checkpoints, and the released PCA."""
     folder = tmp_path_factory.mktemp("seeded")
     pca = f"--pca_params={shared}/data/vggish_pca_params.npz"
     for version in ("v1", "v2"):
@@ -101,7 +101,7 @@ def test_bad_files_are_rejected_and_the_rest_written(tmp_path):
     reasons = write_bad_files(tmp_path / "audio")
     write_noise(tmp_path / "audio" / "good.wav", 2.0)
     result = run_pipeline(f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out", *TRIAL[:2])
-    assert result.returncode == 4, result.stderr  # five of six are more than is usual
+    assert result.returncode == 4, result.stderr  # five of six rejected: more than the default allows
     assert "clips expected 6 = written 1 + rejected 5" in result.stdout
     lines = (tmp_path / "out" / "_run" / "rejected-00000-of-00001.jsonl").read_text().splitlines()
     assert {line["id"]: line["reason"] for line in map(json.loads, lines)} == reasons
@@ -130,7 +130,7 @@ def test_a_mistake_is_one_line_and_exit_2(tmp_path):
 
 
 def test_weights_that_cannot_be_had_stop_the_run_with_the_ways_out(tmp_path):
-    """In an empty cache, with a proxy that refuses, as on a machine without a network."""
+    """Runs with an empty cache and a proxy that refuses connections, as on a machine without a network."""
     audio = write_noise(tmp_path / "a.wav", 1.0)
     proxy = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     flags = [f"--input={audio}", f"--output={tmp_path}/out", "--pca_params=none"]

@@ -1,4 +1,4 @@
-"""The model with less memory than it wants: TensorFlow's allocator is given a limit, and really runs out."""
+"""The model with too little memory: TensorFlow's allocator has a limit, and really runs out of memory."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ except OutOfMemoryError as error:
 
 
 def embed(path, limit_mb: int) -> str:
-    # Without oneDNN, whose kernels crash where they are given no memory; the limit is on this allocator.
+    # Without oneDNN, whose kernels crash if an allocation fails. The limit applies to TensorFlow's allocator.
     environment = {
         "TF_ENABLE_ONEDNN_OPTS": "0",
         "TF_CPU_ALLOCATOR_USE_BFC": "true",

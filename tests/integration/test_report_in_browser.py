@@ -1,4 +1,4 @@
-"""The report in a real browser: on a phone and on a desk, in the light and in the dark."""
+"""The report in a real browser: on a phone and on a desktop, in light and in dark mode."""
 
 import functools
 import http.server
@@ -16,8 +16,8 @@ from selenium.webdriver.chrome.service import Service
 pytestmark = pytest.mark.integration
 
 PICTURES = {"throughput", "lengths", "frames", "values", "saturation", "map", "clip-0", "clip-1", "clip-2"}
-LONG = "a_name_without_a_place_to_break_" * 3  # more than a phone's width
-SCHEMES = {"light": "rgb(246, 247, 249)", "dark": "rgb(17, 21, 27)"}  # the page's colour in each
+LONG = "a_name_without_a_place_to_break_" * 3  # wider than a phone
+SCHEMES = {"light": "rgb(246, 247, 249)", "dark": "rgb(17, 21, 27)"}  # background colour in each mode
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Statistics and PCA as a user gets them, on every runner that this machine has, against NumPy."""
+"""Statistics and PCA by the commands, on every runner of this machine, compared with NumPy."""
 
 import json
 import sys
@@ -40,14 +40,14 @@ def command(name: str, *flags: str) -> str:
 
 
 def frames_of(folder: Path) -> np.ndarray:
-    """All frames of a folder, by TensorFlow's own reader."""
+    """Returns all frames of a folder, read with TensorFlow's reader."""
     paths = sorted(map(str, folder.glob("*/*.tfrecord")))
     frames = [decode_example(record.numpy(), "")[1] for record in tf.data.TFRecordDataset(paths)]
     return np.concatenate([own for own in frames if len(own)])
 
 
 def write_raw(folder: Path) -> None:
-    """16,000 embeddings whose axes have well separated variances, in 20 shards of a split each way."""
+    """Creates 16,000 embeddings whose axes have well separated variances, in the 20 shards of one split."""
     rng = np.random.default_rng(0)
     axes, _ = np.linalg.qr(rng.standard_normal((128, 128)))
     stds = np.geomspace(3, 0.01, 128)
@@ -64,7 +64,7 @@ def check_moments(values: dict, frames: np.ndarray, atol: float) -> None:
     np.testing.assert_allclose(values["mean"], frames.mean(axis=0), rtol=0, atol=atol)
     np.testing.assert_allclose(values["covariance"], np.cov(frames, rowvar=False), rtol=0, atol=atol)
     for fraction, quantiles in values["quantiles"].items():
-        # A thousandth of the rank, and a frame to either side.
+        # The rank may differ by a thousandth, plus 1.5 frames.
         error = 0.001 + 1.5 / len(frames)
         around = [np.quantile(frames, float(fraction) + e, axis=0) for e in (-error, error)]
         assert (around[0] - 1e-6 <= quantiles).all() and (quantiles <= around[1] + 1e-6).all()
@@ -94,7 +94,7 @@ def test_runners_agree_with_numpy_and_the_parameters_are_used(tmp_path):
 
 def test_a_corpus_with_its_own_parameters(tmp_path):
     for n in range(8):
-        # Of steps in loudness and in rate, so that embeddings vary in all directions that the network has.
+        # Loudness and rate change in steps, so that embeddings vary in all directions of the network.
         write_noise(tmp_path / "audio" / f"{n:02d}.wav", 60.0, 16_000 + 1000 * n, seed=n)
     inputs = f"--input={tmp_path}/audio/*"
     command("run", *TRIAL, inputs, f"--output={tmp_path}/raw", "--postprocess=raw")
@@ -130,7 +130,7 @@ def test_audio_is_counted_and_its_bands_are_those_of_numpy(tmp_path):
             examples.append(log_mel_examples(resample(read_mono(stream), rate_hz)))
     bands = np.concatenate(examples).reshape(-1, 64).astype(np.float64)
     bad = write_bad_files(tmp_path / "audio")
-    write_noise(tmp_path / "audio" / "again" / "0.wav", 1.0)  # a second file for a clip
+    write_noise(tmp_path / "audio" / "again" / "0.wav", 1.0)  # a second file for the same clip
     reasons = {reason: list(bad.values()).count(reason) for reason in sorted(bad.values())} | {"duplicate": 1}
     for name, runner in RUNNERS.items():
         shown = command("analyze", *runner, f"--input={tmp_path}/audio/**", f"--output={tmp_path}/{name}")
@@ -139,7 +139,7 @@ def test_audio_is_counted_and_its_bands_are_those_of_numpy(tmp_path):
         assert (found["clips"], found["frames"]) == (3, sum(map(len, examples)))
         assert found["hours"] == pytest.approx(9 / 3600)
         assert "rejected 6 clips: corrupt 1, duplicate 1," in shown
-    # Without the duplicate, which is among the log-mel frames that have gone by when it is found out.
+    # Without the duplicate: its log-mel frames are already counted when it is found.
     (tmp_path / "audio" / "again" / "0.wav").unlink()
     command("analyze", *RUNNERS["direct"], f"--input={tmp_path}/audio/*.wav", f"--output={tmp_path}/out")
     log_mel = json.loads((tmp_path / "out.json").read_text())["log_mel"]

@@ -1,4 +1,4 @@
-"""A Flink cluster on this machine, with Beam's Python workers beside each TaskManager. Linux only."""
+"""A Flink cluster on this machine, with a pool of Beam's Python workers for each TaskManager. Linux only."""
 
 import os
 import socket
@@ -21,24 +21,24 @@ from servers import HOST, free_ports, wait_until_ready
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "configs" / "flink.yaml"
 TASK_MANAGERS = 2
-SLOTS = 2  # of each
+SLOTS = 2  # per TaskManager
 
 _ENTRYPOINTS = "org.apache.flink.runtime"
-# As Flink's own start scripts have them for Java 17.
+# The same packages as in Flink's start scripts for Java 17.
 _OPENED = ("lang", "net", "io", "nio", "lang.reflect", "text", "time", "util", "util.concurrent")
 _OPENS = (
     "--add-exports=java.base/sun.net.util=ALL-UNNAMED",
     *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in _OPENED),
     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
 )
-# Until it is known that a TaskManager is lost every try to begin again fails: tries go on for longer.
+# Restarts fail until Flink notices that a TaskManager is lost, so the attempts must continue for longer.
 _FLINK = {
     "restart-strategy.type": "fixed-delay",
     "restart-strategy.fixed-delay.attempts": 15,
     "restart-strategy.fixed-delay.delay": "2 s",
     "heartbeat.interval": 1_000,
     "heartbeat.timeout": 10_000,
-    "taskmanager.load-balance.mode": "SLOTS",  # both TaskManagers are to have work
+    "taskmanager.load-balance.mode": "SLOTS",  # so that both TaskManagers get work
 }
 _TASK_MANAGER = {
     "taskmanager.numberOfTaskSlots": SLOTS,
@@ -50,7 +50,7 @@ _TASK_MANAGER = {
     "taskmanager.memory.managed.size": "128m",
     "taskmanager.memory.network.min": "256m",
     "taskmanager.memory.network.max": "256m",
-    # 512, for each of the job's sixty shuffles, would take gigabytes.
+    # The default of 512 for each of the job's sixty shuffles would take gigabytes.
     "taskmanager.network.sort-shuffle.min-buffers": 16,
     "taskmanager.memory.jvm-metaspace.size": "256m",
     "taskmanager.memory.jvm-overhead.min": "64m",
@@ -60,11 +60,11 @@ _TASK_MANAGER = {
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where `configs/flink.yaml` looks for the cluster.
+    """The ports of the cluster in `configs/flink.yaml`.
 
     Attributes:
-      rest_port: of the JobManager.
-      workers_port: of the worker pool on each TaskManager's own host.
+      rest_port: port of the JobManager.
+      workers_port: port of the worker pool on the host of each TaskManager.
     """
 
     rest_port: int
@@ -79,7 +79,7 @@ class Addresses:
 
 @dataclass(frozen=True)
 class _TaskManager:
-    """One that runs: the process id of its worker pool, and what ends both."""
+    """A running TaskManager: the process id of its worker pool, and the stack that ends both."""
 
     workers: int
     stack: ExitStack
@@ -88,11 +88,11 @@ class _TaskManager:
 class Cluster:
     """A JobManager, and TaskManagers that can be killed and started again.
 
-    To every TaskManager `localhost` is a loopback address of its own, 127.0.0.2 and so on, as if it were on a
-    machine of its own: Beam has one address for all worker pools, and each TaskManager finds its own there.
+    Each TaskManager uses its own loopback address as `localhost`: 127.0.0.2 and so on, as if it were on a
+    separate machine. Beam has one address for all worker pools, at which each TaskManager finds its own pool.
 
     Args:
-      folder: for configuration, logs and temporary files.
+      folder: folder for configuration, logs and temporary files.
     """
 
     def __init__(self, folder: Path):
@@ -117,20 +117,20 @@ class Cluster:
         self._stack.close()
 
     def get(self, path: str) -> dict:
-        """The JobManager's answer to a request of its REST interface."""
+        """Returns the JobManager's answer to a REST request."""
         response = requests.get(f"{self.url}/{path}", timeout=10)
         response.raise_for_status()
         return response.json()
 
     def last_job(self) -> str:
-        """The id of the job that was started last."""
+        """Returns the id of the job that was started last."""
         jobs = self.get("jobs/overview")["jobs"]
         return max(jobs, key=lambda job: job["start-time"])["jid"]
 
     def is_decoding(self) -> bool:
-        """Whether workers of the TaskManager that is there the longest decode clips."""
+        """Returns whether workers of the oldest TaskManager decode clips."""
         for process in psutil.Process(self._task_managers[0].workers).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):  # it may end meanwhile
+            with suppress(psutil.NoSuchProcess):  # the process may have ended
                 if "transforms.audio.isolated.decoder_process" in process.cmdline():
                     return True
         return False
@@ -144,7 +144,7 @@ class Cluster:
         wait_until_ready(process, self._log("job-manager"), lambda: self.get("overview"))
 
     def start_task_manager(self) -> None:
-        """Starts a TaskManager with its worker pool, and waits until the JobManager knows it."""
+        """Starts a TaskManager with its worker pool, and waits until it is registered at the JobManager."""
         self._started += 1
         name, host = f"task-manager-{self._started}", f"127.0.0.{1 + self._started}"
         (port,) = free_ports(1)
@@ -163,7 +163,7 @@ class Cluster:
             self._task_managers.append(_TaskManager(pool.pid, stack.pop_all()))
 
     def kill_task_manager(self) -> None:
-        """Kills the TaskManager that is there the longest, and its workers, as when their machine is lost."""
+        """Kills the oldest TaskManager and its workers, as if their machine were lost."""
         self._task_managers.popleft().stack.close()
 
     def _kill_task_managers(self) -> None:
@@ -206,14 +206,14 @@ class Cluster:
             "apache_beam.runners.worker.worker_pool_main",
             f"--service_port={port}",
         ]
-        # The pool starts workers with the first `python` of the path.
+        # The pool starts workers with the first `python` in PATH.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         with self._running(name, command, PATH=path, PYTHONPATH=str(ROOT)) as process:
             yield process
 
     @contextmanager
     def _running(self, name: str, command: Sequence[str], **environment: str) -> Iterator[subprocess.Popen]:
-        """Runs a process, and kills it at the end with all that it started."""
+        """Runs a process, and kills it and its descendants at the end."""
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -233,9 +233,9 @@ class Cluster:
 
 @contextmanager
 def _forwarded(address: tuple[str, int], port: int) -> Iterator[None]:
-    """Passes connections to an address on to a port; a worker pool cannot choose its address."""
+    """Forwards connections from an address to a port; the address of a worker pool is not configurable."""
     with socket.create_server(address) as server:
-        server.settimeout(None)  # Beam's gcp.auth sets a minute for all new sockets of a process
+        server.settimeout(None)  # Beam's gcp.auth sets a timeout for all new sockets of a process
         threading.Thread(target=_accept, args=(server, port), daemon=True).start()
         try:
             yield

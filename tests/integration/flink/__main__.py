@@ -1,4 +1,4 @@
-"""python tests/integration/flink: a Flink cluster as `configs/flink.yaml` looks for it, until Ctrl-C."""
+"""python tests/integration/flink: runs the Flink cluster of `configs/flink.yaml` until Ctrl-C."""
 
 import sys
 import tempfile

@@ -18,18 +18,18 @@ START_S = 120
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs, with a client of its own: what tests put and get does not go through Beam.
+    """A running server and a client; tests write and read files with the client, not with Beam.
 
     Attributes:
-      root: a bucket or folder that exists, as `s3://corpus`.
+      root: a bucket or folder that exists, such as `s3://corpus`.
       nowhere: a path in a bucket or folder that does not exist.
-      flags: Beam's options to reach it.
-      environment: variables to reach it by.
+      flags: Beam's options for access to the server.
+      environment: variables for access to the server.
       put: writes a file; takes its path below the root and its bytes.
-      names: of all files below a folder; takes its path below the root, gives their paths below it.
-      read: a file's bytes; takes its path below the root.
-      faults: of requests other than the tests' own; None of a server without.
-      restart: takes the server away for so many seconds; it comes back with its objects.
+      names: returns the paths of all files below a folder; takes the folder's path below the root.
+      read: returns the bytes of a file; takes its path below the root.
+      faults: faults of requests, except those of the tests' client; None if the server has no faults.
+      restart: stops the server for a number of seconds; it keeps its objects.
     """
 
     root: str
@@ -43,12 +43,12 @@ class Server:
     restart: Callable[[float], None] | None = None
 
     def get(self, folder: str) -> dict[str, bytes]:
-        """All files below a folder, none of which is just being written: their paths below it, and bytes."""
+        """Returns path below a folder -> bytes of all files in it; no file may be written meanwhile."""
         return {name: self.read(f"{folder}/{name}") for name in self.names(folder)}
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on, all different."""
+    """Returns different ports that are not in use."""
     sockets = [socket.create_server((HOST, 0)) for _ in range(number)]
     ports = [opened.getsockname()[1] for opened in sockets]
     for opened in sockets:
@@ -60,15 +60,15 @@ def free_ports(number: int) -> list[int]:
 def running(
     command: Sequence[str], log: Path, answers: Callable[[], object]
 ) -> Iterator[Callable[[float], None]]:
-    """Runs a server from when it answers to the end of the block.
+    """Starts a server, waits until it is ready, and stops it at the end of the context.
 
     Args:
-      command: that starts it.
-      log: file for what it says.
-      answers: a call that raises as long as the server is not ready.
+      command: command that starts the server.
+      log: file for its output.
+      answers: function that raises an exception until the server is ready.
 
     Yields:
-      What kills it, and starts it again after so many seconds.
+      A function that kills the server, and starts it again after a number of seconds.
     """
     processes = []
 
@@ -96,7 +96,7 @@ def running(
 
 
 def wait_until_ready(process: subprocess.Popen, log: Path, answers: Callable[[], object]) -> None:
-    """Waits until a call no longer raises; RuntimeError with what the process said if it ends."""
+    """Waits until `answers` no longer raises; raises RuntimeError with the output if the process ends."""
     end = time.monotonic() + START_S
     while True:
         try:

@@ -1,4 +1,4 @@
-"""gs:// from fake-gcs-server, behind a proxy that adds what it lacks."""
+"""gs:// with fake-gcs-server, behind a proxy that adds the features that it lacks."""
 
 import json
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ _TOKEN_PATH = "/token"
 
 @contextmanager
 def serve(folder: Path) -> Iterator[Server]:
-    """Runs it with one bucket.
+    """Runs the server with one bucket.
 
     Args:
-      folder: for its log, credentials and objects, which outlive it.
+      folder: folder for its log, credentials and objects; it is not deleted.
     """
     (port,) = free_ports(1)
     faults = proxy.Faults()
@@ -56,7 +56,7 @@ def serve(folder: Path) -> Iterator[Server]:
 
 
 def _write_credentials(folder: Path, url: str) -> Path:
-    """Credentials that the proxy honours, so that what Beam does with some is seen."""
+    """Writes credentials that the proxy accepts, to test Beam with credentials; returns their path."""
     (folder / "subject").write_text("test")
     path = folder / "credentials.json"
     credentials = {
@@ -71,10 +71,10 @@ def _write_credentials(folder: Path, url: str) -> Path:
 
 
 class _Handler(proxy.Handler):
-    """Grants tokens; gives the parts of a batch an id.
+    """Grants tokens, and adds an id to the parts of a batch.
 
-    The fake leaves out of a batch what has no Content-ID, which Google does not ask for and its Python
-    client does not send: every `delete_batch` then fails with "Bad response: not multi-part".
+    fake-gcs-server ignores parts without a Content-ID, which Google does not require and its Python client
+    does not send. Without an id, every `delete_batch` fails with "Bad response: not multi-part".
     """
 
     def changed(self, body: bytes) -> bytes:

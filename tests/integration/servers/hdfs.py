@@ -1,4 +1,4 @@
-"""hdfs:// from Hadoop itself: a NameNode and a DataNode, as its jars on Maven Central have them."""
+"""hdfs:// with Hadoop: a NameNode and a DataNode from its jars on Maven Central."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,15 +21,15 @@ log4j.appender.console.layout=org.apache.log4j.SimpleLayout
 
 @contextmanager
 def serve(folder: Path) -> Iterator[Server]:
-    """Formats and runs it.
+    """Formats and runs the filesystem.
 
     Args:
-      folder: for its configuration, data and logs.
+      folder: folder for its configuration, data and logs.
     """
     jars = install.hadoop()
     name_rpc, name_http, *data_ports = free_ports(5)
     _configure(folder, name_rpc, name_http, data_ports)
-    # Hadoop's JAXB defines classes by a method that Java hides since 16.
+    # Hadoop's JAXB defines classes with a method that Java has hidden since version 16.
     jvm = [install.java(), "-Xmx256m", "--add-opens=java.base/java.lang=ALL-UNNAMED"]
     jvm += ["-cp", f"{folder}:{jars}/*"]
     name_node, data_node = f"{_SERVERS}.namenode.NameNode", f"{_SERVERS}.datanode.DataNode"
@@ -83,5 +83,5 @@ def _configure(folder: Path, name_rpc: int, name_http: int, data_ports: list[int
     for name in ("core-site.xml", "hdfs-site.xml"):
         (folder / name).write_text(f"<configuration>{properties}</configuration>")
     (folder / "log4j.properties").write_text(_LOGGING)
-    for name in ("hdfs", "datanode"):  # of the web pages, which the jars leave out and the servers look for
+    for name in ("hdfs", "datanode"):  # the servers need these folders of web pages, which the jars lack
         (folder / "webapps" / name).mkdir(parents=True)

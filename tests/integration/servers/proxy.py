@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of a server, which can fail as servers and networks do."""
+"""An HTTP proxy in front of a server that can simulate failures of servers and networks."""
 
 import http.client
 import random
@@ -11,22 +11,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from servers import HOST
 
-# Kinds of faults: 503 before the server hears of a request, and after it has done it; hanging up in the
-# middle of the request, and of the answer.
+# Kinds of faults: status 503 before the server receives a request, or after it has processed it; a connection
+# that is closed in the middle of the request, or of the answer.
 BUSY, BUSY_LATE, CUT_REQUEST, CUT_ANSWER = "busy", "busy late", "cut request", "cut answer"
 
-# Of one hop; the answer is passed on as a whole.
+# Headers of one hop, which are not forwarded; the answer is forwarded as a whole.
 _OWN_HEADERS = {"connection", "content-length", "date", "expect", "transfer-encoding"}
 
 
 class Faults:
-    """Which requests fail: some of a share, at random.
+    """Decides at random which requests fail.
 
     Attributes:
-      kinds: of faults that may happen; none at first.
-      share: of the requests that fail.
-      is_away: whether the server cannot be reached at all.
-      counts: of faults by kind, and of requests by "requests".
+      kinds: kinds of faults that may occur; initially none.
+      share: share of the requests that fail.
+      is_away: whether the server cannot be reached.
+      counts: number of faults by kind; "requests" is the number of requests.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def draw(self) -> str | None:
-        """The next request's fault."""
+        """Returns the fault of the next request; None if it does not fail."""
         with self._lock:
             self.counts["requests"] += 1
             if not self.kinds or self._random.random() >= self.share:
@@ -50,12 +50,12 @@ class Faults:
 
 @contextmanager
 def proxy(port: int, faults: Faults, handler: "type[Handler] | None" = None) -> Iterator[str]:
-    """Passes requests on to a port; gives its own URL.
+    """Forwards requests to a port, and yields the URL of the proxy.
 
     Args:
-      port: of the server.
-      faults: of the requests.
-      handler: passes a request on.
+      port: port of the server.
+      faults: faults of the requests.
+      handler: class that forwards a request.
     """
     values = {"upstream": port, "faults": faults}
     with ThreadingHTTPServer((HOST, 0), type("Handler", (handler or Handler,), values)) as server:
@@ -67,18 +67,18 @@ def proxy(port: int, faults: Faults, handler: "type[Handler] | None" = None) -> 
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Passes a request on, whole, and its answer."""
+    """Forwards a complete request, and its complete answer."""
 
     protocol_version = "HTTP/1.1"
     upstream: int
     faults: Faults
 
     def changed(self, body: bytes) -> bytes:
-        """The body that is passed on."""
+        """Returns the body to forward."""
         return body
 
     def answer_here(self) -> bool:
-        """Answers a request that is not to be passed on."""
+        """Answers a request that is not forwarded; returns whether it did."""
         return False
 
     def _pass_on(self) -> None:
@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
             connection.request(self.command, self.path, self.changed(body), headers)
             response = connection.getresponse()
             answer = response.read()
-        except (OSError, http.client.HTTPException):  # not up
+        except (OSError, http.client.HTTPException):  # the server does not run
             self._hang_up()
             return
         finally:
@@ -120,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(
         self, status: int, headers: list[tuple[str, str]], body: bytes, sent: int | None = None
     ) -> None:
-        """Answers with a body, or with as much of it as is to be sent."""
+        """Answers with a body; `sent` limits the bytes that are sent."""
         self.send_response(status)
         for name, value in headers:
             if name.lower() not in _OWN_HEADERS:
@@ -145,4 +145,4 @@ class Handler(BaseHTTPRequestHandler):
     do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = _pass_on  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
+        """Prints nothing."""

@@ -1,4 +1,4 @@
-"""s3:// from moto, a fake of Amazon's services."""
+"""s3:// with moto, a fake of Amazon's services."""
 
 import sys
 import time
@@ -17,10 +17,10 @@ _REGION = "us-east-1"
 
 @contextmanager
 def serve(folder: Path) -> Iterator[Server]:
-    """Runs it with one bucket.
+    """Runs the server with one bucket.
 
     Args:
-      folder: for its log; its objects are in memory.
+      folder: folder for its log; its objects are in memory.
     """
     (port,) = free_ports(1)
     own_url, faults = f"http://{HOST}:{port}", proxy.Faults()
@@ -53,7 +53,7 @@ def serve(folder: Path) -> Iterator[Server]:
             "--s3_secret_access_key=test",
         ]
 
-        def be_away(pause_s: float) -> None:  # restarted, it would have lost its objects
+        def be_away(pause_s: float) -> None:  # a restart would lose its objects
             faults.is_away = True
             time.sleep(pause_s)
             faults.is_away = False

@@ -1,4 +1,4 @@
-"""Commands that are ended before their work is done: real processes, in a terminal, at random moments."""
+"""Signals end commands before their work is done: real processes, in a terminal, at random moments."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ def launcher():
 
 @pytest.fixture
 def wait(launcher, tmp_path):
-    """Runs a program that waits, and ends it."""
+    """Starts a program that waits, and ends it with a signal."""
 
     def run(action, busy="time.sleep(60)", clean_up="Path(sys.argv[1], 'cleared').touch()", delay_s=0.02):
         program = tmp_path / "program.py"
@@ -100,7 +100,7 @@ def test_a_signal_ends_any_work_of_the_main_thread(wait, busy):
 
 
 def test_a_command_prints_nothing_about_its_killed_children(wait, tmp_path):
-    """Their end lets the main thread leave the context of the clean-up, which must still run."""
+    """When the children end, the main thread leaves the context of the clean-up, which must still run."""
     busy = "print(__import__('subprocess').run(['sleep', '60'])) or 1 / 0"
     for _ in range(3):
         ended = wait(signal.SIGTERM, busy)
@@ -109,7 +109,7 @@ def test_a_command_prints_nothing_about_its_killed_children(wait, tmp_path):
 
 
 def test_children_that_start_meanwhile_print_nothing(wait):
-    """The main thread continues, and they notice its end."""
+    """The main thread continues to start children, each of which would print when its parent ends."""
     busy = """
         import subprocess
         while True:
@@ -162,7 +162,7 @@ def test_after_the_signal_nothing_is_written(wait, tmp_path):
 
 
 def test_an_ignored_signal_stays_ignored(launcher, tmp_path):
-    """As under nohup."""
+    """`nohup` starts a command with such a signal."""
     program = tmp_path / "program.py"
     head = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     program.write_text(head + WAITS.format(busy="time.sleep(0.5)", clean_up="0"))
@@ -174,7 +174,7 @@ def test_an_ignored_signal_stays_ignored(launcher, tmp_path):
 
 
 def test_children_do_not_see_ctrl_c(launcher, tmp_path):
-    """Beam's workers, a pool's processes and decoders begin as this one does."""
+    """Beam's workers, the processes of a pool and decoders start in the same way as this child."""
     busy = """
         import subprocess
         code = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, []))"
@@ -191,7 +191,7 @@ def test_children_do_not_see_ctrl_c(launcher, tmp_path):
 
 @pytest.mark.parametrize("command", [["-m", "pipeline.run", "--help"], ["examples/embed_file.py"]])
 def test_ctrl_c_during_the_imports(command, tmp_path):
-    """In a new Python process, whose imports take seconds."""
+    """Starts a new Python process, whose imports take seconds."""
     random = moments()
     name = "pipeline.run" if command[0] == "-m" else "embed_file"
     for _ in range(3):
@@ -213,7 +213,7 @@ def test_ctrl_c_during_the_imports(command, tmp_path):
 
 
 def test_ctrl_c_during_a_run(launcher, tmp_path):
-    """Once; the integration tests interrupt at many moments and in each mode."""
+    """Interrupts one run; the integration tests interrupt runs at many moments and in each mode."""
     for number in range(20):
         write_noise(tmp_path / "audio" / f"{number}.wav", 10.0, seed=number)
     output, temporary = tmp_path / "out", tmp_path / "tmp"
@@ -243,7 +243,7 @@ def test_a_program_that_uses_the_package_has_its_own_ctrl_c(launcher, tmp_path):
 
 
 def test_terminals_show_what_is_printed():
-    """Otherwise no test here could fail."""
+    """Without this, no test in this module could fail."""
     with terminal() as shown:
         assert isinstance(shown, Terminal)
         process = start_in_terminal(shown, "-c", "import time; print('ready', flush=True); time.sleep(60)")

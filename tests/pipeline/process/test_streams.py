@@ -34,7 +34,7 @@ ENDS = "it: error: the output cannot be printed ({}); the rest of the work is do
 
 @pytest.fixture
 def work(tmp_path):
-    """Runs a program that prints and then works; returns its status and its error output."""
+    """Runs a program that prints and then works; returns its exit status and its error output."""
 
     def run(output: Path, count: int = 1000, status: int = 0, pid=lambda _: None):
         program, errors = tmp_path / "program.py", tmp_path / "errors"
@@ -49,7 +49,7 @@ def work(tmp_path):
 
 
 def closing_pipe(folder: Path):
-    """A pipe, and what closes it when a process has it."""
+    """Creates a pipe; returns its path, and a function that closes it once a process has opened it."""
     path = folder / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -66,7 +66,7 @@ def closing_pipe(folder: Path):
     return path, close
 
 
-@pytest.mark.parametrize("count", [1, 1000])  # found when it ends, and in the middle
+@pytest.mark.parametrize("count", [1, 1000])  # the error occurs at the end, or in the middle
 def test_a_pipe_whose_reader_has_ended_is_one_line_and_141(work, tmp_path, count):
     path, close = closing_pipe(tmp_path)
     assert work(path, count, pid=close) == (141, [ENDS.format("Broken pipe")])
@@ -86,7 +86,7 @@ def test_as_much_as_possible_is_printed(work, tmp_path):
     assert (tmp_path / "out").read_text() == "".join(f"{n} {'x' * 1000}\n" for n in range(1000))
 
 
-@pytest.mark.integration  # two runs
+@pytest.mark.integration  # it takes two runs
 def test_the_features_of_a_run_that_cannot_print_are_complete(tmp_path):
     for number in range(3):
         write_noise(tmp_path / "audio" / f"{number}.wav", 2.0, seed=number)
@@ -112,7 +112,7 @@ def test_the_features_of_a_run_that_cannot_print_are_complete(tmp_path):
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
-    """Otherwise a shard could contain the output of libraries."""
+    """Otherwise libraries could print into a shard."""
     pid = os.fork()
     if not pid:
         for number in range(3):
@@ -126,7 +126,7 @@ def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
     assert (tmp_path / "shard").read_bytes() == b""
 
 
-@pytest.mark.integration  # in a Python of its own
+@pytest.mark.integration  # it needs a new Python process
 def test_a_command_without_streams_does_its_work(tmp_path):
     write_noise(tmp_path / "audio" / "a.wav", 2.0)
     flags = f"--weights=random:0 --pca_params=none --output={tmp_path}/out --input={tmp_path}/audio/*"
@@ -136,7 +136,7 @@ def test_a_command_without_streams_does_its_work(tmp_path):
 
 
 def test_all_data_is_written_to_a_file_that_accepts_little_at_a_time():
-    """Such as a terminal that another program has set to non-blocking mode."""
+    """A terminal is such a file if another program has set it to non-blocking mode."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     data = bytes(range(256)) * 4096

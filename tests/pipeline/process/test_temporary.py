@@ -14,7 +14,7 @@ from interrupting import wait_for
 from pipeline.process.temporary import own_temporary_folder
 
 CONTEXT = multiprocessing.get_context("forkserver")
-# There is one server for all tests of a process.
+# All tests of a process share one server.
 CONTEXT.set_forkserver_preload(["pipeline.output.lock"])
 
 
@@ -29,7 +29,7 @@ def hold(place: str, name: str) -> None:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    get_temp_dir()  # that of multiprocessing, which stays
+    get_temp_dir()  # creates the folder of multiprocessing, which is not deleted
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -118,7 +118,7 @@ def test_the_folder_of_another_user_stays(place, holder):
 
 
 def test_an_incomplete_deletion_and_an_incomplete_start_are_deleted_too(place):
-    (place / "audioset-empty").mkdir()  # before it had its lock
+    (place / "audioset-empty").mkdir()  # killed before it created the lock
     (place / "audioset-half").mkdir()
     (place / "audioset-half" / "lock").touch()
     sweep()
