@@ -79,6 +79,9 @@ def test_dimensions_that_never_change_are_named():
     frames[:, [3, 77]] = 0.25  # constant, as after a ReLU that is never active
     with pytest.raises(SettingError, match=r"126 of 128 directions; 2 dimensions never change \(3, 77\)"):
         fit(frames)
+    frames[:, 77] = embeddings()[:, 77]
+    with pytest.raises(SettingError, match=r"127 of 128 directions; 1 dimension never changes \(3\)"):
+        fit(frames)
 
 
 def test_frames_that_never_change_are_refused():

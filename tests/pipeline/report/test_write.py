@@ -15,7 +15,7 @@ from trial_runs import TRIAL, json_lines
 from pipeline import report, run
 from pipeline.cli.console import run_command
 from pipeline.report import plots, write_report
-from pipeline.report.write import Figure, render_page, stuck_notes
+from pipeline.report.write import Figure, _sample_text, render_page, stuck_notes
 from pipeline.verify import verify_folder
 from transforms.features.sample import FrameStatistics
 
@@ -105,6 +105,11 @@ def test_a_run_without_records_has_a_report_and_status_4(tmp_path, monkeypatch, 
     line = f"none of 1 input could be embedded (too_short 1); {tmp_path}/short.wav: "
     assert line in capsys.readouterr().out
     assert "The folder contains no frames" in page(tmp_path / "out")
+
+
+def test_the_sample_is_described_in_the_singular_or_plural():
+    assert _sample_text([None], 1) == "From the only clip in the folder."
+    assert _sample_text([None] * 2, 2) == "From all 2 clips in the folder."
 
 
 def test_a_stuck_dimension_is_noted():
