@@ -16,8 +16,7 @@ from apache_beam.typehints.decorators import no_annotations
 from transforms.clips import Clip, Key, RejectedClip
 from transforms.errors import SettingError
 from transforms.stage import Stage
-from transforms.storage.files import read_file
-from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.files import read_given
 from transforms.storage.globs import matches_below, plain_path
 
 # Inputs of `KeepRejected`: paths of the files that a run reads, and the clips and faults in them.
@@ -93,7 +92,7 @@ class RejectFiles:
         """Return the lists in their current state."""
         digest = hashlib.sha256()
         for path in paths:
-            digest.update(read_list(path))
+            digest.update(read_given(path, "rejects"))
         return cls(tuple(paths), digest.hexdigest())
 
     def index(self) -> RejectIndex:
@@ -109,7 +108,7 @@ def _read_index(source: RejectFiles) -> RejectIndex:
 def read_rejected(path: str) -> Iterator[RejectedClip]:
     """Yield the clips of one list."""
     # Not splitlines: a file name may contain other line separators.
-    for number, line in enumerate(read_list(path).split(b"\n"), 1):
+    for number, line in enumerate(read_given(path, "rejects").split(b"\n"), 1):
         if line:
             try:
                 yield RejectedClip.from_json(line.decode())
@@ -117,14 +116,6 @@ def read_rejected(path: str) -> Iterator[RejectedClip]:
                 raise SettingError(
                     f"rejects {path}, line {number}: {error}; give the lists that a run wrote"
                 ) from error
-
-
-def read_list(path: str) -> bytes:
-    """Return the bytes of a list."""
-    try:
-        return read_file(path)
-    except FILE_ERRORS as error:
-        raise SettingError(f"rejects {path}: cannot be read ({error}); check the path") from error
 
 
 @dataclass

@@ -30,7 +30,7 @@ from transforms.features.displaced import find_displaced
 from transforms.features.folder_shards import ShardNotes, announced_shards, find_shards, relative_path
 from transforms.features.sources import SOURCES_FOLDER
 from transforms.printable import counted
-from transforms.rejects import RejectFiles, read_list, read_rejected
+from transforms.rejects import RejectFiles, read_rejected
 from transforms.storage.files import (
     delete_files,
     delete_found,
@@ -38,6 +38,7 @@ from transforms.storage.files import (
     final_path,
     match_files,
     open_file,
+    read_given,
     temporary_files,
     write_output,
 )
@@ -246,7 +247,7 @@ class FeatureFolder:
         count = len(rejects.paths)
         copies = [list_path(run_path(self.path, TRIED_LIST), number, count) for number in range(count)]
         for path, copy in zip(rejects.paths, copies, strict=True):
-            write_output(copy, read_list(path))
+            write_output(copy, read_given(path, "rejects"))
         return RejectFiles(tuple(copies), rejects.sha256)
 
 

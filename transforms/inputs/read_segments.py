@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from transforms.audioset.labels import read_class_labels, read_class_names
 from transforms.audioset.segments import Segment, SegmentTable, parse_segments
 from transforms.errors import SettingError
-from transforms.storage.files import read_file
-from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.files import read_given
 from transforms.storage.shared_files import SharedFile, local_path
 
 
@@ -34,9 +33,9 @@ class SegmentFiles:
     @classmethod
     def of(cls, files: Sequence[tuple[str, str]], class_labels: SharedFile | str) -> "SegmentFiles":
         """Return the files in their current state."""
-        digest = hashlib.sha256(_read(local_path(class_labels), "class labels"))
+        digest = hashlib.sha256(read_given(local_path(class_labels), "class labels"))
         for split, path in files:
-            digest.update(f"\0{split}\0".encode() + _read(path, "segments"))
+            digest.update(f"\0{split}\0".encode() + read_given(path, "segments"))
         return cls(tuple(files), class_labels, digest.hexdigest())
 
     def table(self) -> SegmentTable:
@@ -68,13 +67,6 @@ def _read_table(source: SegmentFiles) -> SegmentTable:
 def _lines(path: str, what: str) -> io.StringIO:
     try:
         # utf-8-sig: spreadsheets put a byte order mark before the header.
-        return io.StringIO(_read(path, what).decode("utf-8-sig"), newline="")
+        return io.StringIO(read_given(path, what).decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
         raise SettingError(f"{what} {path}: is not UTF-8 text ({error}); save it as UTF-8") from error
-
-
-def _read(path: str, what: str) -> bytes:
-    try:
-        return read_file(path)
-    except FILE_ERRORS as error:
-        raise SettingError(f"{what} {path}: cannot be read ({error}); check the path") from error

@@ -10,7 +10,7 @@ from typing import IO, BinaryIO
 
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.errors import OutputError
+from transforms.errors import OutputError, SettingError
 from transforms.launcher import halt_if_ended
 from transforms.storage.filesystems import (
     FILE_ERRORS,
@@ -57,6 +57,17 @@ def read_file(path: str) -> bytes:
     """Return the stored bytes of a file; errors as for `open_file`."""
     with open_file(path) as file:
         return file.read()
+
+
+def read_given(path: str, what: str) -> bytes:
+    """Return the bytes of a file that a command names; SettingError if it cannot be read.
+
+    `what` describes the file in the message.
+    """
+    try:
+        return read_file(path)
+    except FILE_ERRORS as error:
+        raise SettingError(f"{what} {path}: cannot be read ({error}); check the path") from error
 
 
 def exists(path: str) -> bool:
