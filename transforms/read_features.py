@@ -10,7 +10,6 @@ from transforms.audioset.segments import Segment
 from transforms.errors import OutputError, SettingError
 from transforms.features.folder_shards import find_shards
 from transforms.features.record_index import decode_embeddings
-from transforms.printable import counted
 from transforms.stage import Stage
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
@@ -81,8 +80,7 @@ def _read_checked(path: str, kind: str, classes: frozenset[int] | None) -> Itera
         for label in segment.labels:
             if classes is not None and label not in classes:
                 raise SettingError(
-                    f"{where} has label {label}, which is not one of the "
-                    f"{counted(len(classes), 'class label')}; give the labels that the folder was made with "
-                    "as --class_labels=CSV"
+                    f"{where} has label {label}, which is not one of the {len(classes)} class labels; "
+                    "give the labels that the folder was made with as --class_labels=CSV"
                 )
         yield segment, frames

@@ -16,7 +16,6 @@ from transforms.audioset.example import (
 )
 from transforms.audioset.segments import Segment
 from transforms.frameworks import Feature
-from transforms.printable import counted
 
 _KINDS = {START_TIME: "float", END_TIME: "float", LABELS: "int64"}
 # Bytes of a quantized frame, and values of a raw one: VGGish's embedding size.
@@ -91,5 +90,5 @@ def _frame_problem(frames: Sequence[Feature], is_raw: bool) -> str | None:
         if not is_raw and sizes != [_FRAME_SIZE]:
             return f"frame {number} has bytes {sizes}, not [{_FRAME_SIZE}]"
         if is_raw and (len(floats) != _FRAME_SIZE or not np.isfinite(floats).all()):
-            return f"frame {number} has {counted(len(floats), 'float')}, not {_FRAME_SIZE} finite ones"
+            return f"frame {number} has {len(floats)} floats, not {_FRAME_SIZE} finite ones"
     return None

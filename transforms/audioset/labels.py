@@ -4,7 +4,6 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from transforms.errors import ClipError, Reason, SettingError
-from transforms.printable import counted
 
 _HEADER = ["index", "mid", "display_name"]
 # Of an index in the class list: below a billion, so that it fits in 32 bits.
@@ -76,8 +75,7 @@ def label_indices(labels: Sequence[int | str], indices: Mapping[str, int] | None
             raise ClipError(
                 Reason.BAD_RECORD,
                 f"labels are {len(labels)} values of 0 or 1: neither indices nor a multi-hot vector of "
-                f"{counted(num_classes, 'class', 'classes')}; give indices, or --class_labels with as many "
-                "classes",
+                f"{num_classes} classes; give indices, or --class_labels with as many classes",
             )
         return tuple(index for index, label in enumerate(labels) if label)
     return tuple(sorted({_label_index(label, indices) for label in labels}))

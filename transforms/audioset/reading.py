@@ -16,7 +16,6 @@ from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.audioset.own_shards import RUN_FOLDER, own_shards
 from transforms.errors import SettingError
 from transforms.frameworks import tf
-from transforms.printable import counted
 from transforms.storage.tfrecord import read_records
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import dequantize
@@ -124,8 +123,7 @@ def read_clips(
 
 def beyond_list(num_classes: int) -> str:
     """Return the end of a message about a label that is too large."""
-    classes = counted(num_classes, "class", "classes")
-    return f"is beyond the list of {classes}; give the class labels that these features use"
+    return f"is beyond the list of {num_classes} classes; give the class labels that these features use"
 
 
 def _shard_paths(folder: str) -> tuple[str, ...]:

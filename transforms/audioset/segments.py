@@ -10,7 +10,6 @@ import numpy as np
 
 from transforms.audioset.layout import check_split
 from transforms.errors import SettingError
-from transforms.printable import counted
 
 # Released CSV -> the folder of its features.
 RELEASED_SPLITS = {
@@ -111,7 +110,7 @@ def parse_segments(
             labels = tuple(sorted({class_indices[mid] for mid in mids.split(",") if mid}))
         except KeyError as error:
             raise SettingError(
-                f"{where}: label {error} is not among the {counted(len(class_indices), 'class', 'classes')}; "
+                f"{where}: label {error} is not among the {len(class_indices)} classes; "
                 "give the --class_labels that these segments use"
             ) from None
         yield Segment(split, video_id, start_s, end_s, labels)

@@ -16,7 +16,6 @@ from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
 from transforms.features.existing_records import RecordKey, hash_values, record_key
 from transforms.features.record_index import ROW, hash_clip
-from transforms.printable import counted
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.tfrecord import HEADER_BYTES, read_records
@@ -150,7 +149,7 @@ class CheckShard:
         duration_s = segment.duration_s
         max_frames = self.framing.num_examples(round((duration_s + _TOLERANCE_S) * SAMPLE_RATE_HZ))
         if not 1 <= num_frames <= max_frames:
-            has = f"{segment.video_id!r} has {counted(num_frames, 'frame')}"
+            has = f"{segment.video_id!r} has {num_frames} frames"
             yield f"{has}; {duration_s:.3f} s allow 1 to {max_frames}"
 
 
