@@ -1,5 +1,6 @@
 """Settings and fixtures for all tests."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -36,8 +37,30 @@ def golden() -> Path:
     return ROOT / "tests" / "golden"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def random_weights_once():
+    """`random:0` takes more than a second of a core at each use, so it is made once, and read-only."""
+    from transforms.vggish import checkpoint
+
+    make = checkpoint._random_variable
+    made = {}
+
+    @functools.wraps(make)
+    def make_once(seed, name):
+        if seed != 0:
+            return make(seed, name)
+        if name not in made:
+            made[name] = make(seed, name)
+            made[name].flags.writeable = False
+        return made[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "_random_variable", make_once)
+        yield
+
+
 @pytest.fixture(scope="session")
-def random_weights():
+def random_weights(random_weights_once):
     from transforms.vggish.checkpoint import read_weights
 
     return read_weights("random:0")
@@ -76,4 +99,20 @@ def quick_runs():
         patch.setattr(VggishModelHandler, "load_model", load_once)
         patch.setattr(lock, "_SETTLE_S", 0.01)
         patch.setattr(report, "write_report", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def stand_in_network(quick_runs):
+    """Runs of a module in this process have a stand-in for the network.
+
+    For modules that test what surrounds it: the network takes 0.2 s of a core for each batch, even of one
+    example.
+    """
+    from stand_in import StandIn
+
+    from transforms.embed_examples import VggishModelHandler
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VggishModelHandler, "load_model", lambda handler: StandIn())
         yield

@@ -22,6 +22,8 @@ from transforms.features import open_shard
 from transforms.features import sources as sources_module
 from transforms.features.sources import Source, read_sources, write_sources
 
+pytestmark = pytest.mark.usefixtures("stand_in_network")
+
 
 @pytest.fixture
 def corpus(tmp_path):

@@ -32,6 +32,8 @@ from transforms.features.folder_shards import LOCK_FILE
 from transforms.rejects import read_rejected
 from transforms.storage.tfrecord import frame_records
 
+pytestmark = pytest.mark.usefixtures("stand_in_network")
+
 ESCAPE, NEWLINE, OVERRIDE = "\x1b[31mred\x1b]0;title\x07", "a\r\npipeline.run: error: b", "\u202egpj"
 NAMES = [ESCAPE, NEWLINE, OVERRIDE, "c1\x9b2J", "é 日本語 😀", "%s{0}$x_$"]
 

@@ -8,6 +8,8 @@ from trial_runs import REJECTED, TRIAL, refusal
 
 from pipeline import run
 
+pytestmark = pytest.mark.usefixtures("stand_in_network")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):

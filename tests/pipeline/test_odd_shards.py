@@ -19,6 +19,8 @@ from pipeline import run
 sys.path.append(str(Path(__file__).resolve().parents[1] / "audio_shards"))
 import making
 
+pytestmark = pytest.mark.usefixtures("stand_in_network")
+
 LONG = "x" * 100_000
 
 

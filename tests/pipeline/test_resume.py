@@ -17,6 +17,8 @@ from pipeline.verify import verify_folder
 from transforms import extract_examples, rejects
 from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 
+pytestmark = pytest.mark.usefixtures("stand_in_network")
+
 LABELS = "index,mid,display_name\n0,/m/a,A\n7,/m/b,B\n"
 
 

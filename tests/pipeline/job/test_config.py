@@ -15,6 +15,8 @@ from pipeline.verify import verify_folder
 from transforms.audioset.layout import Sharding
 from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, QuantizationRange
 
+pytestmark = pytest.mark.usefixtures("stand_in_network")
+
 
 def test_colliding_prefixes_are_refused_on_a_disk_that_folds_case(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "folds_case", lambda folder: True)

@@ -1,11 +1,14 @@
 """Why a run has no features, in one line."""
 
+import pytest
 from trial_runs import TRIAL
 
 from pipeline import make_shards, run
 from pipeline.job.no_features import why_no_clips
 from transforms.audioset.names import compile_id_pattern
 from transforms.read_clips import ClipSettings
+
+pytestmark = pytest.mark.usefixtures("stand_in_network")
 
 
 def test_segments_that_match_no_input_are_status_4(corpus, tmp_path, capsys):

@@ -20,6 +20,8 @@ from transforms.errors import Reason
 from transforms.inputs import input_list
 from transforms.rejects import _kept
 
+pytestmark = pytest.mark.usefixtures("stand_in_network")
+
 
 def account(output: Path) -> dict:
     found = json.loads((output / "_run" / "manifest.json").read_text())["account"]

@@ -4,6 +4,7 @@ import json
 import os
 
 import numpy as np
+import pytest
 from sounds import write_bad_files, write_noise
 from trial_runs import TRIAL
 
@@ -11,6 +12,8 @@ from pipeline import run
 from pipeline.job import plan
 from transforms.extract_examples import ExtractExamples
 from transforms.read_clips import ClipSettings, clips_of_file
+
+pytestmark = pytest.mark.usefixtures("stand_in_network")
 
 
 def planned(monkeypatch, capsys, *flags: str) -> dict:

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
 from sounds import write_noise
 from trial_runs import TRIAL
 
 from pipeline import run
+
+pytestmark = pytest.mark.usefixtures("stand_in_network")
 
 
 def test_a_run_ends_with_a_table_or_as_json(tmp_path, capsys):

@@ -23,6 +23,8 @@ from transforms.storage.files import match_files, temporary_files
 from transforms.storage.filesystems import temporary_name
 from transforms.storage.globs import escape
 
+pytestmark = pytest.mark.usefixtures("stand_in_network")
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):

@@ -14,6 +14,8 @@ from transforms.audioset.reading import FeatureShards
 from transforms.errors import SettingError
 from transforms.features.open_shard import ShardFile
 
+pytestmark = pytest.mark.usefixtures("stand_in_network")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):

@@ -1,6 +1,7 @@
 """The clips of the report are read again, only as far as their figures need."""
 
 import numpy as np
+import pytest
 from trial_runs import TRIAL, read
 
 from pipeline.cli.options import parse_options
@@ -8,6 +9,8 @@ from pipeline.job.config import prepare
 from pipeline.job.validate import validate
 from pipeline.report import examples
 from pipeline.report.examples import example_clips
+
+pytestmark = pytest.mark.usefixtures("stand_in_network")
 
 
 def config_of(folder):

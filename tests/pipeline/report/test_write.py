@@ -19,6 +19,8 @@ from pipeline.report.write import Figure, _sample_text, render_page, stuck_notes
 from pipeline.verify import verify_folder
 from transforms.features.sample import FrameStatistics
 
+pytestmark = pytest.mark.usefixtures("stand_in_network")
+
 PICTURES = ["throughput", "lengths", "frames", "values", "saturation", "map", "clip-0", "clip-1", "clip-2"]
 
 
