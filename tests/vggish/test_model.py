@@ -122,10 +122,15 @@ def test_embedder_equals_numpy(embedder, random_weights, noise_examples):
     np.testing.assert_allclose(embeddings[[0, 7, 8, 9]], expected, rtol=0, atol=TOLERANCE)
 
 
+@pytest.fixture(scope="module")
+def noise_embeddings(embedder, noise_examples):
+    return embedder.embed(noise_examples)
+
+
 @pytest.mark.parametrize("batch_size", [7, 16, 32, 64])
-def test_batch_size_does_not_change_a_bit(embedder, random_weights, noise_examples, batch_size):
+def test_batch_size_does_not_change_a_bit(noise_embeddings, random_weights, noise_examples, batch_size):
     other = Embedder(random_weights, batch_size)
-    np.testing.assert_array_equal(other.embed(noise_examples), embedder.embed(noise_examples))
+    np.testing.assert_array_equal(other.embed(noise_examples), noise_embeddings)
 
 
 def test_the_position_in_the_batch_does_not_change_a_bit(embedder, noise_examples):

@@ -44,7 +44,7 @@ class _Files(http.server.BaseHTTPRequestHandler):
 def server():
     handler = type("Handler", (_Files,), {"requests": []})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
         handler.url = f"http://127.0.0.1:{httpd.server_port}"
         yield handler
         httpd.shutdown()
