@@ -1,20 +1,16 @@
 """Workers end with their launcher, and do not write after it has ended."""
 
-import multiprocessing
 import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from forking import CONTEXT
 
 from transforms import launcher
 from transforms.launcher import Launcher, process_started
 from transforms.storage.files import write_atomic
-
-CONTEXT = multiprocessing.get_context("forkserver")
-# There is one server for all tests of a process.
-CONTEXT.set_forkserver_preload(["pipeline.output.lock"])
 
 
 def work(reports, events, folder: str, looks: bool) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.server
-import multiprocessing
 import os
 import signal
 import threading
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forking import CONTEXT
 
 from transforms.errors import SettingError
 from transforms.storage.shared_files import ASSETS_DIR_VARIABLE, SharedFile, cache_folder, fetch, sha256_of
@@ -69,12 +69,10 @@ def take(cache_home: str, file: SharedFile, results) -> None:
 @pytest.fixture
 def workers(cache):
     """Starts processes that take a file, as a machine's workers do; gives them and their results."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["transforms.storage.shared_files"])
-    results, started = context.Queue(), []
+    results, started = CONTEXT.Queue(), []
 
     def start(file: SharedFile, number: int) -> list:
-        new = [context.Process(target=take, args=(str(cache.parent), file, results)) for _ in range(number)]
+        new = [CONTEXT.Process(target=take, args=(str(cache.parent), file, results)) for _ in range(number)]
         for process in new:
             process.start()
         started.extend(new)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from forking import CONTEXT
 
 from pipeline.output import lock
 from pipeline.output.lock import lock_folder
@@ -25,8 +26,6 @@ from transforms.errors import OutputError, SettingError
 from transforms.features.folder_shards import LOCK_FILE, ShardNotes
 from transforms.storage.files import write_atomic
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pipeline.output.lock"])
 _CLONE_NEWPID = 0x20000000
 ME = LockOwner.this_process()
 

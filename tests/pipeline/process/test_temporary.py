@@ -9,13 +9,10 @@ from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import pytest
+from forking import CONTEXT
 from interrupting import wait_for
 
 from pipeline.process.temporary import own_temporary_folder
-
-CONTEXT = multiprocessing.get_context("forkserver")
-# All tests of a process share one server.
-CONTEXT.set_forkserver_preload(["pipeline.output.lock"])
 
 
 def hold(place: str, name: str) -> None:
