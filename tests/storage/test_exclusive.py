@@ -1,5 +1,6 @@
-import multiprocessing
 import os
+
+from forking import CONTEXT
 
 from transforms.storage import exclusive
 from transforms.storage.exclusive import Version
@@ -50,9 +51,7 @@ def count(path: str, times: int) -> None:
 def test_no_replacement_is_lost_among_processes(tmp_path):
     path = str(tmp_path / "count")
     exclusive.create(path, b"0")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["transforms.storage.exclusive"])
-    processes = [context.Process(target=count, args=(path, 50)) for _ in range(4)]
+    processes = [CONTEXT.Process(target=count, args=(path, 50)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:

@@ -2,12 +2,12 @@
 
 import hashlib
 import http.server
-import multiprocessing
 import os
 import threading
 import time
 
 import pytest
+from forking import CONTEXT
 
 from pipeline.assets.released import Asset, find_asset
 from transforms.errors import SettingError
@@ -96,7 +96,7 @@ def download(url: str, cache_home: str) -> None:
 
 
 def test_the_next_download_deletes_what_a_killed_one_left(server, cache):
-    process = multiprocessing.get_context("forkserver").Process(
+    process = CONTEXT.Process(
         target=download, args=(f"{server.url}/stuck.ckpt", os.environ["XDG_CACHE_HOME"])
     )
     process.start()
