@@ -16,6 +16,7 @@ from sounds import write_noise
 from trial_runs import read
 
 from pipeline import analyze, export_model, fit_pca, make_shards, report, run, smoke_test, verify
+from pipeline.job import plan
 from pipeline.report import write_report
 from transforms import redact
 from transforms.storage.shared_files import ASSETS_DIR_VARIABLE, SharedFile, cache_folder, sha256_of
@@ -25,7 +26,7 @@ from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, encode_pca_
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "vggish"))
 from test_checkpoint import keras_layers, write_h5
 
-pytestmark = pytest.mark.usefixtures("nothing_remembered")
+pytestmark = pytest.mark.usefixtures("nothing_remembered", "stand_in_network")
 
 USER, PASSWORD, SIGNATURE = "someuser", "pa55/word+1", "S1GNATURE+/x=="
 SECRETS = [USER, PASSWORD, SIGNATURE, "XPIRES01"]
@@ -195,7 +196,8 @@ def test_a_run_leaves_no_secret_and_a_new_signature_continues_it(
     check_hidden(text + all_text(output) + all_text(cache), [*SECRETS, "zq9x"])
 
 
-def test_a_plan_and_printed_options_show_no_secret(server, cache, audio, tmp_path, screen):
+def test_a_plan_and_printed_options_show_no_secret(server, cache, audio, tmp_path, screen, monkeypatch):
+    monkeypatch.setattr(plan, "_TRIAL_S", 0.3)
     flags = run_flags(server, audio, tmp_path / "out")
     for extra in ("--plan", "--print_config"):
         status, text = screen(run.run, *flags, *beam_flags(tmp_path), extra)
