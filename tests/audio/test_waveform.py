@@ -9,6 +9,8 @@ from pipeline.embed import embed, read_waveform
 from transforms.audio.waveform import check_rate_hz, mono_waveform
 from transforms.errors import SettingError
 
+pytestmark = pytest.mark.usefixtures("small_batches")
+
 RANDOM = {"weights": "random:0", "pca_params": "none"}
 RATE_HZ = 44_100
 FLOATS = np.round(noise(1.2, RATE_HZ, 3) * 0.9 * 2**15) / 2**15

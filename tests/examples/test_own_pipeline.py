@@ -4,10 +4,13 @@ import json
 
 import apache_beam as beam
 import numpy as np
+import pytest
 from own_pipeline import mean_embeddings
 from sounds import write_bad_files, write_noise
 
 from pipeline.embed import embed
+
+pytestmark = pytest.mark.usefixtures("small_batches")
 
 
 def test_each_clip_has_its_mean_embedding_or_its_reject(tmp_path):

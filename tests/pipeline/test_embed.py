@@ -12,6 +12,8 @@ from pipeline import run
 from pipeline.embed import embed
 from transforms.errors import SettingError
 
+pytestmark = pytest.mark.usefixtures("small_batches")
+
 RANDOM = {"weights": "random:0", "pca_params": "none"}
 
 

@@ -6,6 +6,8 @@ import pytest
 from pipeline import smoke_test
 from transforms.vggish.postprocess import PcaParams
 
+pytestmark = pytest.mark.usefixtures("small_batches")
+
 RANDOM = ["--weights=random:0", "--pca_params=none"]
 
 
