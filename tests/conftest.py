@@ -22,6 +22,26 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 
 
+# Files of tens of seconds. A process that begins one of them at the end would be the only one at work.
+LONG = {
+    "test_adversary.py",
+    "test_checkpoint.py",
+    "test_ending.py",
+    "test_export_model.py",
+    "test_feature_folder.py",
+    "test_isolation.py",
+    "test_model.py",
+    "test_resume.py",
+    "test_sources.py",
+    "test_write.py",
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Puts long files first; without xdist's own order, which has those of few tests last."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The developers' folder beside the project: goldens, recordings and released files."""
