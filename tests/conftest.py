@@ -122,24 +122,6 @@ def quick_runs():
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def states_found_once():
-    """Beam looks for the states of each step seven hundred times in a run, which is a sixth of its time."""
-    from apache_beam.transforms import userstate
-
-    look, found = userstate.get_dofn_specs, {}
-
-    def look_once(dofn):
-        key = type(dofn), getattr(getattr(dofn, "fn", None), "__code__", None)
-        if key not in found:
-            found[key] = look(dofn)
-        return found[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(userstate, "get_dofn_specs", look_once)
-        yield
-
-
 @pytest.fixture(scope="module")
 def small_batches():
     """Batches are of 8 examples by default, not of 64: padding these takes 1.5 s of a core for each clip.
