@@ -29,7 +29,7 @@ def labels(tmp_path) -> str:
 def test_bad_segments_name_file_and_line(labels, tmp_path):
     csv = tmp_path / "x.csv"
     for text, message in (
-        ('# a\nid, 0, 10, "/m/zz"\n', "line 2: label '/m/zz' is not among the 1 class;"),
+        ('# a\nid, 0, 10, "/m/zz"\n', "line 2: label '/m/zz' is not among the 1 classes;"),
         ("id, 10, 0, /m/a\n", "line 1: 'id' from 10.0 to 0.0 s is not a segment"),
         ("# only a comment\n", f"--segments=eval={csv}: the files contain no segment"),
     ):
