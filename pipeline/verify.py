@@ -137,8 +137,7 @@ def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all:
     if options.against is not None and summary.index is not None:
         other = verify_folder(options.against, indexed=True, run_all=run_all)
         if other.problems:
-            num_problems = counted(len(other.problems), "problem")
-            summary.notes.append(f"{other.folder} also has {num_problems}: verify it too")
+            summary.notes.append(f"{other.folder} has problems too ({len(other.problems):,}): verify it")
         if summary.kinds and other.kinds and not summary.kinds & other.kinds:
             raise SettingError(
                 f"--against={other.folder}: contains {', '.join(other.kinds)} frames, but {summary.folder} "

@@ -27,8 +27,6 @@ from google.auth.exceptions import DefaultCredentialsError
 from google.cloud.storage import Client
 from google.cloud.storage.fileio import BlobReader
 
-_MAX_VIEWS = 1000
-
 
 def change_worker_command(change: Callable[[str], str]) -> None:
     """Make Beam start this machine's workers by a changed shell command; Beam has no option for it."""
@@ -52,7 +50,7 @@ def cache_construction() -> None:
         values = options._all_options  # all views of the same options share it
         key = id(values), group
         if key not in views or views[key][0] is not values:  # another object that has got the same id
-            if len(views) > _MAX_VIEWS:
+            if len(views) > 1000:
                 views.clear()
             views[key] = values, parse(options, group)
         return views[key][1]

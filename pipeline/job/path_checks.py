@@ -82,8 +82,7 @@ def check_input(patterns: Sequence[str], option: str = "input", output: str | No
             if num_files:
                 exception = f" except {num_files:,} of --output itself"
             elif listing.hidden:
-                hidden_ones = counted(listing.hidden, "hidden one, which needs", "hidden ones, which need")
-                exception = f" except {hidden_ones} an explicit glob such as FOLDER/.*"
+                exception = f" except hidden names ({listing.hidden:,}); they need a glob such as FOLDER/.*"
             raise SettingError(
                 f"{given}: matches no file{exception}; give a glob such as FOLDER/*.wav, or FOLDER/** to "
                 "include subfolders"

@@ -140,10 +140,10 @@ def make_plan(config: Config) -> Plan:
         for clip in file_clips(path, config.clips.split, table_of, config.clips.id_pattern)
     )
     places = Counter((clip.split, config.sharding.shard_name(clip.split, clip.video_id)) for clip in named)
-    counted = [sum(1 for _ in clips_of_file(path, config.clips)) for path in shards[:_SHARDS_COUNTED]]
-    in_shards = round(sum(counted) / len(counted) * len(shards)) if counted else 0
+    sizes = [sum(1 for _ in clips_of_file(path, config.clips)) for path in shards[:_SHARDS_COUNTED]]
+    in_shards = round(sum(sizes) / len(sizes) * len(shards)) if sizes else 0
     clips = places.total() + in_shards
-    is_estimate = len(shards) > len(counted) or config.options.segment_seconds is not None
+    is_estimate = len(shards) > len(sizes) or config.options.segment_seconds is not None
     return Plan(
         dict(forms),
         sum(inputs.sizes),

@@ -6,12 +6,15 @@ kernel lock on a file in it. The kernel releases the lock when the process ends 
 """
 
 import fcntl
+import glob
 import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from pipeline.process.ending import on_end
 from transforms.errors import SettingError
@@ -20,6 +23,7 @@ from transforms.errors import SettingError
 _PREFIX = "audioset-"
 _LOCK = "lock"
 _VARIABLE = "TMPDIR"
+_PATIENCE_S = 0.2
 
 
 @contextmanager
@@ -69,11 +73,9 @@ def _make(place: str) -> tuple[str, int]:
 
 
 def _sweep(place: str) -> None:
-    with suppress(OSError):
-        names = [name for name in os.listdir(place) if name.startswith(_PREFIX)]
-        for name in names:
-            with suppress(OSError):
-                _delete_if_dead(os.path.join(place, name))
+    for folder in glob.glob(os.path.join(glob.escape(place), f"{_PREFIX}*")):
+        with suppress(OSError):
+            _delete_if_dead(folder)
 
 
 def _delete_if_dead(folder: str) -> None:
@@ -93,19 +95,21 @@ def _delete_if_dead(folder: str) -> None:
 
 
 def _delete(folder: str) -> None:
-    """Deletes a folder, its lock file last, so that the next command recognizes an incomplete deletion."""
-    with suppress(OSError):
-        for entry in list(os.scandir(folder)):
-            if entry.name == _LOCK:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    os.unlink(entry.path)
-        if len(os.listdir(folder)) <= 1:
-            os.unlink(os.path.join(folder, _LOCK))
-            os.rmdir(folder)
+    """Deletes a folder, its lock file last, so that the next command recognizes an incomplete deletion.
+
+    Threads that still run may add files meanwhile, so it tries again for a moment.
+    """
+    ends_s = time.monotonic() + _PATIENCE_S
+    while os.path.exists(folder) and time.monotonic() < ends_s:
+        with suppress(OSError):
+            for entry in list(os.scandir(folder)):
+                if entry.name != _LOCK:
+                    shutil.rmtree(entry.path, ignore_errors=True)  # does nothing with a file or a link
+                    with suppress(OSError):
+                        os.unlink(entry.path)
+            if len(os.listdir(folder)) <= 1:
+                Path(folder, _LOCK).unlink(missing_ok=True)
+                os.rmdir(folder)
 
 
 def _locks(descriptor: int) -> bool | None:

@@ -17,7 +17,6 @@ from pipeline.cli.console import unwrap_worker_errors
 from pipeline.output.feature_folder import FeatureFolder
 from pipeline.verification.check_folder import find_shards
 from transforms.errors import OutputError, SettingError
-from transforms.printable import counted
 from transforms.read_features import ReadFeatures, find_kind
 from transforms.statistics.moments import Moments
 from transforms.storage.files import is_local
@@ -53,8 +52,7 @@ class FrameFolder(NamedTuple):
         folder = find_shards(path)
         kind = find_kind(folder.shards)
         if kind is None:
-            shards_have = counted(len(folder.shards), "shard has", "shards have")
-            raise SettingError(f"{path}: its {shards_have} no frames; give another folder")
+            raise SettingError(f"{path}: none of its shards has frames; give another folder")
         return cls(folder, kind)
 
     def analysis(

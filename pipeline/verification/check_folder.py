@@ -120,10 +120,8 @@ def verify_folder(
         for split in sorted({*clips, *summary.clips}):
             expected, found_clips = clips.get(split, 0), summary.clips[split]
             if expected != found_clips:
-                in_manifest = f"{counted(expected, 'clip')} in the manifest"
-                summary.problems.append(
-                    f"{folder}: {split} has {in_manifest}, but {found_clips:,} in the shards"
-                )
+                counts = f"{expected:,} in the manifest, but {found_clips:,} in the shards"
+                summary.problems.append(f"{folder}: clips of {split}: {counts}")
     return summary
 
 

@@ -212,8 +212,7 @@ def _compare_clip(pairs: Pairs, segment: Segment, frames: NDArray, other_frames:
         return result
     counts = len(frames), len(other_frames)
     if counts[0] != counts[1]:
-        has = f"{name} has {counted(counts[0], 'frame')}"
-        result.problems.append(f"{has}, but {counts[1]:,} in {pairs.folders[1]}")
+        result.problems.append(f"frames of {name}: {counts[0]:,}, but {counts[1]:,} in {pairs.folders[1]}")
     result.frames = min(counts)
     frames, other_frames = frames[: result.frames], other_frames[: result.frames]
     if len(frames):

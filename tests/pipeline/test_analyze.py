@@ -119,7 +119,7 @@ def refused(capsys, command, *flags: str) -> str:
         (["--feature=a"], "unknown option --feature (did you mean --features?); see --help"),
         (["--features=none"], "none: contains no SPLIT/PREFIX.tfrecord; give a feature folder"),
         (["--features=split"], "split: is the folder of one split; give its parent folder"),
-        (["--features=empty"], "empty: its 1 shard has no frames; give another folder"),
+        (["--features=empty"], "empty: none of its shards has frames; give another folder"),
         (
             ["--features=bytes", "--compare=none"],
             "none: contains no SPLIT/PREFIX.tfrecord; give a feature folder",

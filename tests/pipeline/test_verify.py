@@ -70,7 +70,7 @@ def damage_soundly(path):
         (
             lambda path: path.parent.rename(path.parents[1] / "other"),
             [
-                "mine has 2 clips in the manifest, but 0 in",
+                "clips of mine: 2 in the manifest, but 0 in",
                 "other/on.tfrecord: is not in the list of shards",
                 "mine/on.tfrecord is",
             ],

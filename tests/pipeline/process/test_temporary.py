@@ -1,5 +1,6 @@
 """A command, or the next one of the same user, deletes its temporary files, and no others."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -78,6 +79,23 @@ def test_the_next_command_deletes_the_folders_of_killed_commands_only(place, hol
     sweep()
     (alive,) = place.iterdir()
     assert sorted(alive.rglob("*")) == before[alive]
+
+
+def test_files_that_threads_add_during_the_deletion_are_deleted(place, monkeypatch):
+    scan, late = os.scandir, iter(range(5))
+
+    def scan_and_add(path):
+        if path != str(folder):
+            return scan(path)
+        entries = list(scan(path))
+        for number in itertools.islice(late, 1):
+            (folder / f"late{number}").mkdir()
+        return entries
+
+    with own_temporary_folder():
+        (folder,) = place.iterdir()
+        monkeypatch.setattr(os, "scandir", scan_and_add)
+    assert next(late, None) is None and list(place.iterdir()) == []
 
 
 def test_a_stopped_command_counts_as_alive(place, holder):

@@ -97,8 +97,8 @@ def test_clips_missing_by_the_manifest_are_found(folder):
     path = folder(record())
     manifest(path, {"train": 2, "eval": 1})
     assert verify_folder(str(path)).problems == [
-        f"{path}: eval has 1 clip in the manifest, but 0 in the shards",
-        f"{path}: train has 2 clips in the manifest, but 1 in the shards",
+        f"{path}: clips of eval: 1 in the manifest, but 0 in the shards",
+        f"{path}: clips of train: 2 in the manifest, but 1 in the shards",
     ]
 
 

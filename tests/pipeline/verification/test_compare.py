@@ -69,7 +69,7 @@ def test_clips_that_one_folder_lacks_are_problems(tmp_path, capsys):
 def test_different_numbers_of_frames_are_problems_and_the_common_frames_are_compared(tmp_path, capsys):
     one = write_corpus(tmp_path / "one")
     result = verified(capsys, one, f"--against={write_corpus(tmp_path / 'other', CODES[:, :2])}")
-    assert len(result["problems"]) == 40 and "has 3 frames, but 2 in" in result["problems"][0]
+    assert len(result["problems"]) == 40 and ": 3, but 2 in" in result["problems"][0]
     assert (result["against"]["frames"], result["against"]["identical"]) == (80, 0)
     assert result["against"]["cosine"] == 1.0
 
@@ -80,7 +80,7 @@ def test_the_readable_part_of_a_damaged_folder_is_compared(tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:-5])
     result = verified(capsys, one, f"--against={other}")
     assert len(result["problems"]) == 1 and f"'05-35' at 0.5 s is not in {other}" in result["problems"][0]
-    assert result["notes"] == [f"{other} also has 1 problem: verify it too"]
+    assert result["notes"] == [f"{other} has problems too (1): verify it"]
 
 
 def test_raw_folders_are_compared_by_value_and_not_with_quantized_ones(tmp_path, capsys):
