@@ -90,9 +90,15 @@ def end_process(status: int, line: str) -> None:
         with suppress(OSError):
             os.write(last, f"{start}{printable(shown_text(f'{_name}: {line}'))}\n".encode())
         _kill(children)
-        for clean_up in _clean_ups.copy():  # one of the last releases the lock
-            with suppress(Exception):
-                clean_up()
+        started: list[Callable[[], None]] = []
+        while new := [clean_up for clean_up in _clean_ups if clean_up not in started]:
+            # In threads: one may wait for a server, and the main thread may register another meanwhile.
+            threads = [threading.Thread(target=clean_up, daemon=True) for clean_up in new]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            started += new
         _kill(_suspend_children())  # which other threads started meanwhile
     finally:
         os._exit(status)
