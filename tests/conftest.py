@@ -22,23 +22,19 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 
 
-# Files of tens of seconds. A process that begins one of them at the end would be the only one at work.
+# Files that take longest. If one of them started last, one process would run it alone at the end.
 LONG = {
-    "test_adversary.py",
-    "test_checkpoint.py",
-    "test_ending.py",
-    "test_export_model.py",
-    "test_feature_folder.py",
-    "test_isolation.py",
-    "test_model.py",
-    "test_resume.py",
-    "test_sources.py",
+    # Unit tests, tens of seconds each.
+    *("test_adversary.py", "test_checkpoint.py", "test_ending.py", "test_export_model.py"),
+    *("test_feature_folder.py", "test_isolation.py", "test_model.py", "test_resume.py", "test_sources.py"),
     "test_write.py",
+    # Integration tests, minutes each.
+    *("test_ends.py", "test_faults.py", "test_flink.py", "test_statistics.py"),
 }
 
 
 def pytest_collection_modifyitems(items):
-    """Puts long files first; without xdist's own order, which has those of few tests last."""
+    """Put long files first. The option --no-loadscope-reorder keeps xdist from sorting by number of tests."""
     items.sort(key=lambda item: item.path.name not in LONG)
 
 
@@ -59,7 +55,7 @@ def golden() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def random_weights_once():
-    """`random:0` takes more than a second of a core at each use, so it is made once, and read-only."""
+    """Make the weights `random:0` once, read-only: they take more than a second of CPU time per use."""
     from transforms.vggish import checkpoint
 
     make = checkpoint._random_variable
@@ -124,7 +120,7 @@ def quick_runs():
 
 @pytest.fixture(scope="module")
 def small_batches():
-    """Batches are of 8 examples by default, not of 64: padding these takes 1.5 s of a core for each clip.
+    """Make 8 the default batch size instead of 64, whose padding takes 1.5 s of CPU time per clip.
 
     `vggish/test_model.py` tests that the bits are the same.
     """
@@ -138,10 +134,9 @@ def small_batches():
 
 @pytest.fixture(scope="module")
 def stand_in_network(quick_runs):
-    """Runs of a module in this process have a stand-in for the network.
+    """Replace the network by a stand-in, for modules that test the code around it.
 
-    For modules that test what surrounds it: the network takes 0.2 s of a core for each batch, even of one
-    example.
+    The network takes 0.2 s of CPU time per batch, even for one example.
     """
     from stand_in import StandIn
 

@@ -7,12 +7,6 @@ from runs import Run, run
 from sounds import write_bad_files, write_noise
 
 NUM_CLIPS = 300
-# Each takes minutes, so they start first; otherwise one process would still run one of them at the end.
-LONG = ("test_faults", "test_ends", "test_flink", "test_statistics")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @dataclass(frozen=True)
