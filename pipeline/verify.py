@@ -113,7 +113,7 @@ def run(argv: Sequence[str]) -> int:
         functools.partial(add_options, texts=_OPTIONS),
         "python -m pipeline.verify",
         "Checks a feature folder against the layout of the AudioSet release, and summarizes it. "
-        f"Exit status: 0 good, {HAS_PROBLEMS} has problems (listed), 2 a mistake in the command.",
+        f"Exit status: 0 it is good, {HAS_PROBLEMS} it has problems (listed), 2 a mistake in the command.",
         "Beam's filesystem options work too, such as --s3_endpoint_url.",
     )
     folders = [folder for folder in (options.folder, options.against) if folder]

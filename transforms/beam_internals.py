@@ -37,9 +37,9 @@ def change_worker_command(change: Callable[[str], str]) -> None:
 
 @functools.cache
 def cache_construction() -> None:
-    """Make Beam cache parsed options and inspected functions, for commands: caches of functions only grow.
+    """Cache the options and the signatures of functions that Beam parses thousands of times per pipeline.
 
-    Beam does both again thousands of times. A run of 300 clips takes 0.85 of the time with the caches.
+    Only commands call this, because the cache of signatures never shrinks.
     """
     parse, inspect_function = PipelineOptions.view_as, decorators.get_signature
     views: dict[tuple[int, type], tuple[object, PipelineOptions]] = {}

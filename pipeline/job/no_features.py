@@ -7,7 +7,6 @@ from pipeline.output.account import Account
 from pipeline.output.run_files import REJECTED_LIST, UNMATCHED_LIST, list_files, read_lines
 from transforms.audioset.names import stem, video_id_of
 from transforms.audioset.own_shards import RUN_FOLDER
-from transforms.printable import counted
 from transforms.read_clips import ClipSettings
 from transforms.write_account import EXISTING, EXPECTED, FILE_WITHOUT_SEGMENT, WRITTEN
 from transforms.write_shards import PackSettings
@@ -28,7 +27,7 @@ def why_no_features(
     if expected := account.total(EXPECTED):
         first = next(_rows(output, REJECTED_LIST))
         return (
-            f"none of {counted(expected, 'input')} could be {done} ({account.reasons_text()}); "
+            f"none of the inputs ({expected:,}) could be {done} ({account.reasons_text()}); "
             f"{first['file']}: {first['message']}; see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl"
         )
     for line in _rows(output, UNMATCHED_LIST):

@@ -104,7 +104,7 @@ def test_a_run_without_records_has_a_report_and_status_4(tmp_path, monkeypatch, 
     monkeypatch.setattr(report, "write_report", write_report)
     write_noise(tmp_path / "short.wav", 0.5)
     assert run.run([*TRIAL, f"--input={tmp_path}/short.wav", f"--output={tmp_path}/out"]) == 4
-    line = f"none of 1 input could be embedded (too_short 1); {tmp_path}/short.wav: "
+    line = f"none of the inputs (1) could be embedded (too_short 1); {tmp_path}/short.wav: "
     assert line in capsys.readouterr().out
     assert "The folder contains no frames" in page(tmp_path / "out")
 
