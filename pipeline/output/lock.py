@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 from pipeline.output.lock_owner import LockOwner
 from pipeline.output.run_files import run_path
-from pipeline.process.ending import end_process, on_end
+from pipeline.process.ending import before_end, end_process, on_end
 from transforms.errors import SettingError
 from transforms.features.folder_shards import LOCK_FILE
 from transforms.printable import say
@@ -40,42 +40,34 @@ def lock_folder(output: str, hint: str = "") -> Iterator[str]:
       SettingError: another run has the lock, or the lock cannot be read.
     """
     path, mine = run_path(output, LOCK_FILE), LockOwner.this_process()
-    try:
-        version = _acquire(output, path, mine)
-    except FILE_ERRORS as error:
-        raise SettingError(f"{path}: cannot be written or read ({error}); check the path") from error
-    keeper = _Keeper(path, mine, version)
-    keeper.start()
+    keeper = _Keeper(path, mine)
     with on_end(keeper.release, hint):
+        try:
+            _acquire(output, keeper)
+        except FILE_ERRORS as error:
+            raise SettingError(f"{path}: cannot be written or read ({error}); check the path") from error
+        keeper.start()
         try:
             yield mine.run
         finally:
             keeper.stop()
 
 
-def _acquire(output: str, path: str, mine: LockOwner) -> Version:
-    while True:
-        version = exclusive.create(path, mine.encode())
-        if version is None:
-            found = exclusive.read(path)
-            if found is None:
-                continue  # its owner has released it in the meantime
-            owner = LockOwner.decode(found.data, path)
-            is_alive = owner.is_alive()
-            if is_alive or (is_alive is None and _wait_for_beat(path, found, owner)):
-                raise SettingError(
-                    f"--output={output}: another run is using this folder ({owner}); wait until it ends, or "
-                    f"give another folder; if you know that it is dead, delete {path}"
-                )
-            version = exclusive.replace(path, mine.encode(), found)
-        if version is None:
-            continue  # another run was faster
-        if exclusive.is_atomic(path):
-            return version
-        time.sleep(_SETTLE_S)
-        now = exclusive.read(path)
-        if now and now.data == version.data:
-            return now
+def _acquire(output: str, keeper: "_Keeper") -> None:
+    path = keeper.path
+    while not keeper.acquire():
+        found = exclusive.read(path)
+        if found is None:
+            continue  # its owner has released it in the meantime
+        owner = LockOwner.decode(found.data, path)
+        is_alive = owner.is_alive()
+        if is_alive or (is_alive is None and _wait_for_beat(path, found, owner)):
+            raise SettingError(
+                f"--output={output}: another run is using this folder ({owner}); wait until it ends, or "
+                f"give another folder; if you know that it is dead, delete {path}"
+            )
+        if keeper.acquire(found):
+            return
 
 
 def _wait_for_beat(path: str, found: Version, owner: LockOwner) -> bool:
@@ -101,11 +93,25 @@ class _Keeper:
     It ends the process at once, since a runner would first finish a bundle, which may take hours.
     """
 
-    def __init__(self, path: str, mine: LockOwner, version: Version):
-        self._path, self._mine, self._version = path, mine, version
-        self._mutex = threading.Lock()
+    def __init__(self, path: str, mine: LockOwner):
+        self.path, self._mine = path, mine
+        self._version: Version | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def acquire(self, found: Version | None = None) -> bool:
+        """Creates the lock, or takes over the lock `found` of a dead run; returns whether it succeeded."""
+        data = self._mine.encode()
+        with before_end():
+            if found is None:
+                self._version = exclusive.create(self.path, data)
+            else:
+                self._version = exclusive.replace(self.path, data, found)
+        if self._version and not exclusive.is_atomic(self.path):
+            time.sleep(_SETTLE_S)
+            now = exclusive.read(self.path)
+            self._version = now if now and now.data == data else None
+        return self._version is not None
 
     def start(self) -> None:
         self._thread.start()
@@ -117,28 +123,28 @@ class _Keeper:
         self.release()
 
     def release(self) -> None:
-        """Releases the lock, from any thread, also while the run continues."""
-        with self._mutex, suppress(*FILE_ERRORS):
-            self._stopped.set()
-            exclusive.remove(self._path, self._version)
+        """Releases the lock; by then, no heartbeat is being written, and none begins."""
+        with suppress(*FILE_ERRORS):
+            if self._version:
+                exclusive.remove(self.path, self._version)
 
     def _run(self) -> None:
         while not self._stopped.wait(BEAT_S):
             cause = None
-            with self._mutex, suppress(*FILE_ERRORS):  # a server may be unavailable for a while
-                cause = None if self._stopped.is_set() else self._beat()
+            with before_end(), suppress(*FILE_ERRORS):  # a server may be unavailable for a while
+                cause = self._beat()
             if cause:
                 end_process(
                     _LOST,
-                    f"error: {self._path}: this run has lost the lock ({cause}); all files in the folder are "
+                    f"error: {self.path}: this run has lost the lock ({cause}); all files in the folder are "
                     "complete; when no other run is using the folder, run the same command again",
                 )
 
     def _beat(self) -> str | None:
         """Writes a heartbeat; returns why the lock is lost, or None."""
         self._mine = self._mine.next_beat()
-        version = exclusive.replace(self._path, self._mine.encode(), self._version)
+        version = self._version and exclusive.replace(self.path, self._mine.encode(), self._version)
         if version is None:
-            return "another run took it" if exclusive.read(self._path) else "it was deleted"
+            return "another run took it" if exclusive.read(self.path) else "it was deleted"
         self._version = version
         return None

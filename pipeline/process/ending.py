@@ -37,6 +37,8 @@ _MESSAGES = {
 # Time limit for clean-up functions, which may wait for a server. The next run cleans up the rest.
 _CLEAN_UP_S = 1.5
 _FLUSH_S = 0.2
+# Time limit for contexts of `before_end`, which may wait for a server.
+_CHANGE_S = 1.0
 # A parent program may forward a signal that the terminal has already sent to both; within this time it counts
 # as the same signal.
 _SAME_SIGNAL_S = 0.2
@@ -44,6 +46,7 @@ _SAME_SIGNAL_S = 0.2
 _clean_ups: list[Callable[[], None]] = []
 _hints: list[str] = []
 _claimed = threading.Lock()  # held by the thread that ends the process
+_changing = threading.RLock()  # held by threads in `before_end`, at last by the one that ends the process
 _name = "pipeline"
 _catches = False
 _status: int | None = None
@@ -59,15 +62,29 @@ def on_end(clean_up: Callable[[], None], hint: str = "") -> Iterator[None]:
       clean_up: the function; it runs at most once, in another thread.
       hint: text to add to the line for a signal.
     """
-    _clean_ups.append(clean_up)
-    _hints.append(hint)
+    with before_end():
+        _clean_ups.append(clean_up)
+        _hints.append(hint)
     try:
         yield
     finally:
-        if _claimed.locked():  # the thread that ends the process runs the clean-up
+        with before_end():
+            is_ending = _claimed.locked()
+            if not is_ending:
+                _clean_ups.remove(clean_up)
+                _hints.remove(hint)
+        if is_ending:  # the thread that ends the process runs the clean-up
             _wait_for_the_end()
-        _clean_ups.remove(clean_up)
-        _hints.remove(hint)
+
+
+@contextmanager
+def before_end() -> Iterator[None]:
+    """Delays the end of the process until this context ends; if the end has begun, waits for it instead.
+
+    So a file that is created in this context, and whose clean-up is registered in it or before, is not left.
+    """
+    with _changing:
+        yield
 
 
 def end_process(status: int, line: str) -> None:
@@ -81,6 +98,7 @@ def end_process(status: int, line: str) -> None:
     timer.daemon = True
     timer.start()
     try:
+        _changing.acquire(timeout=_CHANGE_S)
         # Other threads still run, and would treat a decoder that is killed here as crashed by its clip.
         mark_ended()
         last = _close_output()
@@ -90,15 +108,12 @@ def end_process(status: int, line: str) -> None:
         with suppress(OSError):
             os.write(last, f"{start}{printable(shown_text(f'{_name}: {line}'))}\n".encode())
         _kill(children)
-        started: list[Callable[[], None]] = []
-        while new := [clean_up for clean_up in _clean_ups if clean_up not in started]:
-            # In threads: one may wait for a server, and the main thread may register another meanwhile.
-            threads = [threading.Thread(target=clean_up, daemon=True) for clean_up in new]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            started += new
+        # In threads, since one may wait for a server.
+        threads = [threading.Thread(target=clean_up, daemon=True) for clean_up in _clean_ups]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         _kill(_suspend_children())  # which other threads started meanwhile
     finally:
         os._exit(status)

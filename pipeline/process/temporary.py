@@ -13,10 +13,10 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from pipeline.process.ending import on_end
+from pipeline.process.ending import before_end, on_end
 from transforms.errors import SettingError
 
 # Short, since paths of sockets in the folder are limited to about 100 bytes.
@@ -39,14 +39,17 @@ def own_temporary_folder() -> Iterator[None]:
     try:
         place = tempfile.gettempdir()
         _sweep(place)
-        folder, lock = _make(place)
+        registered = ExitStack()
+        with before_end():
+            folder, lock = _make(place)
+            registered.enter_context(on_end(lambda: _delete(folder)))
     except OSError as error:
         raise SettingError(
             f"{_VARIABLE}={before or ''}: the folder for temporary files cannot be created ({error}); set "
             f"{_VARIABLE} to another folder"
         ) from error
     tempfile.tempdir = os.environ[_VARIABLE] = folder
-    with on_end(lambda: _delete(folder)):
+    with registered:
         try:
             yield
         finally:

@@ -233,6 +233,39 @@ def test_a_signal_releases_the_lock(tmp_path, number, words):
     assert is_free(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "call, number", [("fsync", 1), ("link", 1), ("fsync", 2), ("replace", 2), ("replace", 3)]
+)
+@pytest.mark.parametrize("delay_s", [0.0, 0.15])
+def test_a_signal_while_the_lock_is_created_or_a_heartbeat_is_written_releases_it(
+    tmp_path, call, number, delay_s
+):
+    """The first file belongs to the creation, the second to the first heartbeat."""
+    events = CONTEXT.SimpleQueue()
+    process = started(hold_with_slow, call, str(tmp_path), events)
+    for _ in range(number):
+        assert take(events) == call
+    time.sleep(delay_s)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(30)
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert not list((tmp_path / "_run").iterdir())
+
+
+def hold_with_slow(call: str, output: str, events) -> None:
+    """Reports the calls of a function that writes the lock or its temporary file, and makes them slow."""
+    action = getattr(os, call)
+
+    def slow(*arguments) -> None:
+        events.put(call)
+        time.sleep(0.1)
+        action(*arguments)
+        time.sleep(0.1)
+
+    setattr(os, call, slow)
+    hold_with_child(output, CONTEXT.SimpleQueue(), os.devnull)
+
+
 def test_a_run_that_lost_its_lock_ends_and_keeps_the_new_lock(tmp_path):
     theirs = dataclasses.replace(ME, run="theirs", host="elsewhere", boot_id="x")
     status, said = ending(tmp_path, lambda pid, path: leave(tmp_path, theirs))

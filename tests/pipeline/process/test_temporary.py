@@ -13,6 +13,7 @@ import pytest
 from forking import CONTEXT
 from interrupting import wait_for
 
+from pipeline.process.ending import catch_signals
 from pipeline.process.temporary import own_temporary_folder
 
 
@@ -96,6 +97,35 @@ def test_files_that_threads_add_during_the_deletion_are_deleted(place, monkeypat
         (folder,) = place.iterdir()
         monkeypatch.setattr(os, "scandir", scan_and_add)
     assert next(late, None) is None and list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.15])
+def test_a_signal_while_the_folder_is_created_leaves_none(place, delay_s):
+    events = CONTEXT.SimpleQueue()
+    process = CONTEXT.Process(target=hold_slowly, args=(str(place), events))
+    process.start()
+    assert events.get() == "begun"
+    time.sleep(delay_s)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(30)
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert list(place.iterdir()) == []
+
+
+def hold_slowly(place: str, events) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    catch_signals("pipeline.run")
+    make = tempfile.mkdtemp
+
+    def slow(*arguments, **named) -> str:
+        events.put("begun")
+        time.sleep(0.1)
+        folder = make(*arguments, **named)
+        time.sleep(0.1)
+        return folder
+
+    tempfile.mkdtemp = slow
+    hold(place, "ready")
 
 
 def test_a_stopped_command_counts_as_alive(place, holder):
