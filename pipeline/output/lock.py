@@ -45,6 +45,7 @@ def lock_folder(output: str, hint: str = "") -> Iterator[str]:
         try:
             _acquire(output, keeper)
         except FILE_ERRORS as error:
+            keeper.release()  # the lock may have been created before the error
             raise SettingError(f"{path}: cannot be written or read ({error}); check the path") from error
         keeper.start()
         try:

@@ -46,7 +46,7 @@ _SAME_SIGNAL_S = 0.2
 _clean_ups: list[Callable[[], None]] = []
 _hints: list[str] = []
 _claimed = threading.Lock()  # held by the thread that ends the process
-_changing = threading.RLock()  # held by threads in `before_end`, at last by the one that ends the process
+_changing = threading.RLock()  # held by threads in `before_end`, and finally by the one that ends the process
 _name = "pipeline"
 _catches = False
 _status: int | None = None
@@ -79,9 +79,10 @@ def on_end(clean_up: Callable[[], None], hint: str = "") -> Iterator[None]:
 
 @contextmanager
 def before_end() -> Iterator[None]:
-    """Delays the end of the process until this context ends; if the end has begun, waits for it instead.
+    """Delays the end of the process until this context ends, for at most a second.
 
-    So a file that is created in this context, and whose clean-up is registered in it or before, is not left.
+    So a file that is created in this context is deleted if its clean-up is registered by then. If the
+    clean-up functions have already started, this waits for the end of the process instead.
     """
     with _changing:
         yield

@@ -233,6 +233,21 @@ def test_a_signal_releases_the_lock(tmp_path, number, words):
     assert is_free(tmp_path)
 
 
+def test_a_lock_that_was_created_but_cannot_be_read_again_is_released(tmp_path, quick, monkeypatch):
+    def fail(path: str) -> None:
+        assert Path(path).exists()
+        raise OSError("the server went away")
+
+    monkeypatch.setattr(lock, "_SETTLE_S", 0.0)
+    monkeypatch.setattr(lock.exclusive, "is_atomic", lambda path: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(lock.exclusive, "read", fail)
+        with pytest.raises(SettingError, match="the server went away"), lock_folder(str(tmp_path)):
+            pass
+    assert not list((tmp_path / "_run").iterdir())
+    assert is_free(tmp_path)
+
+
 @pytest.mark.parametrize(
     "call, number", [("fsync", 1), ("link", 1), ("fsync", 2), ("replace", 2), ("replace", 3)]
 )
