@@ -17,8 +17,8 @@ from benchmarks import harness
 from pipeline.assets.resolve import find_pca_params
 from pipeline.cli.option_groups import NO_PCA
 from pipeline.embed import read_waveform
-from transforms.audio.dsp.resample import RESAMPY, SOXR, Resampler
 from transforms.audio.dsp.waveform_examples import waveform_examples
+from transforms.audio.resamplers import RESAMPY, SOXR, Resampler
 from transforms.vggish.checkpoint import read_weights
 from transforms.vggish.postprocess import postprocess
 from transforms.vggish.precision import FLOAT32, PRECISIONS

@@ -2,6 +2,7 @@
 
 - options.md, from the parsers of the commands
 - the diagram in architecture.md, from the imports
+- pipeline/cli/beam_options.json, from the installed version of Beam
 - the example in python.md, from examples/own_pipeline.py, so that GitHub shows it as well as the site
 """
 
@@ -17,6 +18,8 @@ from unittest import mock
 import grimp
 
 from pipeline import analyze, export_model, fit_pca, make_shards, smoke_test, verify
+from pipeline.cli.beam_options import BEAM_OPTIONS
+from pipeline.cli.beam_values import beam_options_json
 from pipeline.cli.options import make_parser
 
 DOCS = Path(__file__).resolve().parent
@@ -111,11 +114,12 @@ def _package(module: str) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Return the pages that have generated parts, up to date."""
+    """Return the pages that have generated parts, and the list of Beam's options, up to date."""
     example = (ROOT / EXAMPLE).read_text()
     return {
         DOCS / "options.md": options_page(),
         DOCS / "architecture.md": _with_block("architecture.md", "```mermaid\n", f"{diagram()}\n"),
+        BEAM_OPTIONS: beam_options_json(),
         DOCS / "python.md": _with_block("python.md", f"<!-- {EXAMPLE} -->\n```python\n", example),
     }
 

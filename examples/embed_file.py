@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.cli.flags import OneLineParser
 from pipeline.cli.option_groups import POSTPROCESS, add_asset_options, add_options
+from pipeline.cli.parser import OneLineParser
 from pipeline.embed import embed, read_waveform
 from pipeline.process.main import run_main
 from pipeline.smoke_test import sine

@@ -26,8 +26,8 @@ from helpers import check_at_least_one, check_new_model, is_held_out, write_atom
 from numpy.typing import NDArray
 
 from pipeline.assets.resolve import find_weights
-from pipeline.cli.flags import OneLineParser
 from pipeline.cli.option_groups import WEIGHTS, add_options
+from pipeline.cli.parser import OneLineParser
 from pipeline.embed import read_waveform
 from pipeline.process.main import run_main
 from transforms.audio.dsp.log_mel import log_mel_examples

@@ -18,8 +18,8 @@ from classifier import read_classifier
 from helpers import check_at_least_one
 
 from pipeline.assets.resolve import find_pca_params, find_weights
-from pipeline.cli.flags import OneLineParser
 from pipeline.cli.option_groups import add_asset_options
+from pipeline.cli.parser import OneLineParser
 from pipeline.embed import embed
 from pipeline.process.main import run_main
 from transforms.audioset.reading import NUM_FRAMES, VALUES

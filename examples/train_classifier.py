@@ -28,7 +28,7 @@ from helpers import check_at_least_one, check_new_model, is_held_out, write_atom
 from scores import Scores, plot_curves, score_classes, write_by_class
 
 from pipeline.assets.released import CLASS_LABELS, find_asset
-from pipeline.cli.flags import OneLineParser
+from pipeline.cli.parser import OneLineParser
 from pipeline.process.main import run_main
 from transforms.audioset.labels import read_display_names
 from transforms.errors import SettingError

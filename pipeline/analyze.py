@@ -9,7 +9,6 @@ same counts, and the mean and variance of each log-mel band. docs/statistics.md 
 """
 
 import argparse
-import functools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,8 +16,7 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 
 from pipeline.assets.resolve import find_class_labels, find_segments
-from pipeline.cli.flags import SHARED_TEMP_LOCATION, parse_command
-from pipeline.cli.option_groups import ASSETS_DIR, ID_PATTERN, add_options
+from pipeline.cli.commands import ANALYZE
 from pipeline.job.path_checks import check_input, check_output_file
 from pipeline.job.runner import make_pipeline
 from pipeline.process.main import run_main
@@ -40,22 +38,6 @@ if TYPE_CHECKING:  # only with the extra [analysis]
 
 # Rows per table on the screen; the file contains all rows.
 _ROWS_SHOWN = 20
-_OPTIONS = {
-    "--features DIR": "feature folder, with shards SPLIT/PREFIX.tfrecord (this or --input is required)",
-    "--compare DIR": "another feature folder: report the Fréchet audio distance to it, and the shift of each "
-    "dimension",
-    "--input GLOB": "audio files or audio shards, as for pipeline.run, on any filesystem that Beam supports; "
-    "** also matches files in subfolders; repeatable (this or --features is required)",
-    "--output NAME": "write NAME.json and NAME.md, with all rows of all tables (default: show the first rows "
-    "only)",
-    "--segments [SPLIT=]CSV": "for --input: AudioSet segments CSV: clips, their split, times and labels; "
-    "repeatable (default: one clip per file)",
-    "--class_labels CSV": "class_labels_indices.csv, with the names of the labels (default: the released "
-    "file, if available)",
-    "--split SPLIT": "for --input: split of clips that are not in a segments CSV (default: %(default)s)",
-    **ID_PATTERN,
-    **ASSETS_DIR,
-}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -65,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
       SettingError: a mistake in the command.
       OutputError: a folder is damaged, or the output cannot be written.
     """
-    options, beam_flags = _parse_options(argv)
+    options, beam_flags = ANALYZE.parse(argv)
     check_analysis_installed()
     pipeline = make_pipeline(beam_flags)
     if options.output:
@@ -136,28 +118,6 @@ def _analyze_audio(pipeline: beam.Pipeline, options: argparse.Namespace) -> Stat
 def _markdown(report: Statistics | SideBySide, max_rows: int | None = None) -> str:
     tables = [line for table in report.tables() for line in table.lines(max_rows)]
     return shown_text("\n".join(["# Statistics", "", *report.summary(), "", *tables]))
-
-
-def _parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    options, beam_flags = parse_command(
-        argv,
-        functools.partial(add_options, texts=_OPTIONS),
-        "python -m pipeline.analyze",
-        "Summarizes a feature folder or an audio corpus in one pass: counts by split and label, and "
-        "statistics of its frames. Needs the extra [analysis].",
-        SHARED_TEMP_LOCATION,
-    )
-    if bool(options.features) == bool(options.input):
-        raise SettingError("give either --features or --input; see --help")
-    if options.input and options.compare:
-        raise SettingError(
-            f"--compare={options.compare}: it compares feature folders; give --features instead of --input"
-        )
-    if options.features and options.segments:
-        raise SettingError(
-            "--segments: works with --input only, since feature records contain their labels; leave it out"
-        )
-    return options, beam_flags
 
 
 if __name__ == "__main__":

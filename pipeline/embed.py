@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from pipeline.assets.resolve import find_pca_params, find_weights
 from pipeline.cli.option_groups import QUANTIZED, RAW
 from transforms.audio.decode import SpanReader, mono_blocks, open_audio
-from transforms.audio.dsp.resample import RESAMPY, Resampler
 from transforms.audio.dsp.waveform_examples import waveform_examples
+from transforms.audio.resamplers import RESAMPY, Resampler
 from transforms.audio.waveform import check_rate_hz, mono_waveform
 from transforms.errors import ClipError, SettingError
 from transforms.storage.files import open_file

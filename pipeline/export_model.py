@@ -16,8 +16,8 @@ import keras
 import tensorflow as tf
 
 from pipeline.assets.resolve import find_pca_params, find_weights
-from pipeline.cli.flags import OneLineParser
-from pipeline.cli.option_groups import POSTPROCESS, PRECISION, QUANTIZED, add_asset_options, add_options
+from pipeline.cli.commands import EXPORT_MODEL
+from pipeline.cli.option_groups import QUANTIZED
 from pipeline.process.main import run_main
 from transforms.errors import SettingError
 from transforms.pcm import device_front_end
@@ -40,15 +40,7 @@ def run(argv: Sequence[str]) -> int:
     Raises:
       SettingError: a mistake in the command, or the weights cannot be found or downloaded.
     """
-    parser = OneLineParser(
-        prog="python -m pipeline.export_model",
-        description="Writes a TensorFlow SavedModel that takes a waveform and returns its embeddings.",
-        allow_abbrev=False,
-    )
-    add_options(parser, {"--output DIR": "new folder for the model (required)"}, required=True)
-    add_asset_options(parser)
-    add_options(parser, POSTPROCESS | PRECISION)
-    options = parser.parse_args(argv)
+    options, _ = EXPORT_MODEL.parse(argv)
     if keras.backend.backend() != "tensorflow":
         raise SettingError(
             f"KERAS_BACKEND={keras.backend.backend()}: a SavedModel needs TensorFlow; set it to tensorflow"

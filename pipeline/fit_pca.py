@@ -6,13 +6,11 @@ released `vggish_pca_params.npz`. With --quantization_quantile it also contains 
 """
 
 import dataclasses
-import functools
 import math
 import sys
 from collections.abc import Sequence
 
-from pipeline.cli.flags import SHARED_TEMP_LOCATION, parse_command
-from pipeline.cli.option_groups import add_options
+from pipeline.cli.commands import FIT_PCA
 from pipeline.job.path_checks import check_output_file
 from pipeline.job.runner import make_pipeline
 from pipeline.process.main import run_main
@@ -28,12 +26,6 @@ from transforms.vggish.postprocess import QuantizationRange, encode_pca_params
 # Quantiles are computed at each thousandth, with an error of rank of at most a tenth of that.
 _QUANTILES = 1000
 _MAX_RANK_ERROR = 1e-4
-_OPTIONS = {
-    "--features DIR": "folder that pipeline.run --postprocess=raw wrote (required)",
-    "--output FILE": ".npz file to write (required)",
-    "--quantization_quantile Q": "also fit the quantization range: it leaves out this share of all values at "
-    "each end, 0.001 to 0.499; in the release the share is 0.09 (default: the release's range, -2 to 2)",
-}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -43,15 +35,7 @@ def run(argv: Sequence[str]) -> int:
       SettingError: a mistake in the command, or PCA cannot be fitted to the frames.
       OutputError: the folder is damaged, or the output cannot be written.
     """
-    options, beam_flags = parse_command(
-        argv,
-        functools.partial(add_options, texts=_OPTIONS),
-        "python -m pipeline.fit_pca",
-        "Fits PCA and whitening to the raw embeddings of a corpus, and writes them in the form of the "
-        "released parameters. Needs the extra [analysis].",
-        SHARED_TEMP_LOCATION,
-        required=("features", "output"),
-    )
+    options, beam_flags = FIT_PCA.parse(argv)
     check_analysis_installed()
     number = _check_quantile(options.quantization_quantile)
     pipeline = make_pipeline(beam_flags)

@@ -28,9 +28,8 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.assets.resolve import find_segments
+from pipeline.cli.commands import MAKE_SHARDS
 from pipeline.cli.console import unwrap_worker_errors
-from pipeline.cli.flags import BEAM_OPTIONS, parse_command
-from pipeline.cli.option_groups import ASSETS_DIR, ID_PATTERN, add_options
 from pipeline.job.manifest import package_versions, shown_options
 from pipeline.job.no_features import why_no_features
 from pipeline.job.path_checks import check_input, check_output
@@ -47,7 +46,8 @@ from pipeline.output.run_files import (
     run_path,
 )
 from pipeline.process.main import run_main
-from transforms.audio_shards.write import WRITERS, is_shard_name
+from transforms.audio_shards.formats import SHARD_FORMATS
+from transforms.audio_shards.write import is_shard_name
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
 from transforms.audioset.own_shards import RUN_FOLDER
@@ -89,22 +89,6 @@ _JOINED_AGAIN = "joined_again"
 # This file is in `_run` while the command writes shards.
 _MARK = "packing"
 
-_OPTIONS = {
-    "--input GLOB": "audio files, on any filesystem that Beam supports; ** also matches files in subfolders; "
-    "repeatable (required)",
-    "--output DIR": "folder or gs:// path for the shards (required)",
-    "--format": "format of the shards (required)",
-    "--shard_bytes SIZE": "maximum total size of the files in a shard, in bytes or with KB, MB or GB "
-    "(decimal); a larger file gets its own shard (default: %(default)s)",
-    "--segments [SPLIT=]CSV": "AudioSet segments CSV; files without a segment are not packed; repeatable "
-    "(default: one clip per file)",
-    "--class_labels CSV": "class_labels_indices.csv, for --segments (default: the released file)",
-    "--split SPLIT": "split of the clips if --segments is not given (default: none; pipeline.run's --split "
-    "decides)",
-    **ID_PATTERN,
-    **ASSETS_DIR,
-}
-
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -129,14 +113,7 @@ def run(argv: Sequence[str]) -> int:
     Raises:
       SettingError: a mistake in the command, before any work.
     """
-    options, beam_flags = parse_command(
-        argv,
-        _add_options,
-        "python -m pipeline.make_shards",
-        "Packs audio files, unchanged, into shards that pipeline.run reads.",
-        f"{BEAM_OPTIONS} If you give --segments, give pipeline.run the same --segments for the shards.",
-        required=("input", "output", "format"),
-    )
+    options, beam_flags = MAKE_SHARDS.parse(argv)
     pipeline = make_pipeline(beam_flags)
     # The cheap checks come first.
     shard_bytes = parse_shard_bytes(options.shard_bytes)
@@ -176,7 +153,7 @@ def _begin(output: str) -> str:
         found = match_files(FileSystems.join(escape(output), "*"))
         delete_found(path for path in found if _is_own(path.rsplit("/", 1)[-1]))
     delete_input_list(output)
-    check_output(output, *(f"*.{kind}" for kind in WRITERS))
+    check_output(output, *(f"*.{kind}" for kind in SHARD_FORMATS))
     write_output(mark, b"shards are being written\n")
     return mark
 
@@ -249,11 +226,6 @@ def _manifest(options: argparse.Namespace, beam_flags: Sequence[str], account: A
         },
     }
     return json_text(manifest, 2) + "\n"
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, _OPTIONS)
-    parser.set_defaults(split=None)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions, TestOptions
 
 from pipeline.cli.console import unwrap_worker_errors
-from pipeline.cli.options import Options, early_output, parse_options
+from pipeline.cli.options import Options, parse_options, print_early
 from pipeline.cli.progress_display import Sample, show_progress
 from pipeline.cli.text import print_result
 from pipeline.graph import build_graph
@@ -66,9 +66,7 @@ def run(argv: Sequence[str]) -> int:
       OutputError, OutOfMemoryError: the run failed; all files in the folder are complete.
     """
     begun = time.monotonic()
-    text = early_output(argv)
-    if text is not None:
-        say(*text.split("\n"))
+    if print_early(argv):
         return 0
     options = parse_options(argv)
     pipeline = make_pipeline(options.beam_flags)

@@ -13,8 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
 
 from pipeline.assets.resolve import find_pca_params, find_weights
-from pipeline.cli.flags import OneLineParser
-from pipeline.cli.option_groups import add_asset_options
+from pipeline.cli.commands import SMOKE_TEST
 from pipeline.graph import EmbeddingJob, build_graph
 from pipeline.process.main import run_main
 from transforms.audio.dsp.log_mel import log_mel_examples
@@ -57,14 +56,7 @@ def run(argv: Sequence[str]) -> int:
     Raises:
       SettingError: a mistake in the command, or the weights cannot be found or downloaded.
     """
-    parser = OneLineParser(
-        prog="python -m pipeline.smoke_test",
-        description="Embeds 3 s of a 1 kHz sine and compares the statistics with those of the released "
-        "model.",
-        allow_abbrev=False,
-    )
-    add_asset_options(parser)
-    options = parser.parse_args(argv)
+    options, _ = SMOKE_TEST.parse(argv)
     weights = find_weights(options.weights, options.assets_dir)
     pca, pca_file = find_pca_params(options.pca_params, options.assets_dir)
     say(f"weights: {weights}", f"PCA parameters: {pca_file or 'none'}")

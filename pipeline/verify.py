@@ -1,7 +1,6 @@
 """python -m pipeline.verify DIR: checks that a feature folder is complete, and compares it with another."""
 
 import argparse
-import functools
 import sys
 import time
 from collections.abc import Sequence
@@ -9,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.assets.resolve import find_segments
-from pipeline.cli.flags import parse_command
-from pipeline.cli.option_groups import ASSETS_DIR, add_options
+from pipeline.cli.commands import VERIFY
 from pipeline.cli.text import format_duration, print_result
 from pipeline.output.run_files import REJECTED_LIST, list_files
 from pipeline.process.main import run_main
@@ -18,7 +16,6 @@ from pipeline.verification.check_folder import Summary, verify_folder
 from pipeline.verification.compare import Comparison, compare_folders
 from pipeline.verification.coverage import Coverage, cover_segments
 from pipeline.verification.process_pool import Mapper, Processes
-from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
 from transforms.errors import SettingError
 from transforms.inputs.read_segments import SegmentFiles
 from transforms.printable import counted
@@ -33,22 +30,6 @@ _NEXT = "delete the shards named above, and run the command that made them again
 _REMOTE_PROCESSES = 16
 # The modules that the processes run, and the slow ones among the imports of this module.
 _MODULES = ("pipeline.verification.check_folder", "pipeline.verification.compare", "pipeline.job.config")
-
-_OPTIONS = {
-    "folder DIR": "feature folder, with shards SPLIT/PREFIX.tfrecord; on any filesystem that Beam supports",
-    "--strict": "also check that records are sorted by id and start; this pipeline sorts them, the release "
-    "does not",
-    "--manifest": f"also check that the shards have exactly the bytes listed in {RUN_FOLDER}/{SHARDS_FILE}, "
-    "which pipeline.run writes at its end",
-    "--segments [SPLIT=]CSV": "also check that every clip of a segments CSV has a record with its labels, or "
-    "is in the folder's list of rejects; a different end time is reported but is not an error, since the "
-    "release has some too; SPLIT= is not needed for released file names; repeatable",
-    "--class_labels CSV": "class_labels_indices.csv, for --segments (default: the released file)",
-    **ASSETS_DIR,
-    "--against DIR2": "compare with another folder, clip by clip; the sharding may differ; a clip that only "
-    "one folder has, or whose number of frames differs, is a problem; different bytes are not a problem",
-    "--json": "print the result as one JSON object, with all problems",
-}
 
 
 @dataclass
@@ -108,14 +89,7 @@ def run(argv: Sequence[str]) -> int:
       OutputError: a reader process was killed.
     """
     begun = time.monotonic()
-    options, beam_flags = parse_command(
-        argv,
-        functools.partial(add_options, texts=_OPTIONS),
-        "python -m pipeline.verify",
-        "Checks a feature folder against the layout of the AudioSet release, and summarizes it. "
-        f"Exit status: 0 it is good, {HAS_PROBLEMS} it has problems (listed), 2 a mistake in the command.",
-        "Beam's filesystem options work too, such as --s3_endpoint_url.",
-    )
+    options, beam_flags = VERIFY.parse(argv)
     folders = [folder for folder in (options.folder, options.against) if folder]
     count = None if all(map(is_local, folders)) else _REMOTE_PROCESSES
     with Processes(count, _MODULES, beam_flags) as processes:

@@ -2,7 +2,7 @@
 
 Each function says what Beam lacks. Check all of them for another version: commands refuse to start with one
 (`pipeline/process/start.py`). Two modules that workers do not need import private names themselves:
-`pipeline/cli/flags.py` and `pipeline/job/dry_run.py`.
+`pipeline/cli/beam_values.py` and `pipeline/job/dry_run.py`.
 """
 
 import functools

@@ -18,6 +18,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+# A folder with released files, which is searched before the cache folder.
+ASSETS_DIR_VARIABLE = "VGGISH_ASSETS_DIR"
 # The private folder, in the environment of all processes that use it.
 PRIVATE_VARIABLE = "AUDIOSET_BEAM_PRIVATE_HOME"
 # The cache folder that is not writable, but may be readable: a read-only image can contain the weights.

@@ -9,6 +9,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
+from transforms.audio_shards.formats import AUDIO, AUTO
 from transforms.audio_shards.items import ShardClip, ShardFault, parse_columns
 from transforms.audio_shards.read import read_shard
 from transforms.audio_shards.sniff import shard_format
@@ -25,7 +26,6 @@ from transforms.storage.filesystems import FILE_ERRORS
 from transforms.storage.shared_files import SharedFile
 
 STAGE = "read_clips"
-AUTO, AUDIO = "auto", "audio"
 # Files with these suffixes are audio; the format of all others is detected from their content.
 _AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".aif")
 _HEAD_BYTES = 4096

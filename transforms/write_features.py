@@ -10,8 +10,8 @@ import numpy as np
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
-from transforms.audioset.example import AUDIOSET_SCHEMA, Schema
 from transforms.audioset.layout import Sharding
+from transforms.audioset.schemas import AUDIOSET_SCHEMA, Schema
 from transforms.audioset.segments import Segment
 from transforms.clips import ClipChunk, ExistingClip, Key, RejectedClip
 from transforms.features.assemble_clips import Frames, assemble_clips, decide

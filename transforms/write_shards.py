@@ -11,6 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
+from transforms.audio_shards.formats import AUDIO
 from transforms.audio_shards.items import ShardClip
 from transforms.audio_shards.read import REMEDIES
 from transforms.audio_shards.sniff import shard_format
@@ -27,7 +28,6 @@ from transforms.errors import ClipError, Reason
 from transforms.inputs.input_clips import file_clips
 from transforms.inputs.input_list import InputSource, ListInputs, RejectFolders
 from transforms.inputs.read_segments import SegmentFiles
-from transforms.read_clips import AUDIO
 from transforms.stage import Stage
 from transforms.storage.files import new_file, open_file
 from transforms.storage.filesystems import FILE_ERRORS

@@ -7,9 +7,9 @@ from pathlib import Path
 import requests
 
 from transforms.errors import SettingError
+from transforms.homes import ASSETS_DIR_VARIABLE
 from transforms.storage.files import is_local
 from transforms.storage.shared_files import (
-    ASSETS_DIR_VARIABLE,
     FETCH_ERRORS,
     cache_folder,
     cache_folders,

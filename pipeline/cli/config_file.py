@@ -6,12 +6,12 @@ from typing import Any
 
 import yaml
 
-from pipeline.cli.flags import AddOptions, all_options, nearest, parse_given
+from pipeline.cli.flags import all_options, nearest, parse_given
+from pipeline.cli.parser import AddOptions
 from transforms.errors import SettingError
 from transforms.printable import printable
 from transforms.redact import HIDDEN, shown, shown_option
 from transforms.secret_names import is_secret_option
-from transforms.storage.filesystems import FILE_ERRORS, open_to_read
 
 # Limits of a file of options, far above what all options need. Lists in a mapping have depth 2.
 _MAX_BYTES, _MAX_DEPTH = 1 << 20, 8
@@ -58,7 +58,7 @@ def config_text(
     """
     given = _names(argv)
     in_file = set(_read_yaml(path)) if path else set()
-    parsed = vars(all_options(lambda parser: None).parse_known_args(beam_flags)[0])
+    parsed = _beam_values(beam_flags)
     rows = [(name, value, shown(value)) for name, value in values.items()]
     beams = {option.name: option for option in parse_given(beam_flags, lambda parser: None)[0]}
     for name, option in beams.items():
@@ -75,6 +75,14 @@ def config_text(
         is_secret = visible != (list(value) if isinstance(value, tuple) else value)
         lines.append(f"# {text}  # {origin}; a secret, set it again" if is_secret else f"{text}  # {origin}")
     return "\n".join(lines)
+
+
+def _beam_values(beam_flags: Sequence[str]) -> dict[str, Any]:
+    if not beam_flags:
+        return {}
+    from pipeline.cli.beam_values import parse_beam_flags  # imports Beam, which takes seconds
+
+    return vars(parse_beam_flags(beam_flags))
 
 
 def _names(argv: Sequence[str]) -> set[str]:
@@ -110,11 +118,10 @@ def _check_size(text: bytes) -> None:
 
 def _read_yaml(path: str) -> dict[str, Any]:
     try:
-        with open_to_read(path) as file:  # may be a pipe, such as <(...)
-            text = file.read(_MAX_BYTES + 1)
+        text = _read(path)
         _check_size(text)
         values = yaml.safe_load(text)
-    except (*FILE_ERRORS, yaml.YAMLError, ValueError, RecursionError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         cause = _yaml_cause(error) if isinstance(error, yaml.YAMLError) else " ".join(str(error).split())
         raise SettingError(f"config {path}: cannot be read ({cause}); check the path and the YAML") from error
     if values is None:
@@ -124,6 +131,20 @@ def _read_yaml(path: str) -> dict[str, Any]:
             f"config {path}: contains no options; write one per line, such as 'batch_size: 64'"
         )
     return values
+
+
+def _read(path: str) -> bytes:
+    """Returns the first bytes of a file, which may be a pipe, such as <(...)."""
+    if "://" not in path:
+        with open(path, "rb") as file:
+            return file.read(_MAX_BYTES + 1)
+    from transforms.storage.filesystems import FILE_ERRORS, open_to_read  # imports Beam, which takes seconds
+
+    try:
+        with open_to_read(path) as file:
+            return file.read(_MAX_BYTES + 1)
+    except FILE_ERRORS as error:
+        raise OSError(error) from error
 
 
 def _yaml_cause(error: yaml.YAMLError) -> str:

@@ -1,65 +1,28 @@
-"""Parsing of command lines: errors are one line, and unknown options get a suggestion."""
+"""Parsing of command lines: errors are one line, and unknown options get a suggestion.
+
+Imports neither Beam nor TensorFlow, so that a mistake is reported at once.
+"""
 
 import argparse
 import difflib
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
-
+from pipeline.cli.beam_options import beam_options
+from pipeline.cli.parser import AddOptions, OneLineParser
 from transforms.errors import SettingError
 from transforms.redact import HIDDEN, remember_addresses, remember_option, shown_option, shown_text
 from transforms.secret_names import is_secret_option
 
-AddOptions = Callable[[argparse.ArgumentParser], None]
-
-# Epilogs of `--help`.
-BEAM_OPTIONS = "Beam's options work too: --runner, --direct_num_workers, --temp_location and all others."
-SHARED_TEMP_LOCATION = f"{BEAM_OPTIONS} --temp_location must be a folder that all workers share."
-
-
-class OneLineParser(_BeamArgumentParser):
-    """An argument parser whose errors are one-line `SettingError`s."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SettingError(f"{message}; see --help")
-
 
 def all_options(add_own: AddOptions) -> OneLineParser:
-    """Returns a parser of a command's own options and all of Beam's options."""
+    """Returns a parser of a command's own options and all of Beam's; it accepts any values of the latter."""
     parser = OneLineParser(allow_abbrev=False, add_help=False)
     add_own(parser)
-    for group in PipelineOptions.__subclasses__():
-        group._add_argparse_args(parser)  # the hook that Beam documents for its subclasses
+    for option in beam_options():
+        form: dict[str, Any] = {"action": "store_true"} if option.nargs == 0 else {"nargs": option.nargs}
+        parser.add_argument(*option.names, dest=option.destination, **form)
     return parser
-
-
-def parse_command(
-    argv: Sequence[str],
-    add_own: AddOptions,
-    prog: str,
-    description: str,
-    epilog: str,
-    required: Sequence[str] = (),
-) -> tuple[argparse.Namespace, list[str]]:
-    """Parses the command line of a command that also accepts Beam's options.
-
-    `add_own` adds the command's options to a parser; those whose names are in `required` must be given.
-
-    Returns:
-      The command's own options, and Beam's options as flags.
-
-    Raises:
-      SettingError: an option is unknown, has a wrong value, or is missing.
-    """
-    parser = OneLineParser(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
-    add_own(parser)
-    options, beam_flags = parser.parse_known_args(argv)
-    check_flags(argv, add_own)
-    for name in required:
-        if not getattr(options, name):
-            raise SettingError(f"--{name} is required; see --help")
-    return options, beam_flags
 
 
 class GivenOption(NamedTuple):
@@ -101,13 +64,11 @@ def check_flags(flags: Sequence[str], add_own: AddOptions) -> None:
             remember_addresses(option.value)
         elif option.value is not None:
             remember_option(option.destination, option.value)
-    parser = all_options(add_own)
-    try:
-        parser.parse_known_args(flags)
-    except ValueError as error:  # from an option that Beam parses as JSON; Beam does not name the option
-        raise SettingError(
-            f"the value of one of Beam's options is not valid JSON ({error}); see --help"
-        ) from error
+    checked = {option.destination for option in beam_options() if option.is_checked}
+    if checked & {option.destination for option in given}:
+        from pipeline.cli.beam_values import parse_beam_flags  # imports Beam, which takes seconds
+
+        parse_beam_flags(flags, add_own)
     if unknown:
         if _is_for_secret(unknown[0], flags):
             raise SettingError(
@@ -115,7 +76,7 @@ def check_flags(flags: Sequence[str], add_own: AddOptions) -> None:
                 "--OPTION=VALUE without spaces"
             )
         name = unknown[0].split("=")[0]
-        raise SettingError(f"unknown option {name}{nearest(name, parser, '--')}; see --help")
+        raise SettingError(f"unknown option {name}{nearest(name, all_options(add_own), '--')}; see --help")
 
 
 def _is_for_secret(word: str, flags: Sequence[str]) -> bool:

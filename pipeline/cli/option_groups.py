@@ -8,14 +8,13 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from transforms.audio.dsp.resample import RESAMPY, SOXR
+from transforms.audio.resamplers import RESAMPY, SOXR
+from transforms.audio_shards.formats import AUDIO, AUTO, SHARD_FORMATS
 from transforms.audio_shards.items import FIELDS
-from transforms.audio_shards.write import WRITERS
-from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, YOUTUBE8M_SCHEMA
 from transforms.audioset.layout import AUDIOSET
-from transforms.read_clips import AUDIO, AUTO
+from transforms.audioset.schemas import AUDIOSET_SCHEMA, SCHEMAS, YOUTUBE8M_SCHEMA
+from transforms.homes import ASSETS_DIR_VARIABLE
 from transforms.storage.globs import plain_path
-from transforms.storage.shared_files import ASSETS_DIR_VARIABLE
 from transforms.vggish.precision import FLOAT32, PRECISIONS
 
 QUANTIZED, RAW = "quantized", "raw"
@@ -44,6 +43,7 @@ _PCA_PARAMS = {
     "--pca_params PATH": ".npz file with pca_eigen_vectors and pca_means, such as the released file or the "
     "output of pipeline.fit_pca; or 'none' (default: the released file)"
 }
+MODEL = WEIGHTS | _PCA_PARAMS
 POSTPROCESS = {
     "--postprocess": "quantized: 128 bytes per frame, as in the release; raw: float32 embeddings (default: "
     "%(default)s)"
@@ -86,7 +86,7 @@ _RUN_GROUPS = {
         "--max_reject_fraction X": "exit with status 4 if a larger share of the clips is rejected (default: "
         "%(default)s)",
     },
-    "model": WEIGHTS | _PCA_PARAMS,
+    "model": MODEL,
     "features": {
         **POSTPROCESS,
         "--example_hop_seconds S": "time from the start of one frame to the start of the next, in seconds "
@@ -128,12 +128,12 @@ _DEFINITIONS: dict[str, dict[str, Any]] = {
     "--batch_size": {"type": int},
     "--columns": {"default": ""},
     "--example_hop_seconds": {"type": float, "default": 0.96},
-    "--format": {"choices": tuple(WRITERS)},
+    "--format": {"choices": SHARD_FORMATS},
     "--frontend": {"choices": (CPU, ACCELERATOR), "default": CPU},
     "--id_pattern": {},
     "--inference_hint": {"action": "append"},
     "--input": _GLOBS,
-    "--input_format": {"choices": (AUTO, AUDIO, "tfrecord", "tar", "parquet"), "default": AUTO},
+    "--input_format": {"choices": (AUTO, AUDIO, *SHARD_FORMATS), "default": AUTO},
     "--input_rejects": _GLOBS,
     "--max_reject_fraction": {"type": float, "default": 0.05},
     "--output_schema": {"choices": tuple(SCHEMAS), "default": AUDIOSET_SCHEMA.name},
@@ -165,7 +165,7 @@ def add_options(group: argparse._ActionsContainer, texts: Mapping[str, str], **a
 
 def add_asset_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of every command that embeds: the sources of weights and PCA parameters."""
-    add_options(parser.add_argument_group("model"), WEIGHTS | _PCA_PARAMS)
+    add_options(parser.add_argument_group("model"), MODEL)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -5,10 +5,12 @@ import dataclasses
 from collections.abc import Sequence
 
 from pipeline.cli.config_file import config_flags, config_text
-from pipeline.cli.flags import OneLineParser, check_flags
+from pipeline.cli.flags import check_flags
 from pipeline.cli.option_groups import PRINT_COMPLETION, PRINT_CONFIG, add_run_options
-from transforms.audio.dsp.resample import Resampler
+from pipeline.cli.parser import OneLineParser
+from transforms.audio.resamplers import Resampler
 from transforms.errors import SettingError
+from transforms.printable import say
 
 # The command that pip installs.
 SCRIPT = "audioset-beam"
@@ -80,8 +82,8 @@ def parse_options(argv: Sequence[str]) -> Options:
     return Options(**vars(values), beam_flags=tuple(beam_flags))
 
 
-def early_output(argv: Sequence[str]) -> str | None:
-    """Returns what --print_config or --print_completion prints; None if neither is given.
+def print_early(argv: Sequence[str]) -> bool:
+    """Prints what --print_config or --print_completion asks for; returns whether either is given.
 
     Raises:
       SettingError: as in `parse_options`, but required options may be missing.
@@ -89,13 +91,15 @@ def early_output(argv: Sequence[str]) -> str | None:
     if PRINT_CONFIG in argv:
         values, beam_flags = _read(argv)
         own = {name: value for name, value in vars(values).items() if name not in _NOT_IN_CONFIGS}
-        return config_text(own, beam_flags, values.config, argv)
+        say(*config_text(own, beam_flags, values.config, argv).split("\n"))
+        return True
     if any(flag.startswith(PRINT_COMPLETION) for flag in argv):
         import shtab  # only this option needs it
 
         shell = _read(argv)[0].print_completion
-        return shtab.complete(make_parser(SCRIPT), shell)
-    return None
+        say(*shtab.complete(make_parser(SCRIPT), shell).split("\n"))
+        return True
+    return False
 
 
 def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

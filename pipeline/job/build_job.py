@@ -6,7 +6,7 @@ from pipeline.cli.option_groups import ACCELERATOR, QUANTIZED
 from pipeline.graph import EmbeddingJob
 from pipeline.job.config import Config
 from transforms.audio.extraction import Extraction
-from transforms.audioset.example import SCHEMAS
+from transforms.audioset.schemas import SCHEMAS
 from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler
 from transforms.extract_examples import ExtractExamples
 from transforms.features.existing_records import ExistingRecords

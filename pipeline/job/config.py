@@ -18,13 +18,14 @@ from pipeline.cli.options import Options
 from pipeline.job.path_checks import Inputs, check_input, check_output
 from pipeline.job.validate import ValidOptions
 from pipeline.job.worker_paths import check_seen
+from transforms.audio_shards.formats import AUDIO, AUTO
 from transforms.audio_shards.sniff import shard_format
 from transforms.audioset.layout import Sharding, colliding_ids
 from transforms.audioset.names import video_id_of
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import SettingError
 from transforms.inputs.read_segments import SegmentFiles
-from transforms.read_clips import AUDIO, AUTO, ClipSettings
+from transforms.read_clips import ClipSettings
 from transforms.rejects import RejectFiles
 from transforms.storage.files import folds_case
 from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, QuantizationRange

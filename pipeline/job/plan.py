@@ -16,6 +16,7 @@ from pipeline.job.build_job import build_job
 from pipeline.job.config import Config
 from pipeline.job.no_features import why_no_clips
 from pipeline.output.feature_folder import FeatureFolder
+from transforms.audio_shards.formats import AUDIO, AUTO
 from transforms.audio_shards.sniff import shard_format
 from transforms.audioset.example import encode_example
 from transforms.clips import Clip, RejectedClip, reject
@@ -23,7 +24,7 @@ from transforms.embed_examples import STAGE, Examples, embed_chunks
 from transforms.errors import ClipError
 from transforms.inputs.input_clips import file_clips
 from transforms.printable import counted
-from transforms.read_clips import AUDIO, AUTO, clips_of_file, outputs_of_file
+from transforms.read_clips import clips_of_file, outputs_of_file
 from transforms.storage.tfrecord import HEADER_BYTES
 from transforms.vggish.params import EMBEDDING_SIZE
 

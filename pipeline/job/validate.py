@@ -12,11 +12,11 @@ from pipeline.assets.resolve import segment_files
 from pipeline.cli.option_groups import QUANTIZED
 from pipeline.cli.options import Options
 from pipeline.job.worker_paths import check_paths
-from transforms.audio.dsp.resample import SOXR
+from transforms.audio.resamplers import SOXR
 from transforms.audio_shards.items import parse_columns
-from transforms.audioset.example import YOUTUBE8M_SCHEMA
 from transforms.audioset.layout import Sharding, check_split, parse_sharding
 from transforms.audioset.names import compile_id_pattern
+from transforms.audioset.schemas import YOUTUBE8M_SCHEMA
 from transforms.errors import SettingError
 from transforms.vggish.params import Framing
 

@@ -21,10 +21,10 @@ from pipeline.output.run_files import (
     run_path,
 )
 from transforms.audio.decoder_versions import LIBAVCODEC, LIBSNDFILE
-from transforms.audio.dsp.resample import RESAMPY
-from transforms.audioset.example import AUDIOSET_SCHEMA, SCHEMAS, Schema
+from transforms.audio.resamplers import RESAMPY
 from transforms.audioset.layout import SHARD_SUFFIX, Sharding
 from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
+from transforms.audioset.schemas import AUDIOSET_SCHEMA, SCHEMAS, Schema
 from transforms.errors import OutputError, SettingError
 from transforms.features.displaced import find_displaced
 from transforms.features.folder_shards import ShardNotes, announced_shards, find_shards, relative_path

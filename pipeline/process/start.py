@@ -19,10 +19,12 @@ def start(command: str) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINAL)
     _check_temporary_folder(command)
     _check_beam(command)
+    from pipeline.process.early import answer_early
     from pipeline.process.ending import catch_signals
     from transforms.quiet_import import hide_messages
 
     catch_signals(command)
+    answer_early(command, sys.argv[1:])
     hide_messages()
     import transforms.frameworks  # noqa: F401  before another package imports TensorFlow
 

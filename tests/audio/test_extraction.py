@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.audio.dsp.resample import RESAMPY, SOXR
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.dsp.windows import waveform_windows
 from transforms.audio.extraction import MAX_BYTES, MAX_EXAMPLES, Extraction, _regrouped
+from transforms.audio.resamplers import RESAMPY, SOXR
 from transforms.vggish.params import Framing
 
 

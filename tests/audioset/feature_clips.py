@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from transforms.audioset.example import AUDIOSET_SCHEMA, encode_example
+from transforms.audioset.example import encode_example
+from transforms.audioset.schemas import AUDIOSET_SCHEMA
 from transforms.audioset.segments import Segment
 from transforms.storage.tfrecord import frame_records
 from transforms.vggish.postprocess import dequantize

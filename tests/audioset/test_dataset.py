@@ -6,8 +6,9 @@ import tensorflow as tf
 from feature_clips import CLIPS, RNG, check, many, write
 
 from transforms.audioset.dataset import load_dataset, reading
-from transforms.audioset.example import SCHEMAS, YOUTUBE8M_SCHEMA, encode_example
+from transforms.audioset.example import encode_example
 from transforms.audioset.reading import FeatureShards, read_clips
+from transforms.audioset.schemas import SCHEMAS, YOUTUBE8M_SCHEMA
 from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
 

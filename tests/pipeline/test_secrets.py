@@ -19,7 +19,8 @@ from pipeline import analyze, export_model, fit_pca, make_shards, report, run, s
 from pipeline.job import plan
 from pipeline.report import write_report
 from transforms import redact
-from transforms.storage.shared_files import ASSETS_DIR_VARIABLE, SharedFile, cache_folder, sha256_of
+from transforms.homes import ASSETS_DIR_VARIABLE
+from transforms.storage.shared_files import SharedFile, cache_folder, sha256_of
 from transforms.vggish.params import EMBEDDING_SIZE
 from transforms.vggish.postprocess import RELEASED_RANGE, PcaParams, encode_pca_params
 

@@ -12,7 +12,8 @@ import pytest
 from forking import CONTEXT
 
 from transforms.errors import SettingError
-from transforms.storage.shared_files import ASSETS_DIR_VARIABLE, SharedFile, cache_folder, fetch, sha256_of
+from transforms.homes import ASSETS_DIR_VARIABLE
+from transforms.storage.shared_files import SharedFile, cache_folder, fetch, sha256_of
 
 CONTENT = b"weights" * 50_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.dsp.polyphase import has_polyphase
-from transforms.audio.dsp.resample import RESAMPY, Resampler
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.dsp.windows import waveform_windows, window_rate_hz, window_samples
+from transforms.audio.resamplers import RESAMPY, Resampler
 from transforms.vggish.params import MEL_BANDS, SAMPLE_RATE_HZ, Framing
 
 # Examples per array: 3 MB of log-mel, enough to fill the network's batches. It does not change any byte.

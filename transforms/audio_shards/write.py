@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms.audio_shards.formats import SHARD_FORMATS
 from transforms.audio_shards.items import MAX_AUDIO_BYTES, ShardClip, shortest_float32
 from transforms.audio_shards.signatures import AUDIO_EXTENSIONS
 from transforms.errors import ClipError, Reason
@@ -79,7 +80,7 @@ class ShardPlan:
 
 def is_shard_name(name: str) -> bool:
     """Whether a name is one of `ShardPlan.file_name`'s."""
-    return bool(re.fullmatch(rf"audio-\d{{5,}}-of-\d{{5,}}\.({'|'.join(WRITERS)})", name, re.ASCII))
+    return bool(re.fullmatch(rf"audio-\d{{5,}}-of-\d{{5,}}\.({'|'.join(SHARD_FORMATS)})", name, re.ASCII))
 
 
 def plan_shards(files: Iterable[tuple[str, int]], shard_bytes: int) -> list[ShardPlan]:
@@ -195,11 +196,9 @@ def write_parquet(clips: Iterable[PackedClip]) -> Iterator[bytes]:
 
 # Format -> function that yields the bytes of a shard. It takes clips that passed `check_clip`, one by one as
 # the bytes are requested.
-WRITERS: dict[str, Callable[[Iterable[PackedClip]], Iterator[bytes]]] = {
-    "tfrecord": write_tfrecord,
-    "tar": write_tar,
-    "parquet": write_parquet,
-}
+WRITERS: dict[str, Callable[[Iterable[PackedClip]], Iterator[bytes]]] = dict(
+    zip(SHARD_FORMATS, (write_tfrecord, write_tar, write_parquet), strict=True)
+)
 
 
 def _row_groups(clips: Iterable[PackedClip]) -> Iterator[list[dict[str, Any]]]:

@@ -5,15 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transforms.audioset.example import (
-    AUDIOSET_SCHEMA,
-    END_TIME,
-    LABELS,
-    START_TIME,
-    Schema,
-    decode_context,
-    parse_example,
-)
+from transforms.audioset.example import END_TIME, LABELS, START_TIME, decode_context, parse_example
+from transforms.audioset.schemas import AUDIOSET_SCHEMA, Schema
 from transforms.audioset.segments import Segment
 from transforms.frameworks import Feature
 

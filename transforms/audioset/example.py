@@ -1,40 +1,18 @@
 """Encodes and decodes the released record: a `tf.train.SequenceExample` of one segment."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from transforms.audioset.schemas import AUDIOSET_SCHEMA, SCHEMAS, Schema
 from transforms.audioset.segments import Segment
 from transforms.frameworks import Feature, SequenceExample
 
 START_TIME = "start_time_seconds"
 END_TIME = "end_time_seconds"
 LABELS = "labels"
-
-
-@dataclass(frozen=True)
-class Schema:
-    """The keys that differ between the two projects whose training code reads such records.
-
-    Attributes:
-      name: of the project, as a value of `--output_schema`.
-      video_id: context key of the clip's id.
-      frames: feature-list key of its frames.
-    """
-
-    name: str
-    video_id: str
-    frames: str
-
-
-AUDIOSET_SCHEMA = Schema("audioset", "video_id", "audio_embedding")
-# Frame-level features of YouTube-8M since 2018 (google/youtube-8m, readers.py). Its readers ignore unknown
-# keys, and therefore the times.
-YOUTUBE8M_SCHEMA = Schema("youtube8m", "id", "audio")
-SCHEMAS = {schema.name: schema for schema in (AUDIOSET_SCHEMA, YOUTUBE8M_SCHEMA)}
 
 
 def parse_example(record: bytes) -> SequenceExample:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from transforms.audioset.example import Schema, decode_example, has_floats, parse_example, schema_of
+from transforms.audioset.example import decode_example, has_floats, parse_example, schema_of
 from transforms.audioset.labels import NUM_CLASSES
 from transforms.audioset.layout import SHARD_SUFFIX
 from transforms.audioset.own_shards import RUN_FOLDER, own_shards
+from transforms.audioset.schemas import Schema
 from transforms.errors import SettingError
 from transforms.frameworks import tf
 from transforms.storage.tfrecord import read_records

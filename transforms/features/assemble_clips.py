@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from transforms.audioset.example import AUDIOSET_SCHEMA, Schema, encode_example
+from transforms.audioset.example import encode_example
+from transforms.audioset.schemas import AUDIOSET_SCHEMA, Schema
 from transforms.audioset.segments import Segment
 from transforms.clips import ClipChunk, ExistingClip, Key, RejectedClip, reject
 from transforms.errors import ClipError, Reason

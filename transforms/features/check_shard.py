@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audioset.check import CheckedRecord, check_record
-from transforms.audioset.example import AUDIOSET_SCHEMA, Schema
 from transforms.audioset.layout import SHARD_SUFFIX, Sharding, check_split
+from transforms.audioset.schemas import AUDIOSET_SCHEMA, Schema
 from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
 from transforms.features.existing_records import RecordKey, hash_values, record_key

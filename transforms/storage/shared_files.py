@@ -19,14 +19,13 @@ import requests
 from tqdm import tqdm
 
 from transforms.errors import SettingError
-from transforms.homes import READ_ONLY_CACHE_VARIABLE
+from transforms.homes import ASSETS_DIR_VARIABLE, READ_ONLY_CACHE_VARIABLE
 from transforms.printable import raw_stream
 from transforms.redact import remember_address, shown_address, shown_text
 from transforms.storage.files import open_file
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.checkpoint import V2_INDEX_SUFFIX
 
-ASSETS_DIR_VARIABLE = "VGGISH_ASSETS_DIR"
 FETCH_ERRORS = (requests.RequestException, ValueError, *FILE_ERRORS)
 # Limits to connect, and between two bytes: a network that drops packets must not delay a run for long.
 TIMEOUT_S = (10, 60)

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.audio.dsp.polyphase import interpolated_filter
-from transforms.audio.dsp.resample import SOXR
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.dsp.windows import waveform_windows, window_rate_hz, window_samples
+from transforms.audio.resamplers import SOXR
 from transforms.errors import ClipError, Reason
 from transforms.vggish.params import Framing
 

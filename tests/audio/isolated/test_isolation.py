@@ -26,9 +26,9 @@ from isolating import (
 from sounds import noise, write_bad_files
 
 from transforms.audio.decoder import InProcessDecoder
-from transforms.audio.dsp.resample import RESAMPY, SOXR
 from transforms.audio.extraction import Extraction
 from transforms.audio.isolated.isolation import IsolatedDecoder
+from transforms.audio.resamplers import RESAMPY, SOXR
 from transforms.errors import ClipError, Reason
 from transforms.vggish.params import Framing
 

@@ -11,7 +11,8 @@ from forking import CONTEXT
 
 from pipeline.assets.released import Asset, find_asset
 from transforms.errors import SettingError
-from transforms.storage.shared_files import ASSETS_DIR_VARIABLE, cache_folder, sha256_of
+from transforms.homes import ASSETS_DIR_VARIABLE
+from transforms.storage.shared_files import cache_folder, sha256_of
 
 CONTENT = b"weights" * 1000
 

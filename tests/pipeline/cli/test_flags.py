@@ -8,7 +8,8 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import run
-from pipeline.cli.flags import all_options, shown_flags
+from pipeline.cli.beam_values import beam_parser
+from pipeline.cli.flags import shown_flags
 from pipeline.cli.options import parse_options
 from transforms import redact, secret_names
 from transforms.errors import SettingError
@@ -51,14 +52,14 @@ USER, PASSWORD, SIGNATURE = "someuser", "pa55/word+1", "S1GNATURE+/x=="
 
 
 def beam_actions():
-    return [action for action in all_options(lambda parser: None)._actions if action.nargs != 0]
+    return [action for action in beam_parser()._actions if action.nargs != 0]
 
 
 def test_every_option_of_beam_that_may_be_a_secret_is_in_a_table():
     known = secret_names.SECRET_OPTIONS | secret_names.PAIR_OPTIONS | secret_names.PUBLIC_OPTIONS
     names = set()
     for group in PipelineOptions.__subclasses__():
-        parser = all_options(lambda parser: None).__class__(add_help=False)
+        parser = beam_parser().__class__(add_help=False)
         group._add_argparse_args(parser)
         for action in parser._actions:
             text = " ".join([action.dest, *action.option_strings, action.help or ""])

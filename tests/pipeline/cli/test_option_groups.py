@@ -4,11 +4,11 @@ import argparse
 
 import pytest
 
-from pipeline import analyze, fit_pca, make_shards, verify
 from pipeline.cli import option_groups
+from pipeline.cli.commands import COMMANDS
 from pipeline.cli.option_groups import add_asset_options, add_options, add_run_options
 
-TABLES = [module._OPTIONS for module in (analyze, fit_pca, make_shards, verify)]
+TABLES = [line.options for line in COMMANDS.values()]
 
 
 def test_each_row_of_the_table_is_an_option_of_a_command():
@@ -42,9 +42,3 @@ def test_commands_that_embed_have_the_options_of_the_model():
     parser = argparse.ArgumentParser()
     add_asset_options(parser)
     assert {action.dest for action in parser._actions} == {"help", "weights", "assets_dir", "pca_params"}
-
-
-def test_shards_have_a_split_only_if_it_is_given():
-    parser = argparse.ArgumentParser()
-    make_shards._add_options(parser)
-    assert parser.parse_args([]).split is None and parser.parse_args(["--split=eval"]).split == "eval"

@@ -1,18 +1,14 @@
 """Resample any rate to 16 kHz as the reference does, in blocks of any size."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.dsp.polyphase import Polyphase, interpolated_filter, polyphase
 from transforms.audio.dsp.sliding import SlidingWindow
+from transforms.audio.resamplers import RESAMPY, SOXR, Resampler
 from transforms.vggish.params import SAMPLE_RATE_HZ
-
-Resampler = Literal["resampy", "soxr"]
-RESAMPY: Final = "resampy"
-SOXR: Final = "soxr"
 
 # soxr's output depends on the lengths of its inputs, so they are fixed.
 _SOXR_BLOCK = 1 << 16

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.dsp.log_mel import example_blocks, log_mel_blocks
-from transforms.audio.dsp.resample import RESAMPY, Resampler, resample_blocks
+from transforms.audio.dsp.resample import resample_blocks
+from transforms.audio.resamplers import RESAMPY, Resampler
 from transforms.errors import ClipError, Reason
 from transforms.vggish.params import Framing
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.dsp.polyphase import filter_reach, has_polyphase, row_taps
-from transforms.audio.dsp.resample import RESAMPY, Resampler, resample_blocks, resampled_length
+from transforms.audio.dsp.resample import resample_blocks, resampled_length
 from transforms.audio.dsp.waveform_examples import CheckedWaveform, too_short_error
+from transforms.audio.resamplers import RESAMPY, Resampler
 from transforms.vggish.params import INT16_SCALE, SAMPLE_RATE_HZ, STFT_HOP_SAMPLES, Framing
 
 # The first samples usually show whether a block is 16 bits wide.
