@@ -21,6 +21,7 @@ from pipeline import analyze, export_model, fit_pca, make_shards, smoke_test, ve
 from pipeline.cli.beam_options import BEAM_OPTIONS
 from pipeline.cli.beam_values import beam_options_json
 from pipeline.cli.options import make_parser
+from pipeline.cli.script import choose_command
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -47,7 +48,7 @@ def options_page() -> str:
     """Return docs/options.md."""
     parts = [
         "# Options\n",
-        "The options of `python -m pipeline.run`, which pip installs as `audioset-beam`. It also accepts all "
+        "The options of `python -m pipeline.run`, which is also `audioset-beam run`. It also accepts all "
         "options of Beam. A `--config` file may contain any of them. `--print_config` shows the values that "
         "a command resolves to.\n",
     ]
@@ -62,14 +63,14 @@ def options_page() -> str:
             value = "" if action.nargs == 0 or action.choices else f" {action.metavar or action.dest.upper()}"
             parts.append(f"| `{action.option_strings[-1]}{value}` | {choices}{text} |")
         parts.append("")
-    parts.append("## Other commands\n")
+    parts.append(f"## Other commands\n\n```text\n$ audioset-beam --help\n{_help(choose_command)}```\n")
     for module in COMMANDS:
         parts.append(f"```text\n$ {module.__name__.replace('pipeline', 'python -m pipeline')} --help")
         parts.append(f"{_help(module.run)}```\n")
     return "\n".join(parts)
 
 
-def _help(run: Callable[[Sequence[str]], int]) -> str:
+def _help(run: Callable[[Sequence[str]], object]) -> str:
     text, width = io.StringIO(), mock.patch.dict(os.environ, COLUMNS="100")
     with width, contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
         run(["--help"])

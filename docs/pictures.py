@@ -74,7 +74,7 @@ def main() -> None:
         make_demo_corpus(Path(folder, "clips"))
         arguments = ["--input=clips/*", "--output=features", "--weights=random:0", "--pca_params=none"]
         lines = run_on_terminal([*arguments, "--max_reject_fraction=0.5"], folder)
-        shown = " ".join(["audioset-beam", "--input='clips/*'", *arguments[1:]])
+        shown = " ".join(["audioset-beam", "run", "--input='clips/*'", *arguments[1:]])
         (DOCS / "run.svg").write_text(draw_run(shown, lines))
         report = Path(folder, "features", "_run", "report.html")
         (DOCS / "report.png").write_bytes(draw_report(report))

@@ -233,10 +233,5 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def main() -> int:
-    """The command audioset-beam."""
-    return run_main("pipeline.run", lambda: run(sys.argv[1:]))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("pipeline.run", lambda: run(sys.argv[1:])))

@@ -1,7 +1,6 @@
 """The configs load and every line has a comment; --print_config shows the resolved options."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -55,13 +54,3 @@ def test_print_config_shows_the_source_of_each_value_and_is_a_config(tmp_path, c
     again = tmp_path / "again.yaml"
     again.write_text(printed(capsys, f"--config={file}", "--output=out"))
     assert parse_options([f"--config={again}"]) == parse_options([f"--config={file}", "--output=out"])
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-def test_completion_has_every_option(capsys, shell):
-    assert run.run([f"--print_completion={shell}"]) == 0
-    script = capsys.readouterr().out
-    options = vars(parse_options(["--input=a", "--output=b"])).keys() - {"beam_flags"}
-    assert "audioset-beam" in script and all(name in script for name in options)
-    if shell == "bash":
-        subprocess.run(["bash", "-n"], input=script, text=True, check=True)

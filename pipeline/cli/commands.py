@@ -16,7 +16,7 @@ from pipeline.cli.option_groups import (
     PRECISION,
     add_options,
 )
-from pipeline.cli.parser import OneLineParser
+from pipeline.cli.parser import OneLineParser, program_of
 from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
 from transforms.errors import SettingError
 
@@ -59,15 +59,15 @@ class CommandLine:
           SettingError: an option is unknown, has a wrong value, or is missing.
         """
         parser = OneLineParser(
-            prog=f"python -m {self.module}",
+            prog=program_of(self.module),
             description=self.description,
             epilog=self.epilog or None,
             allow_abbrev=False,
         )
-        self._add(parser)
+        self.add_options(parser)
         if self.takes_beam:
             options, beam_flags = parser.parse_known_args(argv)
-            check_flags(argv, self._add)
+            check_flags(argv, self.add_options)
         else:
             options, beam_flags = parser.parse_args(argv), []
         for name in self.required:
@@ -76,7 +76,8 @@ class CommandLine:
         self.check(options)
         return options, beam_flags
 
-    def _add(self, parser: argparse.ArgumentParser) -> None:
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Adds the command's own options to a parser."""
         add_options(parser, self.options)
         if self.model:
             add_options(parser.add_argument_group("model"), MODEL)

@@ -20,8 +20,7 @@ from transforms.vggish.precision import FLOAT32, PRECISIONS
 QUANTIZED, RAW = "quantized", "raw"
 NO_PCA = "none"
 CPU, ACCELERATOR = "cpu", "accelerator"
-# These options print something and exit.
-PRINT_CONFIG, PRINT_COMPLETION = "--print_config", "--print_completion"
+PRINT_CONFIG = "--print_config"
 
 # Usage -> text of the options that several commands share.
 ID_PATTERN = {
@@ -110,7 +109,6 @@ _RUN_GROUPS = {
         **JSON,
         "--quiet": "do not show progress",
         "--verbose": "show all messages of Beam and TensorFlow",
-        PRINT_COMPLETION: "print a shell completion script for the command audioset-beam, and exit",
     },
 }
 
@@ -139,7 +137,6 @@ _DEFINITIONS: dict[str, dict[str, Any]] = {
     "--output_schema": {"choices": tuple(SCHEMAS), "default": AUDIOSET_SCHEMA.name},
     "--postprocess": {"choices": (QUANTIZED, RAW), "default": QUANTIZED},
     "--precision": {"choices": PRECISIONS, "default": FLOAT32},
-    PRINT_COMPLETION: {"choices": ("bash", "zsh", "tcsh")},
     "--quantization_quantile": {"type": float},
     "--resampler": {"choices": (RESAMPY, SOXR), "default": RESAMPY},
     "--segment_seconds": {"type": float},

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 from pipeline.cli.config_file import config_flags, config_text
 from pipeline.cli.flags import check_flags
-from pipeline.cli.option_groups import PRINT_COMPLETION, PRINT_CONFIG, add_run_options
-from pipeline.cli.parser import OneLineParser
+from pipeline.cli.option_groups import PRINT_CONFIG, add_run_options
+from pipeline.cli.parser import OneLineParser, program_of
 from transforms.audio.resamplers import Resampler
 from transforms.errors import SettingError
 from transforms.printable import say
 
-# The command that pip installs.
-SCRIPT = "audioset-beam"
-_NOT_IN_CONFIGS = ("config", "print_config", "print_completion")
+DESCRIPTION = "Embeds audio files with VGGish and writes features in the layout of the AudioSet release."
+_NOT_IN_CONFIGS = ("config", "print_config")
 _EPILOG = """\
 examples:
   %(prog)s --input='/data/clips/**' --output=/data/features --plan
@@ -83,7 +82,7 @@ def parse_options(argv: Sequence[str]) -> Options:
 
 
 def print_early(argv: Sequence[str]) -> bool:
-    """Prints what --print_config or --print_completion asks for; returns whether either is given.
+    """Prints what --print_config asks for; returns whether it is given.
 
     Raises:
       SettingError: as in `parse_options`, but required options may be missing.
@@ -92,12 +91,6 @@ def print_early(argv: Sequence[str]) -> bool:
         values, beam_flags = _read(argv)
         own = {name: value for name, value in vars(values).items() if name not in _NOT_IN_CONFIGS}
         say(*config_text(own, beam_flags, values.config, argv).split("\n"))
-        return True
-    if any(flag.startswith(PRINT_COMPLETION) for flag in argv):
-        import shtab  # only this option needs it
-
-        shell = _read(argv)[0].print_completion
-        say(*shtab.complete(make_parser(SCRIPT), shell).split("\n"))
         return True
     return False
 
@@ -110,12 +103,11 @@ def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     return own.parse_known_args(flags)
 
 
-def make_parser(prog: str = "python -m pipeline.run") -> OneLineParser:
+def make_parser() -> OneLineParser:
     """Returns the parser of the options of `pipeline.run`, without Beam's."""
     parser = OneLineParser(
-        prog=prog,
-        description="Embeds audio files with VGGish and writes features in the layout of the AudioSet "
-        "release.",
+        prog=program_of("pipeline.run"),
+        description=DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s --input GLOB --output DIR [OPTION ...]",

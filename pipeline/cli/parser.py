@@ -1,11 +1,14 @@
 """An argument parser whose errors are those of this project."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from transforms.errors import SettingError
 
+# The script that pip installs.
+SCRIPT = "audioset-beam"
 # Adds a command's options to a parser.
 AddOptions = Callable[[argparse.ArgumentParser], None]
 
@@ -15,3 +18,16 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise SettingError(f"{message}; see --help")
+
+
+def program_of(module: str) -> str:
+    """Returns how the user started a command: `audioset-beam verify` or `python -m pipeline.verify`."""
+    started = (
+        sys.argv[0] if sys.argv else ""
+    )  # `answer_early` joins the name of the script and of the command
+    return started if started.startswith(f"{SCRIPT} ") else f"python -m {module}"
+
+
+def name_of(module: str) -> str:
+    """Returns the name of a command in its messages: `audioset-beam verify` or `pipeline.verify`."""
+    return program_of(module).removeprefix("python -m ")

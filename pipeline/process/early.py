@@ -6,33 +6,42 @@ from collections.abc import Callable, Mapping, Sequence
 from pipeline.cli.commands import COMMANDS
 from pipeline.cli.console import run_command
 from pipeline.cli.options import parse_options, print_early
+from pipeline.cli.parser import SCRIPT, name_of
+from pipeline.cli.script import RUN, choose_command
 from pipeline.process.ending import leave
 from pipeline.process.streams import close_output, make_streams_patient
 
-_RUN = "pipeline.run"
 _PARSERS: Mapping[str, Callable[[Sequence[str]], object]] = {
-    _RUN: parse_options,
+    RUN: parse_options,
     **{name: line.parse for name, line in COMMANDS.items()},
 }
 
 
-def answer_early(command: str, argv: Sequence[str]) -> None:
-    """Ends this process if its command line is wrong, or only asks for text such as that of --help."""
-    if command not in _PARSERS:
+def answer_early(command: str) -> None:
+    """Ends this process if its command line is wrong, or only asks for text such as that of --help.
+
+    The first argument of the script `audioset-beam` moves to its name in `sys.argv`, so that the others are
+    those of the command's module.
+    """
+    if command != SCRIPT and command not in _PARSERS:
         return  # an example
     make_streams_patient()
     has_answered = False
 
     def answer() -> int:
         nonlocal has_answered
-        has_answered = command == _RUN and print_early(argv)
+        module = command
+        if command == SCRIPT:
+            module, argv = choose_command(sys.argv[1:])
+            sys.argv = [f"{SCRIPT} {sys.argv[1]}", *argv]
+        has_answered = module == RUN and print_early(sys.argv[1:])
         if not has_answered:
-            _PARSERS[command](argv)
+            _PARSERS[module](sys.argv[1:])
         return 0
 
     try:
-        status = run_command(command, answer)
+        status = run_command(name_of(command), answer)
     except SystemExit as ended:  # from --help
         status, has_answered = int(ended.code or 0), True
     if status or has_answered:
-        sys.exit(leave(close_output(command, status)))
+        sys.exit(leave(close_output(name_of(command), status)))

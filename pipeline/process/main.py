@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from pipeline.cli.console import run_command
+from pipeline.cli.parser import name_of
 from pipeline.process.ending import catch_signals, leave
 from pipeline.process.streams import close_output, make_streams_patient
 from pipeline.process.temporary import own_temporary_folder
 
 
-def run_main(name: str, command: Callable[[], int]) -> int:
+def run_main(module: str, command: Callable[[], int]) -> int:
     """Runs a command as the only work of this process, and returns its exit status, for `sys.exit`.
 
     SIGINT, SIGTERM and SIGHUP end it with one line. If output cannot be printed, only the exit status
@@ -19,6 +20,7 @@ def run_main(name: str, command: Callable[[], int]) -> int:
         with own_temporary_folder():
             return command()
 
+    name = name_of(module)
     catch_signals(name)
     make_streams_patient()
     try:

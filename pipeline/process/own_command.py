@@ -20,7 +20,7 @@ def own_command() -> str | None:
         return None
     name, suffix = os.path.splitext(os.path.basename(program))
     if name == "audioset-beam":
-        return "pipeline.run"
+        return name
     root = os.path.realpath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 2))
     is_example = os.path.dirname(os.path.realpath(program)) == os.path.join(root, "examples")
     return name if suffix == ".py" and is_example else None

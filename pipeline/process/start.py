@@ -24,7 +24,7 @@ def start(command: str) -> None:
     from transforms.quiet_import import hide_messages
 
     catch_signals(command)
-    answer_early(command, sys.argv[1:])
+    answer_early(command)
     hide_messages()
     import transforms.frameworks  # noqa: F401  before another package imports TensorFlow
 

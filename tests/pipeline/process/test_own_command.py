@@ -10,7 +10,7 @@ from pipeline.process.own_command import own_command
 @pytest.mark.parametrize(
     ("argv", "orig_argv", "command"),
     [
-        (["/bin/audioset-beam", "run"], [], "pipeline.run"),
+        (["/bin/audioset-beam", "run"], [], "audioset-beam"),
         (["-m", "x"], ["python", "-W", "ignore", "-m", "pipeline.verify", "x"], "pipeline.verify"),
         (["-m"], ["python", "-mpipeline.run"], "pipeline.run"),
         (["-m"], ["python", "-m", "pytest"], None),

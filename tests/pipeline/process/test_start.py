@@ -16,7 +16,7 @@ def test_another_version_of_beam_is_refused_in_one_line(tmp_path):
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
-        f"pipeline.run: error: needs apache-beam {BEAM_VERSION}, not 2.99.0: "
+        f"audioset-beam: error: needs apache-beam {BEAM_VERSION}, not 2.99.0: "
         f"pip install 'apache-beam[aws,gcp,hadoop]=={BEAM_VERSION}.*'\n"
     )
     _check_beam("pipeline.run")
