@@ -44,12 +44,10 @@ def _lean_import() -> Iterator[None]:
 with hidden_messages(), _lean_import():
     with suppress(ModuleNotFoundError):  # Keras has other backends
         import tensorflow as tf
-        from tensorflow.core.example.example_pb2 import Example, SequenceExample
-        from tensorflow.core.example.feature_pb2 import Feature
 
         if hides_messages():
             tf.config.list_physical_devices()  # prints a message if there is no GPU
             tf.get_logger().setLevel(logging.ERROR)
     import keras
 
-__all__ = ["Example", "Feature", "SequenceExample", "keras", "tf"]
+__all__ = ["keras", "tf"]

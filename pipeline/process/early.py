@@ -17,20 +17,22 @@ _PARSERS: Mapping[str, Callable[[Sequence[str]], object]] = {
 }
 
 
-def answer_early(command: str) -> None:
+def answer_early(command: str) -> str:
     """Ends this process if its command line is wrong, or only asks for text such as that of --help.
 
     The first argument of the script `audioset-beam` moves to its name in `sys.argv`, so that the others are
     those of the command's module.
+
+    Returns:
+      The command's module.
     """
     if command != SCRIPT and command not in _PARSERS:
-        return  # an example
+        return command  # an example
     make_streams_patient()
-    has_answered = False
+    has_answered, module = False, command
 
     def answer() -> int:
-        nonlocal has_answered
-        module = command
+        nonlocal has_answered, module
         if command == SCRIPT:
             module, argv = choose_command(sys.argv[1:])
             sys.argv = [f"{SCRIPT} {sys.argv[1]}", *argv]
@@ -45,3 +47,4 @@ def answer_early(command: str) -> None:
         status, has_answered = int(ended.code or 0), True
     if status or has_answered:
         sys.exit(leave(close_output(name_of(command), status)))
+    return module

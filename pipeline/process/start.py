@@ -10,6 +10,7 @@ from pipeline.process.own_command import OF_TERMINAL
 
 # The version of Beam whose private parts transforms/beam_internals.py uses.
 BEAM_VERSION = "2.77"
+_WITHOUT_TENSORFLOW = ("pipeline.verify", "pipeline.make_shards")
 
 
 def start(command: str) -> None:
@@ -24,9 +25,10 @@ def start(command: str) -> None:
     from transforms.quiet_import import hide_messages
 
     catch_signals(command)
-    answer_early(command)
+    module = answer_early(command)
     hide_messages()
-    import transforms.frameworks  # noqa: F401  before another package imports TensorFlow
+    if module not in _WITHOUT_TENSORFLOW:
+        import transforms.frameworks  # noqa: F401  before another package imports TensorFlow
 
 
 def _read_names_as_utf8() -> None:

@@ -4,8 +4,8 @@ import pytest
 from folders import damage_flip, record, verified
 
 from pipeline import verify
-from transforms.audioset.example import SequenceExample
 from transforms.errors import SettingError
+from transforms.example_protos import SequenceExample
 from transforms.storage.tfrecord import frame_records
 
 

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from transforms.audio_shards.items import MAX_LABELS, ShardClip, ShardFault, make_item, shortest_float32
 from transforms.audio_shards.stream import ByteStream
 from transforms.errors import Reason
-from transforms.frameworks import Example
+from transforms.example_protos import Example
 from transforms.storage.tfrecord import FramingError, is_record_header, scan_records
 
 

@@ -20,7 +20,7 @@ from transforms.audio_shards.formats import SHARD_FORMATS
 from transforms.audio_shards.items import MAX_AUDIO_BYTES, ShardClip, shortest_float32
 from transforms.audio_shards.signatures import AUDIO_EXTENSIONS
 from transforms.errors import ClipError, Reason
-from transforms.frameworks import Example
+from transforms.example_protos import Example
 from transforms.storage.tfrecord import frame_record
 
 # A record, page or buffer is limited to 2 GiB in every format; this leaves 1 MiB for the other fields.

@@ -8,7 +8,7 @@ import numpy as np
 from transforms.audioset.example import END_TIME, LABELS, START_TIME, decode_context, parse_example
 from transforms.audioset.schemas import AUDIOSET_SCHEMA, Schema
 from transforms.audioset.segments import Segment
-from transforms.frameworks import Feature
+from transforms.example_protos import Feature
 
 _KINDS = {START_TIME: "float", END_TIME: "float", LABELS: "int64"}
 # Bytes of a quantized frame, and values of a raw one: VGGish's embedding size.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from transforms.audioset.schemas import AUDIOSET_SCHEMA, SCHEMAS, Schema
 from transforms.audioset.segments import Segment
-from transforms.frameworks import Feature, SequenceExample
+from transforms.example_protos import Feature, SequenceExample
 
 START_TIME = "start_time_seconds"
 END_TIME = "end_time_seconds"

@@ -7,9 +7,9 @@ import pytest
 from folders import FRAMES, record
 
 from pipeline.verify import verify_folder
-from transforms.audioset.example import SequenceExample
 from transforms.audioset.layout import Sharding
 from transforms.errors import SettingError
+from transforms.example_protos import SequenceExample
 
 
 def changed(change) -> bytes:
