@@ -89,20 +89,22 @@ _JOINED_AGAIN = "joined_again"
 # This file is in `_run` while the command writes shards.
 _MARK = "packing"
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 def parse_shard_bytes(text: str) -> int:
-    """Parses `--shard_bytes`: 256MB, 1GB, 500KB or a number of bytes; decimal units in either case.
+    """Parses `--shard_bytes`: 256MB, 1GB, 500KB or 7B; decimal units in either case.
 
     Raises:
       SettingError: the text has another form, or is 0.
     """
     match = re.fullmatch(r"(\d{1,18}) ?([KMG]?B|)", text.strip(), re.IGNORECASE | re.ASCII)
+    if match and not match[2]:
+        raise SettingError(f"--shard_bytes={text}: {text} what? Write {text}MB, or {text}B for bytes")
     size = int(match[1]) * _UNITS[match[2].upper()] if match else 0
     if not size:
         raise SettingError(
-            f"--shard_bytes={text}: give an integer above 0, in bytes or with KB, MB or GB, such as 256MB"
+            f"--shard_bytes={text}: give an integer above 0 with B, KB, MB or GB, such as 256MB"
         )
     return size
 

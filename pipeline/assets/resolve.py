@@ -1,12 +1,13 @@
 """Finds and checks the files that a run needs besides its audio, and computes their checksums."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.assets.released import CLASS_LABELS, PCA_PARAMS, WEIGHTS, Asset, find_asset
 from pipeline.cli.option_groups import NO_PCA
 from transforms.audioset.layout import check_split
-from transforms.audioset.segments import split_of
+from transforms.audioset.segments import RELEASED_SPLITS, split_of
 from transforms.errors import SettingError
 from transforms.inputs.read_segments import SegmentFiles, read_label_indices
 from transforms.storage.files import is_local, open_file
@@ -100,6 +101,9 @@ def segment_files(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
     for text in given:
         split, equals, path = text.partition("=")
         if not equals or "/" in split:
+            is_missing = is_local(text) and not os.path.exists(plain_path(text))
+            if is_missing and text.rsplit("/", 1)[-1] not in RELEASED_SPLITS:
+                raise SettingError(f"--segments={text}: no such file; check the path")
             split, path = split_of(text), text
         files.append((check_split(split), plain_path(path)))
     return tuple(files)

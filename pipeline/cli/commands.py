@@ -16,7 +16,7 @@ from pipeline.cli.option_groups import (
     PRECISION,
     add_options,
 )
-from pipeline.cli.parser import OneLineParser, program_of
+from pipeline.cli.parser import OneLineParser, program_of, required
 from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
 from transforms.errors import SettingError
 
@@ -33,6 +33,7 @@ class CommandLine:
       description, epilog: for `--help`.
       options: usage -> text, as in `add_options`.
       required: names of the options that must be given.
+      example: values of them.
       model: whether the command also has the options for weights and PCA parameters, in their own group.
       takes_beam: whether Beam's options are accepted; otherwise only those of the command.
       defaults: name -> default, where it differs from that of other commands.
@@ -44,6 +45,7 @@ class CommandLine:
     options: Mapping[str, str] = field(default_factory=dict)
     epilog: str = ""
     required: Sequence[str] = ()
+    example: str = ""
     model: bool = False
     takes_beam: bool = True
     defaults: Mapping[str, None] = field(default_factory=dict)
@@ -70,9 +72,9 @@ class CommandLine:
             check_flags(argv, self.add_options)
         else:
             options, beam_flags = parser.parse_args(argv), []
-        for name in self.required:
-            if not getattr(options, name):
-                raise SettingError(f"--{name} is required; see --help")
+        missing = [f"--{name}" for name in self.required if not getattr(options, name)]
+        if missing:
+            raise SettingError(required(missing, self.example))
         self.check(options)
         return options, beam_flags
 
@@ -86,7 +88,9 @@ class CommandLine:
 
 def _check_analyze(options: argparse.Namespace) -> None:
     if bool(options.features) == bool(options.input):
-        raise SettingError("give either --features or --input; see --help")
+        raise SettingError(
+            "give either --features or --input, such as --features=features or --input='clips/**'; see --help"
+        )
     if options.input and options.compare:
         raise SettingError(
             f"--compare={options.compare}: it compares feature folders; give --features instead of --input"
@@ -156,6 +160,7 @@ FIT_PCA = CommandLine(
     },
     _SHARED_TEMP_LOCATION,
     required=("features", "output"),
+    example="--features=raw-features --output=pca.npz",
 )
 MAKE_SHARDS = CommandLine(
     "pipeline.make_shards",
@@ -165,8 +170,8 @@ MAKE_SHARDS = CommandLine(
         "subfolders; repeatable (required)",
         "--output DIR": "folder or gs:// path for the shards (required)",
         "--format": "format of the shards (required)",
-        "--shard_bytes SIZE": "maximum total size of the files in a shard, in bytes or with KB, MB or GB "
-        "(decimal); a larger file gets its own shard (default: %(default)s)",
+        "--shard_bytes SIZE": "maximum total size of the files in a shard, with B, KB, MB or GB (decimal); "
+        "a larger file gets its own shard (default: %(default)s)",
         "--segments [SPLIT=]CSV": "AudioSet segments CSV; files without a segment are not packed; "
         "repeatable (default: one clip per file)",
         "--class_labels CSV": "class_labels_indices.csv, for --segments (default: the released file)",
@@ -177,6 +182,7 @@ MAKE_SHARDS = CommandLine(
     },
     f"{_BEAM} If you give --segments, give pipeline.run the same --segments for the shards.",
     required=("input", "output", "format"),
+    example="--input='clips/**' --output=shards --format=tar",
     defaults={"split": None},
 )
 EXPORT_MODEL = CommandLine(
@@ -184,6 +190,7 @@ EXPORT_MODEL = CommandLine(
     "Writes a TensorFlow SavedModel that takes a waveform and returns its embeddings.",
     {"--output DIR": "new folder for the model (required)", **POSTPROCESS, **PRECISION},
     required=("output",),
+    example="--output=model",
     model=True,
     takes_beam=False,
 )

@@ -27,20 +27,27 @@ def config_flags(path: str | None, argv: Sequence[str], add_own: AddOptions) -> 
         return []
     parser, given = all_options(add_own), _names(argv)
     flags = []
-    for key, value in _read_yaml(path).items():
+    values, lines = _read_yaml(path)
+    for key, value in values.items():
+        where = f"config {path}, line {lines[key]}"
         action = parser._option_string_actions.get(f"--{key}")
         if action is None or key == "config":
             name = key.split("=")[0] if isinstance(key, str) else key
-            raise SettingError(f"config {path}: unknown option {name!r}{nearest(str(name), parser, '')}")
+            raise SettingError(f"{where}: unknown option {name!r}{nearest(str(name), parser, '')}")
         if key in given or value is None or value is False:
             continue
         if isinstance(value, Mapping) or (isinstance(value, bool) and action.nargs != 0):
             shown_value = HIDDEN if is_secret_option(key) else repr(value)
-            raise SettingError(f"config {path}: {key} is {shown_value}; give a value as on the command line")
+            raise SettingError(f"{where}: {key} is {shown_value}; give a value as on the command line")
         if action.nargs == 0:
             flags.append(f"--{key}")
         else:
-            flags += [f"--{key}={item}" for item in (value if isinstance(value, list) else [value])]
+            own = [f"--{key}={item}" for item in (value if isinstance(value, list) else [value])]
+            try:
+                parser.parse_known_args(own)
+            except SettingError as error:
+                raise SettingError(f"{where}: {str(error).removeprefix('argument ')}") from error
+            flags += own
     return flags
 
 
@@ -57,7 +64,7 @@ def config_text(
       path: path of the YAML file that was read; None if there was none.
     """
     given = _names(argv)
-    in_file = set(_read_yaml(path)) if path else set()
+    in_file = set(_read_yaml(path)[0]) if path else set()
     parsed = _beam_values(beam_flags)
     rows = [(name, value, shown(value)) for name, value in values.items()]
     beams = {option.name: option for option in parse_given(beam_flags, lambda parser: None)[0]}
@@ -116,7 +123,8 @@ def _check_size(text: bytes) -> None:
             raise ValueError(f"line {line}: it is nested more than {_MAX_DEPTH} levels deep")
 
 
-def _read_yaml(path: str) -> dict[str, Any]:
+def _read_yaml(path: str) -> tuple[dict[Any, Any], dict[Any, int]]:
+    """Returns the options of a file, and the line of each."""
     try:
         text = _read(path)
         _check_size(text)
@@ -125,12 +133,15 @@ def _read_yaml(path: str) -> dict[str, Any]:
         cause = _yaml_cause(error) if isinstance(error, yaml.YAMLError) else " ".join(str(error).split())
         raise SettingError(f"config {path}: cannot be read ({cause}); check the path and the YAML") from error
     if values is None:
-        return {}
+        return {}, {}
     if not isinstance(values, dict):
         raise SettingError(
             f"config {path}: contains no options; write one per line, such as 'batch_size: 64'"
         )
-    return values
+    root, loader = yaml.compose(text, yaml.SafeLoader), yaml.SafeLoader("")
+    assert isinstance(root, yaml.MappingNode)
+    # A key that stands twice has its last value.
+    return values, {loader.construct_object(key): key.start_mark.line + 1 for key, _ in root.value}
 
 
 def _read(path: str) -> bytes:

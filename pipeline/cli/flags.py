@@ -76,6 +76,9 @@ def check_flags(flags: Sequence[str], add_own: AddOptions) -> None:
                 "--OPTION=VALUE without spaces"
             )
         name = unknown[0].split("=")[0]
+        if not name.startswith("-"):
+            remedy = f"for audio, write --input={name}; " if "input" in own_names else ""
+            raise SettingError(f"unknown argument {name}; {remedy}see --help")
         raise SettingError(f"unknown option {name}{nearest(name, all_options(add_own), '--')}; see --help")
 
 

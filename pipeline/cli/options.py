@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.cli.config_file import config_flags, config_text
 from pipeline.cli.flags import check_flags
 from pipeline.cli.option_groups import PRINT_CONFIG, add_run_options
-from pipeline.cli.parser import OneLineParser, program_of
+from pipeline.cli.parser import OneLineParser, program_of, required
 from transforms.audio.resamplers import Resampler
 from transforms.errors import SettingError
 from transforms.printable import say
@@ -70,10 +70,11 @@ def parse_options(argv: Sequence[str]) -> Options:
       SettingError: an option is unknown, has a value of the wrong form, or is required and missing.
     """
     values, beam_flags = _read(argv)
-    if not values.output:
-        raise SettingError("--output is required; see --help")
-    if bool(values.input) == bool(values.input_rejects):
+    if values.input and values.input_rejects:
         raise SettingError("give either --input or --input_rejects; see --help")
+    given = {"--input": values.input or values.input_rejects, "--output": values.output}
+    if missing := [name for name, value in given.items() if not value]:
+        raise SettingError(required(missing, "--input='clips/**' --output=features"))
     for name in _NOT_IN_CONFIGS:
         delattr(values, name)
     for name in ("input", "input_rejects", "segments", "inference_hint"):

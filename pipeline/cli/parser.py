@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from transforms.errors import SettingError
@@ -18,6 +18,13 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise SettingError(f"{message}; see --help")
+
+
+def required(options: Sequence[str], example: str) -> str:
+    """Returns the message about required options that are missing."""
+    *others, last = options
+    names = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+    return f"{names} required, such as {example}; see --help"
 
 
 def program_of(module: str) -> str:

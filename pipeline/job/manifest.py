@@ -7,8 +7,6 @@ import platform
 from collections import Counter
 from typing import Any
 
-import keras
-
 from pipeline.cli.flags import shown_flags
 from pipeline.job.config import Config
 from pipeline.output.account import Account
@@ -40,9 +38,15 @@ def settings_of(config: Config) -> Settings:
         "example_hop_seconds": options.example_hop_seconds,
         "segment_seconds": options.segment_seconds,
         "sharding": options.sharding,
-        "backend": keras.backend.backend(),
+        "backend": _backend(),
         "decoders": decoder_settings(),
     }
+
+
+def _backend() -> str:
+    from transforms.frameworks import keras  # takes seconds, and make_shards does not need it
+
+    return str(keras.backend.backend())
 
 
 def make_manifest(

@@ -168,7 +168,7 @@ def test_a_file_that_cannot_be_packed_is_rejected_and_the_others_are_packed(tmp_
 
     monkeypatch.setattr(write_shards, "open_file", open_or_fail)
     capsys.readouterr()
-    pack(tmp_path / "out", f"--input={audio}/*", "--format=tfrecord", "--shard_bytes=1")
+    pack(tmp_path / "out", f"--input={audio}/*", "--format=tfrecord", "--shard_bytes=1B")
     assert {item.video_id for _, item in read_shards(tmp_path / "out", "tfrecord")} == set(reasons)
     rejected = json_lines(tmp_path / "out" / "_run" / "rejected-00000-of-00001.jsonl")
     assert {(line["id"], line["reason"], line["stage"]) for line in rejected} == {
@@ -197,16 +197,21 @@ def test_a_name_that_is_not_utf8_costs_only_its_file(tmp_path):
 
 @pytest.mark.parametrize(
     "text, size",
-    [("256MB", 256_000_000), ("1gb", 10**9), ("500 KB", 500_000), ("12345", 12_345), ("7B", 7)],
+    [("256MB", 256_000_000), ("1gb", 10**9), ("500 KB", 500_000), ("7B", 7)],
 )
 def test_shard_bytes_are_decimal(text, size):
     assert make_shards.parse_shard_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "0MB", "-1", "1.5GB", "256MiB", "MB", "many", "٣MB", "1TB"])
+@pytest.mark.parametrize("text", ["", "0B", "0MB", "-1", "1.5GB", "256MiB", "MB", "many", "٣MB", "1TB"])
 def test_other_shard_bytes_are_refused(text):
     with pytest.raises(SettingError, match=r"--shard_bytes=.*give an integer above 0"):
         make_shards.parse_shard_bytes(text)
+
+
+def test_shard_bytes_need_a_unit():
+    with pytest.raises(SettingError, match=r"--shard_bytes=256: 256 what\? Write 256MB, or 256B for bytes"):
+        make_shards.parse_shard_bytes("256")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +225,7 @@ def test_other_shard_bytes_are_refused(text):
         ({"split": "../up"}, "a split names a folder"),
         ({"id_pattern": "x"}, "has no group named id"),
         ({"input": "{corpus}/*.nothing"}, "matches no file"),
-        ({"segments": "{corpus}/none.csv"}, "known only for balanced_train_segments.csv"),
+        ({"segments": "{corpus}/none.csv"}, "none.csv: no such file; check the path"),
         ({"shard_byte": "2MB"}, "unknown option --shard_byte"),
         ({"output": "{full}"}, "already contains 1 shard, such as"),
     ],

@@ -50,13 +50,17 @@ def test_segments_are_read_with_their_labels(labels, tmp_path):
     assert find_segments(None, labels, None) == find_segments([], labels, None) == (None, None)
 
 
-def test_a_split_is_given_or_that_of_the_released_name():
+def test_a_split_is_given_or_that_of_the_released_name(tmp_path):
     given = ["mine=a//b.csv", "d/eval_segments.csv", "/a=b/balanced_train_segments.csv"]
     files = [("mine", "a/b.csv"), ("eval", given[1]), ("bal_train", given[2])]
     assert segment_files(given) == tuple(files)
-    for bad in ("other.csv", "../x=a.csv"):
+    (tmp_path / "other.csv").touch()
+    for bad in (str(tmp_path / "other.csv"), "..=a.csv"):
         with pytest.raises(SettingError, match="split"):
             segment_files([bad])
+    for missing in ("nope.csv", "../x=a.csv"):
+        with pytest.raises(SettingError, match=f"--segments={missing}: no such file; check the path"):
+            segment_files([missing])
 
 
 def test_random_weights_are_no_file():

@@ -1,5 +1,7 @@
 """Options in a YAML file, and options printed as such a file."""
 
+import re
+
 import pytest
 from trial_runs import refusal
 
@@ -103,7 +105,9 @@ def test_a_config_that_could_expand_is_one_line(tmp_path, text, cause):
 def test_a_bad_file_of_options_is_refused_without_its_lines(text, tmp_path, screen):
     (tmp_path / "options.yaml").write_text(text)
     status, printed = screen(run.run, f"--config={tmp_path}/options.yaml", "--input=a", "--output=b")
-    assert status == 2 and "options.yaml: " in printed and "zq9x" not in printed, printed
+    assert status == 2 and re.search(r"options\.yaml(, line 1)?: ", printed) and "zq9x" not in printed, (
+        printed
+    )
 
 
 def test_options_printed_with_a_secret_are_a_file_that_lacks_it(tmp_path, capsys):
@@ -112,3 +116,12 @@ def test_options_printed_with_a_secret_are_a_file_that_lacks_it(tmp_path, capsys
     (tmp_path / "again.yaml").write_text(capsys.readouterr().out)
     again = config_flags(str(tmp_path / "again.yaml"), [], add_run_options)
     assert "--runner=FnApiRunner" in again and not [flag for flag in again if "***" in flag]
+
+
+def test_a_value_of_the_wrong_form_names_the_line(tmp_path):
+    (tmp_path / "config.yaml").write_text("# mine\noutput: out\ninput: [a, b]\nbatch_size: many\n")
+    message, where = refusal([f"--config={tmp_path}/config.yaml"]), f"config {tmp_path}/config.yaml, line"
+    assert message.startswith(f"{where} 4: --batch_size: invalid int value: 'many'")
+    (tmp_path / "config.yaml").write_text("output: out\nprecison: float16\n")
+    message = refusal([f"--config={tmp_path}/config.yaml"])
+    assert message == f"{where} 2: unknown option 'precison' (did you mean precision?)"

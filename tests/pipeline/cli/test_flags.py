@@ -24,7 +24,7 @@ REQUIRED = ["--input=a.wav", "--output=out"]
     [
         (["--ouput=x"], "unknown option --ouput (did you mean --output?)"),
         (["--direct_num_worker=2"], "(did you mean --direct_num_workers?)"),
-        (["stray"], "unknown option stray"),
+        (["clip.wav"], "unknown argument clip.wav; for audio, write --input=clip.wav; see --help"),
         (["--batch_size=many"], "--batch_size: invalid int value: 'many'"),
         (["--postprocess=pca"], "invalid choice: 'pca'"),
         (["--precision=int8"], "invalid choice: 'int8'"),

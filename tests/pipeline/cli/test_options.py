@@ -27,11 +27,15 @@ def test_beams_options_are_passed_on():
 
 
 def test_input_and_output_are_required():
-    with pytest.raises(SettingError, match="--output is required"):
-        parse_options(["--input=a.wav"])
-    for inputs in ([], ["--input=a.wav", "--input_rejects=b.jsonl"]):
-        with pytest.raises(SettingError, match="give either --input or --input_rejects"):
-            parse_options([*inputs, "--output=out"])
+    for flags, message in (
+        (["--input=a.wav"], "--output is required, such as --input='clips/**' --output=features; see --help"),
+        (["--output=out"], "--input is required, such as"),
+        ([], "--input and --output are required, such as"),
+        (["--input=a.wav", "--input_rejects=b.jsonl"], "give either --input or --input_rejects"),
+    ):
+        with pytest.raises(SettingError) as caught:
+            parse_options(flags)
+        assert str(caught.value).startswith(message)
 
 
 def test_help_names_every_own_option():

@@ -37,7 +37,11 @@ def test_help_imports_nothing_that_takes_long(command):
 @pytest.mark.parametrize(
     "command, error",
     [
-        (["pipeline.run", "--input=a"], "pipeline.run: error: --output is required; see --help"),
+        (
+            ["pipeline.run"],
+            "pipeline.run: error: --input and --output are required, such as --input='clips/**' "
+            "--output=features; see --help",
+        ),
         (
             ["pipeline.run", "--input=a", "--output=b", "--runner=DirectRunner", "--precison=float16"],
             "pipeline.run: error: unknown option --precison (did you mean --precision?); see --help",
@@ -49,7 +53,7 @@ def test_help_imports_nothing_that_takes_long(command):
         ),
         (
             ["pipeline.verify", "a", "b"],
-            "pipeline.verify: error: unknown option b; see --help",
+            "pipeline.verify: error: unknown argument b; see --help",
         ),
     ],
 )
