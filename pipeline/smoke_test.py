@@ -17,6 +17,7 @@ from pipeline.cli.commands import SMOKE_TEST
 from pipeline.graph import EmbeddingJob, build_graph
 from pipeline.process.main import run_main
 from transforms.audio.dsp.log_mel import log_mel_examples
+from transforms.audio.sine import sine
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import shard_path
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
@@ -42,12 +43,6 @@ _NUM_EXAMPLES = 3
 
 class SmokeTestError(Exception):
     """A result of this installation is wrong."""
-
-
-def sine(duration_s: float = 3.0, frequency_hz: float = 1_000.0) -> NDArray[np.float64]:
-    """Returns a sine of amplitude 1 at 16 kHz, float64[samples]."""
-    times_s = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-    return np.sin(2 * np.pi * frequency_hz * times_s)
 
 
 def run(argv: Sequence[str]) -> int:

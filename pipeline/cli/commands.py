@@ -24,6 +24,9 @@ _BEAM = "Beam's options work too: --runner, --direct_num_workers, --temp_locatio
 _SHARED_TEMP_LOCATION = f"{_BEAM} --temp_location must be a folder that all workers share."
 
 
+EMBED_SUFFIXES = (".tfrecord", ".npy")
+
+
 @dataclass(frozen=True)
 class CommandLine:
     """The options of a command.
@@ -71,7 +74,8 @@ class CommandLine:
             options, beam_flags = parser.parse_known_args(argv)
             check_flags(argv, self.add_options)
         else:
-            options, beam_flags = parser.parse_args(argv), []
+            # Options may stand between the files.
+            options, beam_flags = parser.parse_intermixed_args(argv), []
         missing = [f"--{name}" for name in self.required if not getattr(options, name)]
         if missing:
             raise SettingError(required(missing, self.example))
@@ -99,6 +103,11 @@ def _check_analyze(options: argparse.Namespace) -> None:
         raise SettingError(
             "--segments: works with --input only, since feature records contain their labels; leave it out"
         )
+
+
+def _check_embed(options: argparse.Namespace) -> None:
+    if options.output and not options.output.endswith(EMBED_SUFFIXES):
+        raise SettingError(f"output {options.output}: must end with {' or '.join(EMBED_SUFFIXES)}")
 
 
 VERIFY = CommandLine(
@@ -194,10 +203,24 @@ EXPORT_MODEL = CommandLine(
     model=True,
     takes_beam=False,
 )
+EMBED = CommandLine(
+    "pipeline.embed_file",
+    "Embeds one audio file without a pipeline, and prints its frames.",
+    {
+        "audio FILE": "the audio file (default: a tone)",
+        "output OUT": "file to write: .tfrecord, as in the AudioSet release, or .npy (default: none)",
+        **POSTPROCESS,
+    },
+    model=True,
+    takes_beam=False,
+    check=_check_embed,
+)
 SMOKE_TEST = CommandLine(
     "pipeline.smoke_test",
     "Embeds 3 s of a 1 kHz sine and compares the statistics with those of the released model.",
     model=True,
     takes_beam=False,
 )
-COMMANDS = {line.module: line for line in (VERIFY, ANALYZE, FIT_PCA, MAKE_SHARDS, EXPORT_MODEL, SMOKE_TEST)}
+COMMANDS = {
+    line.module: line for line in (EMBED, VERIFY, ANALYZE, FIT_PCA, MAKE_SHARDS, EXPORT_MODEL, SMOKE_TEST)
+}

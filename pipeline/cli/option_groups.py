@@ -114,6 +114,7 @@ _RUN_GROUPS = {
 
 _FLAG: dict[str, Any] = {"action": "store_true"}
 _PATH: dict[str, Any] = {"type": plain_path}
+_FILE: dict[str, Any] = {**_PATH, "nargs": "?"}
 _GLOBS: dict[str, Any] = {**_PATH, "action": "extend", "nargs": "+"}
 # Name -> arguments of `add_argument` besides name, metavar and help.
 _DEFINITIONS: dict[str, dict[str, Any]] = {
@@ -123,6 +124,7 @@ _DEFINITIONS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("--output", "--pca_params", "--weights", "folder"), _PATH),
     **dict.fromkeys(("--json", "--manifest", "--overwrite", "--plan", PRINT_CONFIG), _FLAG),
     **dict.fromkeys(("--quiet", "--strict", "--verbose"), _FLAG),
+    **dict.fromkeys(("audio", "output"), _FILE),
     "--batch_size": {"type": int},
     "--columns": {"default": ""},
     "--example_hop_seconds": {"type": float, "default": 0.96},

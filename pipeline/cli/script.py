@@ -14,7 +14,9 @@ from transforms.printable import say
 
 RUN = "pipeline.run"
 # Name of each command -> its module.
-SUBCOMMANDS = {module.rpartition(".")[2].replace("_", "-"): module for module in (RUN, *COMMANDS)}
+SUBCOMMANDS = {
+    module.rpartition(".")[2].removesuffix("_file").replace("_", "-"): module for module in (RUN, *COMMANDS)
+}
 _EPILOG = f"""\
 examples:
   {SCRIPT} run --input='/data/clips/**' --output=/data/features

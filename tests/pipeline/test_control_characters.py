@@ -125,7 +125,7 @@ def test_real_commands_print_nothing_but_text(hostile, tmp_path):
     glob, output = f"--input={as_glob(hostile)}", f"{tmp_path}/out\x1b[31m\n\u2028"
     trial = ["-m", "pipeline.run", glob, f"--output={output}", *TRIAL]
     multi = ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    embed = ["examples/embed_file.py", f"{hostile}/{ESCAPE}.wav", *TRIAL[1:3]]
+    embed = ["-m", "pipeline.embed_file", f"{hostile}/{ESCAPE}.wav", *TRIAL[1:3]]
     for command, status, said in [
         (trial, 0, "written 6 + rejected 2"),
         ([*trial, "--json"], 0, '"exit_status": 0'),

@@ -17,7 +17,7 @@ def test_the_first_argument_names_a_command():
     [
         (
             [],
-            "give a command: run, verify, analyze, fit-pca, make-shards, export-model, smoke-test",
+            "give a command: run, embed, verify, analyze, fit-pca, make-shards, export-model, smoke-test",
         ),
         (["verfy", "folder"], "unknown command 'verfy' (did you mean verify?); see --help"),
         (["fit_pca"], "unknown command 'fit_pca' (did you mean fit-pca?); see --help"),

@@ -189,11 +189,11 @@ def test_children_do_not_see_ctrl_c(launcher, tmp_path):
     assert "SIGINT" in mask and "SIGHUP" in mask and "SIGTERM" not in mask
 
 
-@pytest.mark.parametrize("command", [["-m", "pipeline.run", "--help"], ["examples/embed_file.py"]])
+@pytest.mark.parametrize("command", [["-m", "pipeline.smoke_test"], ["examples/fine_tune.py"]])
 def test_ctrl_c_during_the_imports(command, tmp_path):
     """Starts a new Python process, whose imports take seconds."""
     random = moments()
-    name = "pipeline.run" if command[0] == "-m" else "embed_file"
+    name = "pipeline.smoke_test" if command[0] == "-m" else "fine_tune"
     for _ in range(3):
         with terminal() as shown:
             process = start_in_terminal(shown, *command, TMPDIR=str(tmp_path))
