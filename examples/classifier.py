@@ -1,6 +1,8 @@
 """The classifier of train_classifier.py and tag_file.py: loading clips, models and training."""
 
+import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +13,15 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
+from pipeline.assets.released import PCA_PARAMS, WEIGHTS
+from pipeline.output.feature_folder import read_manifest
 from transforms.audioset.dataset import load_dataset, reading
 from transforms.audioset.labels import read_display_names
 from transforms.audioset.reading import NUM_FRAMES, VALUES
 from transforms.errors import SettingError
 from transforms.vggish.params import EMBEDDING_SIZE
 
-MODEL_FILE, LABELS_FILE = "model.keras", "class_labels_indices.csv"
+MODEL_FILE, LABELS_FILE, REPORT_FILE = "model.keras", "class_labels_indices.csv", "report.json"
 
 _PREDICT_BATCH = 512
 
@@ -177,13 +181,27 @@ def predict(classifier: keras.Model, codes: NDArray[np.uint8]) -> NDArray[np.flo
     return np.concatenate([classifier.predict_on_batch(VALUES[batch]) for batch in batches])
 
 
+def embedded_with(folder: str) -> dict[str, Any]:
+    """Return the weights and PCA parameters of a feature folder, or of one of its splits.
+
+    Returns:
+      SHA-256 of "weights" and of "pca_params", None without PCA. A folder without a manifest of this pipeline
+      counts as released.
+    """
+    path = folder.rstrip("/")
+    manifest = read_manifest(path) or read_manifest(os.path.dirname(path) or ".")
+    settings = manifest["settings"] if manifest else {}
+    assets = {"weights": WEIGHTS, "pca_params": PCA_PARAMS}
+    return {name: settings.get(name, None if settings else asset.sha256) for name, asset in assets.items()}
+
+
 def read_classifier(folder: Path) -> tuple[keras.Model, list[str]]:
     """Return a model that train_classifier.py saved, and the display names of its classes.
 
     Raises:
       SettingError: The folder has no model, or the model cannot be read.
     """
-    for name in (MODEL_FILE, LABELS_FILE):
+    for name in (MODEL_FILE, LABELS_FILE, REPORT_FILE):
         if not (folder / name).is_file():
             raise SettingError(f"{folder}: has no {name}; give a folder that train_classifier.py wrote")
     with open(folder / LABELS_FILE, newline="") as file:
@@ -193,6 +211,20 @@ def read_classifier(folder: Path) -> tuple[keras.Model, list[str]]:
     except Exception as error:  # zipfile, h5py and Keras have no common error
         raise SettingError(f"{folder / MODEL_FILE}: cannot be read ({error}); train it again") from error
     return model, names
+
+
+def trained_with(folder: Path) -> dict[str, Any]:
+    """Return what `embedded_with` returned for the features that a model was trained on.
+
+    Raises:
+      SettingError: The report of the training is damaged.
+    """
+    try:
+        return dict(json.loads((folder / REPORT_FILE).read_text())["embedded_with"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise SettingError(
+            f"{folder / REPORT_FILE}: does not name the weights of the features ({error!r}); train it again"
+        ) from error
 
 
 def _cross_entropy(labels: Any, logits: Any) -> Any:

@@ -233,11 +233,13 @@ def main(argv: Sequence[str]) -> int:
 def check_settings(folder: Path, settings: dict[str, Any]) -> None:
     """Save the settings of a training, or compare them with those of the interrupted training in the folder.
 
+    Settings without a checkpoint are of a command that failed before its first epoch ended, and are replaced.
+
     Raises:
       SettingError: The settings differ.
     """
-    path = folder / SETTINGS_FILE
-    if not path.exists():
+    path, checkpoint = folder / SETTINGS_FILE, folder / CHECKPOINT_FOLDER
+    if not path.exists() or not checkpoint.exists() or not any(checkpoint.iterdir()):
         write_atomic(path, lambda path: path.write_text(json.dumps(settings)))
     before = json.loads(path.read_text())
     for name, value in settings.items():

@@ -1,19 +1,25 @@
 """A custom pipeline made of this project's stages: writes the mean embedding of each clip as JSON lines.
 
-python examples/own_pipeline.py 'clips/**' means --weights=random:0
+python examples/own_pipeline.py --input='clips/**' --output=means --weights=random:0
 """
 
 from pipeline.process.main import run_main  # first, so that Ctrl-C ends the other imports with one line too
 
 # isort: split
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
 
 import apache_beam as beam
 
-from pipeline.assets.released import WEIGHTS, find_asset
+from pipeline.assets.resolve import find_weights
+from pipeline.cli.flags import check_flags
+from pipeline.cli.option_groups import WEIGHTS, add_options
+from pipeline.cli.parser import OneLineParser
+from pipeline.job.path_checks import check_input
+from pipeline.job.runner import make_pipeline
 from transforms.embed_examples import EmbedExamples, VggishModelHandler
 from transforms.extract_examples import ExtractExamples
 from transforms.read_clips import ClipSettings, ReadClips
@@ -44,12 +50,22 @@ def mean_embeddings(pipeline: beam.Pipeline, pattern: str, output: str, weights:
     lines | beam.io.WriteToText(output, file_name_suffix=".jsonl")
 
 
-def main(arguments: Sequence[str]) -> int:
-    pattern, output, *flags = arguments
-    given = [flag.removeprefix("--weights=") for flag in flags if flag.startswith("--weights=")]
-    with beam.Pipeline(argv=[flag for flag in flags if not flag.startswith("--weights=")]) as pipeline:
-        weights = given[-1] if given else find_asset(WEIGHTS, None, None)
-        mean_embeddings(pipeline, pattern, output, weights)
+def add_own_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--input", metavar="GLOB", required=True, help="audio files or audio shards (required)")
+    add("--output", metavar="NAME", required=True, help="start of the names of the files to write (required)")
+    add_options(parser, WEIGHTS)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    add_own_options(parser)
+    options, beam_flags = parser.parse_known_args(argv)  # the others are Beam's, such as --runner
+    check_flags(argv, add_own_options)
+    check_input([options.input])
+    weights = find_weights(options.weights, options.assets_dir)
+    with make_pipeline(beam_flags) as pipeline:
+        mean_embeddings(pipeline, options.input, options.output, weights.path)
     return 0
 
 

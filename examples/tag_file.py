@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from classifier import read_classifier
+from classifier import read_classifier, trained_with
 from helpers import check_at_least_one
 
 from pipeline.assets.resolve import find_pca_params, find_weights
@@ -41,6 +41,14 @@ def main(argv: Sequence[str]) -> int:
     _, pca_file = find_pca_params(options.pca_params, options.assets_dir)
     weights = find_weights(options.weights, options.assets_dir)
     say(f"weights: {weights}", f"PCA parameters: {pca_file or 'none'}")
+    used = {"weights": weights.sha256 or weights.path, "pca_params": pca_file and pca_file.sha256}
+    for name, trained in trained_with(Path(options.model)).items():
+        if trained != used[name]:
+            say(
+                "tag_file: warning: the classes are wrong: the model was trained on features made with "
+                f"other {name} ({_shown(trained)}); give the same --{name}",
+                file=sys.stderr,
+            )
 
     start_s = 0.0
     for start in range(0, len(codes), NUM_FRAMES):
@@ -52,6 +60,11 @@ def main(argv: Sequence[str]) -> int:
         say(f"{start_s:.2f} to {end_s:.2f} s: {found}")
         start_s = end_s
     return 0
+
+
+def _shown(trained: str | None) -> str:
+    """Return `none`, `random:SEED` or the start of a SHA-256."""
+    return "none" if trained is None else trained[:12]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,17 @@ from typing import Any
 
 import keras
 import numpy as np
-from classifier import LABELS_FILE, MODEL_FILE, RECIPES, Clips, load_clips, predict, train
+from classifier import (
+    LABELS_FILE,
+    MODEL_FILE,
+    RECIPES,
+    REPORT_FILE,
+    Clips,
+    embedded_with,
+    load_clips,
+    predict,
+    train,
+)
 from helpers import check_at_least_one, check_new_model, is_held_out, write_atomic
 from scores import Scores, plot_curves, score_classes, write_by_class
 
@@ -34,7 +44,7 @@ from transforms.audioset.labels import read_display_names
 from transforms.errors import SettingError
 from transforms.printable import counted, say
 
-REPORT_FILE, BY_CLASS_FILE, CURVES_FILE = "report.json", "by_class.csv", "learning_curves.png"
+BY_CLASS_FILE, CURVES_FILE = "by_class.csv", "learning_curves.png"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -79,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
     say(f"trained in {seconds:.0f} s, with {cpu_seconds:.0f} s of CPU time")
     report: dict[str, Any] = {
         "features": options.features,
+        "embedded_with": embedded_with(options.features),
         "model": options.model,
         "recipe": dataclasses.asdict(recipe),
         "seed": options.seed,

@@ -90,7 +90,7 @@ def run(argv: Sequence[str]) -> int:
     """
     begun = time.monotonic()
     options, beam_flags = VERIFY.parse(argv)
-    folders = [folder for folder in (options.folder, options.against) if folder]
+    folders = [folder for folder in (options.features, options.against) if folder]
     count = None if all(map(is_local, folders)) else _REMOTE_PROCESSES
     with Processes(count, _MODULES, beam_flags) as processes:
         segments, _ = find_segments(options.segments, options.class_labels, options.assets_dir)
@@ -102,10 +102,10 @@ def run(argv: Sequence[str]) -> int:
 
 def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all: Mapper) -> Verification:
     is_indexed = segments is not None or options.against is not None
-    summary = verify_folder(options.folder, options.strict, options.manifest, is_indexed, run_all)
+    summary = verify_folder(options.features, options.strict, options.manifest, is_indexed, run_all)
     result = Verification(summary)
     if segments is not None and summary.index is not None:
-        lists = list_files(options.folder, REJECTED_LIST)
+        lists = list_files(options.features, REJECTED_LIST)
         rejects = (clip for path in lists for clip in read_rejected(path))
         result.coverage = cover_segments(summary.index, segments.table(), rejects)
     if options.against is not None and summary.index is not None:

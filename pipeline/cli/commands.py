@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.cli.flags import check_flags
+from pipeline.cli.flags import check_flags, join_words, parse_given
 from pipeline.cli.option_groups import (
     ASSETS_DIR,
     ID_PATTERN,
@@ -24,6 +24,10 @@ _BEAM = "Beam's options work too: --runner, --direct_num_workers, --temp_locatio
 _SHARED_TEMP_LOCATION = f"{_BEAM} --temp_location must be a folder that all workers share."
 
 
+FEATURES = {
+    "--features DIR": "feature folder, with shards SPLIT/PREFIX.tfrecord, on any filesystem that Beam "
+    "supports; the option's name may be left out"
+}
 EMBED_SUFFIXES = (".tfrecord", ".npy")
 
 
@@ -33,6 +37,7 @@ class CommandLine:
 
     Attributes:
       module: name of the command's module.
+      usage: the command line in short, for `--help` (default: all options).
       description, epilog: for `--help`.
       options: usage -> text, as in `add_options`.
       required: names of the options that must be given.
@@ -47,6 +52,7 @@ class CommandLine:
     description: str
     options: Mapping[str, str] = field(default_factory=dict)
     epilog: str = ""
+    usage: str | None = None
     required: Sequence[str] = ()
     example: str = ""
     model: bool = False
@@ -65,12 +71,15 @@ class CommandLine:
         """
         parser = OneLineParser(
             prog=program_of(self.module),
+            usage=self.usage and f"%(prog)s {self.usage}",
             description=self.description,
             epilog=self.epilog or None,
             allow_abbrev=False,
         )
         self.add_options(parser)
         if self.takes_beam:
+            if "--features DIR" in self.options:
+                argv = self._with_features(argv)
             options, beam_flags = parser.parse_known_args(argv)
             check_flags(argv, self.add_options)
         else:
@@ -81,6 +90,15 @@ class CommandLine:
             raise SettingError(required(missing, self.example))
         self.check(options)
         return options, beam_flags
+
+    def _with_features(self, argv: Sequence[str]) -> list[str]:
+        """Returns a command line in which a word without an option is the feature folder."""
+        argv = join_words(argv, self.add_options, "--features")
+        given, _ = parse_given(argv, self.add_options)
+        folders = [str(option.value) for option in given if option.destination == "features"]
+        if len(folders) > 1:
+            raise SettingError(f"give one feature folder, not {' and '.join(folders)}; see --help")
+        return argv
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds the command's own options to a parser."""
@@ -113,10 +131,9 @@ def _check_embed(options: argparse.Namespace) -> None:
 VERIFY = CommandLine(
     "pipeline.verify",
     "Checks a feature folder against the layout of the AudioSet release, and summarizes it. Exit status: 0 "
-    "good, 1 has problems (listed), 2 a mistake in the command.",
+    "it is good, 1 it has problems (listed), 2 a mistake in the command.",
     {
-        "folder DIR": "feature folder, with shards SPLIT/PREFIX.tfrecord; on any filesystem that Beam "
-        "supports",
+        **FEATURES,
         "--strict": "also check that records are sorted by id and start; this pipeline sorts them, the "
         "release does not",
         "--manifest": f"also check that the shards have exactly the bytes listed in "
@@ -132,13 +149,16 @@ VERIFY = CommandLine(
         "--json": "print the result as one JSON object, with all problems",
     },
     "Beam's filesystem options work too, such as --s3_endpoint_url.",
+    usage="DIR [OPTION ...]",
+    required=("features",),
+    example="--features=/data/features",
 )
 ANALYZE = CommandLine(
     "pipeline.analyze",
     "Summarizes a feature folder or an audio corpus in one pass: counts by split and label, and statistics "
     "of its frames. Needs the extra [analysis].",
     {
-        "--features DIR": "feature folder, with shards SPLIT/PREFIX.tfrecord (this or --input is required)",
+        **FEATURES,
         "--compare DIR": "another feature folder: report the Fréchet audio distance to it, and the shift of "
         "each dimension",
         "--input GLOB": "audio files or audio shards, as for pipeline.run, on any filesystem that Beam "
@@ -154,20 +174,22 @@ ANALYZE = CommandLine(
         **ASSETS_DIR,
     },
     _SHARED_TEMP_LOCATION,
+    usage="DIR [OPTION ...]\n       %(prog)s --input GLOB [OPTION ...]",
     check=_check_analyze,
 )
 FIT_PCA = CommandLine(
     "pipeline.fit_pca",
-    "Fits PCA and whitening to the raw embeddings of a corpus, and writes them in the form of the released "
-    "parameters. Needs the extra [analysis].",
+    "Fits PCA and whitening to the raw embeddings of a corpus, which pipeline.run --postprocess=raw wrote, "
+    "and writes them in the form of the released parameters. Needs the extra [analysis].",
     {
-        "--features DIR": "folder that pipeline.run --postprocess=raw wrote (required)",
+        **FEATURES,
         "--output FILE": ".npz file to write (required)",
         "--quantization_quantile Q": "also fit the quantization range: it leaves out this share of all "
         "values at each end, 0.001 to 0.499; in the release the share is 0.09 (default: the release's range, "
         "-2 to 2)",
     },
     _SHARED_TEMP_LOCATION,
+    usage="DIR --output FILE [OPTION ...]",
     required=("features", "output"),
     example="--features=raw-features --output=pca.npz",
 )

@@ -39,6 +39,13 @@ class GivenOption(NamedTuple):
     value: str | list[str] | None
 
     @property
+    def words(self) -> list[str]:
+        """The option as words of a command line."""
+        if isinstance(self.value, list):
+            return [f"--{self.name}", *self.value]
+        return [f"--{self.name}" if self.value is None else f"--{self.name}={self.value}"]
+
+    @property
     def shown(self) -> list[str]:
         """The option as --NAME=VALUE without secrets, for manifests and messages."""
         if self.value is None:
@@ -115,6 +122,16 @@ def parse_given(flags: Sequence[str], add_own: AddOptions) -> tuple[list[GivenOp
     for action in all_options(add_own)._actions:
         parser.add_argument(*action.option_strings, dest=action.dest, action=Note, nargs=action.nargs)
     return given, parser.parse_known_args(flags)[1]
+
+
+def join_words(argv: Sequence[str], add_own: AddOptions, option: str) -> list[str]:
+    """Returns a command line in which the words that belong to no option are values of `option`."""
+    given, unknown = parse_given(argv, add_own)
+    words = [word for word in unknown if not word.startswith("-") and not _is_for_secret(word, argv)]
+    if not words:
+        return list(argv)
+    others = [*(text for each in given for text in each.words), *(w for w in unknown if w not in words)]
+    return [*others, *(f"{option}={word}" for word in words)]
 
 
 def nearest(name: str, parser: argparse.ArgumentParser, dashes: str) -> str:

@@ -121,7 +121,7 @@ _DEFINITIONS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
         ("--against", "--assets_dir", "--class_labels", "--compare", "--config", "--features"), _PATH
     ),
-    **dict.fromkeys(("--output", "--pca_params", "--weights", "folder"), _PATH),
+    **dict.fromkeys(("--output", "--pca_params", "--weights"), _PATH),
     **dict.fromkeys(("--json", "--manifest", "--overwrite", "--plan", PRINT_CONFIG), _FLAG),
     **dict.fromkeys(("--quiet", "--strict", "--verbose"), _FLAG),
     **dict.fromkeys(("audio", "output"), _FILE),

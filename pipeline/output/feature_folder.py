@@ -1,6 +1,7 @@
 """The state of a feature folder before and after a run: its shards, and the settings that made them."""
 
 import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ _DEFAULT_SETTINGS: Settings = {
 # Types of the manifest's fields that are read, besides its settings; each may be missing.
 _MANIFEST_TYPES: dict[str, Any] = {"finished": str, "clips": dict, "history": list}
 _SHOWN = 80
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -147,12 +149,16 @@ class FeatureFolder:
                 "settings; give another folder"
             )
         made = self.settings
-        for name in sorted({*made, *settings}):
-            if made.get(name) != settings.get(name):
-                raise SettingError(
-                    f"{where} made with {name} {made.get(name)}, but this command has {settings.get(name)}; "
-                    "give another folder, or --overwrite to compute all features again"
-                )
+        differing = [
+            f"with {name} {_shown(made.get(name))}, but this command has {_shown(settings.get(name))}"
+            for name in sorted({*made, *settings})
+            if made.get(name) != settings.get(name)
+        ]
+        if differing:
+            raise SettingError(
+                f"{where} made {' and '.join(differing)}; give another folder, or --overwrite to compute all "
+                "features again"
+            )
 
     def check_conflicts(self, splits: Collection[str], sharding: Sharding) -> None:
         """Checks that no foreign file has the path of a shard that a run may write.
@@ -249,6 +255,12 @@ class FeatureFolder:
         for path, copy in zip(rejects.paths, copies, strict=True):
             write_output(copy, read_given(path, "rejects"))
         return RejectFiles(tuple(copies), rejects.sha256)
+
+
+def _shown(setting: Any) -> str:
+    if isinstance(setting, str) and _SHA256.fullmatch(setting):
+        return f"a file whose SHA-256 begins with {setting[:8]}"
+    return "none" if setting is None else str(setting)
 
 
 def _may_be_shard(path: str, splits: Collection[str], sharding: Sharding) -> bool:

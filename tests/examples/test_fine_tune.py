@@ -119,3 +119,6 @@ def test_mistakes_are_one_line(make, message, tmp_path):
     (tmp_path / "in").mkdir()
     error = fine_tune(*TRIAL, f"--audio={make(tmp_path / 'in')}", f"--output={tmp_path}/out", status=2)
     assert message in error and len(error.strip().splitlines()) == 1, error
+    # Another attempt with other options is not refused because of the first one's settings.
+    error = fine_tune(*TRIAL, "--seed=1", f"--audio={tmp_path}/none", f"--output={tmp_path}/out", status=2)
+    assert "give a folder with one folder of audio files per class" in error

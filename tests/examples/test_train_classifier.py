@@ -6,10 +6,13 @@ import json
 import keras
 import numpy as np
 import pytest
+from commands import ROOT, run_command
 from sounds import write_noise
 
+from pipeline.assets.released import PCA_PARAMS, WEIGHTS
 from transforms.audioset.example import encode_example
 from transforms.audioset.segments import Segment
+from transforms.errors import SettingError
 from transforms.storage.tfrecord import frame_records
 
 pytestmark = pytest.mark.integration
@@ -71,10 +74,18 @@ def test_a_classifier_learns_reports_and_tags(model, flags, features, labels_csv
         assert {row["name"] for row in csv.DictReader(file)} == set(CLASSES[:4])
 
     write_noise(tmp_path / "clip.wav", 12.0, 44_100)
-    out = example("tag_file.py", output, tmp_path / "clip.wav", "--top=3", *NO_ASSETS)
-    lines = out.splitlines()[2:]
+    command = [output, tmp_path / "clip.wav", "--top=3", *NO_ASSETS]
+    tagged = run_command(str(ROOT / "examples" / "tag_file.py"), *map(str, command))
+    assert tagged.returncode == 0
+    assert [line.split(" (")[0] for line in tagged.stderr.splitlines()] == [
+        f"tag_file: warning: the classes are wrong: the model was trained on features made with other {name}"
+        for name in ("weights", "pca_params")
+    ]
+    lines = tagged.stdout.splitlines()[2:]
+    assert report["embedded_with"] == {"weights": WEIGHTS.sha256, "pca_params": PCA_PARAMS.sha256}
     assert [line.split(": ")[0] for line in lines] == ["0.00 to 9.60 s", "9.60 to 11.52 s"]
     assert all(sum(line.count(name) for name in CLASSES) == 3 for line in lines)
+    command = ["train_classifier.py", features, f"--output={output}", f"--class_labels={labels_csv}"]
     assert "already contains model.keras" in example(*command, status=2)
 
 
@@ -110,3 +121,21 @@ def test_bad_files_to_tag_are_one_line(tmp_path, example):
     write_noise(tmp_path / "clip.wav", 2.0)
     line = example("tag_file.py", tmp_path, tmp_path / "clip.wav", *NO_ASSETS, status=2)
     assert "has no model.keras; give a folder that train_classifier.py wrote" in line
+
+
+def test_a_model_knows_the_weights_of_its_features(tmp_path):
+    import classifier
+
+    released = {"weights": WEIGHTS.sha256, "pca_params": PCA_PARAMS.sha256}
+    assert classifier.embedded_with(str(tmp_path)) == released
+    settings = {"weights": "random:3", "pca_params": None}
+    (tmp_path / "_run").mkdir()
+    (tmp_path / "_run" / "manifest.json").write_text(json.dumps({"settings": settings}))
+    for folder in (tmp_path, tmp_path / "train", f"{tmp_path}/train/"):
+        assert classifier.embedded_with(str(folder)) == settings
+    (tmp_path / "report.json").write_text(json.dumps({"embedded_with": settings}))
+    assert classifier.trained_with(tmp_path) == settings
+    for text in ("{", "{}", '{"embedded_with": 1}'):
+        (tmp_path / "report.json").write_text(text)
+        with pytest.raises(SettingError, match="does not name the weights of the features"):
+            classifier.trained_with(tmp_path)

@@ -127,12 +127,12 @@ def test_other_settings_are_refused_and_overwrite_starts_again(corpus, out_of_on
     np.savez(tmp_path / "pca.npz", **eigenvectors)
     for flags, difference in (
         (["--weights=random:1", "--pca_params=none"], "weights random:0, but this command has random:1"),
-        (["--weights=random:0", f"--pca_params={tmp_path}/pca.npz"], "pca_params None, but this command has"),
+        (["--weights=random:0", f"--pca_params={tmp_path}/pca.npz"], "pca_params none, but this command has"),
         ([*made, "--precision=bfloat16"], "precision float32, but this command has bfloat16"),
         ([*made, "--resampler=soxr"], "resampler resampy, but this command has soxr"),
         ([*made, "--postprocess=raw"], "postprocess quantized, but this command has raw"),
         ([*made, "--example_hop_seconds=0.48"], "example_hop_seconds 0.96, but this command has 0.48"),
-        ([*made, "--segment_seconds=2"], "segment_seconds None, but this command has 2.0"),
+        ([*made, "--segment_seconds=2"], "segment_seconds none, but this command has 2.0"),
         ([*made, "--sharding=hash:2"], "sharding audioset, but this command has hash:2"),
     ):
         message = refusal([*good, *flags])

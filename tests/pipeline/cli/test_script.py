@@ -56,5 +56,5 @@ def test_completion_has_every_command_and_option(capsys, shell):
 
 
 def test_subcommands_have_the_options_of_their_command():
-    parsed = make_script_parser().parse_args(["verify", "folder", "--strict"])
-    assert (parsed.folder, parsed.strict) == ("folder", True)
+    parsed = make_script_parser().parse_args(["verify", "--features=folder", "--strict"])
+    assert (parsed.features, parsed.strict) == ("folder", True)
