@@ -69,7 +69,9 @@ def _time(arguments: list[str]) -> float:
 def _imports_s(arguments: list[str]) -> dict[str, float]:
     """Return package -> seconds in its modules, from the slowest."""
     packages = collections.Counter[str]()
-    for microseconds, package in _IMPORT.findall(_run(arguments, {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})):
+    for microseconds, package in _IMPORT.findall(
+        _run(arguments, {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
+    ):
         packages[package] += int(microseconds)
     return {name: round(us / 1e6, 2) for name, us in packages.most_common() if us / 1e6 > _SHOWN_S}
 

@@ -65,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
       SettingError: a mistake in the command, before any work.
       OutputError, OutOfMemoryError: the run failed; all files in the folder are complete.
     """
-    begun = time.monotonic()
+    begun, started = time.monotonic(), _now()
     if print_early(argv):
         return 0
     options = parse_options(argv)
@@ -84,7 +84,6 @@ def run(argv: Sequence[str]) -> int:
     with lock_folder(options.output, "run the same command again to continue") as lock:
         folder = _begin_folder(config)
         _print_assets(config)
-        started = _now()
         delete_input_list(folder.path)
         manifest_path = run_path(folder.path, MANIFEST_FILE)
         write_output(manifest_path, make_manifest(config, folder, started).encode())
@@ -98,7 +97,8 @@ def run(argv: Sequence[str]) -> int:
             clips[shard.path.split("/")[0]] += shard.records
         manifest = make_manifest(config, folder, started, _now(), account, clips)
         write_output(manifest_path, manifest.encode())
-        report_problem = _write_report(config, manifest, account, shards, samples, time.monotonic() - begun)
+        wall_s = time.monotonic() - begun
+        report_problem = _write_report(config, manifest, account, shards, samples, wall_s)
         delete_input_list(folder.path)
         folder.end()
     summary = RunSummary(
@@ -106,7 +106,7 @@ def run(argv: Sequence[str]) -> int:
         options.output,
         len(shards),
         sum(shard.size_bytes for shard in shards),
-        time.monotonic() - begun,
+        wall_s,
         "" if report_problem else run_path(options.output, REPORT_FILE),
         config.inputs.skipped,
     )

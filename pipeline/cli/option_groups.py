@@ -82,6 +82,7 @@ _RUN_GROUPS = {
         "--output_schema": "keys of the records: the AudioSet release's keys, or "
         f"{YOUTUBE8M_SCHEMA.video_id!r} and {YOUTUBE8M_SCHEMA.frames!r}, which trainers of YouTube-8M read "
         "(default: %(default)s)",
+        "--report_without_audio": "leave the sound of example clips out of the report",
         "--max_reject_fraction X": "exit with status 4 if a larger share of the clips is rejected (default: "
         "%(default)s)",
     },
@@ -123,7 +124,7 @@ _DEFINITIONS: dict[str, dict[str, Any]] = {
     ),
     **dict.fromkeys(("--output", "--pca_params", "--weights"), _PATH),
     **dict.fromkeys(("--json", "--manifest", "--overwrite", "--plan", PRINT_CONFIG), _FLAG),
-    **dict.fromkeys(("--quiet", "--strict", "--verbose"), _FLAG),
+    **dict.fromkeys(("--quiet", "--report_without_audio", "--strict", "--verbose"), _FLAG),
     **dict.fromkeys(("audio", "output"), _FILE),
     "--batch_size": {"type": int},
     "--columns": {"default": ""},

@@ -38,6 +38,7 @@ class Options:
     columns: str
     output: str
     overwrite: bool
+    report_without_audio: bool
     max_reject_fraction: float
     sharding: str
     output_schema: str

@@ -18,7 +18,7 @@ class RunSummary:
     Attributes:
       account, output: the account of the clips, and the feature folder.
       shards, size_bytes: number and total size of the folder's shards after the run.
-      wall_s: seconds from the check of the command to the last file.
+      wall_s: seconds from the check of the command until all features and lists were written.
       report: path of the report; empty if it could not be written.
       skipped: text on skipped inputs; empty if there are none.
     """

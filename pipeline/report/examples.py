@@ -10,7 +10,8 @@ from apache_beam.io.filesystems import FileSystems
 from numpy.typing import NDArray
 
 from pipeline.job.config import Config
-from transforms.audio.extraction import Extraction
+from transforms.audio.dsp.resample import resample_blocks
+from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.isolated.isolation import IsolatedDecoder
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import shard_path
@@ -22,7 +23,7 @@ from transforms.features.existing_records import read_shard_records, record_key
 from transforms.read_clips import clips_of_file
 from transforms.storage.files import exists
 from transforms.storage.filesystems import FILE_ERRORS
-from transforms.vggish.params import MEL_BANDS, Framing
+from transforms.vggish.params import MEL_BANDS, SAMPLE_RATE_HZ, Framing
 
 # Frames per clip, few enough to be distinguishable on a narrow screen.
 _MAX_FRAMES = 24
@@ -30,9 +31,16 @@ _MAX_FRAMES = 24
 
 @dataclass(frozen=True)
 class ExampleClip:
-    """The beginning of a clip: its spectrogram float32[spectrogram frames, 64], and its features [n, 128]."""
+    """The beginning of a clip.
+
+    Attributes:
+      waveform: float32[samples], mono at 16 kHz, as the front end sees it.
+      log_mel: its spectrogram, float32[spectrogram frames, 64].
+      frames: its features, [n, 128].
+    """
 
     clip: Clip
+    waveform: NDArray[np.float32]
     log_mel: NDArray[np.float32]
     frames: NDArray
 
@@ -67,16 +75,13 @@ def _example(config: Config, clip: Clip, decoder: IsolatedDecoder) -> ExampleCli
             spans = clip_spans(file, clip, options.segment_seconds, decoder)  # closing it closes the audio
             _, span = next(spans)
             wanted = round(len(frames) * options.example_hop_seconds / framing.hop_s) or 1
-            examples, left = [], wanted
             # Read only as much of a long recording as is needed, plus 1 s for the resampling filter.
             enough = span.start + round((wanted * framing.hop_s + 1) * span.audio.rate_hz)
             stop = enough if span.stop is None else min(span.stop, enough)
-            extraction = Extraction(framing, options.resampler)
-            for array in span.audio.examples(extraction, span.start, stop):
-                examples.append(array[:left])
-                left -= len(examples[-1])
-                if not left:
-                    break
+            blocks = span.audio.blocks(span.start, stop)
+            waveform = np.concatenate(list(resample_blocks(blocks, span.audio.rate_hz, options.resampler)))
+            examples = np.concatenate(list(waveform_examples([waveform], SAMPLE_RATE_HZ)))[:wanted]
     except (ClipError, *FILE_ERRORS):  # the file has changed since the run read it
         return None
-    return ExampleClip(clip, np.concatenate(examples).reshape(-1, MEL_BANDS), frames)
+    shown = waveform[: round((wanted - 1) * framing.hop_s * SAMPLE_RATE_HZ) + framing.min_samples]
+    return ExampleClip(clip, shown.astype(np.float32), examples.reshape(-1, MEL_BANDS), frames)

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from transforms.printable import printable
+from transforms.vggish.params import MEL_BANDS, MEL_BREAK_HZ, MEL_MAX_HZ, MEL_MIN_HZ
 
 # Figures are drawn in these colours, which are then replaced by the page's variables. No figure uses these
 # colours for another purpose.
@@ -50,6 +50,7 @@ _SETTINGS: Any = {
 _WIDTH, _HEIGHT = 4.4, 2.5
 # Maximum length of a name in a figure.
 _NAME_CHARACTERS = 32
+_TICKS_HZ = (250, 500, 1_000, 2_000, 4_000)
 
 
 def throughput(times_s: Sequence[float], clips: Sequence[int], rejected: Sequence[int]) -> str:
@@ -89,7 +90,7 @@ def frames_by_split(frames: dict[str, float]) -> str:
         places = range(len(names))
         bars = axes.barh(places, numbers, color=COLOURS[0], height=0.6)
         axes.bar_label(bars, [f"{number:,.0f}" for number in numbers], padding=4)
-        axes.set_yticks(places, [_short(name) for name in names])
+        axes.set_yticks(places, [short(name) for name in names])
         axes.grid(False)
         axes.set_xticks([])
         axes.spines[["bottom", "left"]].set_visible(False)
@@ -108,6 +109,19 @@ def values(counts: NDArray, edges: NDArray, is_raw: bool) -> str:
         axes.set_xlabel("value" if is_raw else "byte")
         axes.set_ylabel("% of values")
         axes.margins(x=0.01)
+        inner = 1.25 * share[1:-1].max()
+        if not is_raw and 0 < inner < share[[0, -1]].max():
+            # The two ends, where values are clipped, would make all other bars invisible.
+            axes.set_ylim(0, inner)
+            for place, end, side in ((0, "0", "left"), (-1, "255", "right")):
+                if share[place] > inner:
+                    axes.annotate(
+                        f"{end}: {share[place]:.1f}%, beyond the axis",
+                        (edges[place], inner),
+                        ha=side,
+                        va="bottom",
+                        annotation_clip=False,
+                    )
 
     return _svg("values", draw)
 
@@ -131,45 +145,6 @@ def saturation(at_0: NDArray, at_255: NDArray) -> str:
     return _svg("saturation", draw)
 
 
-def embedding_map(points: NDArray, groups: NDArray, names: Sequence[str], shares: NDArray) -> str:
-    """Plots frames on their first two principal components.
-
-    Args:
-      points: float[n, 2].
-      groups: int[n], for each point the index of its group in `names`; -1 for other points.
-      names: names of the groups, at most eight; each has its own colour.
-      shares: share of the variance of each component.
-    """
-
-    def draw(axes: Axes) -> None:
-        shown: dict[int, Artist] = {}  # the key of other points is -1
-        others = points[groups < 0]
-        if len(others):
-            shown[-1] = axes.scatter(others[:, 0], others[:, 1], s=9, color=_MUTED, alpha=0.35, linewidths=0)
-        for place, colour in zip(range(len(names)), COLOURS, strict=False):
-            own = points[groups == place]
-            shown[place] = axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0)
-        axes.set_xlabel(f"first component, {shares[0]:.0%} of the variance")
-        axes.set_ylabel(f"second, {shares[1]:.0%}")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        legend = axes.legend(
-            list(shown.values()),
-            [*map(str, shown)],
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.12),
-            ncols=2,
-            markerscale=1.6,
-        )
-        legend.set_in_layout(True)
-        # Labels are set afterwards, since a legend skips empty labels and labels that begin with an
-        # underscore.
-        for text, place in zip(legend.get_texts(), shown, strict=True):
-            text.set_text("others" if place < 0 else _short(names[place]))
-
-    return _svg("map", draw, height=3.2 + 0.1 * len(names))
-
-
 def clip_pictures(log_mel: NDArray[np.float32], frames: NDArray, hop_s: float, name: str) -> str:
     """Plots a clip's log-mel spectrogram above its embeddings, on a common time axis.
 
@@ -182,17 +157,31 @@ def clip_pictures(log_mel: NDArray[np.float32], frames: NDArray, hop_s: float, n
 
     def draw(top: Axes, bottom: Axes) -> None:
         picture: Any = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
-        top.imshow(log_mel.T, cmap="magma", extent=(0, length_s, 0, 64), **picture)
-        top.set_ylabel("mel band")
+        extent = (0, length_s, 0, MEL_BANDS)
+        energies = top.imshow(log_mel.T, cmap="magma", extent=extent, **picture)
+        top.set_ylabel("Hz")
+        top.set_yticks([band_of(frequency_hz) for frequency_hz in _TICKS_HZ], map("{:,}".format, _TICKS_HZ))
         end_s = len(frames) * hop_s
-        bottom.imshow(frames.T, cmap="viridis", extent=(0, end_s, 0, frames.shape[1]), **picture)
+        limits: Any = {"vmin": 0, "vmax": 255} if frames.dtype == np.uint8 else {}
+        extent = (0, end_s, 0, frames.shape[1])
+        features = bottom.imshow(frames.T, cmap="viridis", extent=extent, **limits, **picture)
         bottom.set_ylabel("dimension")
         bottom.set_xlabel("seconds")
+        for shown, axes, unit in ((energies, top, "log energy"), (features, bottom, "value")):
+            bar = axes.figure.colorbar(shown, ax=axes, pad=0.02, label=unit)
+            bar.outline.set_visible(False)
         for axes in (top, bottom):
             axes.grid(False)
             axes.set_xlim(0, max(length_s, end_s))
 
-    return _svg(name, draw, height=3.2, rows=2)
+    return _svg(name, draw, height=3.4, rows=2)
+
+
+def band_of(frequency_hz: float) -> float:
+    """Returns where the centre of a mel band at a frequency is in a spectrogram with bands of height 1."""
+    ends = (MEL_MIN_HZ, MEL_MAX_HZ)
+    low, high, mel = (np.log1p(value / MEL_BREAK_HZ) for value in (*ends, frequency_hz))
+    return float((mel - low) / (high - low) * (MEL_BANDS + 1) - 0.5)
 
 
 def _svg(name: str, draw: Callable[..., None], height: float = _HEIGHT, rows: int = 1) -> str:
@@ -221,7 +210,7 @@ def _page_tag(match: re.Match[str]) -> str:
     return re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """Shortens a name so that it fits in a figure."""
     name = printable(name)
     half = _NAME_CHARACTERS // 2

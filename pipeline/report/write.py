@@ -2,9 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment
@@ -15,32 +14,33 @@ from pipeline.cli.text import format_bytes, format_duration
 from pipeline.job.config import Config
 from pipeline.job.manifest import DISTRIBUTION
 from pipeline.output.account import Account
-from pipeline.output.run_files import REJECTED_LIST, REPORT_FILE, list_files, run_path
+from pipeline.output.run_files import REPORT_FILE, run_path
 from pipeline.report import plots
 from pipeline.report.examples import ExampleClip, example_clips
+from pipeline.report.map import make_map
+from pipeline.report.notes import find_notes
+from pipeline.report.player import audio_url
+from pipeline.report.tables import clip_rows, reject_reasons, reject_rows
 from transforms.features.open_shard import ShardFile
-from transforms.features.sample import FrameStatistics, SampledClip, project, sample_clips
+from transforms.features.sample import FrameStatistics, SampledClip, sample_clips
 from transforms.inputs.read_segments import read_label_names
 from transforms.printable import counted, printable
 from transforms.redact import shown_text
-from transforms.rejects import read_rejected
 from transforms.storage.files import write_output
 from transforms.write_account import EXISTING, EXPECTED, REJECTED, WRITTEN
 
-# Sampled clips, points on the map, and clips with their own figures.
-_SAMPLE_CLIPS, _MAP_POINTS, _EXAMPLES = 2_000, 1_500, 3
-_REJECTS_SHOWN = 3
-_NAMES_ON_MAP = 8
+# Sampled clips, and clips with their own figures.
+_SAMPLE_CLIPS, _EXAMPLES = 2_000, 3
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A figure: its id on the page, title, SVG and caption."""
+class Figure(NamedTuple):
+    """A figure: its id on the page, title, SVG and caption, and the URL of its sound or an empty string."""
 
     name: str
     title: str
     svg: str
     caption: str
+    sound: str = ""
 
 
 def write_report(
@@ -68,26 +68,28 @@ def write_report(
     frames = _all_frames(clips)
     statistics = FrameStatistics.of(frames) if len(frames) else None
     records = Counter({split: n for split, n in manifest["clips"].items() if n})
+    labels = config.clips.class_labels
+    class_names = read_label_names(labels) if labels else {}
 
-    figures = []
-    if len(samples) > 1:
-        svg = plots.throughput(*zip(*((s.time_s, s.clips_done, s.rejected) for s in samples), strict=True))
-        caption = "Clips over the time of the run. A straight line means a constant speed; "
-        caption += "a flat line means waiting."
-        figures.append(Figure("throughput", "Throughput", svg, caption))
+    figures = [] if len(samples) < 3 else [_throughput_figure(samples)]
     if statistics is not None:
         figures += _feature_figures(config, clips, frames, statistics, records)
     html = render_page(
         title=output.rstrip("/").rsplit("/", 1)[-1] or output,
-        when=f"{manifest['started']} to {manifest['finished']}".replace("T", " ").replace("+00:00", " UTC"),
+        hop=f"{config.options.example_hop_seconds:g} s",
+        when=manifest["started"][:16].replace("T", " ") + " UTC",
+        duration=format_duration(wall_s),
         version=manifest["versions"].get(DISTRIBUTION, ""),
+        notes=list(find_notes(config, account, statistics)),
         tiles=_tiles(account, shards, wall_s),
-        notes=list(_notes(config, account, statistics)),
         account=_account_rows(account, records),
         sample=_sample_text(clips, sum(records.values())),
         figures=figures,
+        map=make_map(clips, class_names) if statistics is not None else None,
         examples=[_example_figure(config, *pair) for pair in enumerate(example_clips(config, _EXAMPLES))],
-        rejects=_rejects(config, account),
+        clips=clip_rows(clips, class_names),
+        reasons=reject_reasons(account),
+        rejects=reject_rows(output),
         tables=_tables(manifest),
     )
     write_output(run_path(output, REPORT_FILE), html.encode())
@@ -96,8 +98,11 @@ def write_report(
 def render_page(**values: Any) -> str:
     """Renders page.html with values; strings in them are escaped, whatever they contain."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
-    page = resources.files("pipeline.report").joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(page).render(values)
+    folder = resources.files("pipeline.report")
+    page, style, script = (
+        folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")
+    )
+    return environment.from_string(page).render(values, style=Markup(style), script=Markup(script))
 
 
 def _shown(value: Any) -> Any:
@@ -106,42 +111,22 @@ def _shown(value: Any) -> Any:
 
 
 def _tiles(account: Account, shards: Sequence[ShardFile], wall_s: float) -> list[tuple[str, str, str]]:
-    rejected = account.total(REJECTED)
-    return [
+    rejected, existing = account.total(REJECTED), account.total(EXISTING)
+    tiles = [
         (f"{account.total(WRITTEN):,}", "clips written", ""),
         (f"{rejected:,}", f"rejected, {account.reject_fraction:.1%}", "warn" if rejected else ""),
-        (format_duration(account.audio_s), "audio embedded", ""),
-        (format_duration(wall_s), "wall time", ""),
-        (f"{account.audio_s / wall_s:,.0f}x", "real time", ""),
+        (format_duration(account.audio_s), "of audio embedded", ""),
+        (format_duration(wall_s), "from start to end", ""),
         (format_bytes(sum(shard.size_bytes for shard in shards)), f"in {counted(len(shards), 'shard')}", ""),
-        ("complete", "account", "good") if account.is_balanced else ("INCOMPLETE", "account", "bad"),
+        ("all", "clips accounted for", "good")
+        if account.is_balanced
+        else ("NOT ALL", "clips accounted for", "bad"),
     ]
-
-
-def _notes(config: Config, account: Account, statistics: FrameStatistics | None) -> Iterator[str]:
-    if config.assets.weights.sha256 is None:
-        yield f"Weights {config.assets.weights.path} are noise: these embeddings mean nothing."
-    if not account.is_balanced:
-        yield "The counts do not add up: clips are missing. The manifest lists them; please report this."
-    if account.reject_fraction > config.options.max_reject_fraction:
-        yield f"More clips were rejected than --max_reject_fraction={config.options.max_reject_fraction}."
-    if statistics is None:
-        yield "The folder contains no frames."
-        return
-    yield from stuck_notes(statistics)
-
-
-def stuck_notes(statistics: FrameStatistics) -> Iterator[str]:
-    """Yields notes on uninformative dimensions: at an end of their range in most frames, or constant."""
-    stuck = statistics.stuck()
-    for value in (0, 255):
-        names = [f"{dimension} ({share:.0%})" for dimension, at, share in stuck if at == value]
-        if names:
-            more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-            yield f"Stuck at {value} in most frames: dimension {', '.join(names[:12])}{more}."
-    constant = np.flatnonzero(statistics.is_constant)
-    if len(constant) and statistics.counts.sum() > 128:
-        yield f"The same value in every frame: dimension {', '.join(map(str, constant[:12]))}."
+    if account.audio_s:
+        tiles.insert(4, (f"{account.audio_s / wall_s:,.1f}x", "the speed of playback", ""))
+    if existing:
+        tiles.insert(1, (f"{existing:,}", "already in the folder", ""))
+    return tiles
 
 
 def _account_rows(account: Account, records: Counter[str]) -> list[tuple[Any, ...]]:
@@ -160,6 +145,12 @@ def _sample_text(clips: Sequence[SampledClip], total: int) -> str:
     return f"From a sample of {len(clips):,} of {total:,} clips in the folder, the same in each report."
 
 
+def _throughput_figure(samples: Sequence[Sample]) -> Figure:
+    svg = plots.throughput(*zip(*((s.time_s, s.clips_done, s.rejected) for s in samples), strict=True))
+    caption = "Clips over the time of the run. Where the line is flat, the run waited."
+    return Figure("throughput", "Progress", svg, caption)
+
+
 def _feature_figures(
     config: Config,
     clips: Sequence[SampledClip],
@@ -167,66 +158,41 @@ def _feature_figures(
     statistics: FrameStatistics,
     records: Counter[str],
 ) -> Iterator[Figure]:
+    """Yields the figures with something to compare: none has one bar only."""
     seconds = np.array([clip.segment.end_s - clip.segment.start_s for clip in clips])
-    yield Figure(
-        "lengths",
-        "Clip lengths",
-        plots.lengths(seconds),
-        f"Median {np.median(seconds):.2f} s, from {seconds.min():.2f} to {seconds.max():.2f} s.",
-    )
+    if np.ptp(seconds):
+        caption = f"Median {np.median(seconds):.2f} s, from {seconds.min():.2f} to {seconds.max():.2f} s."
+        yield Figure("lengths", "Clip lengths", plots.lengths(seconds), caption)
     sampled, of_split = Counter[str](), Counter[str]()
     for clip in clips:
         sampled[clip.segment.split] += 1
         of_split[clip.segment.split] += len(clip.frames)
-    yield Figure(
-        "frames",
-        "Frames per split",
-        plots.frames_by_split({s: of_split[s] / sampled[s] * records[s] for s in sorted(sampled)}),
-        f"One frame per {config.options.example_hop_seconds} s"
-        + ("." if sum(sampled.values()) == sum(records.values()) else "; estimated from the sample."),
-    )
+    if len(sampled) > 1:
+        yield Figure(
+            "frames",
+            "Frames per split",
+            plots.frames_by_split({s: of_split[s] / sampled[s] * records[s] for s in sorted(sampled)}),
+            f"One frame per {config.options.example_hop_seconds} s"
+            + ("." if sum(sampled.values()) == sum(records.values()) else "; estimated from the sample."),
+        )
     is_raw = frames.dtype != np.uint8
-    yield Figure(
-        "values",
-        "Values" if is_raw else "Bytes",
-        plots.values(statistics.counts, statistics.edges, is_raw),
-        "How often each value occurs."
-        if is_raw
-        else f"How often each byte occurs. {statistics.at_0.mean():.1%} are 0 and "
-        f"{statistics.at_255.mean():.1%} are 255, where values are clipped.",
-    )
-    if not is_raw:
+    if np.count_nonzero(statistics.counts) > 1:
+        yield Figure(
+            "values",
+            "Values" if is_raw else "Bytes",
+            plots.values(statistics.counts, statistics.edges, is_raw),
+            "How often each value occurs."
+            if is_raw
+            else f"How often each byte occurs. {statistics.at_0.mean():.1%} are 0 and "
+            f"{statistics.at_255.mean():.1%} are 255, where values are clipped.",
+        )
+    if statistics.at_0.any() or statistics.at_255.any():
         yield Figure(
             "saturation",
-            "Saturation by dimension",
+            "Clipping by dimension",
             plots.saturation(statistics.at_0, statistics.at_255),
-            "Share of frames in which each dimension is clipped, and therefore uninformative.",
+            "Share of frames in which each dimension is at an end of its range, 0 or 255.",
         )
-    yield _map_figure(config, clips)
-
-
-def _map_figure(config: Config, clips: Sequence[SampledClip]) -> Figure:
-    each = -(-_MAP_POINTS // len(clips))
-    labels = config.clips.class_labels
-    names = read_label_names(labels) if labels else {}
-    if any(clip.segment.labels for clip in clips):
-        by = "label"
-        groups_of = [[names.get(i, f"class {i}") for i in clip.segment.labels] for clip in clips]
-    elif len(clips) <= _NAMES_ON_MAP:
-        by, groups_of = "clip", [[clip.segment.video_id] for clip in clips]
-    else:
-        by, groups_of = "split", [[clip.segment.split] for clip in clips]
-    common = Counter(name for of_clip in groups_of for name in of_clip)
-    shown = sorted(common, key=lambda name: (-common[name], name))[:_NAMES_ON_MAP]
-    points, groups = [], list[int]()
-    for clip, of_clip in zip(clips, groups_of, strict=True):
-        some = clip.frames[:: max(1, len(clip.frames) // each)][:each]
-        points.append(some)
-        groups += [next((place for place, name in enumerate(shown) if name in of_clip), -1)] * len(some)
-    projected, shares = project(np.concatenate(points)[:_MAP_POINTS])
-    svg = plots.embedding_map(projected, np.array(groups[:_MAP_POINTS]), shown, shares)
-    caption = f"One point per frame, on the sample's first two principal components, coloured by {by}."
-    return Figure("map", "Map of embeddings", svg, caption)
 
 
 def _all_frames(clips: Sequence[SampledClip]) -> np.ndarray:
@@ -238,19 +204,8 @@ def _example_figure(config: Config, number: int, example: ExampleClip) -> Figure
     clip, name, hop_s = example.clip, f"clip-{number}", config.options.example_hop_seconds
     start = f" from {clip.start_s:g} s" if clip.start_s else ""
     svg = plots.clip_pictures(example.log_mel, example.frames, hop_s, name)
-    return Figure(name, f"{clip.split}/{clip.video_id}{start}", svg, shown_text(clip.file))
-
-
-def _rejects(config: Config, account: Account) -> list[tuple[str, int, list[tuple[str, str]]]]:
-    shown: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    # A hash assigns lines to files, so the first file contains every reason that is not rare.
-    for path in list_files(config.options.output, REJECTED_LIST)[:1]:
-        for clip in read_rejected(path):
-            if len(shown[clip.reason.value]) < _REJECTS_SHOWN:
-                where = clip.file if clip.offset is None else f"{clip.file} at {clip.offset}"
-                shown[clip.reason.value].append((shown_text(where), shown_text(clip.message)))
-    reasons = sorted(account.reasons().items(), key=lambda item: (-item[1], item[0]))
-    return [(reason, number, shown[reason]) for reason, number in reasons]
+    sound = "" if config.options.report_without_audio else audio_url(example.waveform)
+    return Figure(name, f"{clip.split}/{clip.video_id}{start}", svg, shown_text(clip.file), sound)
 
 
 def _tables(manifest: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:

@@ -9,6 +9,7 @@ from pipeline.job.config import prepare
 from pipeline.job.validate import validate
 from pipeline.report import examples
 from pipeline.report.examples import example_clips
+from transforms.audio.dsp.log_mel import log_mel_examples
 
 pytestmark = pytest.mark.usefixtures("stand_in_network")
 
@@ -27,6 +28,10 @@ def test_clips_with_records_are_shown_with_their_frames(copied, monkeypatch):
         np.testing.assert_array_equal(example.frames, records[name][1])
         assert example.log_mel.shape == (96 * 1, 64) or example.log_mel.shape == (96 * 2, 64)
         assert len(example.log_mel) == 96 * len(example.frames) and example.log_mel.dtype == np.float32
+        assert len(example.waveform) == 15_360 * (len(example.frames) - 1) + 15_600
+        np.testing.assert_array_equal(
+            log_mel_examples(example.waveform).reshape(-1, 64)[:96], example.log_mel[:96]
+        )
     assert len(example_clips(config_of(copied), 1)) == 1
     monkeypatch.setattr(examples, "_MAX_FRAMES", 1)
     (first, _) = example_clips(config_of(copied), 3)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from test_printable import TEXTS
 
 from pipeline.report import plots
+from transforms.audio.dsp.log_mel import log_mel_examples
+from transforms.audio.sine import sine
 
 
 def svg_texts(svg: str) -> list[str]:
@@ -18,14 +20,9 @@ def svg_texts(svg: str) -> list[str]:
 
 
 @settings(max_examples=15)
-@given(st.lists(TEXTS, min_size=1, max_size=8, unique=True), st.booleans())
-def test_any_name_is_text_in_a_figure(names, has_others):
-    groups = np.arange(-has_others, len(names))
-    points = np.random.default_rng(0).normal(size=(len(groups), 2))
-    svg = plots.embedding_map(points, groups, names, np.array([0.5, 0.2]))
-    shown = [*map(plots._short, names)]
-    assert svg_texts(svg)[2:] == ["others"] * has_others + [name for name in shown if name]
-    # The numbers next to the bars, and the names.
+@given(st.lists(TEXTS, min_size=1, max_size=8, unique=True))
+def test_any_name_is_text_in_a_figure(names):
+    shown = [*map(plots.short, names)]
     texts = svg_texts(plots.frames_by_split(dict.fromkeys(names, 5.0)))
     assert Counter(texts) == Counter(filter(None, shown)) + Counter({"5": len(names)})
     assert all(len(name) <= 32 for name in shown)
@@ -61,6 +58,27 @@ def test_histograms_name_their_axes():
 
 
 def test_a_long_name_is_shortened_in_the_middle():
-    assert plots._short("a" * 32) == "a" * 32 and plots._short("a\x1bb") == r"a\u001bb"
-    short = plots._short("a" * 20 + "b" * 20)
+    assert plots.short("a" * 32) == "a" * 32 and plots.short("a\x1bb") == r"a\u001bb"
+    short = plots.short("a" * 20 + "b" * 20)
     assert len(short) == 32 and short == "a" * 15 + "…" + "b" * 16
+
+
+def test_the_ends_of_the_range_do_not_hide_the_other_bytes():
+    edges = np.arange(257) - 0.5
+    counts = np.full(256, 10)
+    counts[0], counts[255] = 5_000, 2_000
+    svg = plots.values(counts, edges, False)
+    assert {"0: 52.4%, beyond the axis", "255: 21.0%, beyond the axis"} <= {*svg_texts(svg)}
+    assert not any("beyond" in text for text in svg_texts(plots.values(np.ones(256), edges, False)))
+    counts[1:255] = 0
+    assert not any("beyond" in text for text in svg_texts(plots.values(counts, edges, False)))
+
+
+def test_frequencies_are_at_the_centres_of_their_bands():
+    for frequency_hz in (250, 1_000, 4_000):
+        sine_wave = sine(1.0, frequency_hz)
+        loudest = log_mel_examples(sine_wave)[0].mean(axis=0).argmax()
+        assert abs(plots.band_of(frequency_hz) - (loudest + 0.5)) <= 0.5
+    assert plots.band_of(125) == -0.5 and abs(plots.band_of(7_500) - 64.5) < 1e-9
+    svg = plots.clip_pictures(np.zeros((96, 64), np.float32), np.zeros((1, 128), np.uint8), 0.96, "x")
+    assert {"Hz", "250", "4,000", "log energy"} <= {*svg_texts(svg)}
