@@ -4,7 +4,8 @@ import dataclasses
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,15 @@ from pipeline.job.build_job import build_job
 from pipeline.job.config import Config
 from pipeline.job.no_features import why_no_clips
 from pipeline.output.feature_folder import FeatureFolder
+from transforms.audio.isolated.isolation import IsolatedDecoder
 from transforms.audio_shards.formats import AUDIO, AUTO
 from transforms.audio_shards.sniff import shard_format
 from transforms.audioset.example import encode_example
-from transforms.clips import Clip, RejectedClip, reject
+from transforms.audioset.segments import Segment
+from transforms.clips import Clip, ClipChunk, RejectedClip, reject
 from transforms.embed_examples import STAGE, Examples, embed_chunks
 from transforms.errors import ClipError
+from transforms.extract_examples import open_clip
 from transforms.inputs.input_clips import file_clips
 from transforms.printable import counted
 from transforms.read_clips import clips_of_file, outputs_of_file
@@ -38,14 +42,15 @@ class Trial:
     """The result of embedding some clips in the same way as the run would.
 
     Attributes:
-      clips, frames, audio_s: embedded clips, frames, and seconds of audio.
+      clips, frames, audio_s: embedded clips, frames, and seconds of audio; the last clip counts in part if
+        the time was over before its end.
       wall_s: seconds that embedding took, without loading the model.
       record_bytes: total size of the clips' records.
       rejected: reason -> number of rejected clips.
       first_reject: file and reason of the first reject; empty if there was none.
     """
 
-    clips: int
+    clips: float
     frames: int
     audio_s: float
     wall_s: float
@@ -82,7 +87,7 @@ class Plan:
 
     @property
     def feature_bytes(self) -> float:
-        return self.clips * self.trial.record_bytes / max(1, self.trial.clips)
+        return self.clips * self.trial.record_bytes / self.trial.clips if self.trial.clips else 0.0
 
     @property
     def wall_s(self) -> float | None:
@@ -110,8 +115,8 @@ class Plan:
         if self.wall_s is not None:
             speed = trial.audio_s / trial.wall_s
             rows["trial"] = (
-                f"{counted(trial.clips, 'clip')} in {trial.wall_s:.1f} s, "
-                f"{trial.clips / trial.wall_s:,.1f} clips/s, {speed:,.0f}x real time"
+                f"{format_duration(trial.audio_s)} of audio in {trial.wall_s:.1f} s, "
+                f"{trial.clips / trial.wall_s:,.3g} clips/s, {speed:,.0f}x real time"
             )
             rows["time"] = f"about {format_duration(self.wall_s)} in one process on this machine"
         if trial.rejected:
@@ -176,20 +181,28 @@ def try_clips(config: Config) -> Trial:
     clips = [output for output in outputs if isinstance(output, Clip)]
     # The trial repeats clips, but each reject counts once.
     rejects = {(r.file, r.offset, r.key): r for r in outputs if isinstance(r, RejectedClip)}
-    for _ in _embedded(job, model, clips[:1], rejects):  # compiles the model
-        pass
-    frames, done, audio_s, record_bytes = 0, 0, 0.0, 0
+    with closing(_embedded(job, model, clips[:1], rejects)) as embedded:
+        next(embedded, None)  # compiles the model
+    frames, of_clip, done, audio_s, record_bytes = 0, 0, 0.0, 0.0, 0
     begun = time.monotonic()
     endless = itertools.takewhile(lambda _: time.monotonic() - begun < _TRIAL_S, itertools.cycle(clips))
     dtype = np.float32 if config.options.postprocess == RAW else np.uint8
-    for chunk, embeddings in _embedded(job, model, endless, rejects):
-        frames += len(embeddings)
-        if chunk.segment is not None:
-            done += 1
-            audio_s += chunk.segment.end_s - chunk.segment.start_s
-            zeros = np.zeros((len(embeddings), EMBEDDING_SIZE), dtype)
-            record_bytes += len(encode_example(chunk.segment, zeros)) + HEADER_BYTES + 4
-    wall_s = time.monotonic() - begun
+    with closing(_embedded(job, model, endless, rejects)) as embedded:
+        for chunk, embeddings in embedded:
+            frames, of_clip = frames + len(embeddings), of_clip + len(embeddings)
+            segment, share = chunk.segment, 1.0
+            if segment is None:
+                if time.monotonic() - begun < _TRIAL_S:
+                    continue
+                segment, share = _first_part(config, clips, chunk, of_clip)
+            done += share
+            audio_s += segment.end_s - segment.start_s
+            zeros = np.zeros((of_clip, EMBEDDING_SIZE), dtype)
+            record_bytes += len(encode_example(segment, zeros)) + HEADER_BYTES + 4
+            of_clip = 0
+            if chunk.segment is None:
+                break
+        wall_s = time.monotonic() - begun
     reasons = Counter(reject.reason.value for reject in rejects.values())
     first = min(rejects.items())[1] if rejects else None
     return Trial(
@@ -203,9 +216,25 @@ def try_clips(config: Config) -> Trial:
     )
 
 
+def _first_part(
+    config: Config, clips: Iterable[Clip], chunk: ClipChunk, num_frames: int
+) -> tuple[Segment, float]:
+    """Returns the segment of a clip's first frames, and their share of the clip."""
+    part_s = num_frames * config.options.example_hop_seconds
+    clip = next(clip for clip in clips if (clip.file, clip.offset) == (chunk.file, chunk.offset))
+    whole_s = config.options.segment_seconds
+    if clip.end_s is not None:
+        whole_s = clip.end_s - clip.start_s
+    if whole_s is None:
+        with closing(IsolatedDecoder()) as decoder, open_clip(clip) as file:
+            whole_s = decoder.duration_s(file)
+    segment = Segment(chunk.split, chunk.video_id, chunk.start_s, chunk.start_s + part_s)
+    return segment, min(1.0, part_s / whole_s)
+
+
 def _embedded(
     job: EmbeddingJob, model: Any, clips: Iterable[Clip], rejects: dict[tuple, RejectedClip]
-) -> Iterator[Examples]:
+) -> Generator[Examples]:
     """Yields (ClipChunk, features) of clips, in the same batches as Beam; clips that fail go to `rejects`."""
     size_of_batch = job.embed.handler.batch_elements_kwargs()["max_batch_size"]
     batch, num_examples = list[Examples](), 0

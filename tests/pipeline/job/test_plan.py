@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -42,6 +43,20 @@ def test_a_plan_counts_and_writes_nothing(tmp_path, monkeypatch, capsys):
     assert run.run([*TRIAL, "--plan", *flags]) == 0
     lines = capsys.readouterr().out
     assert "2 shards; the run skips their clips" in lines and "without --plan" in lines
+
+
+def test_the_trial_of_a_long_recording_ends_before_it(tmp_path, monkeypatch, capsys):
+    """It embeds the first minutes, and counts them as a share of the recording."""
+    write_noise(tmp_path / "long.wav", 1_300.0, 16_000)
+    embed = plan.embed_chunks
+    monkeypatch.setattr(plan, "embed_chunks", lambda *args: time.sleep(0.2) or embed(*args))
+    found = planned(monkeypatch, capsys, f"--input={tmp_path}/long.wav", f"--output={tmp_path}/out")
+    trial = found["trial"]
+    assert trial["wall_s"] >= 0.3 and 128 <= trial["frames"] < 1_300
+    assert trial["clips"] == pytest.approx(trial["frames"] * 0.96 / 1_300)
+    assert trial["audio_s"] == pytest.approx(trial["frames"] * 0.96)
+    assert found["wall_seconds"] == pytest.approx(trial["wall_s"] / trial["clips"], rel=0.01)
+    assert found["feature_bytes"] == pytest.approx(1_354 * 128, rel=0.2)
 
 
 def test_a_plan_of_inputs_that_cannot_be_embedded(tmp_path, monkeypatch, capsys):
