@@ -23,7 +23,7 @@ from pipeline.cli.parser import OneLineParser
 from pipeline.embed import embed
 from pipeline.process.main import run_main
 from transforms.audioset.reading import NUM_FRAMES, VALUES
-from transforms.printable import say
+from transforms.printable import Attention, say
 from transforms.vggish.params import Framing
 
 
@@ -44,11 +44,11 @@ def main(argv: Sequence[str]) -> int:
     used = {"weights": weights.sha256 or weights.path, "pca_params": pca_file and pca_file.sha256}
     for name, trained in trained_with(Path(options.model)).items():
         if trained != used[name]:
-            say(
+            line = (
                 "tag_file: warning: the classes are wrong: the model was trained on features made with "
-                f"other {name} ({_shown(trained)}); give the same --{name}",
-                file=sys.stderr,
+                f"other {name} ({_shown(trained)}); give the same --{name}"
             )
+            say(Attention(line), file=sys.stderr)
 
     start_s = 0.0
     for start in range(0, len(codes), NUM_FRAMES):

@@ -44,7 +44,7 @@ from pipeline.process.main import run_main
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import OutputError, SettingError
 from transforms.features.open_shard import ShardFile
-from transforms.printable import say
+from transforms.printable import Attention, say
 from transforms.storage.files import delete_files, write_output
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.precision import CHANGED_BYTES
@@ -118,15 +118,17 @@ def run(argv: Sequence[str]) -> int:
         status = LOST_CLIPS
     print_result(summary.lines(), summary.to_json(status), options.json)
     if has_none:
-        _say(options, why_no_features(options.output, config.clips, account))
+        _say(options, Attention(why_no_features(options.output, config.clips, account)))
     elif status == MANY_REJECTED:
         _say(
             options,
-            f"rejected {account.reject_fraction:.1%} of the clips, more than "
-            f"--max_reject_fraction={options.max_reject_fraction}; see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl",
+            Attention(
+                f"rejected {account.reject_fraction:.1%} of the clips, more than --max_reject_fraction="
+                f"{options.max_reject_fraction}; see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl"
+            ),
         )
     if report_problem:
-        say(f"pipeline.run: warning: {report_problem}", file=sys.stderr)
+        say(Attention(f"pipeline.run: warning: {report_problem}"), file=sys.stderr)
     return status
 
 

@@ -18,7 +18,7 @@ from pipeline.verification.coverage import Coverage, cover_segments
 from pipeline.verification.process_pool import Mapper, Processes
 from transforms.errors import SettingError
 from transforms.inputs.read_segments import SegmentFiles
-from transforms.printable import counted
+from transforms.printable import Attention, counted
 from transforms.rejects import read_rejected
 from transforms.storage.files import is_local
 
@@ -59,12 +59,12 @@ class Verification:
         if self.comparison:
             lines += self.comparison.lines()
         lines += [f"note: {note}" for note in self.notes]
-        lines += problems[:_PROBLEMS_SHOWN]
+        lines += map(Attention, problems[:_PROBLEMS_SHOWN])
         if len(problems) > _PROBLEMS_SHOWN:
             lines.append(f"... and {len(problems) - _PROBLEMS_SHOWN:,} more")
         folder = self.summary.folder
         if problems:
-            lines += [f"{folder} has {counted(len(problems), 'problem')}", f"next    {_NEXT}"]
+            lines += [Attention(f"{folder} has {counted(len(problems), 'problem')}"), f"next    {_NEXT}"]
         else:
             lines.append(f"{folder} is good")
         return lines

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+# Commands in a test's terminal print what they print elsewhere, without colours and waiting lines.
+os.environ["TERM"] = "dumb"
 # Some tests compare bits, which differ between backends: a user's keras.json must not choose.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 # Networks that run at the same time on the same cores wait for each other's threads.

@@ -4,6 +4,8 @@ import contextlib
 import io
 import json
 import logging
+import os
+import pty
 import sys
 
 import pytest
@@ -17,8 +19,11 @@ from pipeline.cli.text import format_table, print_result
 from pipeline.statistics.tables import Table, markdown_text
 from transforms.errors import OutOfMemoryError, OutputError, SettingError
 from transforms.printable import (
+    Attention,
     PrintableStream,
     counted,
+    has_colours,
+    is_terminal,
     json_text,
     make_streams_printable,
     printable,
@@ -196,3 +201,44 @@ def test_streams_are_made_printable_once_and_keep_their_other_attributes(monkeyp
 def test_a_number_has_its_noun_in_the_singular_or_plural():
     assert [counted(number, "shard") for number in (0, 1, 1_234)] == ["0 shards", "1 shard", "1,234 shards"]
     assert [counted(number, "class", "classes") for number in (1, 2)] == ["1 class", "2 classes"]
+
+
+def test_attention_is_in_colour_on_a_terminal_only(monkeypatch):
+    def shown(**environment: str) -> str:
+        for name in ("NO_COLOR", "TERM"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        ours, theirs = pty.openpty()
+        with os.fdopen(theirs, "w") as terminal:
+            say("one", Attention("two\x1b"), "three", file=PrintableStream(terminal), flush=True)
+            text = ""
+            while not text.endswith("three\r\n"):
+                text += os.read(ours, 1000).decode()
+        os.close(ours)
+        return text.replace("\r", "")
+
+    assert shown(TERM="xterm") == "one\n\x1b[33mtwo\\u001b\x1b[0m\nthree\n"
+    plain = "one\ntwo\\u001b\nthree\n"
+    for environment in ({}, {"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}):
+        assert shown(**environment) == plain
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO()
+    say("one", Attention("two\x1b"), "three", file=stream)
+    assert stream.getvalue() == plain
+
+
+def test_a_closed_or_missing_stream_has_no_colours(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO()
+    stream.close()
+    for none in (stream, None):
+        assert not is_terminal(none) and not has_colours(none)
+    monkeypatch.setattr(sys, "stdout", None)
+    say("nothing")
+
+
+def test_a_row_of_a_table_that_needs_attention_keeps_it():
+    first, second = format_table({"a": "b", "long": Attention("c")})
+    assert (first, second) == ("a     b", "long  c")
+    assert isinstance(second, Attention) and not isinstance(first, Attention)

@@ -7,6 +7,7 @@ characters are escaped as in JSON: `\u001b`. All other text, of any script, stay
 """
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ _UNSAFE = re.compile(
     "\ud800-\udfff"  # no stream can encode them
     "]"
 )
+_YELLOW, _RESET = "\x1b[33m", "\x1b[0m"
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -46,9 +48,36 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return printable_lines(json.dumps(value, indent=indent, ensure_ascii=False))
 
 
+class Attention(str):
+    """A line that needs the reader's eye: `say` prints it in colour on a terminal."""
+
+
 def say(*lines: object, file: TextIO | None = None, flush: bool = False) -> None:
     """Print one line per argument, escaped and without secrets; by default on the output stream."""
-    print(*(printable(shown_text(str(line))) for line in lines), sep="\n", file=file, flush=flush)
+    file = sys.stdout if file is None else file
+    if file is None:  # the descriptor was closed
+        return
+    texts = [printable(shown_text(str(line))) for line in lines]
+    if not has_colours(file):
+        print(*texts, sep="\n", file=file, flush=flush)
+        return
+    pairs = zip(lines, texts, strict=True)
+    coloured = (f"{_YELLOW}{text}{_RESET}" if isinstance(line, Attention) else text for line, text in pairs)
+    print(*coloured, sep="\n", file=raw_stream(file), flush=flush)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a stream is an open terminal."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # it is closed
+        return False
+
+
+def has_colours(stream: TextIO | None) -> bool:
+    """Return whether to print colours: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    is_wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+    return is_wanted and is_terminal(stream)
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

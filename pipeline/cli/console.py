@@ -14,7 +14,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from transforms.errors import OutOfMemoryError, OutputError, SettingError
-from transforms.printable import make_streams_printable, raw_stream, say
+from transforms.printable import Attention, make_streams_printable, raw_stream, say
 from transforms.quiet_import import is_verbose
 from transforms.redact import remember_environment
 
@@ -59,7 +59,7 @@ def run_command(name: str, command: Callable[[], int]) -> int:
     try:
         return command()
     except _STOPPED as error:
-        say(f"{name}: error: {error}", file=sys.stderr)
+        say(Attention(f"{name}: error: {error}"), file=sys.stderr)
         return 2 if isinstance(error, SettingError) else 1
 
 

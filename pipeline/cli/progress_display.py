@@ -29,7 +29,7 @@ from transforms.progress import (
 _LIVE_S, _PLAIN_S = 0.5, 10.0
 _MAX_SAMPLES = 512
 
-STARTING, EMBEDDING, WRITING = "starting", "embedding", "writing shards"
+STARTING, EMBEDDING, WRITING = "loading the model", "embedding", "writing shards"
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,24 @@ class Status:
             return None
         return (self.clips_expected - self.clips_done) * self.working_s / self.clips_done
 
-    def text(self) -> str:
-        """Returns all values except the stage, in one line."""
+    def text(self, max_characters: int | None = None) -> str:
+        """Returns the values except the stage in one line, without the last ones if they do not fit."""
         parts = [counted(self.clips_done, "clip")]
         if self.clips_expected is not None:
             about = "about " if self.is_estimate else ""
             parts = [f"{self.clips_done:,} of {about}{counted(self.clips_expected, 'clip')}"]
-        parts.append(f"{format_duration(self.audio_s)} of audio")
-        if self.working_s > 0 and self.stage in (EMBEDDING, WRITING):
-            parts.append(f"{self.clips_done / self.working_s:,.1f} clips/s")
-            parts.append(f"{self.audio_s / self.working_s:,.0f}x real time")
+        if self.left_s is not None:
+            parts.append(f"{format_duration(self.left_s)} left")
         parts.append(f"{self.rejected:,} rejected")
         if self.shards:
             parts.append(counted(self.shards, "shard"))
-        if self.left_s is not None:
-            parts.append(f"{format_duration(self.left_s)} left")
+        if self.working_s > 0 and self.stage in (EMBEDDING, WRITING):
+            parts.append(f"{self.clips_done / self.working_s:,.1f} clips/s")
+        parts.append(f"{format_duration(self.audio_s)} of audio")
+        if self.working_s > 0 and self.stage in (EMBEDDING, WRITING):
+            parts.append(f"{self.audio_s / self.working_s:,.0f}x real time")
+        while max_characters is not None and len(parts) > 1 and len(", ".join(parts)) > max_characters:
+            parts.pop()
         return ", ".join(parts)
 
 
@@ -152,12 +155,16 @@ class Progress:
             self._show(self.status())
 
     def _show(self, status: Status) -> None:
+        if self._stream is None:
+            return
         if self._bar is not None:
-            self._bar.total, self._bar.n = status.clips_expected, status.clips_done
-            meter = "{percentage:3.0f}% |{bar:12}| " if status.clips_expected else ""
-            self._bar.bar_format = f"{status.stage} {meter}{status.text()}"
+            share = f" {status.clips_done / status.clips_expected:.0%}" if status.clips_expected else ""
+            start = f"{status.stage}{share}: "
+            columns = os.get_terminal_size(self._stream.fileno()).columns
+            # Without the last column, in which some terminals wrap the line.
+            self._bar.bar_format = start + status.text(columns - 1 - len(start))
             self._bar.refresh()
-        elif self._stream is not None and time.monotonic() >= self._next_line_s:
+        elif time.monotonic() >= self._next_line_s:
             self._next_line_s += _PLAIN_S
             say(f"{status.stage}: {status.text()}", file=self._stream, flush=True)
 

@@ -10,9 +10,12 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 def format_table(rows: Mapping[str, str]) -> list[str]:
-    """Formats names and values in two columns; rows with an empty value are left out."""
+    """Formats names and values in two columns; rows with an empty value are left out.
+
+    A row is an `Attention` if its value is one.
+    """
     width = max((len(name) for name in rows), default=0)
-    return [f"{name:<{width}}  {value}" for name, value in rows.items() if value]
+    return [type(value)(f"{name:<{width}}  {value}") for name, value in rows.items() if value]
 
 
 def format_bytes(num_bytes: float) -> str:

@@ -7,7 +7,7 @@ from pipeline.cli.text import format_bytes, format_duration, format_table
 from pipeline.output.account import Account
 from pipeline.output.run_files import REJECTED_LIST
 from transforms.audioset.own_shards import RUN_FOLDER
-from transforms.printable import counted
+from transforms.printable import Attention, counted
 from transforms.write_account import REJECTED
 
 
@@ -51,7 +51,7 @@ class RunSummary:
                     "features": f"{self.output}: {counted(self.shards, 'shard')}, "
                     f"{format_bytes(self.size_bytes)}",
                     "report": self.report,
-                    "rejected": f"{rejects:,}: {hint}" if rejects else "",
+                    "rejected": Attention(f"{rejects:,}: {hint}") if rejects else "",
                     "skipped": self.skipped,
                     "next": f"python -m pipeline.verify {self.output}",
                 }

@@ -20,6 +20,7 @@ def start(command: str) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINAL)
     _check_temporary_folder(command)
     _check_beam(command)
+    from pipeline.cli.waiting import waiting_for
     from pipeline.process.early import answer_early
     from pipeline.process.ending import catch_signals
     from transforms.quiet_import import hide_messages
@@ -28,7 +29,8 @@ def start(command: str) -> None:
     module = answer_early(command)
     hide_messages()
     if module not in _WITHOUT_TENSORFLOW:
-        import transforms.frameworks  # noqa: F401  before another package imports TensorFlow
+        with waiting_for("loading TensorFlow"):
+            import transforms.frameworks  # noqa: F401  before another package imports TensorFlow
 
 
 def _read_names_as_utf8() -> None:

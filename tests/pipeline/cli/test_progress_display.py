@@ -4,7 +4,6 @@ import fcntl
 import io
 import os
 import pty
-import re
 import struct
 import termios
 import time
@@ -30,8 +29,19 @@ def test_a_status_shows_done_and_expected_clips():
     status = Status.of(counts, 100, 0.96, 15.0)
     assert (status.clips_expected, status.is_estimate, status.left_s) == (100, False, 35.0)
     assert status.text() == (
-        "30 of 100 clips, 4.8 min of audio, 2.0 clips/s, 19x real time, 2 rejected, 35 s left"
+        "30 of 100 clips, 35 s left, 2 rejected, 2.0 clips/s, 4.8 min of audio, 19x real time"
     )
+
+
+def test_a_short_line_keeps_the_time_left():
+    counts = NOTHING | {FILES_READ: 4_000_000, CLIPS: 4_000_000, CLIPS_DONE: 1_234_567, REJECTED: 12_345}
+    status = Status.of(counts | {FRAMES: 12_345_670}, 10_000_000, 0.96, 1e5)
+    for width in range(1, 120):
+        text = status.text(width)
+        assert status.text().startswith(text)
+        if width >= 44:
+            assert len(text) <= width and "1,234,567 of 10,000,000 clips, 197.2 h left" in text
+    assert status.text(79 - len("embedding 12%: ")).endswith("12,345 rejected")
 
 
 def test_clips_of_shards_are_an_estimate_until_all_are_read():
@@ -43,7 +53,7 @@ def test_clips_of_shards_are_an_estimate_until_all_are_read():
 
 
 def test_the_stage_follows_from_the_counts():
-    assert Status.of(NOTHING, 1, 0.96, 0).stage == "starting"
+    assert Status.of(NOTHING, 1, 0.96, 0).stage == "loading the model"
     assert Status.of(NOTHING | {CLIPS_DONE: 1}, 1, 0.96, 0).stage == "embedding"
     writing = Status.of(NOTHING | {CLIPS_DONE: 1, SHARDS: 3}, 1, 0.96, 1.0)
     assert writing.stage == "writing shards" and "3 shards" in writing.text() and writing.left_s is None
@@ -63,13 +73,15 @@ def show(tmp_path, stream, seconds: float) -> None:
 def test_a_terminal_has_one_live_line(tmp_path, monkeypatch):
     monkeypatch.setattr(progress_display, "_LIVE_S", 0.05)
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, 80, 0, 0))
     os.set_blocking(ours, False)
     with os.fdopen(theirs, "w") as terminal:
         show(tmp_path, terminal, 0.3)
         screen = os.read(ours, 1 << 16).decode()
     os.close(ours)
-    assert re.search(r"\rembedding  50% \|.*\| 2 of 4 clips, 19 s of audio", screen)
+    lines = [line.rstrip() for line in screen.split("\r")]
+    shown = {line for line in lines if line.startswith("embedding 50%: 2 of 4 clips, ")}
+    assert shown and all(" left, 0 rejected" in line for line in shown) and max(map(len, lines)) < 80
     assert "\n" not in screen.replace("\r\n", "")
 
 
