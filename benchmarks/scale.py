@@ -48,7 +48,7 @@ class _StandIn:
 
 
 class _StandInHandler(VggishModelHandler):
-    def load_model(self) -> Any:
+    def make_model(self) -> Any:
         return _StandIn()
 
 

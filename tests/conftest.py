@@ -103,7 +103,7 @@ def quick_runs():
     from transforms.beam_internals import cache_construction
     from transforms.embed_examples import VggishModelHandler
 
-    load = VggishModelHandler.load_model
+    load = VggishModelHandler.make_model
     models = {}
 
     def load_once(handler):
@@ -114,7 +114,7 @@ def quick_runs():
 
     cache_construction()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(VggishModelHandler, "load_model", load_once)
+        patch.setattr(VggishModelHandler, "make_model", load_once)
         patch.setattr(lock, "_SETTLE_S", 0.01)
         patch.setattr(report, "write_report", lambda *_: None)
         yield
@@ -145,5 +145,5 @@ def stand_in_network(quick_runs):
     from transforms.embed_examples import VggishModelHandler
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(VggishModelHandler, "load_model", lambda handler: StandIn())
+        patch.setattr(VggishModelHandler, "make_model", lambda handler: StandIn())
         yield

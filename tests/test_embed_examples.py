@@ -1,3 +1,5 @@
+import threading
+import time
 from collections import ChainMap
 
 import apache_beam as beam
@@ -8,8 +10,14 @@ from apache_beam.testing.util import assert_that, equal_to
 from transforms import embed_examples
 from transforms.audio.extraction import MAX_EXAMPLES
 from transforms.clips import ClipChunk
-from transforms.embed_examples import EmbedExamples, FusedModelHandler, VggishModelHandler, embed_chunks
-from transforms.errors import ClipError
+from transforms.embed_examples import (
+    EmbedExamples,
+    FusedModelHandler,
+    LazyModel,
+    VggishModelHandler,
+    embed_chunks,
+)
+from transforms.errors import ClipError, SettingError
 from transforms.pcm import PcmWindows
 from transforms.vggish.model import Embedder
 
@@ -110,3 +118,46 @@ def test_windows_of_all_rates_become_bytes_in_one_batch():
         assert_that(embedded.embeddings, check, label="embeddings")
         rejected = embedded.rejected | beam.Map(lambda r: (r.video_id, r.reason.value))
         assert_that(rejected, equal_to([("wrong", "not_embedded")]), label="rejected")
+
+
+def test_a_model_is_made_at_its_first_use_and_once_for_all_threads():
+    made, found = [], []
+
+    def make() -> object:
+        time.sleep(0.05)
+        made.append(object())
+        return made[-1]
+
+    model = LazyModel(make)
+    assert made == []
+    threads = [threading.Thread(target=lambda: found.append(model.get())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1 and found == made * 4
+
+
+def test_without_examples_no_model_is_made(monkeypatch):
+    monkeypatch.setattr(VggishModelHandler, "make_model", lambda handler: 1 / 0)
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        embedded = (
+            pipeline
+            | beam.Create([(chunk("a"), np.zeros((1, 96, 64), np.float32))])
+            | beam.Filter(lambda element: False)
+            | EmbedExamples(VggishModelHandler("random:0", 8))
+        )
+        assert_that(embedded.embeddings, equal_to([]))
+
+
+def test_a_model_that_cannot_be_made_fails_the_run_and_rejects_no_clip(monkeypatch):
+    def fail(handler) -> None:
+        raise SettingError("the weights are gone")
+
+    monkeypatch.setattr(VggishModelHandler, "make_model", fail)
+    elements = [(chunk("a"), np.zeros((1, 96, 64), np.float32))]
+    with (
+        pytest.raises(Exception, match="the weights are gone"),
+        beam.Pipeline(runner="FnApiRunner") as pipeline,
+    ):
+        pipeline | beam.Create(elements) | EmbedExamples(VggishModelHandler("random:0", 8))

@@ -1,6 +1,7 @@
 """Examples to embeddings, with one model per worker process."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -64,6 +65,24 @@ def embed_chunks(model: Any, batch: Sequence[Examples]) -> Iterator[Outcome]:
             yield chunk, ClipError(Reason.NOT_EMBEDDED, "the model returned NaN or infinite embeddings")
 
 
+class LazyModel:
+    """Makes a model at its first use, once for all threads of a process.
+
+    Beam loads models before the first element arrives. A run whose clips all have features needs none.
+    """
+
+    def __init__(self, make: Callable[[], Any]):
+        self._make = make
+        self._model: Any = None
+        self._lock = threading.Lock()
+
+    def get(self) -> Any:
+        with self._lock:
+            if self._model is None:
+                self._model = self._make()
+            return self._model
+
+
 class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
     """Loads VGGish and embeds batches of whole chunks.
 
@@ -88,7 +107,11 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
         self._batch_size = batch_size
         self._precision = precision
 
-    def load_model(self) -> "Embedder | FusedEmbedder":
+    def load_model(self) -> "LazyModel":
+        return LazyModel(self.make_model)
+
+    def make_model(self) -> "Embedder | FusedEmbedder":
+        """Load the weights and build the model, which takes seconds."""
         from transforms.vggish.model import Embedder, enable_memory_growth  # Keras takes seconds
 
         enable_memory_growth()
@@ -98,7 +121,7 @@ class VggishModelHandler(ModelHandler[Examples, Outcome, Any]):
         self, batch: Sequence[Examples], model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[Outcome]:
         # A list, since Beam does not count failures inside a generator.
-        return list(embed_chunks(model, batch))
+        return list(embed_chunks(model.get(), batch))
 
     def get_num_bytes(self, batch: Sequence[Examples]) -> int:
         return sum(examples.nbytes for _, examples in batch)  # the default would pickle the batch
@@ -130,7 +153,7 @@ class FusedModelHandler(VggishModelHandler):
         self._quantize = quantize
         self._pca = pca
 
-    def load_model(self) -> "FusedEmbedder":
+    def make_model(self) -> "FusedEmbedder":
         from transforms.vggish.fused import FusedEmbedder
         from transforms.vggish.model import enable_memory_growth
 

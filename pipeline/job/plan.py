@@ -172,7 +172,7 @@ def _form(config: Config, path: str) -> str:
 def try_clips(config: Config) -> Trial:
     """Embeds clips of some inputs, repeatedly, for two seconds."""
     job = build_job(config, False, [])
-    model = job.embed.handler.load_model()
+    model = job.embed.handler.make_model()
     outputs = [
         output
         for path in config.inputs.some

@@ -120,7 +120,7 @@ def _make_ready() -> None:
     from pipeline.output import lock
     from transforms.embed_examples import VggishModelHandler
 
-    VggishModelHandler.load_model = lambda handler: StandIn()
+    VggishModelHandler.make_model = lambda handler: StandIn()
     report.write_report = lambda *_: None
     # A run waits for a dead owner on another machine, but here for less than a minute.
     lock.DEAD_S, lock._POLL_S = 0.2, 0.05
