@@ -4,7 +4,8 @@
 #                                 other option of pipeline.run
 # ./run_local.sh test [OPTION ...]  sets up what tests need, then runs them; options go to pytest
 #
-# PYTHON names the interpreter to use (3.10 to 3.12), VENV the virtual environment (.venv).
+# PYTHON names the interpreter to use (3.10 to 3.12), VENV the virtual environment (.venv). Where uv is at hand,
+# it installs instead of pip, and brings a Python if the machine has none.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -17,7 +18,11 @@ find_python() {
       return
     fi
   done
-  echo "run_local.sh: error: no Python 3.10 to 3.12 found; install one, or name it with PYTHON=/path/to/python3.11" >&2
+  if command -v uv > /dev/null; then
+    echo 3.12 # uv downloads it
+    return
+  fi
+  echo "run_local.sh: error: no Python 3.10 to 3.12 found; install one (https://docs.astral.sh/uv brings it), or name it with PYTHON=/path/to/python3.11" >&2
   exit 2
 }
 
@@ -32,15 +37,20 @@ install() {
   if [ ! -x "$venv/bin/python" ]; then
     local python
     python="$(find_python)"
-    echo "Making $venv with $("$python" --version)"
-    if ! "$python" -m venv "$venv"; then
+    if command -v uv > /dev/null; then
+      uv venv --quiet --seed --python "$python" "$venv"
+    elif ! "$python" -m venv "$venv"; then
       rm -rf "$venv"
       echo "run_local.sh: error: $python cannot make a virtual environment; install its venv module (Debian: apt install python3-venv)" >&2
       exit 2
     fi
+    echo "Made $venv with $("$venv/bin/python" --version)"
   fi
   echo "Installing $1 (first time only: some minutes and 3 GB of disk)"
   local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+  if command -v uv > /dev/null; then
+    pip=(uv pip install --quiet --python "$venv/bin/python")
+  fi
   # First what builds the few packages that have no wheel: with build isolation pip would fetch it without a hash.
   "${pip[@]}" --require-hashes --requirement "$here/requirements-build.lock"
   "${pip[@]}" --require-hashes --no-build-isolation --requirement "$lock"

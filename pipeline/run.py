@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 
 import apache_beam as beam
@@ -16,11 +16,12 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOpt
 from pipeline.cli.console import unwrap_worker_errors
 from pipeline.cli.options import Options, parse_options, print_early
 from pipeline.cli.progress_display import Sample, show_progress
+from pipeline.cli.run_log import RUN_LOG, run_log
 from pipeline.cli.text import print_result
 from pipeline.graph import build_graph
 from pipeline.job.build_job import build_job
 from pipeline.job.config import Config, prepare
-from pipeline.job.manifest import make_manifest, settings_of
+from pipeline.job.manifest import make_manifest, settings_of, shown_options
 from pipeline.job.no_features import has_features, why_no_features
 from pipeline.job.plan import make_plan
 from pipeline.job.runner import make_pipeline, runs_here
@@ -31,6 +32,7 @@ from pipeline.output.feature_folder import FeatureFolder
 from pipeline.output.lock import lock_folder
 from pipeline.output.run_files import (
     INPUT_LIST,
+    LOG_FILE,
     MANIFEST_FILE,
     REJECTED_LIST,
     REPORT_FILE,
@@ -44,7 +46,7 @@ from pipeline.process.main import run_main
 from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import OutputError, SettingError
 from transforms.features.open_shard import ShardFile
-from transforms.printable import Attention, say
+from transforms.printable import Attention, json_text, say
 from transforms.storage.files import delete_files, write_output
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.precision import CHANGED_BYTES
@@ -83,24 +85,30 @@ def run(argv: Sequence[str]) -> int:
         return 0 if plan.clips or plan.is_estimate else MANY_REJECTED
     with lock_folder(options.output, "run the same command again to continue") as lock:
         folder = _begin_folder(config)
-        _print_assets(config)
-        delete_input_list(folder.path)
-        manifest_path = run_path(folder.path, MANIFEST_FILE)
-        write_output(manifest_path, make_manifest(config, folder, started).encode())
-        samples = _run_graph(pipeline, config, folder, lock)
-        if pipeline.options.view_as(StandardOptions).no_wait_until_finish:
-            _say(options, "the job is submitted; when it has ended, run the same command again to finish it")
-            return 0
-        account, shards = _close_lists(folder)
-        clips = Counter[str]()
-        for shard in shards:
-            clips[shard.path.split("/")[0]] += shard.records
-        manifest = make_manifest(config, folder, started, _now(), account, clips)
-        write_output(manifest_path, manifest.encode())
-        wall_s = time.monotonic() - begun
-        report_problem = _write_report(config, manifest, account, shards, samples, wall_s)
-        delete_input_list(folder.path)
-        folder.end()
+        with run_log(run_path(folder.path, LOG_FILE)):
+            RUN_LOG.info("options: %s", json_text(shown_options(asdict(options))))
+            _print_assets(config)
+            delete_input_list(folder.path)
+            manifest_path = run_path(folder.path, MANIFEST_FILE)
+            write_output(manifest_path, make_manifest(config, folder, started).encode())
+            samples = _run_graph(pipeline, config, folder, lock)
+            if pipeline.options.view_as(StandardOptions).no_wait_until_finish:
+                _say(options, "the job is submitted; when it has ended, run the same command again to finish")
+                return 0
+            account, shards = _close_lists(folder)
+            clips = Counter[str]()
+            for shard in shards:
+                clips[shard.path.split("/")[0]] += shard.records
+            manifest = make_manifest(config, folder, started, _now(), account, clips)
+            write_output(manifest_path, manifest.encode())
+            wall_s = time.monotonic() - begun
+            for line in account.lines():
+                RUN_LOG.info(line)
+            report_problem = _write_report(config, manifest, account, shards, samples, wall_s)
+            delete_input_list(folder.path)
+            folder.end()
+            if report_problem:
+                RUN_LOG.warning(report_problem)
     summary = RunSummary(
         account,
         options.output,
@@ -142,6 +150,7 @@ def _check_folder(folder: FeatureFolder, config: Config) -> None:
 
 
 def _say(options: Options, line: str) -> None:
+    RUN_LOG.info(line)
     say(line, file=sys.stderr if options.json else sys.stdout)
 
 

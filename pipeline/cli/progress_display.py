@@ -12,6 +12,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from pipeline.cli.run_log import RUN_LOG
 from pipeline.cli.text import format_duration
 from transforms.printable import counted, raw_stream, say
 from transforms.progress import (
@@ -155,6 +156,10 @@ class Progress:
             self._show(self.status())
 
     def _show(self, status: Status) -> None:
+        is_time = time.monotonic() >= self._next_line_s
+        if is_time:
+            self._next_line_s += _PLAIN_S
+            RUN_LOG.info("%s: %s", status.stage, status.text())
         if self._stream is None:
             return
         if self._bar is not None:
@@ -164,8 +169,7 @@ class Progress:
             # Without the last column, in which some terminals wrap the line.
             self._bar.bar_format = start + status.text(columns - 1 - len(start))
             self._bar.refresh()
-        elif time.monotonic() >= self._next_line_s:
-            self._next_line_s += _PLAIN_S
+        elif is_time:
             say(f"{status.stage}: {status.text()}", file=self._stream, flush=True)
 
     def _remember(self, sample: Sample) -> None:

@@ -24,6 +24,7 @@ TRIED_LIST = "tried"
 DISPLACED_FILE = "displaced.jsonl"
 MANIFEST_FILE = "manifest.json"
 REPORT_FILE = "report.html"
+LOG_FILE = "log.txt"
 
 
 def run_path(output: str, name: str) -> str:

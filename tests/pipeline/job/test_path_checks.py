@@ -150,7 +150,7 @@ def test_odd_names_are_taken_literally(tmp_path, sound):
     assert len(FeatureFolder.at(str(folder / "out")).shards) == 1
     assert run.run([*flags, "--overwrite"]) == 0 and account(folder / "out") == counts(1, 1, 0)
     files = {path.name for path in (folder / "out" / "_run").iterdir()}
-    assert files == {"manifest.json", "shards.jsonl", "sources", REJECTED, UNMATCHED}
+    assert files == {"log.txt", "manifest.json", "shards.jsonl", "sources", REJECTED, UNMATCHED}
 
 
 def test_paths_relative_to_home_and_the_working_folder(corpus, tmp_path, monkeypatch):

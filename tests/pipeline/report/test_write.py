@@ -265,7 +265,7 @@ def test_a_failed_report_is_a_warning(tmp_path, monkeypatch, capsys, how, cause,
     assert line.startswith(f"pipeline.run: warning: {path}: the report could not be written (")
     assert cause.format(path=path) in line and again in line
     # The run has ended as any other: nothing is left behind, and all else is there.
-    names = {file.name for file in (output / "_run").iterdir()} - {"report.html", "sources"}
+    names = {file.name for file in (output / "_run").iterdir()} - {"log.txt", "report.html", "sources"}
     assert names == {
         "manifest.json",
         "rejected-00000-of-00001.jsonl",
