@@ -15,6 +15,7 @@ from transforms.storage.tfrecord import read_records
 
 # All files in `_run` when no run is active, except the sources.
 RUN_FILES = {
+    "log.txt",
     "manifest.json",
     "shards.jsonl",
     "rejected-00000-of-00001.jsonl",

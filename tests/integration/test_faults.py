@@ -103,7 +103,7 @@ def test_a_run_killed_at_any_moment_leaves_whole_shards_that_the_next_completes(
         assert launcher.wait() == 0
         assert shards(output) == expected
         assert lists(output) == expected_lists
-        known = {"manifest.json", "report.html", *expected_lists}
+        known = {"manifest.json", "log.txt", "report.html", *expected_lists}
         known |= {f"{name.removesuffix('.tfrecord').replace('/', '=')}.jsonl.gz" for name in expected}
         assert {path.name for path in output.rglob("*") if path.is_file()} - known == {
             Path(name).name for name in expected

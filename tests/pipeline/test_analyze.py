@@ -112,8 +112,8 @@ def refused(capsys, command, *flags: str) -> str:
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ([], "give either --features or --input; see --help"),
-        (["--features=a", "--input=b"], "give either --features or --input; see --help"),
+        ([], "give either --features or --input, such as "),
+        (["--features=a", "--input=b"], "give either --features or --input, such as "),
         (["--input=a", "--compare=b"], "--compare=b: it compares feature folders; give --features instead"),
         (["--features=a", "--segments=c"], "--segments: works with --input only, since feature records"),
         (["--feature=a"], "unknown option --feature (did you mean --features?); see --help"),

@@ -10,8 +10,8 @@ from pipeline import fit_pca
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--features=raw"], "--output is required; see --help"),
-        (["--output=p.npz"], "--features is required; see --help"),
+        (["--features=raw"], "--output is required, such as "),
+        (["--output=p.npz"], "--features is required, such as "),
         (
             ["--features=bytes", "--output=p.npz"],
             "--features=bytes: contains quantized frames, but PCA needs raw",

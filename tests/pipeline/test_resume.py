@@ -291,7 +291,7 @@ def test_repeated_work_is_counted_and_listed_once(
     assert shards(out) == shards(tmp_path / "at_once")
     for name in (REJECTED, "shards.jsonl"):
         assert (out / "_run" / name).read_bytes() == (tmp_path / "at_once" / "_run" / name).read_bytes()
-    known = {REJECTED, UNMATCHED, "shards.jsonl", "manifest.json", "sources"}
+    known = {REJECTED, UNMATCHED, "shards.jsonl", "manifest.json", "log.txt", "sources"}
     assert {path.name for path in (out / "_run").iterdir()} == known
 
 

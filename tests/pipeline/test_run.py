@@ -68,7 +68,7 @@ def test_the_portable_runner_writes_the_same_bytes(corpus, finished, tmp_path):
     files = [path.relative_to(finished) for path in finished.rglob("*") if path.is_file()]
     assert len(files) > 5
     for path in files:
-        if path.name != "manifest.json":
+        if path.name not in ("log.txt", "manifest.json"):
             assert (tmp_path / path).read_bytes() == (finished / path).read_bytes(), path
     accounts = [
         json.loads((folder / "_run" / "manifest.json").read_text())["account"]
@@ -131,7 +131,7 @@ def test_the_manifest_has_options_versions_and_a_balanced_account(finished):
 
 def test_the_folder_has_nothing_but_shards_and_the_runs_own_files(finished):
     names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
-    own = {f"_run/{name}" for name in ("manifest.json", "shards.jsonl", REJECTED, UNMATCHED)}
+    own = {f"_run/{name}" for name in ("log.txt", "manifest.json", "shards.jsonl", REJECTED, UNMATCHED)}
     shards = ("on", "-t", "th", "fo")
     own |= {f"_run/sources/train={p}.jsonl.gz" for p in shards}
     assert names == own | {f"train/{p}.tfrecord" for p in shards}
@@ -221,6 +221,7 @@ def test_a_name_that_is_not_utf8_costs_only_its_clip(tmp_path):
 def test_mistakes_stop_the_run_before_any_work(corpus, finished, tmp_path):
     good = [f"--input={corpus[0]}/*", f"--output={tmp_path}/out", *TRIAL]
     (tmp_path / "file").touch()
+    (tmp_path / "other.csv").touch()
     (tmp_path / "text.ckpt").write_text("no checkpoint")
     np.savez(tmp_path / "pca.npz", pca_eigen_vectors=np.eye(64), pca_means=np.zeros((64, 1)))
     bad_flags = {
@@ -239,7 +240,7 @@ def test_mistakes_stop_the_run_before_any_work(corpus, finished, tmp_path):
         "--example_hop_seconds=nan": "give 0.01 to 3600.0 s",
         "--id_pattern=(": "not a valid regular expression",
         "--id_pattern=x": "no group named id",
-        "--segments=other.csv": "--segments=SPLIT=other.csv",
+        f"--segments={tmp_path}/other.csv": f"--segments=SPLIT={tmp_path}/other.csv",
         "--runner=NoRunner": "NoRunner",
     }
     for flag, message in bad_flags.items():

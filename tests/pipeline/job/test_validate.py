@@ -31,7 +31,7 @@ def test_a_hint_that_beam_does_not_know_is_named(hint):
         ("--id_pattern=(", "not a valid regular expression"),
         ("--sharding=hash:0", "--sharding=hash:0"),
         ("--columns=colour=x", "colour"),
-        ("--segments=other.csv", "--segments=SPLIT=other.csv"),
+        ("--segments=other.csv", "--segments=other.csv: no such file"),
     ],
 )
 def test_a_mistake_in_one_option_names_it(flag, message):

@@ -53,7 +53,7 @@ def test_help_imports_nothing_that_takes_long(command):
         ),
         (
             ["pipeline.verify", "a", "b"],
-            "pipeline.verify: error: unknown argument b; see --help",
+            "pipeline.verify: error: give one feature folder, not a and b; see --help",
         ),
     ],
 )
