@@ -34,6 +34,10 @@ from transforms.vggish.precision import FLOAT32
 if TYPE_CHECKING:
     from transforms.vggish.model import Embedder
 
+# Smaller than in a pipeline, which fills its batches with several clips. A batch is padded: a clip of ten
+# seconds takes four times as long with 64 as with 16, and hours of audio a tenth longer with 16.
+_BATCH_SIZE = 16
+
 
 def embed(
     audio: str | os.PathLike[str] | Any,
@@ -109,7 +113,7 @@ def read_waveform(path: str) -> tuple[NDArray[np.float64], int]:
 def _embedder(weights: str | None, assets_dir: str | None, precision: str) -> "Embedder":
     from transforms.vggish.model import Embedder  # importing Keras takes seconds
 
-    return Embedder(read_weights(find_weights(weights, assets_dir).path), precision=precision)
+    return Embedder(read_weights(find_weights(weights, assets_dir).path), _BATCH_SIZE, precision)
 
 
 @functools.lru_cache(maxsize=2)

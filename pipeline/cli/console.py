@@ -49,6 +49,7 @@ def run_command(name: str, command: Callable[[], int]) -> int:
     remember_environment(os.environ)
     make_streams_printable()
     gc.freeze()  # imported modules stay, and a search for garbage in them takes a second at the end
+    gc.enable()
     logging.basicConfig(handlers=[_LineHandler()], level=logging.INFO if is_verbose() else logging.WARNING)
     if not is_verbose():
         # A filter of a logger does not see its children's records.

@@ -1,5 +1,6 @@
 """Prepares the process of a command before the command's imports, which take seconds."""
 
+import gc
 import importlib.metadata
 import os
 import signal
@@ -28,6 +29,7 @@ def start(command: str) -> None:
     catch_signals(command)
     module = answer_early(command)
     hide_messages()
+    gc.disable()  # until `run_command`, since searches for garbage take half a second of the imports
     if module not in _WITHOUT_TENSORFLOW:
         with waiting_for("loading TensorFlow"):
             import transforms.frameworks  # noqa: F401  before another package imports TensorFlow
