@@ -12,7 +12,7 @@ from transforms.audioset.layout import Sharding, shard_path
 from transforms.audioset.segments import Segment, milliseconds
 from transforms.clips import AnyClip, Clip, ExistingClip
 from transforms.errors import OutputError
-from transforms.features.folder_shards import ShardNotes
+from transforms.features.folder_shards import ShardNotes, UnchangedShards
 from transforms.features.sources import UNKNOWN, Source, Sources, read_sources, record_hash, sources_path
 from transforms.storage.files import exists, open_file
 from transforms.storage.filesystems import FILE_ERRORS
@@ -74,10 +74,10 @@ class ExistingRecords:
     Args:
       output: the feature folder.
       sharding: assigns clips to shards.
-      notes: notes of the shards that the run has changed.
+      notes: notes of the shards that the run has changed; or, without a run, the shards.
     """
 
-    def __init__(self, output: str, sharding: Sharding, notes: ShardNotes):
+    def __init__(self, output: str, sharding: Sharding, notes: ShardNotes | UnchangedShards):
         self._output = output
         self._sharding = sharding
         self._notes = notes

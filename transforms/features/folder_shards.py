@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
@@ -170,3 +171,20 @@ class ShardNotes:
     def _delete_notes(self) -> None:
         pattern = self.pattern(self._output)
         delete_found(path for path in match_files(pattern) if is_note(path.rsplit("/", 1)[-1]))
+
+
+@dataclass(frozen=True)
+class UnchangedShards:
+    """Takes the place of `ShardNotes` where no run is active.
+
+    Attributes:
+      own: paths below the folder of the shards that runs wrote.
+    """
+
+    own: frozenset[str]
+
+    def owns(self, split: str, name: str) -> bool:
+        return shard_path(split, name) in self.own
+
+    def read(self, split: str, name: str) -> None:
+        """Return None, since no run has changed the shard."""

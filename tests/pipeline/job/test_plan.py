@@ -2,23 +2,19 @@
 
 import json
 import os
-import time
 
-import numpy as np
 import pytest
 from sounds import write_bad_files, write_noise
 from trial_runs import TRIAL
 
 from pipeline import run
-from pipeline.job import plan
-from transforms.extract_examples import ExtractExamples
-from transforms.read_clips import ClipSettings, clips_of_file
+from pipeline.job import plan, trial
 
 pytestmark = pytest.mark.usefixtures("stand_in_network")
 
 
 def planned(monkeypatch, capsys, *flags: str) -> dict:
-    monkeypatch.setattr(plan, "_TRIAL_S", 0.3)
+    monkeypatch.setattr(trial, "_TRIAL_S", 0.3)
     assert run.run([*TRIAL, "--plan", "--json", *flags]) == 0
     return json.loads(capsys.readouterr().out)
 
@@ -34,29 +30,54 @@ def test_a_plan_counts_and_writes_nothing(tmp_path, monkeypatch, capsys):
     assert found["skipped"] == "1 name that begins with a dot" and found["trial"]["rejected"] == {}
     assert not (tmp_path / "out").exists()
     assert found["inputs"] == {"audio": 3} and found["input_bytes"] == sum(p.stat().st_size for p in audio)
-    assert (found["clips"], found["is_estimate"], found["feature_shards"], found["there"]) == (3, False, 2, 0)
-    trial = found["trial"]
-    assert trial["clips"] >= 1 and trial["frames"] == 3 * trial["clips"] == trial["audio_s"]
+    assert (found["clips"], found["is_estimate"], found["feature_shards"], found["existing"]) == (
+        3,
+        False,
+        2,
+        0,
+    )
+    tried = found["trial"]
+    assert tried["clips"] >= 1 and tried["frames"] == 3 * tried["clips"] == tried["audio_s"]
     assert run.run([*TRIAL, *flags]) == 0
     written = sum(path.stat().st_size for path in (tmp_path / "out").glob("train/*"))
     assert abs(found["feature_bytes"] - written) <= 0.02 * written
     assert run.run([*TRIAL, "--plan", *flags]) == 0
     lines = capsys.readouterr().out
-    assert "2 shards; the run skips their clips" in lines and "without --plan" in lines
+    assert "3 clips, in 2 shards; the run skips them" in lines and "no clip is left to embed" in lines
+    assert "without --plan" in lines
+    assert run.run([*TRIAL, "--plan", "--overwrite", *flags]) == 0
+    assert "2 shards; the run deletes all shards first" in capsys.readouterr().out
 
 
-def test_the_trial_of_a_long_recording_ends_before_it(tmp_path, monkeypatch, capsys):
-    """It embeds the first minutes, and counts them as a share of the recording."""
-    write_noise(tmp_path / "long.wav", 1_300.0, 16_000)
-    embed = plan.embed_chunks
-    monkeypatch.setattr(plan, "embed_chunks", lambda *args: time.sleep(0.2) or embed(*args))
-    found = planned(monkeypatch, capsys, f"--input={tmp_path}/long.wav", f"--output={tmp_path}/out")
-    trial = found["trial"]
-    assert trial["wall_s"] >= 0.3 and 128 <= trial["frames"] < 1_300
-    assert trial["clips"] == pytest.approx(trial["frames"] * 0.96 / 1_300)
-    assert trial["audio_s"] == pytest.approx(trial["frames"] * 0.96)
-    assert found["wall_seconds"] == pytest.approx(trial["wall_s"] / trial["clips"], rel=0.01)
-    assert found["feature_bytes"] == pytest.approx(1_354 * 128, rel=0.2)
+def test_a_plan_counts_the_clips_that_are_left(tmp_path, monkeypatch, capsys):
+    for name in ("ab1", "ab2", "cd1", "cd2"):
+        write_noise(tmp_path / "audio" / f"{name}.wav", 3.0)
+    flags = [f"--input={tmp_path}/audio/ab*", f"--output={tmp_path}/out"]
+    assert run.run([*TRIAL, *flags]) == 0
+    capsys.readouterr()
+    flags[0] = f"--input={tmp_path}/audio/*"
+    found = planned(monkeypatch, capsys, *flags)
+    tried = found["trial"]
+    assert (found["clips"], found["existing"], found["existing_is_estimate"]) == (4, 2, False)
+    assert found["wall_seconds"] == pytest.approx(2 * tried["wall_s"] / tried["clips"], abs=0.001)
+    monkeypatch.setattr(plan, "_FILES_LOOKED_UP", 2)  # a larger corpus: ab1 and cd2
+    found = planned(monkeypatch, capsys, *flags)
+    assert (found["existing"], found["existing_is_estimate"]) == (2, True)
+    assert planned(monkeypatch, capsys, *flags, "--overwrite")["existing"] == 0
+
+
+def test_a_plan_counts_the_clips_of_recordings(tmp_path, monkeypatch, capsys):
+    write_noise(tmp_path / "a.wav", 60.0)
+    write_noise(tmp_path / "b.wav", 20.5)
+    (tmp_path / "c.wav").write_bytes(b"damaged")
+    flags = [f"--input={tmp_path}/*.wav", f"--output={tmp_path}/out", "--segment_seconds=10"]
+    found = planned(monkeypatch, capsys, *flags)
+    tried = found["trial"]
+    assert (found["clips"], found["is_estimate"]) == (6 + 2 + 1, True)
+    assert found["wall_seconds"] == pytest.approx(9 * tried["wall_s"] / tried["clips"], abs=0.001)
+    assert run.run([*TRIAL, *flags]) == 0
+    capsys.readouterr()
+    assert planned(monkeypatch, capsys, *flags)["existing"] == 6  # two of three recordings, as many as all
 
 
 def test_a_plan_of_inputs_that_cannot_be_embedded(tmp_path, monkeypatch, capsys):
@@ -66,14 +87,3 @@ def test_a_plan_of_inputs_that_cannot_be_embedded(tmp_path, monkeypatch, capsys)
     rejected = found["trial"]["rejected"]
     assert rejected == {"corrupt": 1, "not_audio": 2, "not_finite": 1, "too_short": 1}
     assert found["trial"]["first_reject"].startswith(f"{tmp_path}/audio/empty.wav: ")
-
-
-def test_clips_without_a_pipeline_have_the_same_examples(tmp_path):
-    path = write_noise(tmp_path / "a.wav", 3.0)
-    write_bad_files(tmp_path)
-    settings = ClipSettings("train")
-    clips = [c for p in sorted(tmp_path.iterdir()) for c in clips_of_file(str(p), settings)]
-    outputs = list(ExtractExamples().extract(clips))
-    ((chunk, examples),) = (output for output in outputs if isinstance(output, tuple))
-    assert len(outputs) == 6
-    assert chunk.file == str(path) and examples.shape == (3, 96, 64) and examples.dtype == np.float32
