@@ -39,7 +39,6 @@ from pipeline.output.lock import lock_folder
 from pipeline.output.run_files import (
     ACCOUNT_FILE,
     INPUT_LIST,
-    MANIFEST_FILE,
     REJECTED_LIST,
     UNMATCHED_LIST,
     delete_input_list,
@@ -50,7 +49,7 @@ from transforms.audio_shards.formats import SHARD_FORMATS
 from transforms.audio_shards.write import is_shard_name
 from transforms.audioset.layout import check_split
 from transforms.audioset.names import compile_id_pattern
-from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.audioset.own_shards import MANIFEST_FILE, RUN_FOLDER
 from transforms.clips import Key
 from transforms.errors import SettingError
 from transforms.printable import json_text, say

@@ -33,7 +33,6 @@ from pipeline.output.lock import lock_folder
 from pipeline.output.run_files import (
     INPUT_LIST,
     LOG_FILE,
-    MANIFEST_FILE,
     REJECTED_LIST,
     REPORT_FILE,
     UNMATCHED_LIST,
@@ -43,7 +42,7 @@ from pipeline.output.run_files import (
 )
 from pipeline.output.shard_list import update_shard_list
 from pipeline.process.main import run_main
-from transforms.audioset.own_shards import RUN_FOLDER
+from transforms.audioset.own_shards import MANIFEST_FILE, RUN_FOLDER
 from transforms.errors import OutputError, SettingError
 from transforms.features.open_shard import ShardFile
 from transforms.printable import Attention, json_text, say

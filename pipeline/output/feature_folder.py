@@ -12,7 +12,6 @@ from pipeline.cli.option_groups import CPU
 from pipeline.output.run_files import (
     ACCOUNT_FILE,
     DISPLACED_FILE,
-    MANIFEST_FILE,
     REJECTED_LIST,
     REPORT_FILE,
     TRIED_LIST,
@@ -24,7 +23,7 @@ from pipeline.output.run_files import (
 from transforms.audio.decoder_versions import LIBAVCODEC, LIBSNDFILE
 from transforms.audio.resamplers import RESAMPY
 from transforms.audioset.layout import SHARD_SUFFIX, Sharding
-from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
+from transforms.audioset.own_shards import MANIFEST_FILE, RUN_FOLDER, SHARDS_FILE
 from transforms.audioset.schemas import AUDIOSET_SCHEMA, SCHEMAS, Schema
 from transforms.errors import OutputError, SettingError
 from transforms.features.displaced import find_displaced

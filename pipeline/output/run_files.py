@@ -22,7 +22,6 @@ INPUT_LIST = "inputs"
 TRIED_LIST = "tried"
 # Duplicates that a killed run found but did not list; the next run that ends lists them.
 DISPLACED_FILE = "displaced.jsonl"
-MANIFEST_FILE = "manifest.json"
 REPORT_FILE = "report.html"
 LOG_FILE = "log.txt"
 

@@ -1,12 +1,14 @@
 """Clips with features, how a test writes them to a feature folder, and what it must read back."""
 
+import json
+
 import numpy as np
 
 from transforms.audioset.example import encode_example
 from transforms.audioset.schemas import AUDIOSET_SCHEMA
 from transforms.audioset.segments import Segment
 from transforms.storage.tfrecord import frame_records
-from transforms.vggish.postprocess import dequantize
+from transforms.vggish.postprocess import RELEASED_RANGE, dequantize
 
 RNG = np.random.default_rng(0)
 # Id -> (labels, frames): shorter than ten frames, as long, longer, and without labels.
@@ -31,13 +33,20 @@ def write(folder, clips=CLIPS, split="train", schema=AUDIOSET_SCHEMA):
     return folder
 
 
-def check(found, clips=CLIPS, num_frames=10):
+def set_range(folder, low, high):
+    """Write a manifest with the range of values that the bytes represent; returns the feature folder."""
+    manifest = {"settings": {"quantization_range": [low, high]}}
+    (folder / "_run" / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def check(found, clips=CLIPS, num_frames=10, quantization=RELEASED_RANGE):
     assert found.keys() == clips.keys()
     for video_id, (labels, frames) in clips.items():
         clip, kept = found[video_id], frames[:num_frames]
         assert clip["num_frames"] == len(kept)
         assert clip["embeddings"].shape == (num_frames, 128) and clip["embeddings"].dtype == np.float32
-        expected = dequantize(kept) if frames.dtype == np.uint8 else kept
+        expected = dequantize(kept, quantization) if frames.dtype == np.uint8 else kept
         np.testing.assert_array_equal(clip["embeddings"][: len(kept)], expected)
         assert not clip["embeddings"][len(kept) :].any()
         assert clip["labels"].dtype == np.float32 and tuple(np.flatnonzero(clip["labels"])) == labels

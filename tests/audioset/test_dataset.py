@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from feature_clips import CLIPS, RNG, check, many, write
+from feature_clips import CLIPS, RNG, check, many, set_range, write
 
 from transforms.audioset.dataset import load_dataset, reading
 from transforms.audioset.example import encode_example
@@ -11,6 +11,7 @@ from transforms.audioset.reading import FeatureShards, read_clips
 from transforms.audioset.schemas import SCHEMAS, YOUTUBE8M_SCHEMA
 from transforms.audioset.segments import Segment
 from transforms.errors import SettingError
+from transforms.vggish.postprocess import QuantizationRange
 
 
 def read_tensorflow(folder, **options) -> dict[str, dict]:
@@ -60,6 +61,11 @@ def test_raw_embeddings_are_not_changed(read, tmp_path):
         for name, (labels, codes) in CLIPS.items()
     }
     check(read(write(tmp_path, raw), raw=True), raw)
+
+
+@READERS
+def test_bytes_become_the_values_that_the_run_quantized(read, tmp_path):
+    check(read(set_range(write(tmp_path), -4.0, 8.0)), quantization=QuantizationRange(-4.0, 8.0))
 
 
 def test_frames_can_be_loaded_as_bytes(tmp_path):

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from feature_clips import CLIPS, check, many, write
+from feature_clips import CLIPS, check, many, set_range, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.audioset import reading as reading_module
 from transforms.audioset.reading import FeatureShards, beyond_list, read_clips
 from transforms.errors import SettingError
+from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 
 
 def read(folder, **options) -> dict[str, dict]:
@@ -44,6 +45,24 @@ def test_only_shards_that_runs_wrote_are_read(tmp_path):
         assert FeatureShards.find(str(path)).paths == (str(folder / "train" / "aa.tfrecord"),)
     (folder / "_run" / "shards.jsonl").write_text("{}\n")
     with pytest.raises(SettingError, match=r"_run/shards.jsonl, line 1: not a shard .*; restore the file"):
+        FeatureShards.find(str(folder))
+
+
+def test_bytes_become_the_values_that_the_run_quantized(tmp_path):
+    """A run with PCA parameters of its own corpus may have another range than the release."""
+    folder = set_range(write(tmp_path), -4.0, 8.0)
+    for path in (folder, folder / "train"):
+        assert FeatureShards.find(str(path)).quantization == QuantizationRange(-4.0, 8.0)
+    check(read(folder), quantization=QuantizationRange(-4.0, 8.0))
+    (folder / "_run" / "manifest.json").write_text('{"settings": {}}')  # of an older version
+    assert FeatureShards.find(str(folder)).quantization == RELEASED_RANGE
+
+
+@pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"settings": {"quantization_range": [2, -2]}}'])
+def test_a_damaged_manifest_is_one_line(tmp_path, manifest):
+    folder = write(tmp_path)
+    (folder / "_run" / "manifest.json").write_text(manifest)
+    with pytest.raises(SettingError, match=r"_run/manifest.json: cannot be read .*; restore or remove it"):
         FeatureShards.find(str(folder))
 
 

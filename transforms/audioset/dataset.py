@@ -10,7 +10,6 @@ from transforms.audioset.reading import (
     NUM_CLASSES,
     NUM_FRAMES,
     SHUFFLED_RECORDS,
-    VALUES,
     VERIFY,
     FeatureShards,
     beyond_list,
@@ -46,7 +45,7 @@ def load_dataset(
       batch_size: clips per batch; the last may have fewer.
       shuffle_seed: seed of the order of clips, which differs at each iteration; None keeps the stored order.
       raw: frames are raw embeddings (--postprocess=raw).
-      dequantized: return quantized frames as values in [-2, 2]; otherwise as the stored bytes.
+      dequantized: return quantized frames as the values that they represent; otherwise as the stored bytes.
 
     Returns:
       A dataset of dicts: `video_id` (string[b]), `embeddings` (float32[b, num_frames, 128], or uint8; zeros
@@ -118,7 +117,7 @@ def _parse(
         frames = _check_sizes(video_ids, frames, is_frame[..., 0])
         embeddings = tf.io.decode_raw(frames, tf.uint8, fixed_length=EMBEDDING_SIZE)
         if dequantized:
-            embeddings = tf.where(is_frame, tf.gather(VALUES, tf.cast(embeddings, tf.int32)), 0.0)
+            embeddings = tf.where(is_frame, tf.gather(shards.values, tf.cast(embeddings, tf.int32)), 0.0)
     return {
         "video_id": video_ids,
         "embeddings": tf.ensure_shape(embeddings, [None, num_frames, EMBEDDING_SIZE]),

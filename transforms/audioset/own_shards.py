@@ -15,6 +15,7 @@ from transforms.printable import json_text
 
 # The folder for a run's own files; no split can have this name.
 RUN_FOLDER = "_run"
+MANIFEST_FILE = "manifest.json"
 SHARDS_FILE = "shards.jsonl"
 OWN_SHARDS_FILE = "own-shards.jsonl"
 _NOTE_PREFIX = "before-"

@@ -3,30 +3,33 @@
 `dataset.py` is the loader for TensorFlow, `torch_dataset.py` the one for PyTorch.
 """
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transforms.audioset.example import decode_example, has_floats, parse_example, schema_of
 from transforms.audioset.labels import NUM_CLASSES
 from transforms.audioset.layout import SHARD_SUFFIX
-from transforms.audioset.own_shards import RUN_FOLDER, own_shards
+from transforms.audioset.own_shards import MANIFEST_FILE, RUN_FOLDER, own_shards
 from transforms.audioset.schemas import Schema
 from transforms.errors import SettingError
 from transforms.frameworks import tf
 from transforms.storage.tfrecord import read_records
 from transforms.vggish.params import EMBEDDING_SIZE
-from transforms.vggish.postprocess import dequantize
+from transforms.vggish.postprocess import QUANTIZATION_RANGE, RELEASED_RANGE, QuantizationRange, dequantize
 
 # Frames per clip of ten seconds.
 NUM_FRAMES = 10
 # Size of the shuffle buffer; a record of ten seconds takes 1.5 kB.
 SHUFFLED_RECORDS = 16_384
-# Code -> dequantized value.
-VALUES = dequantize(np.arange(256, dtype=np.uint8))
+_CODES = np.arange(256, dtype=np.uint8)
+# Code -> dequantized value in the release.
+VALUES = dequantize(_CODES)
 VERIFY = "python -m pipeline.verify"
 
 # Name -> value of a clip; see `read_clips`.
@@ -43,12 +46,20 @@ class FeatureShards:
       paths: of the shards, sorted.
       schema: the keys of their records.
       is_raw: their frames are 128 floats instead of 128 bytes.
+      quantization: the range of values that the bytes represent, from the manifest of the run; without one,
+        the release's.
     """
 
     folder: str
     paths: tuple[str, ...]
     schema: Schema
     is_raw: bool
+    quantization: QuantizationRange = RELEASED_RANGE
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """Dequantized value of each code, float32[256]."""
+        return dequantize(_CODES, self.quantization)
 
     @classmethod
     def find(cls, folder: str, raw: bool = False) -> "FeatureShards":
@@ -61,10 +72,10 @@ class FeatureShards:
           raw: whether raw embeddings are expected.
 
         Raises:
-          SettingError: the folder, or a run's list of its shards, cannot be read; no shard contains a record;
-            or the frames are quantized and not raw, or raw and not quantized.
+          SettingError: the folder, or a run's manifest or list of shards, cannot be read; no shard contains a
+            record; or the frames are quantized and not raw, or raw and not quantized.
         """
-        paths = _shard_paths(folder)
+        feature_folder, paths = _find_shards(folder)
         path, record = next(_read_shards(paths), (folder, None))
         if record is None:
             raise SettingError(
@@ -82,7 +93,7 @@ class FeatureShards:
                 f"{path}: its frames are {kind}, but {expected} frames are expected; give features made "
                 f"with --postprocess={expected}"
             )
-        return cls(folder, paths, schema, raw)
+        return cls(folder, paths, schema, raw, _read_quantization(feature_folder))
 
 
 def read_clips(
@@ -104,8 +115,8 @@ def read_clips(
       num_parts: number of parts; each has every `num_parts`-th shard.
 
     Yields:
-      A dict: `video_id` (str), `embeddings` (float32[num_frames, 128], dequantized to [-2, 2], with zeros
-      after the clip's last frame), `num_frames` (int64, frames without padding) and `labels`
+      A dict: `video_id` (str), `embeddings` (float32[num_frames, 128], dequantized, with zeros after the
+      clip's last frame), `num_frames` (int64, frames without padding) and `labels`
       (float32[num_classes], 0 or 1).
 
     Raises:
@@ -118,8 +129,9 @@ def read_clips(
     records = _read_shards(paths[part::num_parts])
     if shuffle is not None:
         records = _shuffled(records, np.random.default_rng((*shuffle, part)))
+    values = shards.values
     for path, record in records:
-        yield _clip_arrays(path, record, shards.is_raw, num_classes, num_frames)
+        yield _clip_arrays(path, record, shards.is_raw, values, num_classes, num_frames)
 
 
 def beyond_list(num_classes: int) -> str:
@@ -127,15 +139,18 @@ def beyond_list(num_classes: int) -> str:
     return f"is beyond the list of {num_classes} classes; give the class labels that these features use"
 
 
-def _shard_paths(folder: str) -> tuple[str, ...]:
+def _find_shards(folder: str) -> tuple[str, tuple[str, ...]]:
+    """Return the feature folder of a folder that may be a split, and the paths of the shards."""
     try:
         names = _list_folder(folder)
         shards = [name for name in names if name.endswith(SHARD_SUFFIX)]
         if shards:  # the folder is a split
             parent, split = os.path.split(folder.rstrip("/"))
-            own = _own_shards(parent or ".")
+            feature_folder = parent or "."
+            own = _own_shards(feature_folder)
             shards = [name for name in shards if own is None or f"{split}/{name}" in own]
         else:
+            feature_folder = folder
             own = _own_shards(folder)
             shards = [
                 f"{split}/{name}"
@@ -146,7 +161,7 @@ def _shard_paths(folder: str) -> tuple[str, ...]:
             ]
     except tf.errors.OpError as error:
         raise SettingError(f"{folder}: cannot be listed ({error.message}); check the path") from error
-    return tuple(tf.io.gfile.join(folder, name) for name in shards)
+    return feature_folder, tuple(tf.io.gfile.join(folder, name) for name in shards)
 
 
 def _list_folder(folder: str) -> list[str]:
@@ -169,6 +184,21 @@ def _own_shards(folder: str) -> frozenset[str] | None:
         raise SettingError(f"{run_folder}/{error}; restore the file from a backup") from error
 
 
+def _read_quantization(feature_folder: str) -> QuantizationRange:
+    path = tf.io.gfile.join(feature_folder, RUN_FOLDER, MANIFEST_FILE)
+    try:
+        if not tf.io.gfile.exists(path):
+            return RELEASED_RANGE
+        with tf.io.gfile.GFile(path, "rb") as file:
+            settings = json.loads(file.read())["settings"]
+        if QUANTIZATION_RANGE not in settings:  # older than fitted ranges
+            return RELEASED_RANGE
+        low, high = map(float, settings[QUANTIZATION_RANGE])
+        return QuantizationRange(low, high)
+    except (tf.errors.OpError, ValueError, LookupError, TypeError) as error:
+        raise SettingError(f"{path}: cannot be read ({error}); restore or remove it") from error
+
+
 def _read_shards(paths: Iterable[str]) -> Iterator[_Record]:
     for path in paths:
         try:
@@ -178,7 +208,9 @@ def _read_shards(paths: Iterable[str]) -> Iterator[_Record]:
             raise SettingError(f"{path}: cannot be read ({error}); for details run {VERIFY}") from error
 
 
-def _clip_arrays(path: str, record: bytes, raw: bool, num_classes: int, num_frames: int) -> ClipArrays:
+def _clip_arrays(
+    path: str, record: bytes, raw: bool, values: NDArray, num_classes: int, num_frames: int
+) -> ClipArrays:
     try:
         segment, frames = decode_example(record, "")
         if frames.dtype != (np.float32 if raw else np.uint8) or frames.shape[1:] != (EMBEDDING_SIZE,):
@@ -195,7 +227,7 @@ def _clip_arrays(path: str, record: bytes, raw: bool, num_classes: int, num_fram
         labels[label] = 1.0
     frames = frames[:num_frames]
     embeddings = np.zeros((num_frames, EMBEDDING_SIZE), np.float32)
-    embeddings[: len(frames)] = frames if raw else VALUES[frames]
+    embeddings[: len(frames)] = frames if raw else values[frames]
     return {
         "video_id": segment.video_id,
         "embeddings": embeddings,
