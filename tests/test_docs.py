@@ -6,11 +6,13 @@ import json
 import re
 import subprocess
 import sys
+from email.message import Message
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from mkdocs.config.defaults import MkDocsConfig
 
 from pipeline.cli.flags import all_options
 from pipeline.cli.options import make_parser
@@ -20,6 +22,7 @@ from transforms.vggish.params import EXAMPLE_FRAMES, Framing
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 generate = importlib.import_module("generate")
+hooks = importlib.import_module("hooks")
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 # Files in the project's root that are pages of the site.
@@ -112,6 +115,19 @@ def test_the_figures_of_the_faq_are_those_of_the_code():
     assert EXAMPLE_FRAMES == 96 and f"{least_s:g} s" in text and f"{Framing().hop_s:g} s" in text
     named = set(re.findall(r"\bas\s+`(\w+)`", text))
     assert named and named <= {reason.value for reason in Reason}
+
+
+def test_the_site_links_to_the_repository_that_the_package_names(monkeypatch):
+    package = Message()
+    package["Version"] = "1.2.3"
+    package["Project-URL"] = "Repository, https://host.example/project"
+    monkeypatch.setattr(hooks, "metadata", lambda name: package)
+    config = MkDocsConfig()
+    config.load_dict({"site_name": "a-name"})
+    config.validate()
+    hooks.on_config(config)
+    assert config.site_name == "a-name 1.2.3"
+    assert [link["link"] for link in config.extra["social"]] == ["https://host.example/project"]
 
 
 @pytest.fixture(scope="module")
