@@ -1,7 +1,7 @@
 """python docs/generate.py: writes the parts of the docs that are made from the code; a test checks them.
 
 - options.md, from the parsers of the commands
-- the diagram in architecture.md, from the imports
+- architecture.svg, the diagram of architecture.md, from the imports
 - pipeline/cli/beam_options.json, from the installed version of Beam
 - the example in python.md, from examples/own_pipeline.py, so that GitHub shows it as well as the site
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 import grimp
+from diagram import draw
 
 from pipeline import analyze, export_model, fit_pca, make_shards, smoke_test, verify
 from pipeline.cli.beam_options import BEAM_OPTIONS
@@ -32,8 +33,8 @@ COMMANDS = (verify, analyze, fit_pca, make_shards, export_model, smoke_test)
 _GROUPS = {
     "pipeline.graph": "graph",
     "transforms.values": "clip_chunks clips pcm",
-    "transforms.ground": "beam_internals errors frameworks homes launcher prefetch printable progress "
-    "quiet_import redact secret_names stage",
+    "transforms.ground": "beam_internals errors example_protos frameworks homes launcher prefetch printable "
+    "progress quiet_import redact secret_names stage worker_process",
 }
 _TITLES = {
     "pipeline": "pipeline: commands",
@@ -78,7 +79,7 @@ def _help(run: Callable[[Sequence[str]], object]) -> str:
 
 
 def diagram() -> str:
-    """Return a Mermaid diagram of which package imports which.
+    """Return a diagram of which package imports which.
 
     It has no arrow from one package to another where a path of other arrows connects them.
     """
@@ -90,20 +91,15 @@ def diagram() -> str:
         members[package].update(module.split(".")[depth : depth + 1])  # nothing for the package's __init__
         for imported in graph.find_modules_directly_imported_by(module):
             if imported.count(".") and _package(imported) != package:
-                packages.add_import(importer=_id(package), imported=_id(_package(imported)))
-    boxes, arrows = [], []
+                packages.add_import(importer=package, imported=_package(imported))
+    boxes, arrows = {}, []
     for package in sorted(members):
-        text = "<br>".join(textwrap.wrap(", ".join(sorted(members[package])), 60))
         title = _TITLES.get(package, package.replace(".", "/"))
-        boxes.append(f'    {_id(package)}["<b>{title}</b><br>{text}"]')
-        direct = packages.find_modules_directly_imported_by(_id(package))
+        boxes[package] = [title, *textwrap.wrap(", ".join(sorted(members[package])), 42)]
+        direct = packages.find_modules_directly_imported_by(package)
         indirect = set().union(*map(packages.find_upstream_modules, direct))
-        arrows += [f"    {_id(package)} --> {other}" for other in sorted(direct - indirect)]
-    return "\n".join(["flowchart TD", *boxes, *arrows])
-
-
-def _id(package: str) -> str:
-    return package.replace(".", "_")
+        arrows += [(package, other) for other in sorted(direct - indirect)]
+    return draw(boxes, arrows)
 
 
 def _package(module: str) -> str:
@@ -119,7 +115,7 @@ def pages() -> dict[Path, str]:
     example = (ROOT / EXAMPLE).read_text()
     return {
         DOCS / "options.md": options_page(),
-        DOCS / "architecture.md": _with_block("architecture.md", "```mermaid\n", f"{diagram()}\n"),
+        DOCS / "architecture.svg": diagram(),
         BEAM_OPTIONS: beam_options_json(),
         DOCS / "python.md": _with_block("python.md", f"<!-- {EXAMPLE} -->\n```python\n", example),
     }

@@ -2,12 +2,17 @@
 
 import html
 import importlib
+import json
 import re
 import subprocess
 import sys
+from email.message import Message
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from mkdocs.config.defaults import MkDocsConfig
 
 from pipeline.cli.flags import all_options
 from pipeline.cli.options import make_parser
@@ -17,8 +22,11 @@ from transforms.vggish.params import EXAMPLE_FRAMES, Framing
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 generate = importlib.import_module("generate")
+hooks = importlib.import_module("hooks")
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+# Files in the project's root that are pages of the site.
+ROOT_PAGES = ("changelog", "contributing", "security")
 
 # Lines about commands of other projects, or for contributors only; feature_names is an option of YouTube-8M.
 _OTHERS = re.compile(
@@ -109,6 +117,19 @@ def test_the_figures_of_the_faq_are_those_of_the_code():
     assert named and named <= {reason.value for reason in Reason}
 
 
+def test_the_site_links_to_the_repository_that_the_package_names(monkeypatch):
+    package = Message()
+    package["Version"] = "1.2.3"
+    package["Project-URL"] = "Repository, https://host.example/project"
+    monkeypatch.setattr(hooks, "metadata", lambda name: package)
+    config = MkDocsConfig()
+    config.load_dict({"site_name": "a-name"})
+    config.validate()
+    hooks.on_config(config)
+    assert config.site_name == "a-name 1.2.3"
+    assert [link["link"] for link in config.extra["social"]] == ["https://host.example/project"]
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
@@ -126,7 +147,64 @@ def _text(page: Path) -> str:
 @pytest.mark.integration
 def test_the_site_builds_with_strict_links(site):
     pages = {path.parent.name for path in site.glob("*/index.html")}
-    assert {path.stem for path in PAGES} - {"index"} <= pages
+    assert {*ROOT_PAGES, *(path.stem for path in PAGES)} - {"index"} <= pages
+
+
+class _Html(HTMLParser):
+    """The addresses in a page of the site, and the anchors that it has."""
+
+    def __init__(self, page: Path):
+        super().__init__()
+        self.loaded: set[str] = set()
+        self.links: set[str] = set()
+        self.anchors: set[str] = set()
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("src", "srcset", "poster", "data") or (tag == "link" and name == "href"):
+                self.loaded.add(value)
+            elif name == "href":
+                self.links.add(value)
+            elif name == "id":
+                self.anchors.add(value)
+
+
+@pytest.mark.integration
+def test_each_address_in_the_site_leads_somewhere(site):
+    pages = {path: _Html(path) for path in site.rglob("*.html")}
+    for path, page in pages.items():
+        for address in page.loaded | page.links:
+            url = urlsplit(address)
+            if url.scheme or url.netloc:
+                continue
+            # 404.html has addresses that begin with a slash, since it is shown at any depth.
+            start = site if url.path.startswith("/") else path.parent
+            target = (start / unquote(url.path).lstrip("/")).resolve() if url.path else path
+            target = target / "index.html" if target.is_dir() else target
+            assert target.is_file(), (path, address)
+            assert not url.fragment or unquote(url.fragment) in pages[target].anchors, (path, address)
+
+
+@pytest.mark.integration
+def test_the_site_loads_nothing_from_another_server(site):
+    for path in site.rglob("*.html"):
+        foreign = {address for address in _Html(path).loaded if urlsplit(address).netloc}
+        assert not foreign, (path, foreign)
+    for path in [*site.rglob("*.css"), *site.rglob("*.svg")]:
+        assert not re.findall(r"""(?:url\(|@import)\s*["']?(?:\w+:)?//""", path.read_text()), path
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("word", "page"), [("gpu", "performance/"), ("resume", "reliability/"), ("labels", "inputs/")]
+)
+def test_a_search_for_a_word_finds_its_page(site, word, page):
+    """The theme ranks a section by its title first: a section with the word there is above all others."""
+    sections = json.loads((site / "search" / "search_index.json").read_text())["docs"]
+    titled = [part for part in sections if word in re.findall(r"\w+", part["title"].lower())]
+    pages = {part["location"].partition("#")[0] for part in titled}
+    assert page in pages and len(pages) <= 4
 
 
 @pytest.mark.integration
