@@ -45,7 +45,7 @@ WEIGHTS = Asset(
     "vggish_model.ckpt",
     "https://storage.googleapis.com/audioset/vggish_model.ckpt",
     "0962b1914e3e053922d957c45bc84a78c985765641dc6bceeeb3a7d8dfecfdf6",
-    "give --weights=random:0 for a trial, whose embeddings mean nothing",
+    "give --weights=random:0 for a trial with random numbers",
 )
 PCA_PARAMS = Asset(
     "PCA parameters",

@@ -40,7 +40,7 @@ class ResolvedAsset:
 
     def __str__(self) -> str:
         if self.sha256 is None:
-            return f"{self.path} (noise: its embeddings mean nothing)"
+            return f"{self.path} (random numbers, for a trial)"
         origin = "the released file" if self.released else "not the released file"
         return f"{self.path} ({origin}, sha256 {self.sha256[:8]}...)"
 

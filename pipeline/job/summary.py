@@ -10,6 +10,9 @@ from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.printable import Attention, counted
 from transforms.write_account import REJECTED
 
+# Wall time from which a run's rate is shown.
+_MIN_RATED_S = 60.0
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -40,7 +43,9 @@ class RunSummary:
         account, rejects = self.account, self.account.total(REJECTED)
         frames = counted(account.frames, "frame")
         embedded = f"{format_duration(account.audio_s)} in {frames}" if account.frames else "none"
-        speed = f", {self.real_time_factor:,.1f}x real time" if account.frames else ""
+        # A shorter run is mostly its start and end, and its rate would say nothing about a longer one.
+        has_rate = account.frames and self.wall_s >= _MIN_RATED_S
+        speed = f", {self.real_time_factor:,.0f}x real time" if has_rate else ""
         hint = f"see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl; process them again with --input_rejects"
         return [
             *account.lines(),

@@ -14,7 +14,7 @@ RANDOM = ["--weights=random:0", "--pca_params=none"]
 def test_an_installation_that_works_is_good(capsys):
     assert smoke_test.run(RANDOM) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "weights: random:0 (noise: its embeddings mean nothing)"
+    assert lines[0] == "weights: random:0 (random numbers, for a trial)"
     assert "examples: float32[3, 96, 64], finite" in lines and "embeddings: float32[3, 128], finite" in lines
     assert "pipeline: the record has the same bytes" in lines and lines[-1] == "Looks Good To Me"
     assert sum("not checked" in line for line in lines) == 2

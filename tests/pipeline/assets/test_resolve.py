@@ -66,7 +66,7 @@ def test_a_split_is_given_or_that_of_the_released_name(tmp_path):
 def test_random_weights_are_no_file():
     weights = find_weights("random:3", None)
     assert (weights.path, weights.sha256, weights.shared) == ("random:3", None, "random:3")
-    assert str(weights) == "random:3 (noise: its embeddings mean nothing)"
+    assert str(weights) == "random:3 (random numbers, for a trial)"
     with pytest.raises(SettingError, match="'x' is not a seed"):
         find_weights("random:x", None)
 
