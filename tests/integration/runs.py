@@ -36,7 +36,8 @@ class Run:
         ]
         files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(paths)}
         everything = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-        assert everything == {*files, "_run/manifest.json", "_run/report.html"}, "something is left behind"
+        others = {f"_run/{name}" for name in ("log.txt", "manifest.json", "report.html")}
+        assert everything == {*files, *others}, "something is left behind"
         return cls(files, json.loads((folder / "_run" / "manifest.json").read_text())["account"])
 
 

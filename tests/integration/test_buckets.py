@@ -84,7 +84,7 @@ def check_same(found: dict[str, bytes], root: str, expected: dict[str, bytes], c
         name: text(name, data).replace(root.encode(), str(corpus).encode()) for name, data in found.items()
     }
     differing = {name for name in there if there[name] != text(name, expected[name])}
-    assert differing == {"_run/manifest.json", "_run/report.html"}  # which contain times
+    assert differing == {"_run/log.txt", "_run/manifest.json", "_run/report.html"}  # which contain times
     accounts = [json.loads(folder["_run/manifest.json"])["account"] for folder in (found, expected)]
     assert accounts[0] == accounts[1] and accounts[0]["balanced"]
 
