@@ -94,8 +94,9 @@ class Status:
             parts.append(counted(self.shards, "shard"))
         if self.working_s > 0 and self.stage in (EMBEDDING, WRITING):
             parts.append(f"{self.clips_done / self.working_s:,.1f} clips/s")
-        parts.append(f"{format_duration(self.audio_s)} of audio")
-        if self.working_s > 0 and self.stage in (EMBEDDING, WRITING):
+        if self.audio_s:
+            parts.append(f"{format_duration(self.audio_s)} of audio")
+        if self.audio_s and self.working_s > 0 and self.stage in (EMBEDDING, WRITING):
             parts.append(f"{self.audio_s / self.working_s:,.0f}x real time")
         while max_characters is not None and len(parts) > 1 and len(", ".join(parts)) > max_characters:
             parts.pop()

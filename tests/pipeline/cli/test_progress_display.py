@@ -32,6 +32,9 @@ def test_a_status_shows_done_and_expected_clips():
         "30 of 100 clips, 35 s left, 2 rejected, 2.0 clips/s, 4.8 min of audio, 19x real time"
     )
 
+    only_rejects = NOTHING | {FILES_READ: 2, CLIPS: 2, CLIPS_DONE: 2, REJECTED: 2}
+    assert Status.of(only_rejects, 9, 0.96, 4.0).text() == "2 of 9 clips, 14 s left, 2 rejected, 0.5 clips/s"
+
 
 def test_a_short_line_keeps_the_time_left():
     counts = NOTHING | {FILES_READ: 4_000_000, CLIPS: 4_000_000, CLIPS_DONE: 1_234_567, REJECTED: 12_345}
