@@ -106,7 +106,8 @@ def read_waveform(path: str) -> tuple[NDArray[np.float64], int]:
         with open_file(path) as file, open_audio(file) as stream:
             return np.concatenate([np.empty(0), *SpanReader(mono_blocks(stream)).take()]), stream.rate_hz
     except (ClipError, *FILE_ERRORS) as error:
-        raise SettingError(f"{path}: {error}; give an audio file") from error
+        cause = getattr(error, "strerror", None) or error
+        raise SettingError(f"{path}: {cause}; give an audio file") from error
 
 
 @functools.lru_cache(maxsize=2)

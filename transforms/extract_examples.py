@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
@@ -65,7 +65,7 @@ class ExtractExamples(Stage):
     segment_s: float | None = None
     records: ExistingRecords | None = None
 
-    def extract(self, clips: Iterable[Clip]) -> Iterator[Examples | RejectedClip]:
+    def extract(self, clips: Iterable[Clip]) -> Generator[Examples | RejectedClip]:
         """Yield the examples of clips, and the rejected clips, without a pipeline."""
         extract = self._do_fn()
         extract.setup()

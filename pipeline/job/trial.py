@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable
@@ -69,7 +70,7 @@ def try_clips(config: Config) -> Trial:
     begun = time.monotonic()
     endless = itertools.takewhile(lambda _: time.monotonic() - begun < _TRIAL_S, itertools.cycle(clips))
     dtype = np.float32 if config.options.postprocess == RAW else np.uint8
-    with closing(_embedded(job, model, endless, rejects)) as embedded:
+    with closing(_embedded(job, model, endless, rejects, begun + _TRIAL_S)) as embedded:
         for chunk, embeddings in embedded:
             frames, of_clip = frames + len(embeddings), of_clip + len(embeddings)
             segment, share = chunk.segment, 1.0
@@ -115,22 +116,33 @@ def _first_part(
 
 
 def _embedded(
-    job: EmbeddingJob, model: Any, clips: Iterable[Clip], rejects: dict[tuple, RejectedClip]
+    job: EmbeddingJob,
+    model: Any,
+    clips: Iterable[Clip],
+    rejects: dict[tuple, RejectedClip],
+    until: float = math.inf,
 ) -> Generator[Examples]:
-    """Yields (ClipChunk, features) of clips, in the same batches as Beam; clips that fail go to `rejects`."""
+    """Yields (ClipChunk, features) of clips, in the same batches as Beam; clips that fail go to `rejects`.
+
+    It ends with the first batch after `until`, a time of `time.monotonic`. By then, up to 64 more clips are
+    extracted.
+    """
     size_of_batch = job.embed.handler.batch_elements_kwargs()["max_batch_size"]
     batch, num_examples = list[Examples](), 0
-    for element in itertools.chain(job.extract.extract(clips), [None]):
-        if isinstance(element, RejectedClip):
-            rejects[element.file, element.offset, element.key] = element
-            continue
-        if element is not None:
-            batch.append(element)
-            num_examples += len(element[1])
-        if batch and (element is None or num_examples >= size_of_batch):
-            for chunk, outcome in embed_chunks(model, batch):
-                if not isinstance(outcome, ClipError):
-                    yield chunk, outcome
-                else:
-                    rejects[chunk.file, chunk.offset, chunk.key] = reject(chunk, STAGE, outcome)
-            batch, num_examples = [], 0
+    with closing(job.extract.extract(clips)) as extracted:
+        for element in itertools.chain(extracted, [None]):
+            if isinstance(element, RejectedClip):
+                rejects[element.file, element.offset, element.key] = element
+                continue
+            if element is not None:
+                batch.append(element)
+                num_examples += len(element[1])
+            if batch and (element is None or num_examples >= size_of_batch):
+                for chunk, outcome in embed_chunks(model, batch):
+                    if not isinstance(outcome, ClipError):
+                        yield chunk, outcome
+                    else:
+                        rejects[chunk.file, chunk.offset, chunk.key] = reject(chunk, STAGE, outcome)
+                batch, num_examples = [], 0
+                if time.monotonic() >= until:
+                    return

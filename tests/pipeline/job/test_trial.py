@@ -31,6 +31,23 @@ def test_the_trial_of_a_long_recording_ends_before_it(tmp_path, monkeypatch):
     assert tried.record_bytes / tried.clips == pytest.approx(1_354 * 128, rel=0.2)
 
 
+def test_the_trial_of_short_clips_ends_with_a_batch(tmp_path, monkeypatch):
+    """More clips are extracted by then than fit into two seconds of a slow network."""
+    write_noise(tmp_path / "a.wav", 10.0, 16_000)
+    sizes, embed = [], trial.embed_chunks
+
+    def slow(model, batch):
+        sizes.append(len(batch))
+        time.sleep(0.2)
+        return embed(model, batch)
+
+    monkeypatch.setattr(trial, "embed_chunks", slow)
+    monkeypatch.setattr(trial, "_TRIAL_S", 0.3)
+    flags = [*TRIAL, f"--input={tmp_path}/a.wav", f"--output={tmp_path}/out"]
+    tried = trial.try_clips(prepare(validate(parse_options(flags))))
+    assert len(sizes) <= 3 and tried.clips == sum(sizes[1:]) > 1  # the first batch compiles the model
+
+
 def test_clips_without_a_pipeline_have_the_same_examples(tmp_path):
     path = write_noise(tmp_path / "a.wav", 3.0)
     write_bad_files(tmp_path)
