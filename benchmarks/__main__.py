@@ -10,6 +10,7 @@ from benchmarks.report import write_pages
 # Name of the result -> arguments of `python -m`, in the order of the runs. All take about three hours. The
 # default leaves out `extraction`, because docs/scale.md has its figures from a machine with 16 cores.
 BENCHMARKS = {
+    "start_up": ["benchmarks.start_up"],
     "front_end": ["benchmarks.front_end"],
     "model": ["benchmarks.model"],
     "end_to_end": ["benchmarks.runs", "end_to_end"],

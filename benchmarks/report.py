@@ -80,13 +80,18 @@ def blocks(results: Mapping[str, Report]) -> dict[str, str]:
         [f"`{name}`", *(row[size][kind] for size in sizes for kind in kinds)] for name, row in runners.items()
     )
     runner_columns = [f"{int(size):,}: {unit}" for size in sizes for unit in kinds.values()]
+    start_up = (
+        [name, command["seconds"], ", ".join(f"{package} {s}" for package, s in command["imports"].items())]
+        for name, command in results["start_up"]["commands"].items()
+    )
     return {
+        "start_up": table(["command", "s", "imports, s"], start_up),
         "rates": table(["", *names], rates),
         "ratios": table(["ratio", *names], ratios),
         "resampling": table(["10 s to 16 kHz", *RESAMPLING.values()], resampling),
         "log_mel": table(["10 s, relative to the reference's float64 in NumPy", "times as fast"], log_mel),
         "runners": table(["runner, clips", *runner_columns], runner_rows),
-        **{f"how_{name}": provenance(results[name]) for name in ("end_to_end", "front_end")},
+        **{f"how_{name}": provenance(results[name]) for name in ("start_up", "end_to_end", "front_end")},
     }
 
 

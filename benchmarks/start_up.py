@@ -17,11 +17,12 @@ from typing import Any
 import soundfile
 
 from benchmarks import harness
+from transforms.vggish.checkpoint import read_weights
+from transforms.vggish.model import export_keras_weights
 
 _CLIP_S, _RATE_HZ = 4, 44_100
-_TRIAL = ("--weights=random:0", "--pca_params=none")
 # A package whose modules take less is left out.
-_SHOWN_S = 0.05
+_SHOWN_S = 0.2
 # A line of `python -X importtime`: microseconds of the module alone, and its name.
 _IMPORT = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\w+)", re.MULTILINE)
 
@@ -31,7 +32,11 @@ def start_up(*, rounds: int = 5) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         clip, output = Path(folder, "clip.wav"), Path(folder, "finished")
         soundfile.write(clip, harness.tone_in_noise(0, _RATE_HZ, 2, _CLIP_S), _RATE_HZ, "PCM_16")
-        run = ["pipeline.run", *_TRIAL, f"--input={clip}"]
+        # A file, as users have: drawing random weights takes two seconds more than reading them.
+        weights = str(Path(folder, "model.weights.h5"))
+        export_keras_weights(read_weights("random:0"), weights)
+        assets = [f"--weights={weights}", "--pca_params=none"]
+        run = ["pipeline.run", *assets, f"--input={clip}"]
         _time([*run, f"--output={output}"])
         new = (f"--output={folder}/new{number}" for number in range(rounds + 1))
         commands = {
@@ -39,7 +44,7 @@ def start_up(*, rounds: int = 5) -> dict[str, Any]:
             "a mistyped option": lambda: [*run, "--outptu=x"],
             "one clip of 4 s": lambda: [*run, next(new)],
             "the same command again": lambda: [*run, f"--output={output}"],
-            "embed_file": lambda: ["pipeline.embed_file", str(clip), *_TRIAL],
+            "embed": lambda: ["pipeline.embed_file", str(clip), *assets],
             "verify": lambda: ["pipeline.verify", str(output)],
         }
         times_s: dict[str, list[float]] = {name: [] for name in commands}
