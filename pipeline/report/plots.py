@@ -168,7 +168,7 @@ def clip_pictures(log_mel: NDArray[np.float32], frames: NDArray, hop_s: float, n
         bottom.set_ylabel("dimension")
         bottom.set_xlabel("seconds")
         for shown, axes, unit in ((energies, top, "log energy"), (features, bottom, "value")):
-            bar = axes.figure.colorbar(shown, ax=axes, pad=0.02, label=unit)
+            bar = axes.figure.colorbar(shown, ax=axes, pad=0.02, aspect=14, label=unit)
             bar.outline.set_visible(False)
         for axes in (top, bottom):
             axes.grid(False)
