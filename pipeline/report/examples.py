@@ -25,8 +25,9 @@ from transforms.storage.files import exists
 from transforms.storage.filesystems import FILE_ERRORS
 from transforms.vggish.params import MEL_BANDS, SAMPLE_RATE_HZ, Framing
 
-# Frames per clip, few enough to be distinguishable on a narrow screen.
-_MAX_FRAMES = 24
+# Frames per clip, few enough to be distinguishable on a narrow screen; and seconds of sound, which bound the
+# page's size and the time to read the clip, whatever the hop is.
+_MAX_FRAMES, _MAX_S = 24, 24
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def _example(config: Config, clip: Clip, decoder: IsolatedDecoder) -> ExampleCli
         with open_clip(clip) as file:
             spans = clip_spans(file, clip, options.segment_seconds, decoder)  # closing it closes the audio
             _, span = next(spans)
-            wanted = round(len(frames) * options.example_hop_seconds / framing.hop_s) or 1
+            length_s = min(len(frames) * options.example_hop_seconds, _MAX_S)
+            wanted = round(length_s / framing.hop_s) or 1
             # Read only as much of a long recording as is needed, plus 1 s for the resampling filter.
             enough = span.start + round((wanted * framing.hop_s + 1) * span.audio.rate_hz)
             stop = enough if span.stop is None else min(span.stop, enough)

@@ -23,8 +23,10 @@ class EmbeddingMap(NamedTuple):
     """A map.
 
     Attributes:
-      svg: the drawing; points of group 1 have the class `g1`, and points of no group `g0`.
-      groups: names of the groups, from 1; the last entry may be "others", with number 0.
+      svg: the drawing; a point has the class of its colour, `g1` for group 1 or `g0` for no group, and the
+        classes of its clip's other groups as `data-also`.
+      groups: names of the groups, from 1; the last entry may be "others", with number 0. Empty if there is
+        only one group: a legend would say nothing.
       caption: what the drawing shows.
     """
 
@@ -41,19 +43,23 @@ def make_map(clips: Sequence[SampledClip], class_names: Mapping[int, str]) -> Em
     by, groups_of = _groups_of(clips, class_names)
     common = Counter(name for names in groups_of for name in names)
     shown = sorted(common, key=lambda name: (-common[name], name))[:_GROUPS]
-    numbers = [next((n for n, name in enumerate(shown, 1) if name in names), 0) for names in groups_of]
+    numbers = [[n for n, name in enumerate(shown, 1) if name in names] or [0] for names in groups_of]
     projected, shares = project(points)
     groups = [(number, short(name)) for number, name in enumerate(shown, 1)]
-    if 0 in numbers:
+    if [0] in numbers:
         groups.append((0, "others"))
+    if len(groups) == 1:
+        groups, by = [], ""
     titles = [
-        _title(clip, names if by == "label" else ()) for clip, names in zip(clips, groups_of, strict=True)
+        _title(clip, names if clip.segment.labels else ())
+        for clip, names in zip(clips, groups_of, strict=True)
     ]
     return EmbeddingMap(
         _draw(projected, [(numbers[owner], titles[owner]) for owner in owners]),
         groups,
-        f"One point per frame, coloured by {by}; similar sounds are near to each other. The axes are the "
-        f"first two principal components, with {shares[0]:.0%} and {shares[1]:.0%} of the sample's variance.",
+        f"One point per frame{f', coloured by {by}' if by else ''}; similar sounds are near to each other. "
+        "The tooltip of a point names its clip. The axes are the first two principal components, with "
+        f"{shares[0]:.0%} and {shares[1]:.0%} of the sample's variance.",
     )
 
 
@@ -83,12 +89,16 @@ def _title(clip: SampledClip, labels: Sequence[str]) -> str:
     return printable(shown_text(", ".join(parts)))
 
 
-def _draw(points: NDArray[np.float64], groups: Sequence[tuple[int, str]]) -> str:
+def _draw(points: NDArray[np.float64], groups: Sequence[tuple[list[int], str]]) -> str:
     low, size = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-9)
     places = (points - low) / size * (_WIDTH - 2 * _MARGIN, _HEIGHT - 2 * _MARGIN) + _MARGIN
     circles = (
-        f'<circle class="g{number}" cx="{x:.1f}" cy="{_HEIGHT - y:.1f}" r="2.5">'
+        f'<circle class="g{first}"{_also(others)} cx="{x:.1f}" cy="{_HEIGHT - y:.1f}" r="2.5">'
         f"<title>{escape(title)}</title></circle>"
-        for (x, y), (number, title) in zip(places, groups, strict=True)
+        for (x, y), ((first, *others), title) in zip(places, groups, strict=True)
     )
     return f'<svg viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" class="points">{"".join(circles)}</svg>'
+
+
+def _also(groups: Sequence[int]) -> str:
+    return f' data-also="{" ".join(f"g{number}" for number in groups)}"' if groups else ""

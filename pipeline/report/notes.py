@@ -11,6 +11,7 @@ from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.errors import Reason
 from transforms.features.sample import FrameStatistics
 from transforms.printable import counted
+from transforms.write_account import EXISTING, EXPECTED, REJECTED
 
 # What each reason for a reject means, and what to do about it.
 MEANINGS = {
@@ -33,7 +34,7 @@ _SHOWN = 12
 
 
 class Note(NamedTuple):
-    """Something to look at: its kind (`bad` or `warn`), a heading, and an explanation."""
+    """Something to look at: its kind (`bad`, `warn` or `info`), a heading, and an explanation."""
 
     kind: str
     title: str
@@ -48,7 +49,17 @@ def find_notes(config: Config, account: Account, statistics: FrameStatistics | N
             "Clips are missing.",
             "The counts below do not add up. The manifest lists the clips; please report this.",
         )
-    if config.assets.weights.sha256 is None:
+    if statistics is None and not account.total(REJECTED):
+        yield Note(
+            "bad",
+            "The folder contains no features.",
+            "The inputs contain no clips. Check --input, and --segments if it is given.",
+        )
+    elif statistics is None:
+        yield Note(
+            "bad", "The folder contains no features.", f"All clips were rejected. {_causes(config, account)}"
+        )
+    elif config.assets.weights.sha256 is None:
         yield Note(
             "bad",
             f"The weights are random ({config.assets.weights.path}).",
@@ -56,18 +67,26 @@ def find_notes(config: Config, account: Account, statistics: FrameStatistics | N
             "--weights to use the released model.",
         )
     if statistics is None:
-        yield Note("bad", "The folder contains no features.", "See the rejected clips below.")
+        return
     if account.reject_fraction > config.options.max_reject_fraction:
-        reason, number = max(account.reasons().items(), key=lambda item: (item[1], item[0]))
+        title = f"{account.reject_fraction:.1%} of the clips were rejected."
+        yield Note("bad", title, _causes(config, account))
+    yield from stuck_notes(statistics)
+    if account.total(EXISTING) and account.total(EXISTING) == account.total(EXPECTED):
         yield Note(
-            "bad",
-            f"{account.reject_fraction:.1%} of the clips were rejected.",
-            f"Most often for the reason {reason} ({counted(number, 'clip')}): {MEANINGS[Reason(reason)]} "
-            "When the cause is fixed, run the same command again, or give "
-            f"--input_rejects='DIR/{RUN_FOLDER}/rejected-*'.",
+            "info",
+            "This run had nothing to compute.",
+            "All clips were in the folder before, made with the same settings.",
         )
-    if statistics is not None:
-        yield from stuck_notes(statistics)
+
+
+def _causes(config: Config, account: Account) -> str:
+    reason, number = max(account.reasons().items(), key=lambda item: (item[1], item[0]))
+    lists = f"{config.options.output.rstrip('/')}/{RUN_FOLDER}/rejected-*"
+    return (
+        f"The most frequent reason is {reason} ({counted(number, 'clip')}): {MEANINGS[Reason(reason)]} "
+        f"When the cause is fixed, run the same command again, or give --input_rejects='{lists}'."
+    )
 
 
 def stuck_notes(statistics: FrameStatistics) -> Iterator[Note]:

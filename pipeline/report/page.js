@@ -34,7 +34,8 @@ for (const item of document.querySelectorAll(".legend li")) {
     for (const other of item.parentElement.children) if (other !== item) other.classList.remove("on");
     points.classList.toggle("picked", picked);
     for (const circle of points.children) {
-      circle.classList.toggle("on", picked && circle.classList.contains(item.dataset.group));
+      const groups = [...circle.classList, ...(circle.dataset.also ?? "").split(" ")];
+      circle.classList.toggle("on", picked && groups.includes(item.dataset.group));
     }
   });
 }

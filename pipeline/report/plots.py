@@ -32,7 +32,7 @@ _SETTINGS: Any = {
     "text.parse_math": False,
     "text.usetex": False,
     "axes.formatter.use_mathtext": False,
-    "font.size": 9,
+    "font.size": 10,
     "axes.edgecolor": _MUTED,
     "axes.labelcolor": _MUTED,
     "axes.spines.top": False,
@@ -47,7 +47,7 @@ _SETTINGS: Any = {
     "legend.frameon": False,
 }
 # In inches; the text is then about 11 pixels high on a phone.
-_WIDTH, _HEIGHT = 4.4, 2.5
+_WIDTH, _HEIGHT = 4.2, 2.5
 # Maximum length of a name in a figure.
 _NAME_CHARACTERS = 32
 _TICKS_HZ = (250, 500, 1_000, 2_000, 4_000)
@@ -168,7 +168,7 @@ def clip_pictures(log_mel: NDArray[np.float32], frames: NDArray, hop_s: float, n
         bottom.set_ylabel("dimension")
         bottom.set_xlabel("seconds")
         for shown, axes, unit in ((energies, top, "log energy"), (features, bottom, "value")):
-            bar = axes.figure.colorbar(shown, ax=axes, pad=0.02, label=unit)
+            bar = axes.figure.colorbar(shown, ax=axes, pad=0.02, aspect=14, label=unit)
             bar.outline.set_visible(False)
         for axes in (top, bottom):
             axes.grid(False)

@@ -31,6 +31,8 @@ from transforms.write_account import EXISTING, EXPECTED, REJECTED, WRITTEN
 
 # Sampled clips, and clips with their own figures.
 _SAMPLE_CLIPS, _EXAMPLES = 2_000, 3
+# Different numbers of clips over the time of a run, from which a line shows more than its two ends.
+_MIN_STEPS = 5
 
 
 class Figure(NamedTuple):
@@ -71,7 +73,7 @@ def write_report(
     labels = config.clips.class_labels
     class_names = read_label_names(labels) if labels else {}
 
-    figures = [] if len(samples) < 3 else [_throughput_figure(samples)]
+    figures: list[Figure] = []
     if statistics is not None:
         figures += _feature_figures(config, clips, frames, statistics, records)
     html = render_page(
@@ -88,8 +90,11 @@ def write_report(
         map=make_map(clips, class_names) if statistics is not None else None,
         examples=[_example_figure(config, *pair) for pair in enumerate(example_clips(config, _EXAMPLES))],
         clips=clip_rows(clips, class_names),
+        clip_count=sum(records.values()),
         reasons=reject_reasons(account),
         rejects=reject_rows(output),
+        reject_count=account.total(REJECTED),
+        progress=list(_progress_figures(samples)),
         tables=_tables(manifest),
     )
     write_output(run_path(output, REPORT_FILE), html.encode())
@@ -111,21 +116,26 @@ def _shown(value: Any) -> Any:
 
 
 def _tiles(account: Account, shards: Sequence[ShardFile], wall_s: float) -> list[tuple[str, str, str]]:
-    rejected, existing = account.total(REJECTED), account.total(EXISTING)
-    tiles = [
-        (f"{account.total(WRITTEN):,}", "clips written", ""),
-        (f"{rejected:,}", f"rejected, {account.reject_fraction:.1%}", "warn" if rejected else ""),
-        (format_duration(account.audio_s), "of audio embedded", ""),
-        (format_duration(wall_s), "from start to end", ""),
-        (format_bytes(sum(shard.size_bytes for shard in shards)), f"in {counted(len(shards), 'shard')}", ""),
-        ("all", "clips accounted for", "good")
-        if account.is_balanced
-        else ("NOT ALL", "clips accounted for", "bad"),
-    ]
-    if account.audio_s:
-        tiles.insert(4, (f"{account.audio_s / wall_s:,.1f}x", "the speed of playback", ""))
+    written, rejected, existing = (account.total(outcome) for outcome in (WRITTEN, REJECTED, EXISTING))
+    tiles = [(f"{written:,}", "clips written", "" if written or existing else "bad")]
     if existing:
-        tiles.insert(1, (f"{existing:,}", "already in the folder", ""))
+        tiles.append((f"{existing:,}", "already in the folder", ""))
+    if rejected:
+        tiles.append((f"{rejected:,}", f"rejected, {account.reject_fraction:.1%}", "warn"))
+    else:
+        tiles.append(("0", "rejected", ""))
+    if account.audio_s:
+        tiles.append((format_duration(account.audio_s), "of audio embedded", ""))
+    tiles.append((format_duration(wall_s), "from start to end", ""))
+    if account.audio_s:
+        tiles.append((f"{account.audio_s / wall_s:,.1f}x", "the speed of playback", ""))
+    if shards:
+        size = format_bytes(sum(shard.size_bytes for shard in shards))
+        tiles.append((size, f"in {counted(len(shards), 'shard')}", ""))
+    if not account.is_balanced:
+        tiles.append(("NOT ALL", "clips accounted for", "bad"))
+    elif account.total(EXPECTED):
+        tiles.append(("all", "clips accounted for", "good"))
     return tiles
 
 
@@ -133,7 +143,7 @@ def _account_rows(account: Account, records: Counter[str]) -> list[tuple[Any, ..
     outcomes = (EXPECTED, WRITTEN, REJECTED, EXISTING)
     splits = sorted({*account.splits, *records})
     rows = [(split, *(account.total(o, split) for o in outcomes), records[split]) for split in splits]
-    if len(splits) != 1:
+    if len(splits) > 1:
         rows.append(("all", *(account.total(o) for o in outcomes), sum(records.values())))
     return rows
 
@@ -145,10 +155,12 @@ def _sample_text(clips: Sequence[SampledClip], total: int) -> str:
     return f"From a sample of {len(clips):,} of {total:,} clips in the folder, the same in each report."
 
 
-def _throughput_figure(samples: Sequence[Sample]) -> Figure:
+def _progress_figures(samples: Sequence[Sample]) -> Iterator[Figure]:
+    if len({sample.clips_done for sample in samples}) < _MIN_STEPS:
+        return
     svg = plots.throughput(*zip(*((s.time_s, s.clips_done, s.rejected) for s in samples), strict=True))
     caption = "Clips over the time of the run. Where the line is flat, the run waited."
-    return Figure("throughput", "Progress", svg, caption)
+    yield Figure("throughput", "Progress", svg, caption)
 
 
 def _feature_figures(
@@ -183,8 +195,7 @@ def _feature_figures(
             plots.values(statistics.counts, statistics.edges, is_raw),
             "How often each value occurs."
             if is_raw
-            else f"How often each byte occurs. {statistics.at_0.mean():.1%} are 0 and "
-            f"{statistics.at_255.mean():.1%} are 255, where values are clipped.",
+            else f"How often each byte occurs. {_clipped_text(statistics)}",
         )
     if statistics.at_0.any() or statistics.at_255.any():
         yield Figure(
@@ -193,6 +204,13 @@ def _feature_figures(
             plots.saturation(statistics.at_0, statistics.at_255),
             "Share of frames in which each dimension is at an end of its range, 0 or 255.",
         )
+
+
+def _clipped_text(statistics: FrameStatistics) -> str:
+    at_0, at_255 = statistics.at_0.mean(), statistics.at_255.mean()
+    if not at_0 and not at_255:
+        return "No value is clipped: none is 0 or 255."
+    return f"{at_0:.2%} are 0 and {at_255:.2%} are 255, where values are clipped."
 
 
 def _all_frames(clips: Sequence[SampledClip]) -> np.ndarray:
@@ -205,16 +223,26 @@ def _example_figure(config: Config, number: int, example: ExampleClip) -> Figure
     start = f" from {clip.start_s:g} s" if clip.start_s else ""
     svg = plots.clip_pictures(example.log_mel, example.frames, hop_s, name)
     sound = "" if config.options.report_without_audio else audio_url(example.waveform)
-    return Figure(name, f"{clip.split}/{clip.video_id}{start}", svg, shown_text(clip.file), sound)
+    return Figure(
+        name, f"{clip.split}/{plots.short(clip.video_id)}{start}", svg, shown_text(clip.file), sound
+    )
 
 
 def _tables(manifest: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
-    def text(value: Any) -> str:
-        return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
     options = {k: v for k, v in manifest["options"].items() if v not in (None, False, "", [])}
     return [
-        ("Settings that determine the features", [(k, text(v)) for k, v in manifest["settings"].items()]),
-        ("Options", [(k, text(v)) for k, v in options.items()]),
+        ("Settings that determine the features", [(k, _text(v)) for k, v in manifest["settings"].items()]),
+        ("Options", [(k, _text(v)) for k, v in options.items()]),
         ("Versions", list(manifest["versions"].items())),
     ]
+
+
+def _text(value: Any) -> str:
+    """Returns a value of the manifest in words, not as Python or JSON writes it."""
+    if isinstance(value, dict):
+        value = [f"{name} {item}" for name, item in value.items()]
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

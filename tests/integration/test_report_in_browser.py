@@ -12,6 +12,7 @@ import pytest
 from commands import ROOT, run_command
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from sounds import write_noise
 
 pytestmark = pytest.mark.integration
 
@@ -33,6 +34,11 @@ def browser():
     driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
     yield driver
     driver.quit()
+
+
+def set_width(browser, width: int) -> None:
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def make_report(output: Path, *flags: str) -> Path:
@@ -59,6 +65,15 @@ def recordings(shared, tmp_path_factory) -> Path:
     return make_report(output, f"--input={shared}/data/audio/*.wav", pca)
 
 
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("long_names")
+    for name in ("W" * 200, LONG * 2, "日本語の長い名前" * 8):
+        write_noise(folder / "audio" / f"{name}.wav", 2.0)
+    (folder / "audio" / f"{'x' * 200}.wav").write_text("This is not audio.")
+    return make_report(folder / "features", f"--input={folder}/audio/*")
+
+
 @pytest.fixture(params=["demo", "recordings"])
 def report(request) -> Path:
     return request.getfixturevalue(request.param)
@@ -73,10 +88,7 @@ def test_all_pictures_are_there_and_the_console_is_silent(browser, report, schem
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
-    )
+    set_width(browser, width)
     browser.get_log("performance")
     url = f"http://127.0.0.1:{server.server_port}/report.html"
     browser.get(url)
@@ -87,7 +99,10 @@ def test_all_pictures_are_there_and_the_console_is_silent(browser, report, schem
             const parts = f.querySelectorAll("svg path, svg image, svg circle").length;
             return [f.id, [box.left, box.right, box.height, parts]];
           })),
-          images: [...document.querySelectorAll("svg image")].map(i => i.getBoundingClientRect().width),
+          images: [...document.querySelectorAll("svg image")].map(i => {
+            const box = i.getBoundingClientRect();
+            return [box.width, box.height];
+          }),
           smallest: Math.min(...[...document.querySelectorAll("svg text")].map(t =>
             t.getBoundingClientRect().height)),
           width: document.documentElement.scrollWidth,
@@ -98,15 +113,19 @@ def test_all_pictures_are_there_and_the_console_is_silent(browser, report, schem
     assert PICTURES <= set(page["pictures"]) <= PICTURES | OPTIONAL
     for name, (left, right, height, parts) in page["pictures"].items():
         assert 0 <= left < right <= width and height > 40 and parts > 2, name
-    assert len(page["images"]) == 12 and min(page["images"]) > 100
-    assert page["smallest"] >= 9 and page["width"] <= width
+    assert len(page["images"]) == 12  # of each clip two pictures, then their colour bars
+    for number, (across, high) in enumerate(page["images"]):
+        assert across > 100 if number % 4 < 2 else 5 < across < 40 < high
+    assert page["smallest"] >= 10 and page["width"] <= width
     assert page["colour"] == SCHEMES[scheme]
     assert browser.get_log("browser") == []
     requested = {entry["message"].split('"url":"')[1].split('"')[0] for entry in _requests(browser)}
     assert {address for address in requested if not address.startswith("data:")} == {url}
 
 
-def test_tables_sort_and_filter_groups_are_highlighted_and_clips_are_heard(browser, demo):
+@pytest.mark.parametrize("width", [360, 1280])
+def test_tables_sort_and_filter_groups_are_highlighted_and_clips_are_heard(browser, demo, width):
+    set_width(browser, width)
     browser.get(demo.as_uri())
     run = browser.execute_script
 
@@ -145,6 +164,21 @@ def test_tables_sort_and_filter_groups_are_highlighted_and_clips_are_heard(brows
         }))).then(done);"""
     )
     assert len(durations_s) == 3 and min(durations_s) > 0.9
+
+
+@pytest.mark.parametrize("width", [360, 1280, 2200])
+def test_long_names_widen_neither_the_page_nor_a_table(browser, long_names, width):
+    set_width(browser, width)
+    browser.get(long_names.as_uri())
+    widths = browser.execute_script(
+        """return [document.documentElement, ...document.querySelectorAll(".card, .scroll")].map(
+          part => [part.scrollWidth, part.clientWidth])"""
+    )
+    assert len(widths) > 8 and all(inner <= outer for inner, outer in widths)
+    titles = browser.execute_script(
+        "return [...document.querySelectorAll('figure h3')].map(h => h.getBoundingClientRect().height)"
+    )
+    assert max(titles) < 80  # at most two lines and a margin
 
 
 def test_the_page_is_complete_without_its_script(browser, demo):

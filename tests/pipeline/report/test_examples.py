@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from sounds import write_noise
 from trial_runs import TRIAL, read
 
+from pipeline import run
 from pipeline.cli.options import parse_options
 from pipeline.job.config import prepare
 from pipeline.job.validate import validate
@@ -36,6 +38,15 @@ def test_clips_with_records_are_shown_with_their_frames(copied, monkeypatch):
     monkeypatch.setattr(examples, "_MAX_FRAMES", 1)
     (first, _) = example_clips(config_of(copied), 3)
     assert len(first.frames) == 1 and len(first.log_mel) == 96
+
+
+def test_the_sound_of_an_example_is_bounded_whatever_the_hop_is(tmp_path):
+    write_noise(tmp_path / "audio" / "long.wav", 200.0)
+    flags = [*TRIAL, f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out", "--example_hop_seconds=60"]
+    assert run.run(flags) == 0
+    (example,) = example_clips(prepare(validate(parse_options(flags))), 3)
+    assert len(example.frames) == 4
+    assert 23 <= len(example.waveform) / 16_000 <= 25 and 2_300 <= len(example.log_mel) <= 2_500
 
 
 def test_a_file_that_changed_since_the_run_is_left_out(copied):

@@ -40,11 +40,21 @@ def test_many_clips_have_the_colour_of_their_split():
     assert found.groups == [(1, "eval"), (2, "train")] and "coloured by split" in found.caption
 
 
+def test_one_group_has_no_legend():
+    found = make_map(clips(20), {})
+    assert found.groups == [] and "coloured" not in found.caption and {*groups_of_points(found.svg)} == {"g1"}
+    assert "<title>clip0</title>" in found.svg
+    found = make_map(clips(20, labels=lambda n: (3,)), {3: "Speech"})
+    assert found.groups == [] and "<title>clip0, Speech</title>" in found.svg
+
+
 def test_the_most_frequent_labels_have_colours():
     found = make_map(clips(20, labels=lambda n: (n % 12, 3)), {3: "Speech"})
     assert found.groups[0] == (1, "Speech") and len(found.groups) == 8
     assert "coloured by label" in found.caption and {*groups_of_points(found.svg)} == {"g1"}
     assert "<title>clip0, class 0, Speech</title>" in found.svg
+    other = next(number for number, name in found.groups if name == "class 0")
+    assert f'class="g1" data-also="g{other}"' in found.svg  # the point is highlighted with each of its labels
     found = make_map(clips(20, labels=lambda n: (n,)), {})
     assert found.groups[-1] == (0, "others") and "g0" in groups_of_points(found.svg)
 

@@ -19,7 +19,8 @@ GOOD = Counter({("train", "expected"): 10, ("train", "written"): 10})
 def notes(counts=GOOD, statistics=STATISTICS, sha256="0" * 64, lost=()):
     weights = SimpleNamespace(sha256=sha256, path="random:7")
     config = SimpleNamespace(
-        options=SimpleNamespace(max_reject_fraction=0.05), assets=SimpleNamespace(weights=weights)
+        options=SimpleNamespace(max_reject_fraction=0.05, output="/features/"),
+        assets=SimpleNamespace(weights=weights),
     )
     return list(find_notes(config, Account(counts, lost), statistics))
 
@@ -31,13 +32,24 @@ def test_a_good_run_has_no_note():
 def test_each_problem_is_a_note_with_its_cause():
     (note,) = notes(sha256=None)
     assert (note.kind, note.title) == ("bad", "The weights are random (random:7).")
-    (note,) = notes(statistics=None)
-    assert note.title == "The folder contains no features."
+    (note,) = notes(Counter(), statistics=None, sha256=None)
+    assert note.title == "The folder contains no features." and "Check --input" in note.text
+    rejected = Counter({("train", "expected"): 2, ("train", "rejected:too_short"): 2})
+    (note,) = notes(rejected, statistics=None)
+    assert note.title == "The folder contains no features." and MEANINGS[Reason.TOO_SHORT] in note.text
     rejected = Counter({("train", "expected"): 10, ("train", "written"): 7, ("train", "rejected:corrupt"): 3})
     (note,) = notes(rejected)
     assert note.title == "30.0% of the clips were rejected."
     assert MEANINGS[Reason.CORRUPT] in note.text and "corrupt (3 clips)" in note.text
+    assert "--input_rejects='/features/_run/rejected-*'" in note.text
     assert notes(lost=(("train", "clip", 0, 1),))[0].title == "Clips are missing."
+
+
+def test_a_run_that_had_nothing_to_do_says_so():
+    (note,) = notes(Counter({("train", "expected"): 5, ("train", "existing"): 5}))
+    assert (note.kind, note.title) == ("info", "This run had nothing to compute.")
+    counts = {("train", "expected"): 6, ("train", "existing"): 5, ("train", "written"): 1}
+    assert notes(Counter(counts)) == []
 
 
 def test_every_reason_has_a_meaning():

@@ -4,6 +4,7 @@ import html
 import html.parser
 import json
 import re
+from importlib import resources
 
 import pytest
 from hypothesis import given
@@ -13,10 +14,11 @@ from trial_runs import TRIAL, json_lines
 
 from pipeline import report, run
 from pipeline.cli.console import run_command
+from pipeline.cli.progress_display import Sample
 from pipeline.report import plots, write_report
 from pipeline.report.map import EmbeddingMap
 from pipeline.report.notes import Note
-from pipeline.report.write import Figure, _sample_text, render_page
+from pipeline.report.write import Figure, _progress_figures, _sample_text, _text, render_page
 from pipeline.verify import verify_folder
 from transforms.printable import printable
 
@@ -94,7 +96,7 @@ def test_the_folder_stays_unchanged_and_the_next_run_writes_the_report_again(rep
     assert after != before
 
     def features(html):
-        return re.search(r'<figure class="card" id="lengths".*<h2>Rejected', html, re.DOTALL)[0]
+        return re.search(r'<figure class="card" id="lengths".*<h2>Clips with', html, re.DOTALL)[0]
 
     assert features(after) == features(before)
 
@@ -112,7 +114,55 @@ def test_a_run_without_records_has_a_report_and_status_4(tmp_path, monkeypatch, 
     assert run.run([*TRIAL, f"--input={tmp_path}/short.wav", f"--output={tmp_path}/out"]) == 4
     line = f"none of the inputs (1) could be embedded (too_short 1); {tmp_path}/short.wav: "
     assert line in capsys.readouterr().out
-    assert "The folder contains no features." in page(tmp_path / "out")
+    text = page(tmp_path / "out")
+    assert "The folder contains no features." in text and "All clips were rejected." in text
+    # Nothing is shown that says nothing: no heading without content, no chart, and no numbers of no clips.
+    assert not {"Some clips", "All features", "Clips with features"} & {*re.findall("<h2>(.*?)</h2>", text)}
+    assert "<figure" not in text and "of audio embedded" not in text and "in 0 shards" not in text
+
+
+def test_what_is_wrong_comes_before_the_features(reported):
+    text = page(reported[0])
+    order = [text.index(part) for part in ('class="note bad"', 'id="reasons"', 'id="rejects"', "<figure")]
+    assert order == sorted(order)
+
+
+def test_a_chart_of_the_progress_needs_several_steps():
+    samples = [Sample(float(n), done, 0, done) for n, done in enumerate([0, 0, 16, 16, 16, 16])]
+    assert not list(_progress_figures(samples))
+    samples = [Sample(float(n), n, 0, n) for n in range(5)]
+    assert [figure.name for figure in _progress_figures(samples)] == ["throughput"]
+
+
+def test_values_of_the_manifest_are_words():
+    values = [None, True, False, 0.96, [-2.0, 2.0], {"libsndfile": "1.2", "libavcodec": "62"}]
+    assert [*map(_text, values)] == [
+        "none",
+        "yes",
+        "no",
+        "0.96",
+        "-2.0, 2.0",
+        "libsndfile 1.2, libavcodec 62",
+    ]
+
+
+def test_text_has_enough_contrast_in_both_modes():
+    style = resources.files("pipeline.report").joinpath("page.css").read_text(encoding="utf-8")
+    for mode in re.findall(r":root \{(.*?)\}", style, re.DOTALL):
+        colours = {name: luminance(colour) for name, colour in re.findall(r"--(\w+): (#\w{6})", mode)}
+        for name, least in [(n, 4.5) for n in ("ink", "muted", "good", "bad", "warn")] + [
+            (f"c{n}", 2.5) for n in range(1, 9)
+        ]:
+            for background in ("page", "card"):
+                low, high = sorted((colours[name], colours[background]))
+                assert (high + 0.05) / (low + 0.05) >= least, (name, background)
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of WCAG."""
+    parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def test_the_sample_is_described_in_the_singular_or_plural():
@@ -206,6 +256,7 @@ def page_of(text: str) -> Page:
     values |= {"tiles": [(text, text, "warn")], "notes": [Note("warn", text, text)]}
     values |= {"account": [(text, 1, 2, 3, 4, 5)], "map": EmbeddingMap("<svg></svg>", [(1, text)], text)}
     values |= {"figures": [figure], "examples": [figure], "reasons": [(text, 3, text)]}
+    values |= {"progress": [figure], "clip_count": 2_000, "reject_count": 1_000}
     values |= {"rejects": [(text, text, text)], "clips": [(text, text, 0.0, 1.0, 1, f"{text}.")]}
     html_text = render_page(**values, tables=[(text, [(text, text)])])
     assert not set(html_text) & {*UNSAFE} - {"\n"}
