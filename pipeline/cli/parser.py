@@ -29,9 +29,8 @@ def required(options: Sequence[str], example: str) -> str:
 
 def program_of(module: str) -> str:
     """Returns how the user started a command: `audioset-beam verify` or `python -m pipeline.verify`."""
-    started = (
-        sys.argv[0] if sys.argv else ""
-    )  # `answer_early` joins the name of the script and of the command
+    # `answer_early` joins the name of the script and that of the command.
+    started = sys.argv[0] if sys.argv else ""
     return started if started.startswith(f"{SCRIPT} ") else f"python -m {module}"
 
 

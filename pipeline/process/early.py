@@ -31,20 +31,24 @@ def answer_early(command: str) -> str:
     make_streams_patient()
     has_answered, module = False, command
 
+    def choose() -> int:
+        nonlocal module
+        module, argv = choose_command(sys.argv[1:])
+        sys.argv = [f"{SCRIPT} {sys.argv[1]}", *argv]
+        return 0
+
     def answer() -> int:
-        nonlocal has_answered, module
-        if command == SCRIPT:
-            module, argv = choose_command(sys.argv[1:])
-            sys.argv = [f"{SCRIPT} {sys.argv[1]}", *argv]
+        nonlocal has_answered
         has_answered = module == RUN and print_early(sys.argv[1:])
         if not has_answered:
             _PARSERS[module](sys.argv[1:])
         return 0
 
     try:
-        status = run_command(name_of(command), answer)
+        status = run_command(name_of(SCRIPT), choose) if command == SCRIPT else 0
+        status = status or run_command(name_of(module), answer)
     except SystemExit as ended:  # from --help
         status, has_answered = int(ended.code or 0), True
     if status or has_answered:
-        sys.exit(leave(close_output(name_of(command), status)))
+        sys.exit(leave(close_output(name_of(module), status)))
     return module

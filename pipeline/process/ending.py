@@ -263,7 +263,10 @@ def _open_standard_files() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest number
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            stream = open(os.devnull, "w")  # noqa: SIM115
+            setattr(sys, name, stream)
+            # Another reference, as for other streams: one that `make_streams_patient` replaces stays open.
+            setattr(sys, f"__{name}__", stream)
 
 
 def _wait_for_the_end() -> None:
