@@ -50,7 +50,7 @@ install() {
     fi
     echo "Made $venv with $("$venv/bin/python" --version)"
   fi
-  echo "Installing $1 (first time only: some minutes and 3 GB of disk)"
+  echo "Installing $1 (first time only: some minutes and 3 to 4 GB of disk)"
   local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
   if command -v uv > /dev/null; then
     pip=(uv pip install --quiet --python "$venv/bin/python")
