@@ -4,25 +4,29 @@
 #                                 other option of pipeline.run
 # ./run_local.sh test [OPTION ...]  sets up what tests need, then runs them; options go to pytest
 #
-# PYTHON names the interpreter to use (3.10 to 3.12), VENV the virtual environment (.venv). Where uv is at hand,
+# PYTHON names the interpreter to use (3.10 to 3.13), VENV the virtual environment (.venv). Where uv is at hand,
 # it installs instead of pip, and brings a Python if the machine has none.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 venv="${VENV:-$here/.venv}"
 
+# Prints the Python to make the virtual environment with: PYTHON, or else the newest that the machine has.
 find_python() {
-  for python in ${PYTHON:-} python3.12 python3.11 python3.10 python3 python; do
-    if "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+  for python in ${PYTHON:-python3.13 python3.12 python3.11 python3.10 python3 python}; do
+    if "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
       echo "$python"
       return
     fi
   done
-  if command -v uv > /dev/null; then
-    echo 3.12 # uv downloads it
+  if [ -z "${PYTHON:-}" ] && command -v uv > /dev/null; then
+    echo 3.13 # uv downloads it
     return
   fi
-  echo "run_local.sh: error: no Python 3.10 to 3.12 found; install one (https://docs.astral.sh/uv brings it), or name it with PYTHON=/path/to/python3.11" >&2
+  cat >&2 << END
+run_local.sh: error: ${PYTHON:-the Python of this machine} is missing or is not Python 3.10 to 3.13; set PYTHON=/path/to/python3.13, or install one:
+uv (https://docs.astral.sh/uv), which then downloads it; 'apt install python3-venv' (Debian 12, 13; Ubuntu 22.04, 24.04); 'dnf install python3.13' (Fedora)
+END
   exit 2
 }
 
@@ -46,7 +50,7 @@ install() {
     fi
     echo "Made $venv with $("$venv/bin/python" --version)"
   fi
-  echo "Installing $1 (first time only: some minutes and 3 GB of disk)"
+  echo "Installing $1 (first time only: some minutes and 3 to 4 GB of disk)"
   local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
   if command -v uv > /dev/null; then
     pip=(uv pip install --quiet --python "$venv/bin/python")

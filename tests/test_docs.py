@@ -30,7 +30,8 @@ ROOT_PAGES = ("changelog", "contributing", "security")
 
 # Lines about commands of other projects, or for contributors only; feature_names is an option of YouTube-8M.
 _OTHERS = re.compile(
-    r"^.*(?:mkdocs|pytest|tests[/.]|benchmarks|docs/|feature_names|pip |apt |gcloud |worker_pool).*$",
+    r"^.*(?:mkdocs|pytest|tests[/.]|benchmarks|docs/|feature_names|"
+    r"pip |apt |docker build|gcloud |worker_pool).*$",
     re.MULTILINE,
 )
 # A whole name, not the beginning that several options share (`--s3_...`).

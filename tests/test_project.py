@@ -32,6 +32,14 @@ def test_packages_have_type_markers():
 
 
 @pytest.mark.parametrize("package", ["pipeline", "transforms"])
+def test_the_wheel_has_the_data_files_of_a_package(package):
+    patterns = PROJECT["tool"]["setuptools"]["package-data"][package]
+    listed = {path for pattern in patterns for path in (ROOT / package).glob(pattern)}
+    files = {path for path in (ROOT / package).rglob("*.*") if path.is_file()}
+    assert listed == {path for path in files if path.suffix not in (".py", ".pyc")}
+
+
+@pytest.mark.parametrize("package", ["pipeline", "transforms"])
 def test_the_tests_of_a_module_are_at_its_path(package):
     """Of transforms/pcm.py in tests/test_pcm.py, and of pipeline/run.py in tests/pipeline/test_run.py."""
     for module in (ROOT / package).rglob("*.py"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from pipeline.assets.released import CLASS_LABELS, PCA_PARAMS, WEIGHTS
 
@@ -101,20 +102,58 @@ def test_actions_are_pinned_by_commit_and_containers_by_digest(path):
             assert re.fullmatch("[0-9a-f]{64}", entry["digest"])
 
 
+def stages(dockerfile: Path) -> list[tuple[str, str, str]]:
+    """(base, name if any, commands) of each stage."""
+    text = re.sub(r"^#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    return re.findall(r"^FROM (\S+)(?: AS (\w+))?\n(.*?)(?=^FROM |\Z)", text, re.MULTILINE | re.DOTALL)
+
+
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
 def test_images_are_pinned_by_digest_and_run_without_root(path):
-    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
-    images = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    found = stages(path)
+    names = {name for _, name, _ in found}
+    for base, _, _ in found:
+        is_argument = base.startswith("${")  # the image that the builder names
+        assert is_argument or base in names or re.search(r"@sha256:[0-9a-f]{64}$", base), base
+    used = {base for base, _, _ in found} | set(re.findall(r"COPY --from=(\w+)", path.read_text()))
+    images = [commands for _, name, commands in found if name not in used]
     assert images
-    for image in images:
-        is_argument = image.startswith("${")  # the image that the builder names
-        assert is_argument or re.search(r"@sha256:[0-9a-f]{64}$", image), image
-    arguments = dict(
-        line.removeprefix("ARG ").split("=", 1) for line in lines if line.startswith("ARG ") and "=" in line
-    )
-    user = [line.split()[1] for line in lines if line.startswith("USER ")][-1]
-    user = re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], user)
-    assert user.isdecimal() and int(user) > 0
+    for commands in images:
+        user = re.findall(r"^USER (.*)", commands, re.MULTILINE)[-1]
+        argument = re.fullmatch(r"\$\{(\w+)\}", user)[1]
+        assert int(re.search(rf"^ARG {argument}=(\d+)$", commands, re.MULTILINE)[1]) > 0
+
+
+def test_the_images_install_exactly_the_locks():
+    found = {name: commands for _, name, commands in stages(ROOT / "docker" / "Dockerfile")}
+    locks = {
+        name: re.findall(r"--require-hashes .*?/tmp/(\S+)", commands) for name, commands in found.items()
+    }
+    assert {name: names for name, names in locks.items() if names} == {
+        "packages": ["requirements-build.lock", "requirements.lock"],
+        "gpu": ["requirements-gpu.lock"],
+    }
+    for name in ("cpu", "gpu"):
+        assert "COPY --from=project /opt/project " in found[name]
+        assert "COPY --from=project /opt/assets " in found[name]
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_lock_of_the_gpu_image_only_adds_to_that_of_the_cpu_image(machine):
+    """The GPU image installs it on top; pip must not replace a package."""
+    (version,) = re.findall(r"Python (3\.\d+)\.\d+; the index", (ROOT / "docker" / "Dockerfile").read_text())
+    image = {"python_version": version, "python_full_version": f"{version}.0", "sys_platform": "linux"}
+
+    def versions(lock: str) -> dict[str, str]:
+        found = [Requirement(requirement) for requirement, _ in entries(ROOT / lock)]
+        environment = {**image, "platform_machine": machine}
+        return {r.name: str(r.specifier) for r in found if not r.marker or r.marker.evaluate(environment)}
+
+    cpu, gpu = versions("requirements.lock"), versions("requirements-gpu.lock")
+    assert "tensorflow" in cpu and any(name.startswith("nvidia-") for name in gpu)
+    assert {name: gpu[name] for name in gpu.keys() & cpu.keys()} == {
+        name: cpu[name] for name in gpu.keys() & cpu.keys()
+    }
 
 
 def test_the_image_builds_the_boot_program_of_the_locked_version_of_beam():

@@ -120,5 +120,5 @@ def check_analysis_installed() -> None:
     if importlib.util.find_spec("tensorflow_transform") is None:
         raise SettingError(
             "TensorFlow Transform is not installed; pip install 'audioset-beam[analysis]', with Python 3.11 "
-            f"or 3.12 (this is {platform.python_version()})"
+            f"or later (this is {platform.python_version()})"
         )
