@@ -1,11 +1,11 @@
 """The log of a run: what happened and when, with levels."""
 
+import functools
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
-from typing import BinaryIO
 
 from transforms.printable import printable_lines
 from transforms.redact import shown_text
@@ -31,17 +31,16 @@ class _Format(logging.Formatter):
 
 
 class _Handler(logging.Handler):
-    """Writes records to an open file; an error of the log does not end the run."""
+    """Passes records to a function; an error of the log does not end the run."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, write: Callable[[bytes], object]):
         super().__init__(logging.INFO)
-        self._file = file
+        self._write = write
         self.setFormatter(_Format("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError, ValueError):
-            self._file.write(f"{self.format(record)}\n".encode())
-            self._file.flush()
+            self._write(f"{self.format(record)}\n".encode())
 
 
 @contextmanager
@@ -51,8 +50,12 @@ def run_log(path: str) -> Iterator[None]:
     On a disk each record appears at once, so a killed run leaves its log. Elsewhere the log appears when the
     context ends, with its first 16 MiB.
     """
-    file = open(path, "wb") if is_local(path) else io.BytesIO()  # noqa: SIM115
-    handler, root = _Handler(file), logging.getLogger()
+    log = io.BytesIO()
+    if is_local(path):
+        with suppress(OSError), open(path, "wb"):
+            pass
+    handler = _Handler(functools.partial(_append, path) if is_local(path) else log.write)
+    root = logging.getLogger()
     level = root.level
     root.setLevel(min(level, logging.INFO))  # the handlers of the screen have levels of their own
     RUN_LOG.setLevel(logging.INFO)
@@ -67,8 +70,12 @@ def run_log(path: str) -> Iterator[None]:
         for logger in (root, RUN_LOG):
             logger.removeHandler(handler)
         root.setLevel(level)
-        if isinstance(file, io.BytesIO):
+        if not is_local(path):
             with suppress(*FILE_ERRORS):
-                write_atomic(path, file.getvalue()[:_MAX_BYTES])
-        with suppress(OSError):  # a full disk
-            file.close()
+                write_atomic(path, log.getvalue()[:_MAX_BYTES])
+
+
+def _append(path: str, data: bytes) -> None:
+    # Opened for each record: a filesystem with an open file cannot be unmounted, or mounted read-only.
+    with open(path, "ab") as file:
+        file.write(data)

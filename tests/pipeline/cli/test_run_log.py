@@ -3,6 +3,7 @@
 import logging
 import re
 
+import psutil
 import pytest
 
 from pipeline.cli.run_log import RUN_LOG, run_log
@@ -55,6 +56,15 @@ def test_elsewhere_the_log_appears_at_the_end(monkeypatch):
     assert written["gs://bucket/out/_run/log.txt"].endswith(b"INFO audioset-beam: one\n")
 
 
-def test_an_error_of_the_log_does_not_end_the_run(tmp_path):
-    with run_log("/dev/full"):
+@pytest.mark.parametrize("path", ["/dev/full", "/does-not-exist/log.txt"])
+def test_an_error_of_the_log_does_not_end_the_run(path):
+    with run_log(path):
         RUN_LOG.info("one")
+
+
+def test_the_log_is_not_open_between_records(tmp_path):
+    """The folder's filesystem can be mounted read-only during a run."""
+    path = str(tmp_path / "log.txt")
+    with run_log(path):
+        RUN_LOG.info("one")
+        assert path not in {file.path for file in psutil.Process().open_files()}
