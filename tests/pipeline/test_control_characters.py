@@ -218,5 +218,5 @@ def test_a_bar_still_moves_on_a_terminal(tmp_path):
         out, _ = process.communicate()
         os.close(ours)
     assert "\\u001bout" in out
-    assert b"\rstarting" in screen or b"\rembedding" in screen
+    assert b"\rloading the model" in screen or b"\rembedding" in screen
     assert b"\\r" not in screen
