@@ -80,12 +80,11 @@ def blocks(results: Mapping[str, Report]) -> dict[str, str]:
         [f"`{name}`", *(row[size][kind] for size in sizes for kind in kinds)] for name, row in runners.items()
     )
     runner_columns = [f"{int(size):,}: {unit}" for size in sizes for unit in kinds.values()]
-    start_up = (
-        [name, command["seconds"], ", ".join(f"{package} {s}" for package, s in command["imports"].items())]
-        for name, command in results["start_up"]["commands"].items()
-    )
+    start_up = ([name, command["seconds"]] for name, command in results["start_up"]["commands"].items())
+    imports = results["start_up"]["imports"].items()
     return {
-        "start_up": table(["command", "s", "imports, s"], start_up),
+        "start_up": table(["command", "s"], start_up),
+        "imports": table(["imported package", "s"], imports),
         "rates": table(["", *names], rates),
         "ratios": table(["ratio", *names], ratios),
         "resampling": table(["10 s to 16 kHz", *RESAMPLING.values()], resampling),

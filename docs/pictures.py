@@ -25,7 +25,7 @@ DOCS = Path(__file__).resolve().parent
 # Characters of the terminal, and width of the browser: the least that has three figures side by side.
 COLUMNS, WIDTH_PX = 104, 1240
 # How often the run on the terminal has each recording, so that the speed is not only that of the start.
-COPIES = 40
+COPIES = 160
 COMMAND = ["--input=clips/*", "--output=features", "--weights=random:0", "--pca_params=none"]
 # The part of the report that is shown: spectrograms with sound, and the figures of all features.
 SHOWN = """
