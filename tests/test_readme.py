@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -33,3 +34,15 @@ def test_the_code_that_reads_records_runs(tmp_path):
 def test_files_that_the_readme_links_to_exist():
     for name in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / name).exists(), name
+
+
+def test_the_badges_say_what_the_package_says():
+    project = (ROOT / "pyproject.toml").read_text()
+    (licence,) = re.findall(r'^license = "(.*)"', project, re.MULTILINE)
+    versions = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)
+    texts = f"license-{licence.replace('-', '--')}", f"python-{versions[0]}_to_{versions[-1]}"
+    badges = re.findall(r"!\[(.*?)\]\(https://img\.shields\.io/badge/(.*?)-blue\)", README)
+    assert badges == [
+        (f"License: {licence}", quote(texts[0])),
+        (f"Python: {versions[0]} to {versions[-1]}", quote(texts[1])),
+    ]

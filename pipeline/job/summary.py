@@ -10,8 +10,9 @@ from transforms.audioset.own_shards import RUN_FOLDER
 from transforms.printable import Attention, counted
 from transforms.write_account import REJECTED
 
-# Wall time from which a run's rate is shown.
-_MIN_RATED_S = 60.0
+# Wall time from which a run's rate is shown. A shorter run is mostly its start and end, and its rate says
+# nothing about a longer one.
+MIN_RATED_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class RunSummary:
         account, rejects = self.account, self.account.total(REJECTED)
         frames = counted(account.frames, "frame")
         embedded = f"{format_duration(account.audio_s)} in {frames}" if account.frames else "none"
-        # A shorter run is mostly its start and end, and its rate would say nothing about a longer one.
-        has_rate = account.frames and self.wall_s >= _MIN_RATED_S
+        has_rate = account.frames and self.wall_s >= MIN_RATED_S
         speed = f", {self.real_time_factor:,.0f}x real time" if has_rate else ""
         hint = f"see {RUN_FOLDER}/{REJECTED_LIST}-*.jsonl; process them again with --input_rejects"
         return [

@@ -13,6 +13,7 @@ from pipeline.cli.progress_display import Sample
 from pipeline.cli.text import format_bytes, format_duration
 from pipeline.job.config import Config
 from pipeline.job.manifest import DISTRIBUTION
+from pipeline.job.summary import MIN_RATED_S
 from pipeline.output.account import Account
 from pipeline.output.run_files import REPORT_FILE, run_path
 from pipeline.report import plots
@@ -127,8 +128,8 @@ def _tiles(account: Account, shards: Sequence[ShardFile], wall_s: float) -> list
     if account.audio_s:
         tiles.append((format_duration(account.audio_s), "of audio embedded", ""))
     tiles.append((format_duration(wall_s), "from start to end", ""))
-    if account.audio_s:
-        tiles.append((f"{account.audio_s / wall_s:,.1f}x", "the speed of playback", ""))
+    if account.audio_s and wall_s >= MIN_RATED_S:
+        tiles.append((f"{account.audio_s / wall_s:,.0f}x", "the speed of playback", ""))
     if shards:
         size = format_bytes(sum(shard.size_bytes for shard in shards))
         tiles.append((size, f"in {counted(len(shards), 'shard')}", ""))

@@ -4,6 +4,7 @@ import html
 import html.parser
 import json
 import re
+from collections import Counter
 from importlib import resources
 
 import pytest
@@ -15,12 +16,14 @@ from trial_runs import TRIAL, json_lines
 from pipeline import report, run
 from pipeline.cli.console import run_command
 from pipeline.cli.progress_display import Sample
+from pipeline.output.account import Account
 from pipeline.report import plots, write_report
 from pipeline.report.map import EmbeddingMap
 from pipeline.report.notes import Note
-from pipeline.report.write import Figure, _progress_figures, _sample_text, _text, render_page
+from pipeline.report.write import Figure, _progress_figures, _sample_text, _text, _tiles, render_page
 from pipeline.verify import verify_folder
 from transforms.printable import printable
+from transforms.write_account import AUDIO_MS
 
 pytestmark = pytest.mark.usefixtures("stand_in_network")
 
@@ -132,6 +135,14 @@ def test_a_chart_of_the_progress_needs_several_steps():
     assert not list(_progress_figures(samples))
     samples = [Sample(float(n), n, 0, n) for n in range(5)]
     assert [figure.name for figure in _progress_figures(samples)] == ["throughput"]
+
+
+def test_the_rate_of_a_run_is_shown_from_a_minute_on():
+    account = Account(Counter({("train", AUDIO_MS): 9_000_000}))
+    rates = [
+        [tile[0] for tile in _tiles(account, [], wall_s) if "playback" in tile[1]] for wall_s in (59, 60)
+    ]
+    assert rates == [[], ["150x"]]
 
 
 def test_values_of_the_manifest_are_words():
