@@ -23,7 +23,7 @@ from transforms.errors import SettingError
 _PREFIX = "audioset-"
 _LOCK = "lock"
 _VARIABLE = "TMPDIR"
-_PATIENCE_S = 0.2
+_PATIENCE_S = 1.0
 
 
 @contextmanager
@@ -100,7 +100,8 @@ def _delete_if_dead(folder: str) -> None:
 def _delete(folder: str) -> None:
     """Deletes a folder, its lock file last, so that the next command recognizes an incomplete deletion.
 
-    Threads that still run may add files meanwhile, so it tries again for a moment.
+    Threads that still run may add files meanwhile, so it tries again for a second. On a busy machine a fifth
+    of a second was enough for a single try.
     """
     ends_s = time.monotonic() + _PATIENCE_S
     while os.path.exists(folder) and time.monotonic() < ends_s:
