@@ -102,7 +102,7 @@ class Plan:
                 f"{trial.clips / trial.wall_s:,.3g} clips/s, {speed:,.0f}x real time"
             )
             rows["time"] = f"about {format_duration(self.wall_s)} in one process on this machine"
-            if self.existing == self.clips:
+            if self.existing == self.clips and not self.existing_is_estimate:
                 rows["time"] = "no clip is left to embed"
         if trial.rejected:
             reasons = ", ".join(f"{reason} {n}" for reason, n in trial.rejected.items())
@@ -148,7 +148,7 @@ def make_plan(config: Config) -> Plan:
                 existing += records is not None and records.find(clip) is not None
         return clips, existing
 
-    sampled = files[:: 1 + len(files) // _FILES_LOOKED_UP] if records else []
+    sampled = files[:: -(-len(files) // _FILES_LOOKED_UP) or 1] if records else []
     in_files, in_shards = count(sampled), count(shards[:_SHARDS_COUNTED])
     per_shard = len(shards) / _SHARDS_COUNTED if len(shards) > _SHARDS_COUNTED else 1.0
     per_recording = _clips_per_recording(config)

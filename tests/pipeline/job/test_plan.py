@@ -63,6 +63,12 @@ def test_a_plan_counts_the_clips_that_are_left(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(plan, "_FILES_LOOKED_UP", 2)  # a larger corpus: ab1 and cd2
     found = planned(monkeypatch, capsys, *flags)
     assert (found["existing"], found["existing_is_estimate"]) == (2, True)
+    monkeypatch.setattr(plan, "_FILES_LOOKED_UP", 1)  # ab1 alone, from which no certainty follows
+    assert run.run([*TRIAL, "--plan", *flags]) == 0
+    lines = capsys.readouterr().out
+    assert "about 4 clips, in 1 shard; the run skips them" in lines and "no clip is left" not in lines
+    monkeypatch.setattr(plan, "_FILES_LOOKED_UP", 4)
+    assert planned(monkeypatch, capsys, *flags)["existing_is_estimate"] is False
     assert planned(monkeypatch, capsys, *flags, "--overwrite")["existing"] == 0
 
 
