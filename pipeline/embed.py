@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from transforms.vggish.model import Embedder
 
 # Smaller than in a pipeline, which fills its batches with several clips. A batch is padded: a clip of ten
-# seconds takes four times as long with 64 as with 16, and hours of audio a tenth longer with 16.
+# seconds takes four times as long with 64 as with 16, and hours of audio up to a third longer with 16
+# (docs/performance.md).
 _BATCH_SIZE = 16
 
 
