@@ -53,6 +53,10 @@ def choose_command(argv: Sequence[str]) -> tuple[str, list[str]]:
     raise SystemExit(0)
 
 
+def version_text() -> str:
+    return f"{SCRIPT} {importlib.metadata.version(SCRIPT)}"
+
+
 def make_script_parser() -> OneLineParser:
     """Returns the parser of all commands and their options."""
     parser = OneLineParser(
@@ -63,9 +67,7 @@ def make_script_parser() -> OneLineParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"{SCRIPT} {importlib.metadata.version(SCRIPT)}"
-    )
+    parser.add_argument("--version", action="version", version=version_text())
     shells = ("bash", "zsh", "tcsh")
     parser.add_argument("--print_completion", choices=shells, help="print a completion script, and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")

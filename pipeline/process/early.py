@@ -7,9 +7,10 @@ from pipeline.cli.commands import COMMANDS
 from pipeline.cli.console import run_command
 from pipeline.cli.options import parse_options, print_early
 from pipeline.cli.parser import SCRIPT, name_of
-from pipeline.cli.script import RUN, choose_command
+from pipeline.cli.script import RUN, choose_command, version_text
 from pipeline.process.ending import leave
 from pipeline.process.streams import close_output, make_streams_patient
+from transforms.printable import say
 
 _PARSERS: Mapping[str, Callable[[Sequence[str]], object]] = {
     RUN: parse_options,
@@ -39,7 +40,11 @@ def answer_early(command: str) -> str:
 
     def answer() -> int:
         nonlocal has_answered
-        has_answered = module == RUN and print_early(sys.argv[1:])
+        if sys.argv[1:] == ["--version"]:  # of the script too, but a command of its own is often asked
+            say(version_text())
+            has_answered = True
+        else:
+            has_answered = module == RUN and print_early(sys.argv[1:])
         if not has_answered:
             _PARSERS[module](sys.argv[1:])
         return 0

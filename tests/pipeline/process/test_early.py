@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from commands import ROOT
@@ -69,6 +70,13 @@ def test_print_config_is_answered_too(tmp_path):
         "pipeline.run", f"--config={tmp_path}/run.yaml", "--input=a", "--output=b", "--print_config"
     )
     assert (status, said) == (0, "") and f"batch_size: 16  # {tmp_path}/run.yaml" in output
+    check_light(imported)
+
+
+@pytest.mark.parametrize("command", ["pipeline.run", "pipeline.verify"])
+def test_the_version_is_answered_by_each_command(command):
+    status, output, said, imported = run(command, "--version")
+    assert (status, output, said) == (0, f"audioset-beam {version('audioset-beam')}\n", "")
     check_light(imported)
 
 
