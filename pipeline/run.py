@@ -4,7 +4,6 @@ import json
 import logging
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -40,7 +39,7 @@ from pipeline.output.run_files import (
     delete_stale_lists,
     run_path,
 )
-from pipeline.output.shard_list import update_shard_list
+from pipeline.output.shard_list import root_of, update_shard_list
 from pipeline.process.main import run_main
 from transforms.audioset.own_shards import MANIFEST_FILE, RUN_FOLDER
 from transforms.errors import OutputError, SettingError
@@ -95,10 +94,7 @@ def run(argv: Sequence[str]) -> int:
                 _say(options, "the job is submitted; when it has ended, run the same command again to finish")
                 return 0
             account, shards = _close_lists(folder)
-            clips = Counter[str]()
-            for shard in shards:
-                clips[shard.path.split("/")[0]] += shard.records
-            manifest = make_manifest(config, folder, started, _now(), account, clips)
+            manifest = make_manifest(config, folder, started, _now(), account, shards)
             write_output(manifest_path, manifest.encode())
             wall_s = time.monotonic() - begun
             for line in account.lines():
@@ -113,6 +109,7 @@ def run(argv: Sequence[str]) -> int:
         options.output,
         len(shards),
         sum(shard.size_bytes for shard in shards),
+        root_of(shards),
         wall_s,
         "" if report_problem else run_path(options.output, REPORT_FILE),
         config.inputs.skipped,

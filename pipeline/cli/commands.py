@@ -4,6 +4,7 @@ They are apart from the commands, whose imports take seconds, so that a mistake 
 """
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -128,6 +129,13 @@ def _check_embed(options: argparse.Namespace) -> None:
         raise SettingError(f"output {options.output}: must end with {' or '.join(EMBED_SUFFIXES)}")
 
 
+def _check_root(options: argparse.Namespace) -> None:
+    if options.root is not None and not re.fullmatch("[0-9a-f]{64}", options.root):
+        raise SettingError(
+            f"--root={options.root}: is not a SHA-256; give the 64 hexadecimal digits that a run prints"
+        )
+
+
 VERIFY = CommandLine(
     "pipeline.verify",
     "Checks a feature folder against the layout of the AudioSet release, and summarizes it. Exit status: 0 "
@@ -138,6 +146,8 @@ VERIFY = CommandLine(
         "release does not",
         "--manifest": f"also check that the shards have exactly the bytes listed in "
         f"{RUN_FOLDER}/{SHARDS_FILE}, which pipeline.run writes at its end",
+        "--root HEX": "also check that the folder has this root, the SHA-256 of the list of all shards with "
+        "theirs, which pipeline.run and this command print: so two folders are compared by one line",
         "--segments [SPLIT=]CSV": "also check that every clip of a segments CSV has a record with its "
         "labels, or is in the folder's list of rejects; a different end time is reported but is not an "
         "error, since the release has some too; SPLIT= is not needed for released file names; repeatable",
@@ -152,6 +162,7 @@ VERIFY = CommandLine(
     usage="DIR [OPTION ...]",
     required=("features",),
     example="--features=/data/features",
+    check=_check_root,
 )
 ANALYZE = CommandLine(
     "pipeline.analyze",

@@ -142,6 +142,7 @@ _DEFINITIONS: dict[str, dict[str, Any]] = {
     "--precision": {"choices": PRECISIONS, "default": FLOAT32},
     "--quantization_quantile": {"type": float},
     "--resampler": {"choices": (RESAMPY, SOXR), "default": RESAMPY},
+    "--root": {"type": str.lower},
     "--segment_seconds": {"type": float},
     "--segments": {"action": "append"},
     "--shard_bytes": {"default": "256MB"},

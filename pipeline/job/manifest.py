@@ -5,14 +5,17 @@ import importlib.metadata
 import json
 import platform
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.cli.flags import shown_flags
 from pipeline.job.config import Config
 from pipeline.output.account import Account
 from pipeline.output.feature_folder import FeatureFolder, Settings
+from pipeline.output.shard_list import root_of
 from transforms.audio.decoder_versions import decoder_settings, decoder_versions
 from transforms.clips import sha256_of
+from transforms.features.open_shard import ShardFile
 from transforms.printable import json_text
 from transforms.redact import shown
 from transforms.write_account import AUDIO_MS, FRAMES
@@ -55,14 +58,14 @@ def make_manifest(
     started: str,
     finished: str | None = None,
     account: Account | None = None,
-    clips: Counter[str] | None = None,
+    shards: Sequence[ShardFile] | None = None,
 ) -> str:
-    """Returns the manifest as JSON text; at the start of a run, `finished`, `account` and `clips` are None.
+    """Returns the manifest as JSON text; at the start of a run, `finished`, `account` and `shards` are None.
 
     Args:
       before: the folder as it was before the run.
       started, finished: times in ISO 8601.
-      clips: split -> number of clips in the folder after the run.
+      shards: all shards of the folder after the run, sorted by path.
     """
     settings = settings_of(config)
     manifest = {
@@ -82,10 +85,18 @@ def make_manifest(
             split: {"frames": account.total(FRAMES, split), "seconds": account.total(AUDIO_MS, split) / 1000}
             for split in account.splits
         },
-        "clips": clips and dict(sorted(clips.items())),
+        "clips": None if shards is None else _clips_by_split(shards),
+        "root": None if shards is None else root_of(shards),
         "history": [_shown_run(run) for run in before.history],
     }
     return json_text(manifest, 2) + "\n"
+
+
+def _clips_by_split(shards: Iterable[ShardFile]) -> dict[str, int]:
+    clips = Counter[str]()
+    for shard in shards:
+        clips[shard.path.split("/")[0]] += shard.records
+    return dict(sorted(clips.items()))
 
 
 def shown_options(options: dict[str, Any]) -> dict[str, Any]:

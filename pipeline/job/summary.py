@@ -22,6 +22,7 @@ class RunSummary:
     Attributes:
       account, output: the account of the clips, and the feature folder.
       shards, size_bytes: number and total size of the folder's shards after the run.
+      root: the folder's root; see `pipeline.output.shard_list.root_of`.
       wall_s: seconds from the check of the command until all features and lists were written.
       report: path of the report; empty if it could not be written.
       skipped: text on skipped inputs; empty if there are none.
@@ -31,6 +32,7 @@ class RunSummary:
     output: str
     shards: int
     size_bytes: int
+    root: str
     wall_s: float
     report: str
     skipped: str = ""
@@ -55,6 +57,7 @@ class RunSummary:
                     "wall time": format_duration(self.wall_s) + speed,
                     "features": f"{self.output}: {counted(self.shards, 'shard')}, "
                     f"{format_bytes(self.size_bytes)}",
+                    "root": self.root,
                     "report": self.report,
                     "rejected": Attention(f"{rejects:,}: {hint}") if rejects else "",
                     "skipped": self.skipped,
@@ -74,6 +77,7 @@ class RunSummary:
             "output": self.output,
             "shards": self.shards,
             "size_bytes": self.size_bytes,
+            "root": self.root,
             "report": self.report,
             "skipped": self.skipped,
         }

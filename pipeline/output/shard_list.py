@@ -1,7 +1,7 @@
-"""The list of all shards of a feature folder, with their checksums."""
+"""The list of all shards of a feature folder with their checksums, and the list's own, the folder's root."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.output.feature_folder import FeatureFolder
@@ -50,6 +50,22 @@ def _parse(line: bytes, number: int) -> ShardFile:
         raise ValueError(f"line {number}: {error!r}") from error
 
 
+def root_of(shards: Sequence[ShardFile]) -> str:
+    """Returns the root of a feature folder: the SHA-256, in hex, of the list of its shards.
+
+    Two folders have the same root if and only if they have the same shards, byte for byte. It is also what
+    `sha256sum _run/shards.jsonl` prints.
+
+    Args:
+      shards: all of the folder, sorted by path.
+    """
+    return sha256_of(_list_text(shards))
+
+
+def _list_text(shards: Sequence[ShardFile]) -> bytes:
+    return "".join(f"{json_text(shard.to_json())}\n" for shard in shards).encode()
+
+
 def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
     """Writes the list of all shards with their checksums, after a run, and returns the shards sorted by path.
 
@@ -70,7 +86,7 @@ def update_shard_list(before: FeatureFolder) -> list[ShardFile]:
     with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
         found = pool.map(lambda shard: known.get(relative_path(shard)) or _shard_file(shard), now.shards)
         shards = list(found)
-    write_output(path, "".join(f"{json_text(shard.to_json())}\n" for shard in shards).encode())
+    write_output(path, _list_text(shards))
     delete_files(just_written)
     return shards
 

@@ -9,7 +9,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.output.feature_folder import FeatureFolder, and_more
 from pipeline.output.run_files import run_path
-from pipeline.output.shard_list import read_shard_list
+from pipeline.output.shard_list import read_shard_list, root_of
 from pipeline.verification.process_pool import Mapper
 from transforms.audioset.layout import AUDIOSET, SHARD_SUFFIX, Sharding
 from transforms.audioset.own_shards import RUN_FOLDER, SHARDS_FILE
@@ -28,6 +28,7 @@ class Summary(Totals):
 
     Attributes:
       clips: split -> number of records.
+      root: the folder's root, see `root_of`; None if a shard cannot be read.
       notes: remarks that are not problems, one line each.
       index: index of the records; None if not requested.
     """
@@ -35,6 +36,7 @@ class Summary(Totals):
     folder: str = ""
     shards: int = 0
     clips: Counter[str] = field(default_factory=Counter)
+    root: str | None = None
     notes: list[str] = field(default_factory=list)
     index: RecordIndex | None = None
 
@@ -50,10 +52,20 @@ class Summary(Totals):
         if self.bytes_total:
             at_0, at_255 = self.bytes_at_0 / self.bytes_total, self.bytes_at_255 / self.bytes_total
             lines.append(f"bytes   {at_0:.1%} at 0, {at_255:.1%} at 255")
+        lines.append(f"root    {self.root or 'none, since a shard cannot be read'}")
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        names = ("folder", "shards", "frames", "duration_s", "bytes_total", "bytes_at_0", "bytes_at_255")
+        names = (
+            "folder",
+            "shards",
+            "frames",
+            "duration_s",
+            "bytes_total",
+            "bytes_at_0",
+            "bytes_at_255",
+            "root",
+        )
         values = {name: getattr(self, name) for name in names}
         return values | {"clips": dict(sorted(self.clips.items())), "kinds": sorted(self.kinds)}
 
@@ -86,20 +98,24 @@ def verify_folder(
                 "leave it out"
             )
         listed = read_shard_list([path])
-    check = CheckShard(found.framing, strict, by_list, indexed, found.schema)
+    check = CheckShard(found.framing, strict, indexed, found.schema)
     summary = Summary(folder=folder, shards=len(found.shards))
-    rows, names = [], {}
+    rows, names, files = [], {}, []
     for path, report in zip(found.shards, run_all(check, found.shards), strict=True):
         split, name = path.split("/")[-2:]
         names[f"{split}/{name}"] = path
         summary.add(report)
         summary.clips[split] += report.records
         rows.append(report.rows)
+        if report.size_bytes is not None and report.sha256 is not None:
+            files.append(ShardFile(f"{split}/{name}", report.records, report.size_bytes, report.sha256))
         if listed is not None:
             summary.problems += _list_problems(path, report, listed.get(f"{split}/{name}"))
     if listed is not None:
         missing = sorted(listed.keys() - names.keys())
         summary.problems += [f"{folder}: {name} is in the list of shards but missing" for name in missing]
+    if len(files) == len(found.shards):
+        summary.root = root_of(sorted(files, key=lambda file: file.path))
     if indexed:
         summary.index = RecordIndex.of(folder, found.shards, rows, found.quantization)
     if len(summary.kinds) > 1:

@@ -33,7 +33,7 @@ def problems(path: str, **options) -> list[str]:
 
 def test_a_shard_without_problems_is_counted_hashed_and_indexed(tmp_path):
     path = shard(tmp_path, (FIRST, FRAMES), (SECOND, FRAMES))
-    report = CheckShard(strict=True, hashed=True, indexed=True)(path)
+    report = CheckShard(strict=True, indexed=True)(path)
     assert (report.problems, report.records, report.frames, report.duration_s) == ([], 2, 4, 4.0)
     assert (report.bytes_total, report.bytes_at_0, report.bytes_at_255) == (512, 506, 4)
     assert report.kinds == {"quantized": 2}
@@ -48,9 +48,8 @@ def test_a_shard_without_problems_is_counted_hashed_and_indexed(tmp_path):
     assert found == [FIRST, SECOND]
 
 
-def test_without_options_a_report_has_neither_hash_nor_index(tmp_path):
-    report = CheckShard()(shard(tmp_path, (FIRST, FRAMES)))
-    assert (report.size_bytes, report.sha256, len(report.rows)) == (None, None, 0)
+def test_a_report_has_an_index_only_if_it_is_asked_for(tmp_path):
+    assert len(CheckShard()(shard(tmp_path, (FIRST, FRAMES))).rows) == 0
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,7 @@ def test_a_damaged_shard_is_hashed_to_its_end_and_a_missing_one_is_a_problem(tmp
         file.write(b"x")
         file.seek(0)
         data = file.read()
-    report = CheckShard(hashed=True)(path)
+    report = CheckShard()(path)
     assert report.records == 0 and report.sha256 == hashlib.sha256(data).hexdigest()
     assert "the rest of the shard is not read" in report.problems[0]
     assert problems(f"{tmp_path}/train/zz.tfrecord")[0].startswith(": cannot be read (")

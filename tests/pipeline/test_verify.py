@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from folders import damage_flip, record, verified
@@ -36,6 +37,19 @@ def test_a_complete_folder_passes_every_check(whole, capsys):
         "missing": 0,
     }
     assert result["against"]["identical"] == 2 and result["against"]["cosine"] == 1.0
+
+
+def test_a_root_is_compared_with_that_of_the_shards(whole, tmp_path, capsys):
+    out = shutil.copytree(whole / "out", tmp_path / "out")
+    root = json.loads((out / "_run" / "manifest.json").read_text())["root"]
+    assert verified(capsys, out, f"--root={root.upper()}")["root"] == root
+    # The root is that of the shards, whatever the run's lists say.
+    shutil.rmtree(out / "_run")
+    assert verified(capsys, out, f"--root={root}")["root"] == root
+    damage_soundly(out / "mine" / "tw.tfrecord")
+    result = verified(capsys, out, f"--root={root}")
+    assert result["root"] != root
+    assert result["problems"] == [f"{out}: has the root {result['root']}, not --root={root}"]
 
 
 def damage_soundly(path):

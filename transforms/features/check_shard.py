@@ -65,7 +65,7 @@ class ShardReport(Totals):
 
     Attributes:
       records: number of records, including faulty ones.
-      size_bytes, sha256: of the file, if requested and the file can be read.
+      size_bytes, sha256: of the file, if it can be read.
       rows: an index of the records with a valid context, if requested; see `record_index.ROW`.
     """
 
@@ -86,14 +86,12 @@ class CheckShard:
     Attributes:
       framing: the framing that the frames were made with.
       strict: also check that records are in order of id and start time; the release's are not.
-      hashed: return the file's size and hash.
       indexed: return an index of the records.
       schema: the records' keys.
     """
 
     framing: Framing = Framing()
     strict: bool = False
-    hashed: bool = False
     indexed: bool = False
     schema: Schema = AUDIOSET_SCHEMA
 
@@ -135,13 +133,12 @@ class CheckShard:
     def _records(self, path: str, report: ShardReport) -> Iterator[bytes]:
         try:
             with open_file(path) as opened:
-                file = _HashedFile(opened) if self.hashed else opened
+                file = _HashedFile(opened)
                 try:
                     yield from read_records(cast(BinaryIO, file))
                 except ValueError as error:
                     report.problems.append(f"{path}: {error}; the rest of the shard is not read")
-                if isinstance(file, _HashedFile):
-                    report.size_bytes, report.sha256 = file.finish()
+                report.size_bytes, report.sha256 = file.finish()
         except FILE_ERRORS as error:
             report.problems.append(f"{path}: cannot be read ({error})")
 

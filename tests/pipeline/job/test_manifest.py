@@ -10,6 +10,8 @@ from pipeline.job.manifest import _shown_run, make_manifest, package_versions, s
 from pipeline.job.validate import validate
 from pipeline.output.account import Account
 from pipeline.output.feature_folder import FeatureFolder
+from pipeline.output.shard_list import root_of
+from transforms.features.open_shard import ShardFile
 
 REQUIRED = ["--input=a", "--output=b", "--weights=random:0"]
 
@@ -46,13 +48,15 @@ def test_a_run_has_no_account_until_its_end():
     before = FeatureFolder("b", (), (), False, None)
     begun = json.loads(make_manifest(config_of(), before, "then"))
     assert (begun["started"], begun["history"]) == ("then", [])
-    assert [begun[name] for name in ("finished", "account", "audio", "clips")] == [None] * 4
+    assert [begun[name] for name in ("finished", "account", "audio", "clips", "root")] == [None] * 5
     assert begun["assets"]["weights"]["path"] == "random:0" and begun["assets"]["pca_params"] is None
     rows = [["train", "written", 1], ["train", "frames", 3], ["train", "audio_ms", 2500]]
     account = Account.from_json({"counts": rows, "lost": []})
     folder = FeatureFolder("b", (), (), True, begun | {"finished": "then"})
-    ended = json.loads(make_manifest(config_of(), folder, "now", "later", account, {"b": 1, "a": 2}))
-    assert ended["finished"] == "later" and list(ended["clips"]) == ["a", "b"]
+    shards = [ShardFile(f"{name}.tfrecord", 2, 9, "00") for name in ("a/x", "b/x", "b/y")]
+    ended = json.loads(make_manifest(config_of(), folder, "now", "later", account, shards))
+    assert ended["finished"] == "later" and ended["clips"] == {"a": 2, "b": 4}
+    assert ended["root"] == root_of(shards)
     assert ended["audio"] == {"train": {"frames": 3, "seconds": 2.5}}
     assert ended["account"]["written"] == {"train": 1}
     (earlier,) = ended["history"]

@@ -38,6 +38,6 @@ def test_a_run_ends_with_a_table_or_as_json(tmp_path, capsys):
 
 def test_the_rate_of_a_run_is_shown_from_a_minute_on():
     account = Account(Counter({("train", FRAMES): 9_000, ("train", AUDIO_MS): 9_000_000}))
-    lines = {wall_s: RunSummary(account, "out", 1, 1, wall_s, "").lines() for wall_s in (59.0, 60.0)}
+    lines = {wall_s: RunSummary(account, "out", 1, 1, "00", wall_s, "").lines() for wall_s in (59.0, 60.0)}
     assert "wall time       59 s" in lines[59.0]
     assert any(line.startswith("wall time") and line.endswith(", 150x real time") for line in lines[60.0])

@@ -1,7 +1,9 @@
 """The list of the shards that runs wrote, `_run/shards.jsonl`."""
 
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from sounds import write_noise
@@ -9,7 +11,7 @@ from trial_runs import TRIAL, json_lines, refusal, totals
 
 from pipeline import run
 from pipeline.output.feature_folder import FeatureFolder
-from pipeline.output.shard_list import read_shard_list, update_shard_list
+from pipeline.output.shard_list import read_shard_list, root_of, update_shard_list
 from transforms.audioset.reading import FeatureShards
 from transforms.errors import SettingError
 from transforms.features.open_shard import ShardFile
@@ -43,6 +45,16 @@ def files(folder) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file() and "_run" not in path.relative_to(folder).parts
     }
+
+
+def test_the_root_is_the_hash_of_the_list_and_is_in_the_manifest(out):
+    listed = out / "_run" / "shards.jsonl"
+    root = hashlib.sha256(listed.read_bytes()).hexdigest()
+    shards = list(read_shard_list([str(listed)]).values())
+    assert root_of(shards) == root == json.loads((out / "_run" / "manifest.json").read_text())["root"]
+    for name, value in {"path": "train/xy.tfrecord", "records": 7, "size_bytes": 7, "sha256": "7"}.items():
+        assert root_of([replace(shards[0], **{name: value}), *shards[1:]]) != root
+    assert root_of(shards[1:]) != root
 
 
 @pytest.mark.parametrize("line", ["[]", "{}", '{"path": 1}', "{", "[" * 100_000])

@@ -141,3 +141,17 @@ def test_the_released_balanced_split_is_good_but_for_order(shared):
     summary = verify_folder(str(shared / "data" / "audioset_release"), strict=True)
     assert summary.clips == {"bal_train": 22_160}
     assert all("not in order" in problem for problem in summary.problems)
+
+
+def test_a_folder_with_a_shard_that_cannot_be_read_has_no_root(folder):
+    path = folder(record())
+    folder(record("zz1"), shard="train/zz")
+
+    def delete_one(check, shards):
+        (path / "train" / "zz.tfrecord").unlink()
+        return map(check, shards)
+
+    summary = verify_folder(str(path), run_all=delete_one)
+    assert summary.root is None and "root    none, since a shard cannot be read" in summary.lines()
+    assert "zz.tfrecord: cannot be read" in summary.problems[0]
+    assert verify_folder(str(path)).root
