@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from pipeline.assets.resolve import find_pca_params, find_weights
 from pipeline.cli.option_groups import QUANTIZED, RAW
 from transforms.audio.decode import SpanReader, mono_blocks, open_audio
-from transforms.audio.dsp.waveform_examples import waveform_examples
+from transforms.audio.extraction import Extraction
+from transforms.audio.paddings import REPEAT, ZEROS, Padding
 from transforms.audio.resamplers import RESAMPY, Resampler
 from transforms.audio.waveform import check_rate_hz, mono_waveform
 from transforms.errors import ClipError, SettingError
@@ -51,6 +52,7 @@ def embed(
     assets_dir: str | None = None,
     precision: str = FLOAT32,
     resampler: Resampler = RESAMPY,
+    pad_short: Padding | None = None,
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Returns the VGGish features of a sound, equal to those that `pipeline.run` writes.
 
@@ -65,17 +67,20 @@ def embed(
       postprocess: "quantized", or "raw" for embeddings before PCA.
       hop_s: time from the start of one frame to the next, in seconds.
       weights, pca_params, assets_dir: same as the options of `pipeline.run`; None for the released files.
-      precision, resampler: same as the options of `pipeline.run`.
+      precision, resampler, pad_short: same as the options of `pipeline.run`; without `pad_short`, audio
+        shorter than 0.975 s is refused.
 
     Returns:
       uint8[n, 128], or raw float32[n, 128].
 
     Raises:
       SettingError: the file cannot be read or decoded, the waveform or its rate cannot be used, the audio is
-        shorter than 0.975 s, the hop is not 0.01 to 3600 s, or weights or PCA parameters cannot be found.
+        too short, the hop is not 0.01 to 3600 s, or weights or PCA parameters cannot be found.
     """
     if postprocess not in (QUANTIZED, RAW):
         raise SettingError(f"postprocess={postprocess!r}: give {QUANTIZED!r} or {RAW!r}")
+    if pad_short not in (None, ZEROS, REPEAT):
+        raise SettingError(f"pad_short={pad_short!r}: give None, {ZEROS!r} or {REPEAT!r}")
     try:
         framing = Framing(hop_s=hop_s)
     except ValueError as error:
@@ -87,8 +92,8 @@ def embed(
         name, file_rate_hz = "the waveform", check_rate_hz(rate_hz)
         waveform = mono_waveform(audio)
     try:
-        blocks = waveform_examples([waveform], file_rate_hz, framing, resampler)
-        examples = np.concatenate(list(blocks))
+        extraction = Extraction(framing, resampler, padding=pad_short)
+        examples = np.concatenate(list(extraction.examples([waveform], file_rate_hz)))
     except ClipError as error:
         raise SettingError(f"{name}: {error}; give other audio") from error
     embeddings = _embedder(weights, assets_dir, precision).embed(examples)

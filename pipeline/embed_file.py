@@ -39,7 +39,8 @@ def run(argv: Sequence[str]) -> int:
         waveform, rate_hz = read_waveform(options.audio)
     else:
         waveform, rate_hz = sine(duration_s=5.0, frequency_hz=440.0), SAMPLE_RATE_HZ
-    given = {name: getattr(options, name) for name in ("postprocess", "weights", "pca_params", "assets_dir")}
+    names = ("postprocess", "weights", "pca_params", "assets_dir", "pad_short")
+    given = {name: getattr(options, name) for name in names}
     frames = embed(waveform, rate_hz, **given)
     say(f"{frames.dtype}{list(frames.shape)}, one row per 0.96 s")
     with np.printoptions(threshold=0):

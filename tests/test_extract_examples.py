@@ -4,6 +4,8 @@ import apache_beam as beam
 from apache_beam.testing.util import assert_that, equal_to
 from sounds import write_bad_files, write_noise
 
+from transforms.audio.extraction import Extraction
+from transforms.audio.paddings import REPEAT
 from transforms.audioset.segments import Segment
 from transforms.clips import Clip
 from transforms.extract_examples import ExtractExamples
@@ -16,6 +18,16 @@ def test_the_end_of_a_recording_that_does_not_fill_a_frame_is_not_a_clip(tmp_pat
         extracted = clips | ExtractExamples(segment_s=2.0)
         assert_that(extracted.extra_clips, equal_to([("train", "x", 2_000)]), label="further")
         assert_that(extracted.rejected, equal_to([]), label="rejected")
+
+
+def test_a_short_clip_is_padded_and_the_end_of_a_recording_is_not(tmp_path):
+    paths = [
+        write_noise(tmp_path / f"{name}.wav", duration_s) for name, duration_s in (("x", 4.5), ("y", 0.5))
+    ]
+    clips = [Clip("train", path.stem, str(path)) for path in paths]
+    stage = ExtractExamples(Extraction(padding=REPEAT), segment_s=2.0)
+    found = {(chunk.video_id, chunk.start_s): chunk.segment.end_s for chunk, _ in stage.extract(clips)}
+    assert found == {("x", 0.0): 2.0, ("x", 2.0): 4.0, ("y", 0.0): 0.5}
 
 
 def test_bad_files_are_rejected_and_good_ones_are_extracted(tmp_path):

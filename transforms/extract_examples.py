@@ -3,7 +3,7 @@
 import io
 import itertools
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
 import apache_beam as beam
@@ -172,8 +172,10 @@ class _ExtractInThreads(beam.DoFn):
             yield TaggedOutput(_REJECTED, reject(current, STAGE, error))
 
     def _examples(self, clip: Clip, number: int, span: Span, sha256: str | None) -> Iterator[_Output]:
+        # The end of a recording is no short clip.
+        extraction = replace(self.extraction, padding=None) if number else self.extraction
         try:
-            yield from chunk_clip(clip, span, self.extraction, sha256)
+            yield from chunk_clip(clip, span, extraction, sha256)
         except ClipError as error:
             if error.reason is Reason.TOO_SHORT and number:
                 return  # the end of a recording, like the end of a clip that does not fill a frame

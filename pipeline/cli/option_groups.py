@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from transforms.audio.paddings import REPEAT, ZEROS
 from transforms.audio.resamplers import RESAMPY, SOXR
 from transforms.audio_shards.formats import AUDIO, AUTO, SHARD_FORMATS
 from transforms.audio_shards.items import FIELDS
@@ -51,6 +52,10 @@ PRECISION = {
     "--precision": "data type that the network computes in; the types other than float32 are faster and "
     "change some output bytes (default: %(default)s)"
 }
+PAD_SHORT = {
+    "--pad_short": "lengthen clips below one frame (0.975 s) to one, by silence or by repetition (default: "
+    "reject them)"
+}
 JSON = {"--json": "print the result as one JSON object"}
 
 _RUN_GROUPS = {
@@ -91,11 +96,12 @@ _RUN_GROUPS = {
         **POSTPROCESS,
         "--example_hop_seconds S": "time from the start of one frame to the start of the next, in seconds "
         "(default: %(default)s, as in the release)",
+        **PAD_SHORT,
         "--batch_size N": "examples per batch (default: 32; 64 in 16-bit precision, which needs the same "
         "memory)",
         **PRECISION,
-        "--resampler": "resampy: the filter of the reference implementation; soxr: a different, faster "
-        "filter, which needs the extra [soxr] (default: %(default)s)",
+        "--resampler": "resampy: the filter of the reference implementation; soxr: another, faster one, of "
+        "the extra [soxr] (default: %(default)s)",
         "--frontend": "where resampling, log-mel and quantization run; accelerator: in one graph with the "
         "network, which changes about one byte in several thousand by 1 (default: %(default)s)",
         "--inference_hint NAME=VALUE": "Beam resource hint for the inference step only, such as "
@@ -138,6 +144,7 @@ _DEFINITIONS: dict[str, dict[str, Any]] = {
     "--input_rejects": _GLOBS,
     "--max_reject_fraction": {"type": float, "default": 0.05},
     "--output_schema": {"choices": tuple(SCHEMAS), "default": AUDIOSET_SCHEMA.name},
+    "--pad_short": {"choices": (ZEROS, REPEAT)},
     "--postprocess": {"choices": (QUANTIZED, RAW), "default": QUANTIZED},
     "--precision": {"choices": PRECISIONS, "default": FLOAT32},
     "--quantization_quantile": {"type": float},

@@ -8,6 +8,7 @@ from pipeline.cli.config_file import config_flags, config_text
 from pipeline.cli.flags import check_flags
 from pipeline.cli.option_groups import PRINT_CONFIG, add_run_options
 from pipeline.cli.parser import OneLineParser, program_of, required
+from transforms.audio.paddings import Padding
 from transforms.audio.resamplers import Resampler
 from transforms.errors import SettingError
 from transforms.printable import say
@@ -43,6 +44,7 @@ class Options:
     sharding: str
     output_schema: str
     segment_seconds: float | None
+    pad_short: Padding | None
     segments: tuple[str, ...]
     class_labels: str | None
     split: str

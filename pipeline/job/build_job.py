@@ -53,7 +53,7 @@ def build_job(
     return EmbeddingJob(
         read=ReadClips(inputs or options.input, clips, progress),
         extract=ExtractExamples(
-            Extraction(config.valid.framing, options.resampler, windows=accelerated),
+            Extraction(config.valid.framing, options.resampler, accelerated, options.pad_short),
             options.segment_seconds,
             ExistingRecords(options.output, config.sharding, notes) if add else None,
         ),

@@ -40,6 +40,7 @@ def settings_of(config: Config) -> Settings:
         "output_schema": options.output_schema,
         "example_hop_seconds": options.example_hop_seconds,
         "segment_seconds": options.segment_seconds,
+        "pad_short": options.pad_short,
         "sharding": options.sharding,
         "backend": _backend(),
         "decoders": decoder_settings(),

@@ -125,6 +125,11 @@ class FeatureFolder:
             return Framing(hop_s=self.settings.get("example_hop_seconds", Framing.hop_s))
 
     @property
+    def pads_short(self) -> bool:
+        """Whether clips shorter than one frame have one."""
+        return self.settings.get("pad_short") is not None
+
+    @property
     def schema(self) -> Schema:
         """The keys of the records."""
         name = str(self.settings["output_schema"])

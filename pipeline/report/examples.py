@@ -10,6 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 from numpy.typing import NDArray
 
 from pipeline.job.config import Config
+from transforms.audio.dsp.padding import pad_short
 from transforms.audio.dsp.resample import resample_blocks
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.isolated.isolation import IsolatedDecoder
@@ -81,6 +82,7 @@ def _example(config: Config, clip: Clip, decoder: IsolatedDecoder) -> ExampleCli
             enough = span.start + round((wanted * framing.hop_s + 1) * span.audio.rate_hz)
             stop = enough if span.stop is None else min(span.stop, enough)
             blocks = span.audio.blocks(span.start, stop)
+            blocks = pad_short(blocks, span.audio.rate_hz, framing, options.pad_short)
             waveform = np.concatenate(list(resample_blocks(blocks, span.audio.rate_hz, options.resampler)))
             examples = np.concatenate(list(waveform_examples([waveform], SAMPLE_RATE_HZ)))[:wanted]
     except (ClipError, *FILE_ERRORS):  # the file has changed since the run read it

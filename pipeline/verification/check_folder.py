@@ -98,7 +98,7 @@ def verify_folder(
                 "leave it out"
             )
         listed = read_shard_list([path])
-    check = CheckShard(found.framing, strict, indexed, found.schema)
+    check = CheckShard(found.framing, strict, indexed, found.schema, found.pads_short)
     summary = Summary(folder=folder, shards=len(found.shards))
     rows, names, files = [], {}, []
     for path, report in zip(found.shards, run_all(check, found.shards), strict=True):

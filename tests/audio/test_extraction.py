@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.dsp.windows import waveform_windows
 from transforms.audio.extraction import MAX_BYTES, MAX_EXAMPLES, Extraction, _regrouped
+from transforms.audio.paddings import REPEAT, ZEROS
 from transforms.audio.resamplers import RESAMPY, SOXR
 from transforms.vggish.params import Framing
 
 
-@pytest.mark.parametrize("extraction", [Extraction(), Extraction(Framing(2.5, 0.31), SOXR, True)])
+@pytest.mark.parametrize("extraction", [Extraction(), Extraction(Framing(2.5, 0.31), SOXR, True, REPEAT)])
 def test_json_keeps_every_setting(extraction):
     assert Extraction.from_json(json.loads(json.dumps(extraction.to_json()))) == extraction
 
@@ -40,6 +41,17 @@ def test_examples_are_those_of_the_front_end_in_arrays_of_the_maximum_size(windo
     cut = waveform_windows if windows else waveform_examples
     expected = np.concatenate(list(cut([waveform], 16_000, extraction.framing)))
     np.testing.assert_array_equal(np.concatenate(arrays), expected)
+
+
+@pytest.mark.parametrize("windows", [False, True])
+@pytest.mark.parametrize("padding", [ZEROS, REPEAT])
+def test_a_short_waveform_is_padded_before_either_front_end(windows, padding):
+    waveform = np.random.default_rng(0).uniform(-1, 1, 10_000)
+    whole = np.resize(waveform, 42_998) if padding == REPEAT else np.append(waveform, np.zeros(32_998))
+    (array,) = Extraction(windows=windows, padding=padding).examples([waveform], 44_100)
+    (expected,) = Extraction(windows=windows).examples([whole], 44_100)
+    np.testing.assert_array_equal(array, expected)
+    assert len(array) == 1
 
 
 def test_an_array_is_bounded_in_examples_and_in_bytes():

@@ -67,6 +67,15 @@ def test_problems_of_records(tmp_path, clips, message):
     assert found.startswith(message)
 
 
+def test_a_clip_below_a_frame_may_have_one_if_short_clips_are_padded(tmp_path):
+    for end_s, frames in ((0.2, 1), (0.2, 2)):
+        path = shard(tmp_path, (replace(FIRST, end_s=end_s), FRAMES[:frames]))
+        assert "0.200 s allow 1 to 0" in problems(path)[0]
+        assert problems(path, pads_short=True) == (
+            [] if frames == 1 else [", record 0: 'ab1' has 2 frames; 0.200 s allow 1 to 1"]
+        )
+
+
 def test_the_order_of_records_matters_only_if_the_check_is_strict(tmp_path):
     path = shard(tmp_path, (SECOND, FRAMES), (FIRST, FRAMES))
     assert problems(path) == []

@@ -54,6 +54,16 @@ def test_bad_audio_is_one_error_that_names_it(corpus, name, message):
     assert name in str(caught.value)
 
 
+def test_a_short_waveform_has_one_frame_if_it_is_padded():
+    short = noise(0.5)[:, 0]
+    frames = {padding: embed(short, 16_000, pad_short=padding, **RANDOM) for padding in ("zeros", "repeat")}
+    assert frames["zeros"].shape == frames["repeat"].shape == (1, 128)
+    np.testing.assert_array_equal(frames["repeat"], embed(np.resize(short, 15_600), 16_000, **RANDOM))
+    np.testing.assert_array_equal(frames["zeros"], embed(np.append(short, np.zeros(7_600)), 16_000, **RANDOM))
+    with pytest.raises(SettingError, match="pad_short='loop': give None, 'zeros' or 'repeat'"):
+        embed(short, 16_000, pad_short="loop", **RANDOM)
+
+
 def test_an_unknown_kind_of_output_is_refused(corpus):
     with pytest.raises(SettingError, match="give 'quantized' or 'raw'"):
         embed(corpus / "a.wav", postprocess="pca", **RANDOM)

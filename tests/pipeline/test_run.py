@@ -10,6 +10,7 @@ from sounds import write_bad_files, write_noise
 from trial_runs import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
 
 from pipeline import run
+from pipeline.embed import embed
 from pipeline.verify import verify_folder
 from transforms.errors import SettingError
 from transforms.vggish.precision import CHANGED_BYTES
@@ -51,6 +52,27 @@ def test_every_good_clip_has_its_record(finished):
     }
     assert all(codes.dtype == np.uint8 for _, codes in records.values())
     assert records["one"][0].end_s == 2.5 and records["one"][0].labels == ()
+
+
+def test_short_clips_have_one_frame_if_they_are_padded(tmp_path, capsys):
+    for name, duration_s in (("short", 0.3), ("long", 2.0), ("none", 0.0)):
+        write_noise(tmp_path / "audio" / f"{name}.wav", duration_s, 22_050)
+    out = tmp_path / "out"
+    flags = [*TRIAL, f"--input={tmp_path}/audio/*", f"--output={out}"]
+    for _ in range(2):
+        assert run.run([*flags, "--pad_short=zeros"]) == 0
+    records = read(out)
+    assert {name: len(codes) for name, (_, codes) in records.items()} == {"short": 1, "long": 2}
+    assert records["short"][0].end_s == pytest.approx(0.3)
+    (rejected,) = json_lines(out / "_run" / REJECTED)
+    assert (rejected["id"], rejected["reason"]) == ("none", "too_short")
+    for name in ("short", "long"):
+        codes = embed(
+            tmp_path / "audio" / f"{name}.wav", weights="random:0", pca_params="none", pad_short="zeros"
+        )
+        np.testing.assert_array_equal(codes, records[name][1])
+    assert verify_folder(str(out), strict=True).problems == []
+    assert "pad_short zeros, but this command has none" in refusal(flags)
 
 
 def test_every_bad_clip_is_rejected_with_its_reason(corpus, finished):

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.audio.dsp.padding import pad_short
 from transforms.audio.dsp.polyphase import has_polyphase
 from transforms.audio.dsp.waveform_examples import waveform_examples
 from transforms.audio.dsp.windows import waveform_windows, window_rate_hz, window_samples
+from transforms.audio.paddings import Padding
 from transforms.audio.resamplers import RESAMPY, Resampler
 from transforms.vggish.params import MEL_BANDS, SAMPLE_RATE_HZ, Framing
 
@@ -25,11 +27,13 @@ class Extraction:
 
     Attributes:
       windows: whether to make PCM windows for a front end on an accelerator, instead of log-mel.
+      padding: how to lengthen a waveform shorter than one example, as `pad_short` takes it; None: not at all.
     """
 
     framing: Framing = Framing()
     resampler: Resampler = RESAMPY
     windows: bool = False
+    padding: Padding | None = None
 
     def examples(self, blocks: Iterable[NDArray[np.floating]], rate_hz: int) -> Iterator[NDArray]:
         """Make examples of a mono waveform, in bounded memory.
@@ -45,6 +49,7 @@ class Extraction:
           ClipError: as `waveform_examples`.
         """
         max_rows = self.max_examples(rate_hz)
+        blocks = pad_short(blocks, rate_hz, self.framing, self.padding)
         if self.windows:
             return waveform_windows(blocks, rate_hz, self.framing, self.resampler, max_rows)
         return _regrouped(waveform_examples(blocks, rate_hz, self.framing, self.resampler), max_rows)

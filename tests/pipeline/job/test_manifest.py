@@ -31,6 +31,7 @@ def config_of(*flags: str):
         ("--output_schema=youtube8m", "output_schema", "youtube8m"),
         ("--example_hop_seconds=0.48", "example_hop_seconds", 0.48),
         ("--segment_seconds=2", "segment_seconds", 2.0),
+        ("--pad_short=repeat", "pad_short", "repeat"),
         ("--sharding=hash:2", "sharding", "hash:2"),
     ],
 )

@@ -49,6 +49,15 @@ def test_the_sound_of_an_example_is_bounded_whatever_the_hop_is(tmp_path):
     assert 23 <= len(example.waveform) / 16_000 <= 25 and 2_300 <= len(example.log_mel) <= 2_500
 
 
+def test_a_short_clip_is_shown_as_it_was_padded(tmp_path):
+    write_noise(tmp_path / "audio" / "short.wav", 0.5)
+    flags = [*TRIAL, f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out", "--pad_short=repeat"]
+    assert run.run(flags) == 0
+    (example,) = example_clips(prepare(validate(parse_options(flags))), 3)
+    assert example.log_mel.shape == (96, 64) and len(example.waveform) == 15_600
+    np.testing.assert_array_equal(example.waveform[:7_600], example.waveform[8_000:])
+
+
 def test_a_file_that_changed_since_the_run_is_left_out(copied):
     config = config_of(copied)
     (copied / "audio" / "one.wav").write_text("no audio now")
