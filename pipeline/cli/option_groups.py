@@ -40,8 +40,8 @@ WEIGHTS = {
     **ASSETS_DIR,
 }
 _PCA_PARAMS = {
-    "--pca_params PATH": ".npz file with pca_eigen_vectors and pca_means, such as the released file or the "
-    "output of pipeline.fit_pca; or 'none' (default: the released file)"
+    "--pca_params PATH": ".npz file with pca_eigen_vectors and pca_means, such as the released file or that "
+    "of pipeline.fit_pca; or 'none' (default: the released file)"
 }
 MODEL = WEIGHTS | _PCA_PARAMS
 POSTPROCESS = {
