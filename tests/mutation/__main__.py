@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.mutation.mutants import Mutant, choose, make_mutants
 from tests.mutation.results import ModuleResults, print_table, read_equivalent
-from tests.mutation.trials import ROOT, Trial, copies, import_libraries, tests_by_line, tests_of
+from tests.mutation.trials import ROOT, Trial, copies, files_of_tests, import_libraries, tests_by_line
 
 # A mutant's tests may take this much longer than all tests without it.
 _SLOWER, _EXTRA_S = 1.0, 10.0
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     all_results = []
     with copies(options.processes) as trees:
         for module in modules:
-            results = ModuleResults.read(module, tests_of(module), read_equivalent())
+            results = ModuleResults.read(module, files_of_tests(module), read_equivalent())
             mutants = choose(list(make_mutants(module.read_text())), options.sample)
             try_mutants(module, mutants, results, trees)
             all_results.append(results.of(mutants))

@@ -61,7 +61,7 @@ def make_mutants(source: str) -> Iterator[Mutant]:
     for mutation in visitor.mutations:
         line = positions[mutation.original_node].start.line
         number = bisect.bisect_right(starts, line)
-        end = starts[number] - 1 if number < len(starts) else source.count("\n") + 1
+        end = starts[number] - 1 if number < len(starts) else len(source.splitlines())
         mutated = module.deep_replace(mutation.original_node, mutation.mutated_node)
         texts = (_text(module, node) for node in (mutation.original_node, mutation.mutated_node))
         yield Mutant(line, starts[number - 1], end, *texts, mutated.code)

@@ -1,4 +1,4 @@
-"""The results of mutants: kept from run to run, compared with the list of equivalent ones, shown as a table."""
+"""The results of mutants: kept from run to run, and shown as a table."""
 
 import hashlib
 import json
@@ -94,5 +94,6 @@ def print_table(results: Sequence[dict[str, Any]], stream: TextIO) -> None:
         tried = row["mutants"] - row.get("equivalent", 0)
         noticed = tried - row.get(SURVIVED, 0)
         share = f"{noticed / tried:6.1%}" if tried else "  none"
-        counts = f"{row['mutants']:6} mutants, {row.get(SURVIVED, 0):4} survived, {row.get('equivalent', 0):3} equivalent"
+        counts = f"{row['mutants']:6} mutants, {row.get(SURVIVED, 0):4} survived"
+        counts += f", {row.get('equivalent', 0):3} equivalent"
         print(f"{row['module']:50} {counts}, {share} noticed", file=stream, flush=True)

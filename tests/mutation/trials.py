@@ -1,7 +1,7 @@
-"""Runs the tests of a module on its mutants, each in a process forked from one that has imported the libraries.
+"""Runs tests on mutants, each in a process forked from one that has imported the libraries.
 
-Each of the processes that run side by side has its own copy of the project, in which the mutant is written. So
-the processes that a test starts see it too.
+Each of the processes that run side by side has its own copy of the project, in which the mutant is written.
+So the processes that a test starts see it too.
 """
 
 import compileall
@@ -175,7 +175,7 @@ def tests_by_line(copy: Path, module: Path, tests: Sequence[str]) -> tuple[dict[
     return {line: names for line, names in found.items() if names}, time.monotonic() - trial.started_s
 
 
-def tests_of(module: Path) -> list[str]:
+def files_of_tests(module: Path) -> list[str]:
     """Return the test file at a module's path, and then the files that import it, relative to the project."""
     package, *folders = module.relative_to(ROOT).parts[:-1]
     own = Path("tests", *([package] if package == "pipeline" else []), *folders, f"test_{module.name}")
