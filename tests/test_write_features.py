@@ -10,8 +10,9 @@ from feature_chunks import SEGMENTS, frames_of, pieces_of
 from transforms.audioset.example import decode_example
 from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
+from transforms.clips import ExistingClip
 from transforms.features.folder_shards import ShardNotes
-from transforms.write_features import WriteFeatures, pack_frames, unpack_frames
+from transforms.write_features import EXISTING_CLIPS, FEATURES, WriteFeatures, pack_frames, unpack_frames
 
 
 def write(
@@ -63,6 +64,22 @@ def test_all_hashed_shards_exist_and_contain_every_clip_once(tmp_path, num_shard
     assert sorted(found, key=repr) == sorted(SEGMENTS, key=repr)
     # Adding nothing new to them leaves them as they are, the empty ones too.
     assert write(SEGMENTS[:1], tmp_path, sharding=sharding, notes=notes) == files
+
+
+def test_a_numbered_shard_without_clips_is_written_again_if_a_split_has_existing_clips_only(tmp_path):
+    """A killed run may not have written all empty shards, and the next one finds every clip there."""
+    sharding, notes, segment = Sharding(4), ShardNotes(str(tmp_path)), SEGMENTS[0]
+    files = write([segment], tmp_path, sharding=sharding, notes=notes)
+    (empty, *_) = sorted(name for name, data in files.items() if not data)
+    (tmp_path / empty).unlink()
+    clip = ExistingClip(segment.split, segment.video_id, segment.start_s, "a.wav", None, None, True)
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        inputs = {
+            FEATURES: pipeline | "None" >> beam.Create([]),
+            EXISTING_CLIPS: pipeline | "One" >> beam.Create([clip]),
+        }
+        _ = inputs | WriteFeatures(str(tmp_path), sharding, notes)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.glob("[!_]*/*")} == files.keys()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.audioset.layout import (
+    MAX_SHARDS,
     MAX_SPLIT_CHARACTERS,
     Sharding,
     check_split,
@@ -108,17 +109,29 @@ def test_the_name_of_a_hashed_shard_contains_its_sharding(video_id, num_shards):
     assert 0 <= int(name.split("-")[1]) < num_shards
 
 
+def test_the_names_of_the_fewest_and_most_shards_contain_their_sharding():
+    for number in (1, MAX_SHARDS):
+        assert Sharding.of_shard("train", f"train-00000-of-{number:05d}") == Sharding(number)
+    assert Sharding.of_shard("train", "train-00000-of-00000") == Sharding()
+
+
 def test_hashed_shards_are_stable():
     # A changed hash would put clips of a second run beside those of the first.
     assert Sharding(10).shard_name("train", "--4gqARaEJE") == "train-00006-of-00010"
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hash", "hash:", "hash:0", "hash:-1", "hash:x", "prefix", "hash:100000"]
+    "text", ["", "hash", "hash:", "hash:0", "hash:-1", "hash:x", "prefix", "foo:3", "hash:100000"]
 )
 def test_other_shardings_are_refused(text):
     with pytest.raises(SettingError, match="--sharding="):
         parse_sharding(text)
+
+
+def test_a_sharding_refuses_a_number_that_its_names_cannot_have():
+    for number in (0, MAX_SHARDS + 1):
+        with pytest.raises(ValueError, match=f"the number of shards is {number}; give 1 to {MAX_SHARDS}"):
+            Sharding(number)
 
 
 def test_shardings_are_read():
@@ -130,5 +143,7 @@ def test_names_that_a_shard_may_have():
     assert not any(
         Sharding().may_name("train", name) for name in ("", "abc", "precious", "%61b", "a%", "%2f")
     )
+    latin = b"\xe9t\xe9".decode("utf-8", "surrogateescape")  # a file name that is not UTF-8
+    assert Sharding().may_name("train", shard_prefix(latin))
     assert Sharding(3).may_name("train", "train-00002-of-00003")
     assert not any(Sharding(3).may_name("train", name) for name in ("train-00003-of-00003", "ab"))

@@ -39,6 +39,13 @@ def test_a_clip_that_was_rejected_is_left_out():
     assert [clip.chunk.file for clip in records] == ["b.wav"]
 
 
+def test_a_clip_without_one_of_its_chunks_is_left_out():
+    for missing in range(3):
+        chunks = pieces_of(SEGMENTS[0], num_chunks=3)
+        del chunks[missing]
+        assert assemble_clips(chunks) == []
+
+
 def test_rejects_of_earlier_runs_name_the_current_input(tmp_path):
     (tmp_path / "b").touch()
 

@@ -53,7 +53,8 @@ def test_a_note_makes_a_shard_a_runs_own_and_keeps_its_first_state(folder):
     assert notes.owns("train", "aa") and not notes.owns("train", "bb")
     assert notes.read("train", "bb") is None
     notes.note("train", "bb", b"before")
-    notes.note("train", "bb", b"later")
+    for later in (b"later", b"last"):
+        notes.note("train", "bb", later)
     assert notes.owns("train", "bb") and notes.read("train", "bb") == b"before"
     assert announced_shards(str(folder)) == {"train/aa.tfrecord", "train/bb.tfrecord"}
     notes.end()

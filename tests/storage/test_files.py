@@ -75,13 +75,32 @@ def test_new_file_appears_complete_or_not_at_all(tmp_path, monkeypatch, local):
     with new_file(str(path)) as file:
         file.write(b"one")
         file.write(b"two")
-        assert path.exists() <= (not local)
+        assert not path.exists()
     assert path.read_bytes() == b"onetwo" and list(path.parent.iterdir()) == [path]
     path.unlink()
     with pytest.raises(RuntimeError), new_file(str(path)) as file:
         file.write(b"half")
         raise RuntimeError
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_new_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """Otherwise a power failure after the rename could leave an empty file."""
+    synced = {}
+    fsync, replace = os.fsync, os.replace
+
+    def record_fsync(descriptor):
+        fsync(descriptor)
+        synced[os.fstat(descriptor).st_ino] = os.fstat(descriptor).st_size
+
+    def check_replace(source, target):
+        assert synced[os.stat(source).st_ino] == len(b"features")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "replace", check_replace)
+    write_atomic(str(tmp_path / "shard"), b"features")
+    assert (tmp_path / "shard").read_bytes() == b"features" and len(synced) == 1
 
 
 def test_folds_case_agrees_with_the_disk(tmp_path):
