@@ -15,9 +15,10 @@ from transforms.embed_examples import (
     FusedModelHandler,
     LazyModel,
     VggishModelHandler,
+    _reject_once,
     embed_chunks,
 )
-from transforms.errors import ClipError, SettingError
+from transforms.errors import ClipError, OutOfMemoryError, Reason, SettingError
 from transforms.pcm import PcmWindows
 from transforms.vggish.model import Embedder
 
@@ -83,6 +84,35 @@ def test_embeddings_that_are_not_finite_are_rejected(random_weights):
     outcomes = list(embed_chunks(model, [(chunk("loud"), good * np.float32(1e10)), (chunk("good"), good)]))
     assert isinstance(outcomes[0][1], ClipError) and "NaN or infinite" in str(outcomes[0][1])
     assert outcomes[1][1].shape == (3, 128)
+    np.testing.assert_array_equal(outcomes[1][1], model.embed(good))
+
+
+def test_a_clip_is_rejected_for_one_frame_that_is_not_finite(embedder, monkeypatch):
+    frames = np.ones((5, 128), np.float32)
+    frames[1, 7] = np.inf
+    monkeypatch.setattr(embedder, "embed", lambda examples: frames)
+    clips = [np.zeros((length, 96, 64), np.float32) for length in (2, 3)]
+    first, second = embedder.embed_clips(clips)
+    assert first is None
+    np.testing.assert_array_equal(second, frames[2:])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_lack_of_memory_is_not_blamed_on_clips(count):
+    class Full:
+        def embed_clips(self, clips):
+            raise OutOfMemoryError("the model does not fit into memory")
+
+    examples = np.zeros((1, 96, 64), np.float32)
+    with pytest.raises(OutOfMemoryError, match="does not fit"):
+        list(embed_chunks(Full(), [(chunk(f"id{n}"), examples) for n in range(count)]))
+
+
+def test_a_clip_with_several_failed_chunks_has_the_message_of_the_first():
+    failures = [(chunk("wrong", index), f"message {index}") for index in (2, 1, 3)]
+    for order in (failures, failures[::-1]):
+        reject = _reject_once(order)
+        assert (reject.video_id, reject.reason, reject.message) == ("wrong", Reason.NOT_EMBEDDED, "message 1")
 
 
 def test_batches_are_counted_in_examples():

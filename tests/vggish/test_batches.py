@@ -1,3 +1,7 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -92,3 +96,44 @@ def test_other_errors_are_raised_unchanged():
 
     with pytest.raises(ValueError, match="wrong shape"):
         FixedBatches(8).run(predict, np.zeros((3, 2)))
+
+
+def test_threads_predict_one_after_the_other():
+    running, most = 0, 0
+
+    def predict(batch):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.01)
+        running -= 1
+        return [batch]
+
+    batches = FixedBatches(2)
+    with ThreadPoolExecutor(4) as executor:
+        for number, (same,) in enumerate(
+            executor.map(lambda n: batches.run(predict, np.full((5, 1), n)), range(4))
+        ):
+            np.testing.assert_array_equal(same, np.full((5, 1), number))
+    assert most == 1
+
+
+def test_a_batch_that_fails_in_two_threads_at_once_is_halved_once():
+    meeting = threading.Barrier(2)
+
+    class Full:
+        def __array__(self, dtype=None, copy=None):
+            meeting.wait(10)
+            raise MemoryError
+
+    sizes = []
+
+    def predict(batch):
+        sizes.append(len(batch))
+        return [Full() if len(batch) == 8 else batch]
+
+    batches, inputs = FixedBatches(8), np.arange(8)[:, np.newaxis]
+    with ThreadPoolExecutor(2) as executor:
+        for (same,) in executor.map(lambda _: batches.run(predict, inputs), range(2)):
+            np.testing.assert_array_equal(same, inputs)
+    assert sorted(sizes) == [4, 4, 4, 4, 8, 8]

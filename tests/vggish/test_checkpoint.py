@@ -147,6 +147,18 @@ def test_random_weights_have_the_released_shapes(random_weights):
     assert all(array.dtype == np.float32 for array in random_weights.values())
 
 
+def test_random_weights_keep_the_spread_of_their_input(random_weights):
+    """He's initialization, so that no layer makes the values vanish; the last one has a spread of its own."""
+    for name, array in random_weights.items():
+        if name.endswith("biases"):
+            assert not array.any()
+        else:
+            gain = 0.1 if name.startswith("vggish/fc2") else 2**0.5
+            inputs = array[..., 0].size
+            assert abs(array.mean()) < 0.1 * array.std()
+            assert array.std() == pytest.approx(gain / inputs**0.5, rel=0.1)
+
+
 def test_a_seed_always_gives_the_same_weights_and_another_seed_others(random_weights, monkeypatch):
     # Not those that the tests keep.
     monkeypatch.setattr(checkpoint, "_random_variable", checkpoint._random_variable.__wrapped__)
