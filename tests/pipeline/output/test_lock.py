@@ -194,6 +194,67 @@ def test_a_run_writes_heartbeats(tmp_path, quick):
     assert not path.exists()
 
 
+def test_a_failed_heartbeat_is_followed_by_others(tmp_path, quick, monkeypatch):
+    replace, failed = lock.exclusive.replace, threading.Event()
+
+    def fail_once(*arguments):
+        if not failed.is_set():
+            failed.set()
+            raise OSError("the server is busy")
+        return replace(*arguments)
+
+    monkeypatch.setattr(lock.exclusive, "replace", fail_once)
+    path = tmp_path / "_run" / LOCK_FILE
+    with lock_folder(str(tmp_path)):
+        first = path.read_text()
+        assert failed.wait(60)
+        for _ in range(500):
+            time.sleep(0.01)
+            if path.read_text() != first:
+                break
+        assert json.loads(path.read_text())["beat"] > json.loads(first)["beat"]
+
+
+def test_the_end_waits_for_a_heartbeat_that_is_being_written(tmp_path, quick, monkeypatch):
+    """Otherwise the heartbeat would write the lock again after it was released."""
+    replace, begun = lock.exclusive.replace, threading.Event()
+
+    def slow(*arguments):
+        begun.set()
+        time.sleep(0.3)
+        return replace(*arguments)
+
+    monkeypatch.setattr(lock.exclusive, "replace", slow)
+    with lock_folder(str(tmp_path)):
+        assert begun.wait(60)
+    assert not list((tmp_path / "_run").iterdir())
+    time.sleep(0.5)
+    assert not list((tmp_path / "_run").iterdir())
+
+
+def test_a_run_never_deletes_the_lock_of_another(tmp_path):
+    theirs = dataclasses.replace(ME, run="theirs")
+    with lock_folder(str(tmp_path)):
+        leave(tmp_path, theirs)
+    assert (tmp_path / "_run" / LOCK_FILE).read_bytes() == theirs.encode()
+
+
+def test_without_exclusive_writes_the_last_writer_has_the_lock(tmp_path, monkeypatch):
+    """Each run waits until the others have written, and then reads whose lock it is."""
+    theirs = dataclasses.replace(ME, run="theirs")
+    slept = []
+
+    def write_meanwhile(seconds: float) -> None:
+        slept.append(seconds)
+        leave(tmp_path, theirs)
+
+    monkeypatch.setattr(lock.exclusive, "is_atomic", lambda path: False)
+    monkeypatch.setattr(lock.time, "sleep", write_meanwhile)
+    assert not is_free(tmp_path)
+    assert slept == [lock._SETTLE_S]
+    assert (tmp_path / "_run" / LOCK_FILE).read_bytes() == theirs.encode()
+
+
 def hold_with_child(output: str, events, log: str) -> None:
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
     catch_signals("pipeline.run")
