@@ -14,6 +14,7 @@ from pipeline import run
 from pipeline.cli.console import run_command
 from pipeline.make_shards import run as make_shards
 from pipeline.output import feature_folder
+from pipeline.output.feature_folder import FeatureFolder
 from pipeline.statistics.passes import FrameFolder
 from pipeline.verify import verify_folder
 from transforms.audioset.reading import FeatureShards
@@ -287,3 +288,11 @@ def test_an_invalid_manifest_is_one_line(corpus, expected, text):
         assert f"{path}: cannot be read" in message and "\n" not in message
     finally:
         path.write_bytes(before)
+
+
+def test_all_lists_of_earlier_rejects_count(tmp_path):
+    names = ["rejected-00000-of-00002.jsonl", "rejected-00001-of-00002.jsonl", "displaced.jsonl"]
+    (tmp_path / "_run").mkdir()
+    for name in [*names, "unmatched-00000-of-00001.jsonl"]:
+        (tmp_path / "_run" / name).touch()
+    assert FeatureFolder.at(str(tmp_path)).earlier_rejects == [f"{tmp_path}/_run/{name}" for name in names]
