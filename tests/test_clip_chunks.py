@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,10 +81,17 @@ def test_a_file_named_with_its_time_is_not_cut_again_whatever_its_length():
     np.testing.assert_array_equal(examples, examples_of(samples))
 
 
-def test_a_soundtrack_that_ends_before_its_segment_is_rejected():
-    with pytest.raises(ClipError, match=r"ends at 2\.000 s.*begins at 3\.0 s") as caught:
-        extract(wav(noise(2.0)), SEGMENT)
+@pytest.mark.parametrize("duration_s", [2.0, 3.0])
+def test_a_soundtrack_that_ends_before_its_segment_is_rejected(duration_s):
+    with pytest.raises(ClipError, match=rf"ends at {duration_s:.3f} s.*begins at 3\.0 s") as caught:
+        extract(wav(noise(duration_s)), SEGMENT)
     assert caught.value.reason == Reason.OUTSIDE_AUDIO
+
+
+def test_each_end_of_a_segment_is_rounded_to_a_sample():
+    clip = replace(SEGMENT, start_s=3.00003, end_s=7.00004)  # samples 48000.48 and 112000.64
+    ((_, span),) = clip_spans(wav(noise(9.0)), clip, None)
+    assert (span.start, span.stop) == (48_000, 112_001)
 
 
 def test_the_message_for_short_audio_has_its_length_and_the_required_one():

@@ -1,3 +1,6 @@
+import hashlib
+import json
+
 import apache_beam as beam
 import making
 import pytest
@@ -7,10 +10,11 @@ from sounds import write_noise
 from transforms.audio_shards.items import ShardClip
 from transforms.audio_shards.read import READERS
 from transforms.audioset.segments import Segment
-from transforms.clips import Clip, Unmatched
+from transforms.clips import Clip, RejectedClip, Unmatched
 from transforms.errors import Reason
 from transforms.inputs.read_segments import SegmentFiles
-from transforms.read_clips import ClipSettings, ReadClips, clips_of_file
+from transforms.read_clips import ClipSettings, ReadClips, clips_of_file, outputs_of_file
+from transforms.rejects import RejectFiles
 
 
 @pytest.mark.parametrize(
@@ -61,6 +65,30 @@ def test_read_clips_joins_files_and_segments_and_lists_the_rest(tmp_path, segmen
         # One unmatched file, though two globs match it.
         assert_that(inputs.unmatched, equal_to(unmatched), label="unmatched")
         assert_that(inputs.rejected, equal_to([]), label="rejected")
+
+
+def test_segments_without_audio_are_not_listed_if_only_rejects_are_read(tmp_path, segment_files):
+    """A run over the rejects reads a few files, and most segments have their audio in others."""
+    write_noise(tmp_path / "id1.wav", 1.0)
+    line = RejectedClip("eval", "id1", 0.0, f"{tmp_path}/id1.wav", None, "s", Reason.CORRUPT, "m", None)
+    (tmp_path / "rejects").write_text(json.dumps(line.to_json()) + "\n")
+    rejects = RejectFiles.of([f"{tmp_path}/rejects"])
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        inputs = pipeline | ReadClips([], ClipSettings("train", segments=segment_files, rejects=rejects))
+        ids = inputs.clips | "Ids" >> beam.Map(lambda clip: (clip.split, clip.video_id))
+        assert_that(ids, equal_to([("eval", "id1")]), label="clips")
+        assert_that(inputs.unmatched, equal_to([]), label="unmatched")
+
+
+def test_a_clip_of_a_shard_with_a_bad_label_has_the_hash_of_its_audio(tmp_path, monkeypatch):
+    def read(file, columns):
+        yield ShardClip(7, "a", b"audio", labels=(2**31,))
+
+    monkeypatch.setitem(READERS, "tar", read)
+    (tmp_path / "a.tar").touch()
+    (fault,) = outputs_of_file(f"{tmp_path}/a.tar", ClipSettings("train", "tar"))
+    assert (fault.video_id, fault.offset, fault.reason) == ("a", 7, Reason.BAD_RECORD)
+    assert fault.sha256 == hashlib.sha256(b"audio").hexdigest()
 
 
 def reader_that_raises(file, columns):

@@ -81,6 +81,13 @@ def test_only_the_rejected_clips_are_covered():
     assert index.covers(Clip("train", "any", "t.tar", 1024))
     assert index.covers(Clip("train", "any", "t.tar", 2048))
     assert not index.covers(Clip("train", "any", "t.tar", 512))
+    # The first of several faults counts, and a recording that begins after a reject does not contain it.
+    for faults in ([1024, 4096], [4096, 1024]):
+        of_two = RejectIndex([rejection("", "t.tar", offset) for offset in faults])
+        assert of_two.covers(Clip("train", "any", "t.tar", 2048))
+        assert not of_two.covers(Clip("train", "any", "t.tar", 1023))
+    assert index.covers(Clip("train", "b", "cut.wav", start_s=20.0))
+    assert not index.covers(Clip("train", "b", "cut.wav", start_s=20.5))
 
 
 def test_rejects_that_a_run_does_not_revisit_are_kept(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
-from transforms.audioset.labels import read_class_labels, read_class_names
-from transforms.errors import SettingError
+from transforms.audioset.labels import label_indices, read_class_labels, read_class_names
+from transforms.errors import ClipError, SettingError
 
 HEADER = "index,mid,display_name\n"
 
@@ -60,3 +60,20 @@ def test_released_classes_are_527(shared):
         classes = read_class_labels(file, "c")
     assert sorted(classes.values()) == list(range(527))
     assert classes["/m/09x0r"] == 0
+
+
+def test_an_index_fits_in_31_bits():
+    assert label_indices([2**31 - 1, 0], None) == (0, 2**31 - 1)
+    for index in (2**31, -1):
+        with pytest.raises(ClipError, match=f"label {index} is not a class index"):
+            label_indices([index], None)
+
+
+def test_of_two_classes_with_the_same_name_the_first_has_it():
+    lines = ["index,mid,display_name\n", "0,/m/a,Bell\n", "1,/m/b,Bell\n", "2,/m/c,/m/a\n"]
+    assert read_class_labels(lines, "c.csv", display_names=True) == {
+        "/m/a": 0,
+        "/m/b": 1,
+        "/m/c": 2,
+        "Bell": 0,
+    }
