@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import pytest
 
 from pipeline.cli.options import parse_options
@@ -40,6 +41,15 @@ def test_an_option_that_changes_features_is_a_setting(flag, name, value):
     assert after[name] == value and before | {name: value} == after != before
 
 
+def test_the_settings_are_all_that_determines_features():
+    settings = settings_of(config_of())
+    assert settings.keys() == {
+        *("weights", "pca_params", "quantization_range", "precision", "resampler", "frontend", "postprocess"),
+        *("output_schema", "example_hop_seconds", "segment_seconds", "sharding", "backend", "decoders"),
+    }
+    assert settings["backend"] == keras.backend.backend() == "tensorflow"
+
+
 @pytest.mark.parametrize("flag", ["--batch_size=8", "--split=x", "--max_reject_fraction=1", "--quiet"])
 def test_an_option_that_changes_no_features_is_no_setting(flag):
     assert settings_of(config_of(flag)) == settings_of(config_of())
@@ -76,6 +86,15 @@ def test_options_are_shown_without_secrets():
     }
     assert _shown_run({"assets": {"path": "https://u:p@h/w"}}) == {"assets": {"path": "https://***@h/w"}}
     assert _shown_run(5) == 5
+
+
+def test_a_manifest_has_no_secret():
+    flags = ["--s3_secret_access_key=very-secret-word", "--input=https://user:very-secret-word@host/*"]
+    earlier = {"settings": {}, "options": {"beam_flags": flags[:1]}}
+    folder = FeatureFolder("b", (), (), True, earlier | {"history": [earlier]})
+    text = make_manifest(config_of(*flags), folder, "then")
+    assert "very-secret-word" not in text and text.count("--s3_secret_access_key=***") == 3
+    assert len(json.loads(text)["history"]) == 2
 
 
 def test_versions_are_of_packages_that_are_installed():
