@@ -32,7 +32,9 @@ def test_the_code_that_reads_records_runs(tmp_path):
 
 
 def test_files_that_the_readme_links_to_exist():
-    for name in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+    names = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert {"docs/run.svg", "docs/inputs.md", "CONTRIBUTING.md"} < set(names)
+    for name in names:
         assert (ROOT / name).exists(), name
 
 

@@ -111,10 +111,12 @@ def test_every_form_of_name_finds_any_youtube_id(ids, start_s, form, extension):
         assert find("corpus/" + file_name(form, own, extension), *segments) == [(own, form in CUT_NAMES)]
 
 
-@given(path=st.text(max_size=30), video_id=YOUTUBE_IDS)
-def test_any_name_gives_segments_or_none(path, video_id):
-    for named, _ in find(path, segment(video_id)):
-        assert named.video_id in path
+@given(before=st.text(max_size=10), after=st.text(max_size=10), video_id=YOUTUBE_IDS)
+def test_any_name_with_an_id_gives_its_segment_once_or_nothing(before, after, video_id):
+    own = segment(video_id)
+    assert find(before + video_id + after, own) in ([], [(own, False)], [(own, True)])
+    assert find(before + after, own) == [] or video_id in before + after
+    assert find(f"{before}/{video_id}.wav", own) == [(own, False)]
 
 
 def test_pattern_finds_the_id_anywhere_in_the_path():

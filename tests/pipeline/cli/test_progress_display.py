@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import itertools
 import os
 import pty
 import struct
@@ -100,7 +101,12 @@ def test_plain_lines_appear_at_intervals_elsewhere(tmp_path, monkeypatch):
 
 def test_samples_of_a_long_run_are_few_and_evenly_spread(tmp_path, monkeypatch):
     monkeypatch.setattr(progress_display, "_MAX_SAMPLES", 8)
+    clock = itertools.count()
+    monkeypatch.setattr(progress_display.time, "monotonic", lambda: float(next(clock)))
     shown = Progress(ProgressFolder(str(tmp_path)), 1, 0.96, None)
     for _ in range(100):
         shown.status()
-    assert 4 <= len(shown.samples) <= 8
+    times_s = [sample.time_s for sample in shown.samples]
+    (step_s,) = {later - earlier for earlier, later in itertools.pairwise(times_s)}
+    assert 4 <= len(times_s) <= 8
+    assert times_s[0] == 1.0 and 100.0 - step_s < times_s[-1] <= 100.0
