@@ -100,6 +100,7 @@ def test_ids_collide_if_their_prefixes_differ_only_in_case():
     assert colliding_ids(["abc", "abd", "Xyz"]) is None
     assert colliding_ids(["abc", "zz", "ABd"]) == ("abc", "ABd")
     assert colliding_ids(["aBc", "aBd", "ab"]) == ("aBc", "ab")
+    assert colliding_ids(["ßa", "ssb"]) is None  # the prefixes are compared, not the ids
 
 
 @given(video_id=st.text(min_size=1, max_size=20), num_shards=st.integers(1, 500))

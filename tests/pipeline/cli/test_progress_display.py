@@ -56,6 +56,25 @@ def test_clips_of_shards_are_an_estimate_until_all_are_read():
     assert (last.clips_expected, last.is_estimate) == (151, False)
 
 
+def test_no_more_clips_are_done_than_expected():
+    counts = NOTHING | {FILES_READ: 2, CLIPS: 2, CLIPS_DONE: 5}
+    status = Status.of(counts, 2, 0.96, 1.0)
+    assert (status.clips_expected, status.left_s) == (5, 0.0) and status.text().startswith("5 of 5 clips")
+
+
+def test_the_time_for_writing_shards_does_not_count_for_the_speed(tmp_path, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(progress_display.time, "monotonic", lambda: float(next(clock)))
+    folder = ProgressFolder(str(tmp_path))
+    shown = Progress(folder, 2, 0.96, None)
+    for counter in (FILES_READ, CLIPS, CLIPS_DONE):
+        folder.add(counter, 2)
+    assert [shown.status().working_s for _ in range(3)] == [0.0, 1.0, 2.0]
+    folder.add(SHARDS, 1)
+    assert [shown.status().working_s for _ in range(3)] == [2.0] * 3
+    assert "1.0 clips/s" in shown.status().text()
+
+
 def test_the_stage_follows_from_the_counts():
     assert Status.of(NOTHING, 1, 0.96, 0).stage == "loading the model"
     assert Status.of(NOTHING | {CLIPS_DONE: 1}, 1, 0.96, 0).stage == "embedding"
