@@ -4,14 +4,14 @@ import io
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.mutation import results
-from tests.mutation.__main__ import _chosen
 from tests.mutation.mutants import choose, make_mutants
-from tests.mutation.trials import KILLED, SURVIVED, files_of_tests
+from tests.mutation.trials import KILLED, SURVIVED, Observed, files_of_tests
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = '''\
@@ -59,14 +59,15 @@ def test_the_key_of_a_mutant_is_its_own():
     assert len(few) == 4 and few == choose(mutants[::-1], 4)[::-1]
 
 
-def test_the_files_of_tests_a_mutant_execute_its_statement():
-    (last,) = (mutant for mutant in make_mutants(SOURCE) if mutant.after == "pass" and mutant.line == 12)
-    assert _chosen(last, {12: ["own.py::one", "other.py::two"], 13: ["x"]}, ["own.py"]) == [
-        "own.py::one",
-        "other.py::two",
-    ]
-    (limit,) = (mutant for mutant in make_mutants(SOURCE) if mutant.before == "3")
-    assert _chosen(limit, {12: ["x"]}, ["own.py", "other.py"]) == ["own.py"]
+def test_a_mutant_meets_the_tests_that_execute_its_statement_the_fastest_first():
+    seconds = {"own.py::a": 2.0, "own.py::b": 1.0, "slow.py::a": 3.0, "fast.py::a": 1.0, "fast.py::b": 0.5}
+    lines = {12: list(seconds)[1:], 13: ["own.py::a"]}
+    observed = Observed({"module.py": lines}, Counter(seconds))
+    files = ["own.py", "slow.py", "fast.py"]
+    in_order = ["own.py::b", "own.py::a", "fast.py::b", "fast.py::a", "slow.py::a"]
+    assert observed.choose("module.py", files, [12, 13]) == in_order
+    # Only its import executes the line.
+    assert observed.choose("module.py", files, [1]) == ["own.py::a", "own.py::b"]
     call = next(mutant for mutant in make_mutants(SOURCE) if mutant.before.startswith("file.write("))
     assert (call.first_line, call.last_line) == (13, 16)
 

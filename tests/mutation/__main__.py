@@ -11,15 +11,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, choose, make_mutants
 from tests.mutation.results import ModuleResults, print_table, read_equivalent
-from tests.mutation.trials import ROOT, Trial, copies, files_of_tests, import_libraries, tests_by_line
+from tests.mutation.trials import ROOT, Observed, Trial, copies, files_of_tests, import_libraries, observe
 
-# A mutant's tests may take this much longer than all tests without it.
-_SLOWER, _EXTRA_S = 1.0, 10.0
+# A mutant's tests may take this many times as long as without it, and some seconds for their imports.
+_SLOWER, _EXTRA_S = 2.0, 20.0
 _POLL_S = 0.02
 
 
@@ -42,13 +42,15 @@ def main(argv: list[str]) -> int:
         modules = [module for module in modules if str(module.relative_to(ROOT)) in changed.splitlines()]
 
     import_libraries()
+    results = [ModuleResults.read(module, files_of_tests(module), read_equivalent()) for module in modules]
+    mutants = [choose(list(make_mutants(module.read_text())), options.sample) for module in modules]
     all_results = []
     with copies(options.processes) as trees:
-        for module in modules:
-            results = ModuleResults.read(module, files_of_tests(module), read_equivalent())
-            mutants = choose(list(make_mutants(module.read_text())), options.sample)
-            try_mutants(module, mutants, results, trees)
-            all_results.append(results.of(mutants))
+        unknown = [r for r, tried in zip(results, mutants, strict=True) if not all(map(r.has, tried))]
+        observed = observe(trees, {result.name: result.tests for result in unknown})
+        for result, tried in zip(results, mutants, strict=True):
+            try_mutants(tried, result, observed, trees)
+            all_results.append(result.of(tried))
             print_table(all_results[-1:], sys.stdout)
     if len(all_results) > 1:
         print_table(all_results, sys.stdout)
@@ -57,32 +59,27 @@ def main(argv: list[str]) -> int:
     return int(any(result["survivors"] for result in all_results))
 
 
-def try_mutants(module: Path, mutants: list[Mutant], results: ModuleResults, trees: list[Path]) -> None:
-    """Run tests on the mutants without a result, one per copy of the project at a time."""
+def try_mutants(
+    mutants: Iterable[Mutant], results: ModuleResults, observed: Observed, trees: Sequence[Path]
+) -> None:
+    """Run tests on the mutants of a module without a result, one per copy of the project at a time."""
     waiting = [mutant for mutant in mutants if not results.has(mutant)]
-    if not waiting:
-        return
-    tests, wall_s = tests_by_line(trees[0], module, results.tests)
-    running: dict[Path, tuple[Trial, Mutant]] = {}
-    relative = module.relative_to(ROOT)
+    running: dict[Path, tuple[Trial, float, Mutant]] = {}
     while waiting or running:
         for tree in trees:
             if tree not in running and waiting:
                 mutant = waiting.pop(0)
-                (tree / relative).write_text(mutant.source)
-                running[tree] = Trial.start(tree, _chosen(mutant, tests, results.tests)), mutant
-        for tree, (trial, mutant) in list(running.items()):
-            if outcome := trial.outcome(_SLOWER * wall_s + _EXTRA_S):
+                lines = range(mutant.first_line, mutant.last_line + 1)
+                tests = observed.choose(results.name, results.tests, lines)
+                limit_s = _SLOWER * sum(observed.seconds[test] for test in tests) + _EXTRA_S
+                (tree / results.name).write_text(mutant.source)
+                running[tree] = Trial.start(tree, tests), limit_s, mutant
+        for tree, (trial, limit_s, mutant) in list(running.items()):
+            if outcome := trial.outcome(limit_s):
                 results.add(mutant, outcome)
-                (tree / relative).write_text(module.read_text())
+                (tree / results.name).write_text((ROOT / results.name).read_text())
                 del running[tree]
         time.sleep(_POLL_S)
-
-
-def _chosen(mutant: Mutant, tests: dict[int, list[str]], files: Sequence[str]) -> list[str]:
-    """Return the tests that execute a mutant's statement, or the module's own if only its import does."""
-    names = [name for line in range(mutant.first_line, mutant.last_line + 1) for name in tests.get(line, ())]
-    return list(dict.fromkeys(names)) or [files[0]]
 
 
 def _all_modules() -> list[Path]:

@@ -3,8 +3,9 @@
 import ast
 import bisect
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import libcst as cst
 from libcst import matchers
@@ -27,28 +28,30 @@ _OPERATORS = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Mutant:
     """A mutant of a module.
 
     Attributes:
+      key: names the mutant as long as the module is the same.
       line: number of the changed line, from 1.
       first_line, last_line: of the statement with the change, without the statements in it.
       before, after: the changed code.
-      source: the whole module with the change.
+      make: returns the whole module with the change.
     """
 
+    key: str
     line: int
     first_line: int
     last_line: int
     before: str
     after: str
-    source: str
+    make: Callable[[], str]
 
-    @property
-    def key(self) -> str:
-        """Names the mutant, also after changes elsewhere in the module."""
-        return hashlib.sha256(self.source.encode()).hexdigest()[:16]
+    @cached_property
+    def source(self) -> str:
+        """The whole module with the change; made when it is asked for, since it takes 40 ms."""
+        return self.make()
 
 
 def make_mutants(source: str) -> Iterator[Mutant]:
@@ -58,13 +61,14 @@ def make_mutants(source: str) -> Iterator[Mutant]:
     module = wrapper.visit(visitor)
     positions = wrapper.resolve(PositionProvider)
     starts = sorted({node.lineno for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)})
-    for mutation in visitor.mutations:
+    for ordinal, mutation in enumerate(visitor.mutations):
+        key = hashlib.sha256(f"{ordinal} {source}".encode()).hexdigest()[:16]
         line = positions[mutation.original_node].start.line
         number = bisect.bisect_right(starts, line)
         end = starts[number] - 1 if number < len(starts) else len(source.splitlines())
-        mutated = module.deep_replace(mutation.original_node, mutation.mutated_node)
-        texts = (_text(module, node) for node in (mutation.original_node, mutation.mutated_node))
-        yield Mutant(line, starts[number - 1], end, *texts, mutated.code)
+        change = mutation.original_node, mutation.mutated_node
+        texts = (_text(module, node) for node in change)
+        yield Mutant(key, line, starts[number - 1], end, *texts, partial(_replace, module, *change))
 
 
 def choose(mutants: list[Mutant], count: int | None) -> list[Mutant]:
@@ -73,6 +77,12 @@ def choose(mutants: list[Mutant], count: int | None) -> list[Mutant]:
         return mutants
     chosen = set(sorted(mutant.key for mutant in mutants)[:count])
     return [mutant for mutant in mutants if mutant.key in chosen]
+
+
+def _replace(module: cst.Module, original: cst.CSTNode, mutated: cst.CSTNode) -> str:
+    changed = module.deep_replace(original, mutated)
+    assert isinstance(changed, cst.Module)
+    return changed.code
 
 
 def _text(module: cst.Module, node: cst.CSTNode) -> str:

@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ _LIBRARIES = (
     "matplotlib.pyplot",
     "hypothesis",
 )
+_OBSERVED = "observed.json"
+# Path of a module -> its files of tests, all relative to the project.
+TestsOf = Mapping[str, Sequence[str]]
 _ERROR = 3  # exit status of pytest if tests cannot be collected; a mutant is killed then too
 
 
@@ -84,10 +88,10 @@ class Trial:
     log: Path
 
     @classmethod
-    def start(cls, copy: Path, tests: Sequence[str], covered: Path | None = None) -> "Trial":
+    def start(cls, copy: Path, tests: Sequence[str], observed: TestsOf | None = None) -> "Trial":
         """Start tests in a copy of the project, which end with the first failure.
 
-        With `covered`, a module, they also write a file `lines` beside the copy; see `tests_by_line`.
+        With `observed`, modules with their tests, they also write a file beside the copy; see `observe`.
         """
         log = copy.parent / "log"
         pid = os.fork()
@@ -95,7 +99,7 @@ class Trial:
             return cls(pid, time.monotonic(), log)
         status = _ERROR
         try:
-            status = _run(copy, tests, log, covered)
+            status = _run(copy, tests, log, observed)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -120,7 +124,7 @@ class Trial:
         os.waitpid(self.pid, 0)
 
 
-def _run(copy: Path, tests: Sequence[str], log: Path, covered: Path | None) -> int:
+def _run(copy: Path, tests: Sequence[str], log: Path, observed: TestsOf | None) -> int:
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), output, output)):
@@ -130,49 +134,97 @@ def _run(copy: Path, tests: Sequence[str], log: Path, covered: Path | None) -> i
     os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True
     options = ["-q", "-x", "-n0", "-pno:cacheprovider", f"--basetemp={copy.parent / 'tmp'}"]
-    if covered is None:
-        return int(pytest.main([*options, *tests]))
-    coverage = Coverage(data_file=None, include=[str(covered)])
+    if observed is None:
+        # File by file, since most mutants are killed by the first, and the import of a file takes its time.
+        files: dict[str, list[str]] = {}
+        for test in tests:
+            files.setdefault(_file(test), []).append(test)
+        return next((s for names in files.values() if (s := int(pytest.main([*options, *names])))), 0)
+    coverage = Coverage(data_file=None, include=[str(copy / module) for module in observed])
+    observer = _Observer(coverage)
     coverage.start()
-    status = int(pytest.main([*options, *tests], plugins=[_TestAsContext(coverage)]))
+    status = int(pytest.main([*options, *tests], plugins=[observer]))
     coverage.stop()
-    contexts = coverage.get_data().contexts_by_lineno(str(covered))
-    (copy.parent / "lines").write_text(json.dumps(contexts))
+    lines = {module: _lines(coverage, copy / module, files) for module, files in observed.items()}
+    (copy.parent / _OBSERVED).write_text(json.dumps({"lines": lines, "seconds": observer.seconds}))
     return status
 
 
-class _TestAsContext:
-    """A plugin of pytest: coverage knows which test executed a line."""
+def _lines(coverage: Coverage, module: Path, files: Sequence[str]) -> dict[int, list[str]]:
+    """Return the tests from some files that executed each line of a module."""
+    contexts = coverage.get_data().contexts_by_lineno(str(module))
+    found = {line: [test for test in tests if _file(test) in files] for line, tests in contexts.items()}
+    return {line: tests for line, tests in found.items() if tests}
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
+
+
+class _Observer:
+    """A plugin of pytest: coverage knows which test executed a line, and `seconds` how long a test took."""
 
     def __init__(self, coverage: Coverage):
         self._coverage = coverage
+        self.seconds: Counter[str] = Counter()
 
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         self._coverage.switch_context(item.nodeid)
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
 
-def tests_by_line(copy: Path, module: Path, tests: Sequence[str]) -> tuple[dict[int, list[str]], float]:
-    """Run tests without a mutant.
 
-    Returns:
-      The tests that execute each line of a module, in their order, without lines that only its import
-      executes; and the seconds that they took together.
+@dataclass
+class Observed:
+    """What tests did without a mutant.
+
+    Attributes:
+      lines: module -> line -> tests from the module's files that execute it, unless only imports do.
+      seconds: test -> how long it took.
+    """
+
+    lines: dict[str, dict[int, list[str]]]
+    seconds: Counter[str]
+
+    def choose(self, module: str, files: Sequence[str], lines: Iterable[int]) -> list[str]:
+        """Return the tests that execute lines of a module, else all of its first file.
+
+        Those of the first file precede, then come those of the file with the least time, and so on; in a file
+        the fastest precede.
+        """
+        found = {test for line in lines for test in self.lines[module].get(line, ())}
+        seconds = Counter[str]()
+        for test in found:
+            seconds[_file(test)] += self.seconds[test]
+
+        def order(test: str) -> tuple[bool, float, str, float]:
+            return _file(test) != files[0], seconds[_file(test)], _file(test), self.seconds[test]
+
+        return sorted(found, key=order) or [test for test in self.seconds if _file(test) == files[0]]
+
+
+def observe(trees: Sequence[Path], observed: TestsOf) -> Observed:
+    """Run all tests of modules without a mutant, divided between the trees.
 
     Raises:
       RuntimeError: one fails.
     """
-    trial = Trial.start(copy, tests, copy / module.relative_to(ROOT))
-    while (outcome := trial.outcome(None)) is None:
-        time.sleep(0.05)
-    if outcome != SURVIVED:
-        raise RuntimeError(f"a test fails without a mutant:\n{trial.log.read_text()[-4000:]}")
-    lines = json.loads((copy.parent / "lines").read_text())
-    places = {path: number for number, path in enumerate(tests)}
-    found = {
-        int(line): sorted(filter(None, contexts), key=lambda test: places[test.partition("::")[0]])
-        for line, contexts in lines.items()
-    }
-    return {line: names for line, names in found.items() if names}, time.monotonic() - trial.started_s
+    files = list(dict.fromkeys(file for files in observed.values() for file in files))
+    parts = [(tree, files[number :: len(trees)]) for number, tree in enumerate(trees)]
+    running = [(tree, Trial.start(tree, part, observed)) for tree, part in parts if part]
+    seen = Observed({module: {} for module in observed}, Counter())
+    for tree, trial in running:
+        while (outcome := trial.outcome(None)) is None:
+            time.sleep(0.05)
+        if outcome != SURVIVED:
+            raise RuntimeError(f"a test fails without a mutant:\n{trial.log.read_text()[-4000:]}")
+        part_seen = json.loads((tree.parent / _OBSERVED).read_text())
+        seen.seconds.update(part_seen["seconds"])
+        for module, lines in part_seen["lines"].items():
+            for line, tests in lines.items():
+                seen.lines[module].setdefault(int(line), []).extend(tests)
+    return seen
 
 
 def files_of_tests(module: Path) -> list[str]:
