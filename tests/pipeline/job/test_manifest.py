@@ -45,7 +45,8 @@ def test_the_settings_are_all_that_determines_features():
     settings = settings_of(config_of())
     assert settings.keys() == {
         *("weights", "pca_params", "quantization_range", "precision", "resampler", "frontend", "postprocess"),
-        *("output_schema", "example_hop_seconds", "segment_seconds", "sharding", "backend", "decoders"),
+        *("output_schema", "example_hop_seconds", "segment_seconds", "pad_short", "sharding", "backend"),
+        "decoders",
     }
     assert settings["backend"] == keras.backend.backend() == "tensorflow"
 
