@@ -14,11 +14,11 @@ from transforms.errors import ClipError, Reason
 RATE_HZ = 16_000
 # Frames per block of libsndfile.
 BLOCK = 1 << 16
-CRASH, HANG, SLEEP, BUG, MEMORY, KILLED, POISON, ODD, OS_ERROR = range(101, 110)
+CRASH, HANG, SLEEP, BUG, MEMORY, KILLED, POISON, ODD, OS_ERROR, ALARM, LONG = range(101, 112)
 # The decoder process imports this before anything else. A block whose first sample is one of the marks makes
 # libsndfile fail in the given way.
 SABOTAGE = f"""
-import ctypes, os, soundfile
+import ctypes, os, signal, soundfile
 
 read = soundfile.SoundFile.read
 poisoned_by, poisoned = None, []
@@ -48,6 +48,12 @@ def sabotaged(self, *args, **options):
         bytearray(20 << 30)
     elif mark == {KILLED}:
         os.kill(os.getpid(), 9)
+    elif mark == {ALARM}:
+        signal.raise_signal(signal.SIGALRM)
+    elif mark == {LONG}:  # as if the time limit had run since an hour: each block must begin a new one
+        left_s, _ = signal.setitimer(signal.ITIMER_REAL, 3_600)
+        if not 0 < left_s < 60:
+            os.kill(os.getpid(), 9)
     return block
 
 soundfile.SoundFile.read = sabotaged

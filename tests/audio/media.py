@@ -114,6 +114,15 @@ def rewrapped(data: bytes, container: str) -> bytes:
     return file.getvalue()
 
 
+def frames_of(adts: bytes) -> list[bytes]:
+    frames, begin = [], 0
+    while begin < len(adts):
+        length = (adts[begin + 3] & 3) << 11 | adts[begin + 4] << 3 | adts[begin + 5] >> 5
+        frames.append(adts[begin : begin + length])
+        begin += length
+    return frames
+
+
 def vorbis(samples: np.ndarray, rate_hz: int, container: str) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, rate_hz, format="OGG", subtype="VORBIS")

@@ -1,6 +1,7 @@
 import contextlib
 import io
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from media import (
     WMA,
     contained,
     decode,
+    frames_of,
     rejection_of,
     sweep,
     vorbis,
@@ -83,6 +85,32 @@ def test_a_hole_is_corrupt(container, codec, sample_format, options):
     rejection = rejection_of(bytes(data))
     assert rejection.reason is Reason.CORRUPT
     assert 1 < float(str(rejection).split("after ")[-1].split()[0]) < 2
+
+
+def test_one_wrong_bit_of_flac_in_a_container_is_corrupt():
+    """By default ffmpeg decodes a frame with a wrong checksum without an error."""
+    data = contained(sweep(8_000, 1, 1), 8_000, *MKV_FLAC)
+    with av.open(io.BytesIO(data)) as container:
+        frames = [bytes(packet) for packet in container.demux() if packet.size]
+    assert len(frames) > 1
+    for begin, frame in ((data.index(frame), frame) for frame in frames):
+        for place in range(0, len(frame), len(frame) // 8):
+            flipped = bytearray(data)
+            flipped[begin + place] ^= 0x10
+            assert rejection_of(bytes(flipped)).reason is Reason.CORRUPT
+
+
+def test_more_than_a_thousand_packets_without_a_sample_are_corrupt():
+    first, *rest = frames_of(contained(sweep(16_000, 1, 0.3), 16_000, "adts", "aac", "fltp"))
+    # A frame of 8 bytes: the header with this length, and the mark of its end.
+    empty = first[:3] + bytes([first[3] & 0xFC, 1, first[5] & 0x1F]) + first[6:7] + b"\xe0"
+    expected, _ = decode(b"".join([first, *rest]))
+    np.testing.assert_array_equal(decode(b"".join([first, *[empty] * 1_000, *rest]))[0], expected)
+    apart = b"".join([first, *[empty] * 600, rest[0], *[empty] * 600, *rest[1:]])
+    np.testing.assert_array_equal(decode(apart)[0], expected)
+    rejection = rejection_of(b"".join([first, *[empty] * 1_001, *rest]))
+    assert rejection.reason is Reason.CORRUPT
+    assert str(rejection) == "1001 packets without a sample, after 0.06 s"
 
 
 @pytest.mark.parametrize(

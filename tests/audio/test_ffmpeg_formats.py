@@ -9,7 +9,19 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from media import M4A, MKV_FLAC, WMA, contained, decode, error, lag, rejection_of, sweep, verbatim_flac
+from media import (
+    M4A,
+    MKV_FLAC,
+    WMA,
+    contained,
+    decode,
+    error,
+    frames_of,
+    lag,
+    rejection_of,
+    sweep,
+    verbatim_flac,
+)
 
 from transforms.audio.decode import duration_s, mono_blocks, open_audio
 from transforms.errors import ClipError, Reason
@@ -131,15 +143,6 @@ def test_flac_of_20_bits_that_is_damaged_is_corrupt():
     rejection = rejection_of(data + data)
     assert rejection.reason is Reason.CORRUPT
     assert "more than the 20000 frames" in str(rejection)
-
-
-def frames_of(adts: bytes) -> list[bytes]:
-    frames, begin = [], 0
-    while begin < len(adts):
-        length = (adts[begin + 3] & 3) << 11 | adts[begin + 4] << 3 | adts[begin + 5] >> 5
-        frames.append(adts[begin : begin + length])
-        begin += length
-    return frames
 
 
 def test_tags_around_adts_are_ignored():

@@ -1,11 +1,17 @@
+import dataclasses
 import io
 import struct
+from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 from media import (
+    FAST_START,
+    FRAGMENTED,
     OPUS,
+    WMA,
     contained,
     decode,
     rejection_of,
@@ -15,7 +21,7 @@ from media import (
 from surgery import ID3V1
 
 from transforms.audio.formats import FORMATS
-from transforms.audio.structure import first_frame_offset, read_structure, stated_frames
+from transforms.audio.structure import first_frame_offset, read_structure, stated_end_s, stated_frames
 from transforms.errors import Reason
 
 
@@ -70,6 +76,90 @@ def test_wavpack_that_ends_between_two_blocks_is_corrupt():
     assert "ends at frame" in str(rejection)
     assert rejection.reason is Reason.CORRUPT
     np.testing.assert_array_equal(decode(data + ID3V1)[0], decode(data)[0])
+
+
+def test_wma_that_ends_before_its_play_duration_is_corrupt_unless_it_is_a_broadcast():
+    """Whoever sends a broadcast does not know its length (ASF specification, 3.2)."""
+    data = bytearray(contained(sweep(16_000, 1, 1), 16_000, *WMA))
+    whole, _ = decode(bytes(data))
+    place = data.index(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")) + 64
+    _, send_100ns, preroll_ms, flags = struct.unpack_from("<QQQI", data, place)
+    assert flags == 2  # seekable
+    stated_100ns = 90_000_000 + preroll_ms * 10_000
+    struct.pack_into("<QQQI", data, place, stated_100ns, send_100ns, preroll_ms, flags)
+    assert "of 9.00 s" in str(rejection_of(bytes(data)))
+    struct.pack_into("<QQQI", data, place, stated_100ns, send_100ns, preroll_ms, flags | 1)
+    np.testing.assert_array_equal(decode(bytes(data))[0], whole)
+
+
+def test_the_audio_of_an_mp4_that_ends_before_the_length_of_its_track_is_corrupt():
+    """The video continues to its end, and no box is cut off."""
+    data = bytearray(contained(sweep(16_000, 1, 3), 16_000, "mp4", "aac", "fltp", FAST_START, video_s=4))
+    place = data.rindex(b"stsz") + 12  # the number of packets
+    (packets,) = struct.unpack_from(">I", data, place)
+    struct.pack_into(">I", data, place, packets // 2)
+    assert str(rejection_of(bytes(data))) == "ends at 1.54 of 3.06 s"
+
+
+def test_the_audio_of_fragments_that_ends_before_the_length_of_its_track_is_corrupt():
+    """The video continues to its end, and no box is cut off."""
+    data = bytearray(contained(sweep(16_000, 1, 3), 16_000, "mp4", "aac", "fltp", FRAGMENTED, video_s=3))
+    struct.pack_into(">I", data, data.rindex(b"mdhd") + 20, 3 * 16_000)
+    whole, _ = decode(bytes(data))
+    place = len(data)
+    for _ in range(5):  # the last table in each fragment is that of the audio
+        place = data.rindex(b"traf", 0, place)
+        data[place : place + 4] = b"free"
+        place = data.rindex(b"moof", 0, place)
+    rejection = rejection_of(bytes(data))
+    assert len(whole) > 3 * 16_000
+    assert (rejection.reason, str(rejection)) == (Reason.CORRUPT, "ends at 1.28 of 3.00 s")
+
+
+LENGTH = Fraction(5)
+
+
+@pytest.mark.parametrize(
+    ("demuxer", "length_s", "other_s", "container_s", "head", "is_fragmented", "end_s"),
+    [
+        ("mov", LENGTH, None, 9, b"", False, 7),
+        ("mov", LENGTH, None, 9, b"", True, 5),
+        ("mov", None, None, 9, b"", False, None),
+        ("matroska", None, None, 9, b"", False, 9),
+        ("matroska", None, LENGTH, 9, b"", False, 9),
+        ("matroska", LENGTH, None, 9, b"", False, 9),
+        ("matroska", LENGTH, LENGTH, 9, b"", False, None),  # estimated from the size
+        ("matroska", None, None, None, b"", False, None),
+        ("matroska", None, None, 1, b"", False, 3),  # ends before its start at 2 s: it is the length
+        ("matroska", None, None, 2, b"", False, 2),
+        ("flv", None, None, 9, b"duration\0", False, 9),
+        ("flv", None, None, 9, b"durations", False, None),
+        ("flv", None, None, None, b"duration\0", False, None),
+        ("ogg", LENGTH, None, 9, b"", False, 7),
+        ("ogg", None, None, 9, b"", False, None),
+        ("adts", LENGTH, LENGTH, 9, b"", False, None),
+    ],
+)
+def test_a_stated_end_is_in_the_containers_own_time(
+    demuxer, length_s, other_s, container_s, head, is_fragmented, end_s
+):
+    rate_hz = 1_000
+    unit = Fraction(1, rate_hz)
+    stream, other = (
+        SimpleNamespace(
+            start_time=2 * rate_hz,
+            time_base=unit,
+            duration=None if seconds is None else seconds * rate_hz,
+            frames=0,
+            codec_context=SimpleNamespace(sample_rate=rate_hz),
+        )
+        for seconds in (length_s, other_s)
+    )
+    container = SimpleNamespace(
+        streams=[stream, other], duration=None if container_s is None else container_s * 1_000_000
+    )
+    fmt = dataclasses.replace(FORMATS[0], demuxer=demuxer)
+    assert stated_end_s(fmt, container, stream, head, is_fragmented) == end_s
 
 
 def box(kind: bytes, size: int) -> bytes:

@@ -74,9 +74,12 @@ def test_a_tar_is_recognized_without_its_magic_or_without_its_checksum():
 
 
 @given(path=st.text(), head=st.binary(max_size=5000))
-def test_any_file_has_a_format(path, head):
+def test_the_content_of_any_file_decides_or_else_its_name_or_else_it_is_audio(path, head):
     for data in (head, b"\x1f\x8b\x08" + head, gzip.compress(head)):
-        assert shard_format(path, data) in FORMS
+        content = shard_format("a", data)
+        assert content in FORMS
+        named = {shard_format(name, data) for name in (path, path + ".tar", path + ".parquet")}
+        assert named == {content} or (content == "audio" and {"tar", "parquet"} <= named <= {*FORMS})
 
 
 @pytest.mark.parametrize(

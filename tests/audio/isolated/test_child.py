@@ -3,6 +3,7 @@ import errno
 import gc
 import io
 import os
+import sys
 
 import pytest
 from isolating import (
@@ -59,6 +60,14 @@ def test_a_process_that_cannot_start_raises_runtime_error(tmp_path, monkeypatch,
     with pytest.raises(RuntimeError, match="did not start"):
         IsolatedDecoder().duration_s(GOOD)
     assert "no libsndfile" in capfd.readouterr().err
+
+
+def test_modules_in_the_current_folder_are_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise ImportError('a file of the user')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder])
+    with contextlib.closing(IsolatedDecoder()) as decoder:
+        assert len(read(decoder, GOOD)) == 2
 
 
 @pytest.mark.parametrize("fails_at", [0, 300_000])

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from isolating import (
+    ALARM,
     BLOCK,
     BUG,
     GOOD,
@@ -37,6 +39,45 @@ def test_exceeding_the_memory_limit_rejects_the_clip(sabotaged):
         "the decoder asks for more than 1024 MiB of memory",
     )
     assert len(read(sabotaged, GOOD)) == 2
+
+
+@pytest.mark.parametrize(
+    ("hard", "limits"),
+    [
+        (512 << 20, (512 << 20, 512 << 20)),
+        (4 << 30, (1 << 30, 4 << 30)),
+        (resource.RLIM_INFINITY, (1 << 30, resource.RLIM_INFINITY)),
+    ],
+)
+def test_the_memory_limit_is_a_gib_or_the_hard_limit_if_that_is_less(tmp_path, monkeypatch, hard, limits):
+    python = tmp_path / "python"
+    kib = "unlimited" if hard == resource.RLIM_INFINITY else hard >> 10
+    python.write_text(f'#!/bin/sh\nulimit -d {kib} && exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with contextlib.closing(IsolatedDecoder()) as decoder:
+        assert len(read(decoder, GOOD)) == 2
+        assert resource.prlimit(pid_of(decoder), resource.RLIMIT_DATA) == limits
+
+
+@pytest.fixture(params=["blocked", "ignored"])
+def no_alarm(request):
+    """Let this process block or ignore the alarm signal, which its children inherit."""
+    if request.param == "blocked":
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        yield
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    else:
+        before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        yield
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_the_time_limit_works_in_a_program_that_blocks_or_ignores_alarms(no_alarm, sabotaged):
+    assert error_of(sabotaged, marked(ALARM)) == (
+        Reason.CRASHED,
+        "the decoder hangs: nothing for 0.4 s, after 4.10 s",
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,10 +134,10 @@ with IsolatedDecoder(limit_s=0.5).open(open({str(tmp_path / "x.wav")!r}, "rb")) 
     assert done.returncode == -signal.SIGKILL
 
 
-def test_ctrl_c_does_not_end_the_decoder_process(decoder):
+def test_signals_do_not_end_the_decoder_process(decoder):
     with decoder.open(io.BytesIO(encoded(noise(60.0)))) as audio:
         blocks = audio.blocks()
         next(blocks)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(pid_of(decoder), number)
         assert sum(map(len, blocks)) == 60 * RATE_HZ - BLOCK

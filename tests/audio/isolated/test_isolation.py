@@ -11,11 +11,13 @@ from isolating import (
     GOOD,
     HANG,
     KILLED,
+    LONG,
     POISON,
     RATE_HZ,
     SLEEP,
     Remote,
     encoded,
+    error_of,
     examples_in,
     m4a,
     marked,
@@ -104,12 +106,33 @@ def test_a_crash_or_a_hang_rejects_the_clip_and_the_next_one_decodes(sabotaged, 
         np.testing.assert_array_equal(np.concatenate(read(sabotaged, GOOD)), np.zeros(2 * BLOCK))
 
 
-def test_a_crash_while_measuring_the_length_rejects_the_clip(sabotaged):
-    flac = bytearray(encoded(np.full(BLOCK, CRASH, np.int16), "FLAC"))
+def test_a_hang_gets_no_second_try(sabotaged):
+    read(sabotaged, GOOD)
+    pid = pid_of(sabotaged)
+    assert error_of(sabotaged, marked(SLEEP))[0] is Reason.CRASHED
+    assert pid_of(sabotaged) == pid, "no other process has started"
+
+
+def without_length(samples) -> io.BytesIO:
+    """Return a FLAC as programs write it to a pipe, with no number of samples in STREAMINFO."""
+    flac = bytearray(encoded(samples, "FLAC"))
     flac[21] &= 0xF0
-    flac[22:26] = bytes(4)  # STREAMINFO without a length
+    flac[22:26] = bytes(4)
+    return io.BytesIO(flac)
+
+
+def test_each_block_has_its_own_time_limit(sabotaged):
+    samples = np.zeros(3 * BLOCK + 1, np.int16)
+    samples[::BLOCK] = LONG
+    file = without_length(samples)
+    assert sabotaged.duration_s(file) == len(samples) / RATE_HZ
+    assert sum(map(len, read(sabotaged, file))) == len(samples)
+    assert examples_in(sabotaged, file, Extraction())[-1] == len(samples)
+
+
+def test_a_crash_while_measuring_the_length_rejects_the_clip(sabotaged):
     with pytest.raises(ClipError, match=r"crashed \(SIGSEGV\), at the file's header"):
-        sabotaged.duration_s(io.BytesIO(flac))
+        sabotaged.duration_s(without_length(np.full(BLOCK, CRASH, np.int16)))
     assert sabotaged.duration_s(GOOD) == 2 * BLOCK / RATE_HZ
 
 
