@@ -131,7 +131,7 @@ class Cluster:
         """Returns whether workers of the oldest TaskManager decode clips."""
         for process in psutil.Process(self._task_managers[0].workers).children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # the process may have ended
-                if "transforms.audio.isolated.decoder_process" in process.cmdline():
+                if "transforms.audio.isolated.decoder_process" in " ".join(process.cmdline()):
                     return True
         return False
 

@@ -17,7 +17,11 @@ from transforms.audio.isolated.channel import Channel, DisconnectedError, Messag
 from transforms.errors import ClipError, Reason
 from transforms.launcher import halt_if_ended
 
-_PROGRAM = "transforms.audio.isolated.decoder_process"
+# Without the current folder, which Python 3.10 puts first whatever PYTHONSAFEPATH says.
+_PROGRAM = (
+    "import sys; sys.path[:1] == [''] and sys.path.pop(0); "
+    "from transforms.audio.isolated.decoder_process import main; main()"
+)
 
 # The libraries that NumPy may use for matrix products read their number of threads from these variables.
 _NUM_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -61,9 +65,8 @@ class Child:
         self._channel = Channel(ours, shared)
         with theirs, contextlib.ExitStack() as stack:
             stack.callback(os.close, shared)  # each channel has its own mapping
-            # No module from the current folder, and one thread because the children share the cores.
-            search_path = os.pathsep.join(map(os.path.abspath, sys.path))
-            settings = {"PYTHONPATH": search_path, "PYTHONSAFEPATH": "1"}
+            settings = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+            # One thread, because the children share the cores.
             settings |= dict.fromkeys(_NUM_THREADS, "1")
             # Otherwise glibc returns each block's memory and requests it again, zeroed: 0.8 ms per 10 s clip.
             settings |= dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(1 << 24))
@@ -71,7 +74,7 @@ class Child:
             halt_if_ended()
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", _PROGRAM, str(theirs.fileno()), str(shared), str(limit_s)],
+                    [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), str(shared), str(limit_s)],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno(), shared],
                     env={**os.environ, **settings},
