@@ -143,6 +143,14 @@ def test_blocks_of_a_long_file_are_bounded_and_make_the_whole():
     np.testing.assert_array_equal(np.concatenate(blocks), source)
 
 
+@pytest.mark.parametrize(("container", "codec", "sample_format"), [M4A, MKV_FLAC])
+def test_metadata_may_have_another_encoding_than_utf8(container, codec, sample_format):
+    data = contained(sweep(48_000, 1, 0.3), 48_000, container, codec, sample_format)
+    changed = data.replace(b"Lavf", b"L\xe9\xfff")  # in the name of the program that wrote the file
+    assert changed != data
+    np.testing.assert_array_equal(decode(changed)[0], decode(data)[0])
+
+
 def test_length_is_never_taken_from_the_header():
     with open_audio(io.BytesIO(contained(sweep(16_000, 1), 16_000, *M4A))) as stream:
         assert stream.num_frames is None

@@ -125,6 +125,8 @@ LENGTH = Fraction(5)
         ("mov", LENGTH, None, 9, b"", False, 7),
         ("mov", LENGTH, None, 9, b"", True, 5),
         ("mov", None, None, 9, b"", False, None),
+        ("mov", Fraction((1 << 32) - (1 << 16) - 1, 1_000), None, 9, b"", True, 4_294_901.759),
+        ("mov", Fraction((1 << 32) - (1 << 16), 1_000), None, 9, b"", True, None),  # it overflowed in ffmpeg
         ("matroska", None, None, 9, b"", False, 9),
         ("matroska", None, LENGTH, 9, b"", False, 9),
         ("matroska", LENGTH, None, 9, b"", False, 9),
@@ -214,6 +216,8 @@ def test_a_transport_stream_ends_with_a_whole_packet_of_the_stated_length():
     other = packet(0x100, False, bytes(150))
     assert structure_of("mpegts", begin + other + rest + other * 3).cut_off == ""
     assert "has 100 of 206 bytes" in structure_of("mpegts", begin + other * 5).cut_off
+    without_payload = bytes([0x47, 1, 1, 0]) + bytes(184)
+    assert "has 100 of 206 bytes" in structure_of("mpegts", begin + without_payload * 5).cut_off
     unstated = begin.replace(struct.pack(">H", 200) + bytes(94), bytes(96))
     assert structure_of("mpegts", unstated + other * 5).cut_off == ""
     assert "the last packet has 100 of 188 bytes" in structure_of("mpegts", (begin + rest * 5)[:-88]).cut_off
