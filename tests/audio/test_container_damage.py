@@ -1,5 +1,6 @@
 import contextlib
 import io
+import re
 
 import av
 import numpy as np
@@ -36,7 +37,9 @@ def test_video_without_audio_is_not_audio(container):
 def test_a_header_followed_by_garbage_is_not_audio(container, codec, sample_format):
     data = contained(sweep(48_000, 1), 48_000, container, codec, sample_format)
     garbage = np.random.default_rng(0).bytes(20_000)
-    assert rejection_of(data[:64] + garbage).reason is Reason.NOT_AUDIO
+    rejection = rejection_of(data[:64] + garbage)
+    assert rejection.reason is Reason.NOT_AUDIO
+    assert re.search(r"\(ffmpeg: the container cannot be opened: [A-Z]", str(rejection))
 
 
 def test_an_m4a_whose_index_is_cut_off_is_not_audio():
@@ -130,6 +133,13 @@ def test_a_container_without_samples_has_no_blocks():
     cluster = data.index(b"\x1f\x43\xb6\x75")
     decoded, rate_hz = decode(data[: cluster + 20])
     assert (decoded.shape, rate_hz) == ((0, 2), 44_100)
+
+
+def test_a_container_that_is_cut_off_before_its_first_sample_is_corrupt():
+    data = contained(sweep(44_100, 2, 1.4), 44_100, "matroska", "pcm_s16le", "s16")
+    cluster = data.index(b"\x1f\x43\xb6\x75")
+    rejection = rejection_of(data[: cluster + 20])
+    assert (rejection.reason, str(rejection)) == (Reason.CORRUPT, "ends at 0.00 of 1.40 s")
 
 
 class Unplugged(io.BytesIO):

@@ -147,8 +147,9 @@ def stated_end_s(fmt: Format, container: Any, stream: Any, head: bytes, is_fragm
             # For fragments, ffmpeg states the end of the last one instead of the length.
             end_s = float(stream.duration * stream.time_base) + (0 if is_fragmented else start_s)
         case "matroska" if container.duration is not None:
-            # If the header states no duration, ffmpeg estimates one for every stream.
-            if any(other.duration is None for other in container.streams):
+            # If the header states no duration, ffmpeg estimates one for every stream. It also copies that of
+            # the header to a stream without any packet, which has no start.
+            if stream.start_time is None or any(other.duration is None for other in container.streams):
                 end_s = container.duration / _MICROSECONDS
                 # ffmpeg writes the end time, others the length. A value before the start must be a length.
                 end_s += start_s if end_s < start_s else 0
