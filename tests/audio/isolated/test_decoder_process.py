@@ -60,6 +60,11 @@ def test_the_memory_limit_is_a_gib_or_the_hard_limit_if_that_is_less(tmp_path, m
         assert resource.prlimit(pid_of(decoder), resource.RLIMIT_DATA) == limits
 
 
+def test_a_crash_leaves_no_core_file(decoder):
+    read(decoder, GOOD)
+    assert resource.prlimit(pid_of(decoder), resource.RLIMIT_CORE) == (0, 0)
+
+
 @pytest.fixture(params=["blocked", "ignored"])
 def no_alarm(request):
     """Let this process block or ignore the alarm signal, which its children inherit."""
@@ -132,6 +137,19 @@ with IsolatedDecoder(limit_s=0.5).open(open({str(tmp_path / "x.wav")!r}, "rb")) 
         timeout=8,
     )
     assert done.returncode == -signal.SIGKILL
+
+
+def test_the_decoder_process_closes_its_files(decoder, tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(GOOD.getvalue())
+
+    def descriptors() -> int:
+        with path.open("rb") as file:
+            read(decoder, file)
+            assert decoder.duration_s(file) == 2 * BLOCK / RATE_HZ
+        return len(os.listdir(f"/proc/{pid_of(decoder)}/fd"))
+
+    assert descriptors() == descriptors()
 
 
 def test_signals_do_not_end_the_decoder_process(decoder):
