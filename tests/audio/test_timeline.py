@@ -81,6 +81,18 @@ def test_frames_that_a_decoder_drops_add_no_silence():
     assert timeline.end_s == pytest.approx(0.231)
 
 
+@pytest.mark.parametrize("origin_s", [0.0, 5.0])
+def test_half_a_frame_is_a_late_start_or_a_gap_and_less_is_not(origin_s):
+    late, early = Timeline(origin_s, True), Timeline(origin_s, True)
+    assert place(late, (origin_s + 0.5, 1.0)) == [0.5]
+    assert place(early, (origin_s + 0.4375, 1.0), (origin_s + 1.875, 1.0)) == [0, 0]
+    with pytest.raises(ClipError, match=r"0\.50 s of audio are missing, after 2\.88 s"):
+        early.add_frame(origin_s + 3.375, 1.0)
+    dropped = Timeline(origin_s, True)
+    dropped.add_packet(origin_s)
+    assert place(dropped, (origin_s + 0.75, 1.0)) == [0]
+
+
 def test_timestamps_that_go_back_lose_no_samples():
     timeline = Timeline(0.0, has_timestamps=True)
     assert place(timeline, (0.0, 1.0), (0.0, 1.0), (1.0, 1.0)) == [0, 0, 0]
