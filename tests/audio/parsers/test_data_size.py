@@ -65,10 +65,17 @@ def test_a_second_file_after_the_samples_is_corrupt(form):
     assert message_of(made(form, SAMPLES[:0]) + made(form))
 
 
+def test_a_second_file_after_a_padding_byte_is_corrupt():
+    odd = encoded(SAMPLES[:999], 16_000, "WAV", "PCM_U8")
+    assert len(odd) % 2 == 0 and len(samples_of(odd)) == 999
+    assert "are not a chunk" in message_of(odd + odd)
+
+
+@pytest.mark.parametrize("stated", [0xFFFFFFFF, (5 << 30) % (1 << 32)], ids=["from a pipe", "wrapped"])
 @pytest.mark.parametrize("form", ["WAV", "AU"])
-def test_a_recording_over_4_gib_from_a_pipe_is_read_to_its_end(tmp_path, form):
+def test_a_recording_over_4_gib_is_read_to_its_end(tmp_path, form, stated):
     with (tmp_path / "sparse").open("wb+") as file:
-        header = with_size(made(form), form, 0xFFFFFFFF)[:-2_000]
+        header = with_size(made(form), form, stated)[:-2_000]
         file.write(header)
         file.truncate(len(header) + (5 << 30))
         with open_audio(file) as stream:
