@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -63,6 +65,15 @@ def test_bytes_after_the_stated_samples_are_corrupt_unless_they_are_chunks(form,
 def test_a_second_file_after_the_samples_is_corrupt(form):
     assert message_of(made(form) + made(form))
     assert message_of(made(form, SAMPLES[:0]) + made(form))
+
+
+@pytest.mark.parametrize(("form", "order"), [("WAV", "<"), ("AIFF", ">")])
+def test_a_chunk_after_a_padding_byte_is_not_audio(form, order):
+    odd = encoded(SAMPLES[:999], 16_000, form, "PCM_U8" if form == "WAV" else "PCM_S8")
+    chunk = struct.pack(f"{order}4sI4s", b"LIST", 4, b"INFO")
+    size = struct.pack(f"{order}I", len(odd) - 8 + len(chunk))
+    longer = odd[:4] + size + odd[8:] + chunk
+    np.testing.assert_array_equal(samples_of(longer), samples_of(odd))
 
 
 def test_a_second_file_after_a_padding_byte_is_corrupt():
