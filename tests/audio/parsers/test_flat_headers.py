@@ -66,6 +66,12 @@ def test_the_size_of_an_au_of_unknown_length_is_corrected(order, encoding, frame
         au_link(io.BytesIO(stated + bytes(4 * frame_bytes)))
 
 
+def test_an_au_of_a_compressed_codec_and_unknown_length_is_read_to_its_end():
+    whole = encoded(noise(8_000, 1), 8_000, "AU", "G721_32")
+    unknown = whole[:8] + b"\xff" * 4 + whole[12:]
+    np.testing.assert_array_equal(samples_of(unknown), samples_of(whole))
+
+
 def test_an_au_after_an_au_is_corrupt():
     header = b".snd" + struct.pack(">5I", 24, 4, 3, 8_000, 1)
     with pytest.raises(ClipError, match="has 28 bytes after the 4 bytes of samples"):
@@ -78,6 +84,8 @@ def test_a_nist_file_has_the_stated_number_of_frames():
         return io.BytesIO((b"NIST_1A\n   1024\n" + lines + more).ljust(1_024) + bytes(size))
 
     assert nist_link(nist(10, 40)).num_frames == 10
+    # One channel of one byte each, unless the header states another number.
+    assert nist_link(io.BytesIO(b"NIST_1A\n   1024\nsample_count -i 7\n".ljust(1_031, b"\0"))).num_frames == 7
     with pytest.raises(ClipError, match="has 36 of the 40 bytes"):
         nist_link(nist(10, 36))
     with pytest.raises(ClipError, match="has 4 bytes after the 40 bytes"):
