@@ -58,9 +58,11 @@ def test_the_error_of_the_file_takes_precedence_over_the_decoder(outcome):
 def test_a_part_has_its_own_position_and_size():
     file = ErrorKeepingFile(io.BytesIO(b"0123456789"))
     part = file.part(2, 6)
+    assert file.size == 10
     assert (part.read(2), file.read(3), part.read(), part.read(1)) == (b"23", b"012", b"45", b"")
     assert (part.seek(-1, 2), part.read(), part.seek(0), part.tell(), part.size) == (3, b"5", 0, 0, 4)
     assert part.part(1, 3).read() == b"34"
     assert part.seek(100) == 100 and part.read() == b"" and part.read(5) == b""
+    assert part.readinto(bytearray(4)) == 0
     with pytest.raises(ValueError, match="no position"):
         part.seek(-1)
