@@ -11,8 +11,13 @@ from trial_runs import REJECTED, TRIAL, UNMATCHED, json_lines, read, refusal
 
 from pipeline import run
 from pipeline.embed import embed
+from pipeline.job import plan
+from pipeline.job.trial import Trial
+from pipeline.output.feature_folder import FeatureFolder
 from pipeline.verify import verify_folder
+from transforms import write_account
 from transforms.errors import SettingError
+from transforms.features.folder_shards import ShardNotes
 from transforms.vggish.precision import CHANGED_BYTES
 
 
@@ -269,3 +274,38 @@ def test_mistakes_stop_the_run_before_any_work(corpus, finished, tmp_path):
         others = ["--weights=random:1"] if str(finished) in flag else []
         assert message in refusal([*good, flag, *others]), flag
     assert not any(tmp_path.rglob("*.tfrecord"))
+
+
+def test_a_plan_refuses_other_settings_unless_the_run_overwrites(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plan, "try_clips", lambda config: Trial(0.0, 0, 0.0, 1.0, 0))
+    write_noise(tmp_path / "ab1.wav", 1.0)
+    out = tmp_path / "out"
+    (out / "train").mkdir(parents=True)
+    (out / "train" / "ab.tfrecord").touch()
+    ShardNotes(str(out)).begin(["train/ab.tfrecord"])
+    (out / "_run" / "manifest.json").write_text('{"settings": {"weights": "random:1"}}')
+    flags = [*TRIAL, "--plan", f"--input={tmp_path}/*.wav", f"--output={out}"]
+    assert "weights random:1, but this command has random:0" in refusal(flags)
+    assert run.run([*flags, "--overwrite"]) == 0
+    assert "1 shard; the run deletes all shards first" in capsys.readouterr().out
+
+
+def test_earlier_rejects_count_for_the_number_of_files_of_a_list(tmp_path, monkeypatch):
+    """Files of another number are of an earlier run, and are deleted."""
+    monkeypatch.setattr(write_account, "_FILE_LINES", 2)
+    (tmp_path / "_run").mkdir()
+    lists = [
+        f"{name}-{n:05d}-of-{count:05d}.jsonl"
+        for name in ("rejected", "unmatched")
+        for count in (1, 2)
+        for n in range(count)
+    ]
+    for name in lists:
+        (tmp_path / "_run" / name).touch()
+    counts = [["train", "rejected:corrupt", 1], ["train", "rejected_earlier", 2]]
+    counts += [["", "file_without_segment", 1], ["eval", "segment_without_file", 2]]
+    (tmp_path / "_run" / "account.json").write_text(json.dumps({"counts": counts, "lost": []}))
+    account, shards = run._close_lists(FeatureFolder.at(str(tmp_path)))
+    assert account.total("rejected:") == 1 and shards == []
+    left = {path.name for path in (tmp_path / "_run").iterdir()}
+    assert left - {"account.json", "shards.jsonl"} == {name for name in lists if "-of-00002" in name}

@@ -139,6 +139,15 @@ def test_a_missing_given_path_is_never_replaced(cache, tmp_path):
         find_asset(asset("http://127.0.0.1:9/x"), str(tmp_path / "none.ckpt"), None)
 
 
+def test_a_prefix_of_a_v2_checkpoint_may_be_given(cache, tmp_path):
+    prefix = tmp_path / "mine.ckpt"
+    (tmp_path / "mine.ckpt.index").touch()
+    assert find_asset(asset("unused"), str(prefix), None) == str(prefix)
+    (tmp_path / "mine.ckpt.index").rename(tmp_path / "mine.ckpt.data-00000-of-00001")
+    with pytest.raises(SettingError, match=r"mine\.ckpt: no such file"):
+        find_asset(asset("unused"), str(prefix), None)
+
+
 def test_a_given_address_is_fetched_at_each_run(server, cache):
     url = f"{server.url}/mine.ckpt"
     for _ in range(2):
@@ -161,7 +170,10 @@ def test_a_given_address_that_fails_is_an_error_and_leaves_nothing(server, cache
     assert files_in(cache) == []
 
 
-def test_sha256_of_a_v2_prefix_covers_index_and_data(tmp_path):
+@pytest.mark.parametrize("name", ["a", "[1]*"])
+def test_sha256_of_a_v2_prefix_covers_index_and_data(tmp_path, name):
+    tmp_path /= name
+    tmp_path.mkdir()
     for suffix in (".index", ".data-00000-of-00001"):
         (tmp_path / f"x.ckpt{suffix}").write_bytes(suffix.encode())
     before = sha256_of(str(tmp_path / "x.ckpt"))

@@ -18,11 +18,13 @@ from pipeline.output.feature_folder import FeatureFolder
 from pipeline.statistics.passes import FrameFolder
 from pipeline.verify import verify_folder
 from transforms.audioset.reading import FeatureShards
+from transforms.audioset.schemas import AUDIOSET_SCHEMA
 from transforms.errors import SettingError
 from transforms.features.folder_shards import ShardNotes, find_shards
 from transforms.storage.files import match_files, temporary_files
 from transforms.storage.filesystems import temporary_name
 from transforms.storage.globs import escape
+from transforms.vggish.postprocess import RELEASED_RANGE
 
 pytestmark = pytest.mark.usefixtures("stand_in_network")
 
@@ -296,3 +298,17 @@ def test_all_lists_of_earlier_rejects_count(tmp_path):
     for name in [*names, "unmatched-00000-of-00001.jsonl"]:
         (tmp_path / "_run" / name).touch()
     assert FeatureFolder.at(str(tmp_path)).earlier_rejects == [f"{tmp_path}/_run/{name}" for name in names]
+
+
+def test_a_setting_that_a_manifest_lacks_has_the_value_that_runs_had_then():
+    old = FeatureFolder("b", ("b/train/ab.tfrecord",), (), True, {"settings": {"weights": "random:0"}})
+    assert (old.schema, old.quantization, old.framing.hop_s) == (AUDIOSET_SCHEMA, RELEASED_RANGE, 0.96)
+    then = {
+        **{"weights": "random:0", "precision": "float32", "resampler": "resampy", "frontend": "cpu"},
+        **{"quantization_range": [-2.0, 2.0], "output_schema": "audioset"},
+        "decoders": {"libsndfile": "1.2", "libavcodec": "62"},
+    }
+    old.check_settings(then)
+    for name in then:
+        with pytest.raises(SettingError, match=f"with {name} .*, but this command has other"):
+            old.check_settings(then | {name: "other"})
