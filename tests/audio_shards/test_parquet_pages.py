@@ -35,6 +35,7 @@ def test_page_headers_agree_with_the_footer_and_the_values(compression, version)
             chunk = metadata.row_group(group).column(column)
             pages = list(read_pages(file, groups[group][column]))
             assert sum(page.num_values for page in pages) == chunk.num_values
+            assert groups[group][column].is_compressed == (compression != "none")
             headers = chunk.total_uncompressed_size - sum(page.uncompressed_bytes for page in pages)
             assert headers == chunk.total_compressed_size - sum(page.compressed_bytes for page in pages)
             assert 0 < headers < 12_000 * len(pages)

@@ -220,6 +220,23 @@ def test_an_error_of_the_file_itself_is_not_a_fault():
         list(read_parquet(Broken(shards()["parquet"][1]), COLUMNS))
 
 
+def test_an_error_of_the_file_between_rows_is_not_a_fault():
+    class Failing(io.BytesIO):
+        is_gone = False
+
+        def read(self, size=-1):
+            if self.is_gone:
+                raise OSError("the network is gone")
+            return super().read(size)
+
+    file = Failing(shards()["parquet"][1])
+    items = read_parquet(file, COLUMNS)
+    assert [next(items).video_id for _ in range(2)] == ["id0", "id1"]
+    file.is_gone = True
+    with pytest.raises(OSError, match="network"):
+        next(items)
+
+
 def test_reasons_are_in_the_order_of_rows():
     shard = parquet({"video_id": ["a", None, "c"], "audio": [b"1"] * 3})
     assert reasons(read("parquet", shard)) == [None, BAD, None]

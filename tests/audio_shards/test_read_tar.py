@@ -139,3 +139,12 @@ def test_memory_does_not_grow_with_the_shard():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 200 and peak < 12_000_000
+
+
+def test_only_the_sample_after_damage_must_have_a_json():
+    shard = bytearray(tar([*MEMBERS[:6], ("plain.wav", b"1")]))
+    shard[offsets(shard)["id1.json"] + 20] ^= 1
+    items = read("tar", bytes(shard))
+    assert [item.video_id for item in items] == ["id0", None, "id1", "id2", "plain"]
+    assert reasons(items) == [None, BAD, BAD, None, None]
+    assert "follows a damaged part of the shard" in items[2].message

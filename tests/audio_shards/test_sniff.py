@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
-from making import PACKED, shards, tar
+from making import PACKED, parquet, shards, tar, tfrecord
 
 from transforms.audio_shards.sniff import shard_format
 
@@ -101,3 +101,11 @@ def test_a_compressed_tar_whose_first_block_exceeds_the_head_is_a_tar(name):
 def test_compressed_files_that_are_not_shards_are_left_to_the_decoder():
     for name in ("gz", "bz2", "xz", "zst"):
         assert shard_format("a", PACKED[name](b"RIFF\0\0\0\0WAVEfmt ")) == "audio"
+
+
+@pytest.mark.parametrize("name", ["gz", "bz2", "xz", "zst"])
+def test_no_reader_decompresses_a_whole_parquet_file_and_only_gzip_holds_tfrecords(name):
+    """A Parquet file is compressed inside, page by page; as a whole it could not be read."""
+    assert shard_format("a", PACKED[name](parquet({"video_id": ["a"], "audio": [b"1"]}))) == "audio"
+    kind = "tfrecord" if name == "gz" else "audio"
+    assert shard_format("a", PACKED[name](tfrecord([b"record"]))) == kind

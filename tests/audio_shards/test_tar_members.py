@@ -87,6 +87,16 @@ def test_a_damaged_last_header_is_one_fault():
     assert reasons(read("tar", bytes(shard))) == [None] * 5 + [BAD]
 
 
+def test_one_block_of_zeros_after_a_damaged_header_is_no_end_of_the_archive():
+    """It may be the audio of a member whose header is damaged."""
+    shard = bytearray(tar(PLAIN))
+    at = offsets(shard)["id5.wav"]
+    shard[at + 20] ^= 1
+    end = at + 512 + 3 * 512  # its audio has 1400 bytes
+    for num_blocks, reason in ((0, CUT), (1, CUT), (2, BAD)):
+        assert reasons(read("tar", bytes(shard[: end + num_blocks * 512]))) == [None] * 5 + [reason]
+
+
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @pytest.mark.parametrize("place", [20, 512, 515, 1024 + 20])
 def test_a_damaged_long_name_rejects_only_its_member(form, place):

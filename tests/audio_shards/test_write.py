@@ -167,6 +167,11 @@ def test_a_plan_has_each_file_once_in_order_in_as_few_shards_as_fit(sizes, shard
     assert plan_shards(files, shard_bytes) == plans
 
 
+def test_files_that_fill_a_shard_exactly_fit():
+    plans = plan_shards([("a", 60), ("b", 40), ("c", 100), ("d", 101), ("e", 0)], 100)
+    assert [plan.paths for plan in plans] == [("a", "b"), ("c",), ("d",), ("e",)]
+
+
 def test_names_of_shards_sort_as_their_numbers():
     assert ShardPlan(3, 10, ()).file_name("tar") == "audio-00003-of-00010.tar"
     names = [ShardPlan(n, 200_000, ()).file_name("tar") for n in random.Random(0).sample(range(200_000), 500)]

@@ -1,12 +1,25 @@
+import io
+import os
+
 import pytest
+import requests
 from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.localfilesystem import LocalFileSystem
 from botocore.exceptions import ClientError, ConnectionClosedError
 from google.api_core.exceptions import Forbidden, NotFound, ServiceUnavailable
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
 from transforms.storage import filesystems
-from transforms.storage.filesystems import check_reachable, delete, is_temporary, temporary_name
+from transforms.storage.filesystems import (
+    FILE_ERRORS,
+    check_reachable,
+    delete,
+    is_temporary,
+    temporary_name,
+    upload,
+)
 
 
 def test_a_closed_connection_to_s3_has_no_error_code():
@@ -16,9 +29,23 @@ def test_a_closed_connection_to_s3_has_no_error_code():
     assert boto3_client.get_http_error_code(answered) == 503
 
 
+def answer(status: int, query: str = "") -> InvalidResponse:
+    """The error of Google's client for an answer of the server."""
+    response = requests.Response()
+    response.status_code = status
+    response.request = requests.Request("PUT", f"https://host/upload/b/o{query}").prepare()
+    return InvalidResponse(response)
+
+
 @pytest.mark.parametrize(
     "error, again",
     [
+        (answer(404, "?upload_id=x"), True),  # the server lost the upload
+        (answer(410, "?upload_id=x"), True),
+        (answer(403, "?upload_id=x"), False),
+        (answer(404), False),
+        (answer(410), False),
+        (answer(503), True),
         (S3ClientError("busy", 503), True),
         (S3ClientError("no answer", None), True),
         (S3ClientError("An error occurred (NoSuchUpload) when calling", 404), True),
@@ -36,6 +63,13 @@ def test_a_closed_connection_to_s3_has_no_error_code():
 )
 def test_only_errors_of_server_or_network_are_retried(error, again):
     assert filesystems._is_transient(error) is again
+
+
+@pytest.mark.parametrize(
+    "error", [answer(404), DataCorruption(None), BeamIOError("x"), S3ClientError("x", 404)]
+)
+def test_errors_of_stores_are_errors_of_files(error):
+    assert isinstance(error, FILE_ERRORS)
 
 
 def test_temporary_names_are_unique_and_recognized():
@@ -84,3 +118,45 @@ def test_a_read_that_is_cut_off_is_repeated_from_its_start(monkeypatch):
     monkeypatch.setattr("time.sleep", lambda s: None)
     file = filesystems._BlobFile(Reader(b"0123456789", failures=2))
     assert [file.read(4), file.read(), file.read(5), file.read1()] == [b"0123", b"456789", b"", b""]
+
+
+class LikeHdfs(LocalFileSystem):
+    """A disk on which a rename does not replace a file, as on HDFS."""
+
+    @classmethod
+    def scheme(cls):
+        return "likehdfs"  # local paths are not of this class
+
+    def rename(self, source_file_names, destination_file_names):
+        if any(map(os.path.exists, destination_file_names)):
+            raise BeamIOError("exists", dict.fromkeys(destination_file_names))
+        super().rename(source_file_names, destination_file_names)
+
+
+@pytest.fixture
+def like_hdfs(monkeypatch):
+    disk = LikeHdfs(None)
+    monkeypatch.setattr(filesystems, "filesystem_of", lambda path: disk)
+    return disk
+
+
+def test_an_upload_replaces_a_file_where_a_rename_does_not(tmp_path, like_hdfs):
+    path = tmp_path / "a"
+    for data in (b"old", b"new"):
+        upload(io.BytesIO(data), str(path))
+        assert path.read_bytes() == data and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("step, left", [("copyfileobj", [b"old"]), ("rename", [])])
+def test_an_upload_that_fails_leaves_no_temporary_file(tmp_path, like_hdfs, monkeypatch, step, left):
+    """Until the new file is whole, the old one stays."""
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError("the server is gone")
+
+    monkeypatch.setattr(like_hdfs if step == "rename" else filesystems.shutil, step, fail)
+    with pytest.raises(OSError, match="the server is gone"):
+        upload(io.BytesIO(b"new"), str(path))
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == left
