@@ -135,6 +135,20 @@ def test_v2_checkpoint_is_read_bit_by_bit(v2_checkpoint, biased_weights, suffix)
     assert_same_bits(read_weights(v2_checkpoint + suffix), biased_weights)
 
 
+@pytest.mark.parametrize("write", [write_v1, write_v2])
+@pytest.mark.parametrize("name", ["[1]/a.ckpt", "what? *\\/[ab]*.ckpt"])
+def test_a_path_of_a_checkpoint_is_no_glob(tmp_path, write, name):
+    path = tmp_path / name
+    path.parent.mkdir()
+    values = {"a": np.arange(3, dtype=np.float32), "b/c": np.ones((1, 2), np.float32)}
+    write(tmp_path / "a.ckpt", {"other": np.zeros(1, np.float32)})
+    write(path, values)
+    shapes, read = checkpoint._open_tensorflow(str(path))
+    assert shapes == {"a": (3,), "b/c": (1, 2)}
+    for variable, array in values.items():
+        np.testing.assert_array_equal(read(variable), array)
+
+
 @pytest.mark.parametrize("name", ["plain.weights.h5", "with_optimizer.weights.h5"])
 def test_keras_weights_are_read_bit_by_bit(keras_files, biased_weights, name):
     path = str(keras_files / name)

@@ -4,7 +4,12 @@ In every case, weights are a mapping from the variable names of the released che
 """
 
 import functools
+import glob
+import os
+import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,9 +149,27 @@ _Opened = tuple[dict[str, tuple[int, ...]], Callable[[str], NDArray]]
 def _open_tensorflow(path: str) -> _Opened:
     from transforms.frameworks import tf  # needed only for TensorFlow's format, not for Keras weights
 
-    reader = tf.train.load_checkpoint(path.removesuffix(V2_INDEX_SUFFIX))
-    shapes = reader.get_variable_to_shape_map()
-    return {name: tuple(shape) for name, shape in shapes.items()}, reader.get_tensor
+    def read(name: str) -> NDArray:
+        with _without_globs(path) as plain:
+            return tf.train.load_checkpoint(plain).get_tensor(name)
+
+    path = path.removesuffix(V2_INDEX_SUFFIX)
+    with _without_globs(path) as plain:
+        shapes = tf.train.load_checkpoint(plain).get_variable_to_shape_map()
+    return {name: tuple(shape) for name, shape in shapes.items()}, read
+
+
+@contextmanager
+def _without_globs(path: str) -> Iterator[str]:
+    """Yield a path of the same checkpoint that is no glob, since TensorFlow takes a path for one."""
+    if not re.search(r"[*?\[\\]", path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder:
+        plain = os.path.join(folder, "model")
+        for file in (path, *glob.glob(f"{glob.escape(path)}.*")):
+            os.symlink(os.path.abspath(file), plain + file.removeprefix(path))
+        yield plain
 
 
 def _open_keras(path: str) -> _Opened:
