@@ -1,14 +1,23 @@
 import hashlib
 
 import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.testing.util import assert_that, equal_to
 from sounds import write_bad_files, write_noise
 
 from transforms.audio.extraction import Extraction
 from transforms.audio.paddings import REPEAT
+from transforms.audio.decoder import InProcessDecoder
+from transforms.audioset.example import encode_example
+from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
 from transforms.clips import Clip
 from transforms.extract_examples import ExtractExamples
+from transforms.features.existing_records import ExistingRecords
+from transforms.features.folder_shards import ShardNotes
+from transforms.storage.tfrecord import frame_records
 
 
 def test_the_end_of_a_recording_that_does_not_fill_a_frame_is_not_a_clip(tmp_path):
@@ -74,3 +83,33 @@ def test_only_the_damaged_rest_of_a_recording_is_rejected(tmp_path):
             ("train", "y", ms) for ms in (2_000, 4_000, 6_000, 8_000)
         ]
         assert_that(extracted.extra_clips, equal_to(further), label="further")
+
+
+@pytest.mark.parametrize(
+    "seconds, starts, expected",
+    [
+        (0.5, [], [("rejected", "too_short")]),
+        (4.5, [], [("examples", 0.0), ("examples", 2.0), ("extra_clips", 2_000)]),
+        (4.5, [0], [("existing", 0.0), ("examples", 2.0), ("extra_clips", 2_000)]),
+        (4.5, [0, 2], [("existing", 0.0), ("extra_clips", 2_000), ("existing", 2.0)]),
+        # It was longer, or another has its name.
+        (0.5, [0, 2], [("existing", 0.0)]),
+    ],
+)
+def test_each_clip_of_a_recording_in_a_later_run_has_one_outcome(tmp_path, seconds, starts, expected):
+    """A clip after the first is counted besides."""
+    frames = np.zeros((2, 128), np.uint8)
+    records = [encode_example(Segment("train", "x1", start, start + 2.0), frames) for start in starts]
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "x1.tfrecord").write_bytes(frame_records(records))
+    ShardNotes(str(tmp_path)).begin(["train/x1.tfrecord"])
+    existing = ExistingRecords(str(tmp_path), Sharding(), ShardNotes(str(tmp_path)))
+    clip = Clip("train", "x1", str(write_noise(tmp_path / "x1.wav", seconds)))
+    extract = ExtractExamples(segment_s=2.0, records=existing)._do_fn()
+    shown = {"extra_clips": lambda key: key[2], "rejected": lambda clip: clip.reason.value}
+    found = []
+    for output in extract._outputs(clip, InProcessDecoder()):
+        tagged = output if isinstance(output, TaggedOutput) else TaggedOutput("examples", output[0])
+        show = shown.get(tagged.tag, lambda clip: clip.start_s)
+        found.append((tagged.tag, show(tagged.value)))
+    assert found == expected
