@@ -37,7 +37,8 @@ class Plan:
     """What a run would do.
 
     Attributes:
-      inputs, input_bytes: format -> number of files; total size of the files.
+      inputs, input_bytes: format -> number of files; total size of the files, None for the files of rejects,
+        which are not listed.
       clips, is_estimate: number of clips in them, and whether it is extrapolated from some of the inputs.
       existing, existing_is_estimate: number of clips that already have their record, which the run skips; and
         whether it is extrapolated.
@@ -51,7 +52,7 @@ class Plan:
     """
 
     inputs: dict[str, int]
-    input_bytes: int
+    input_bytes: int | None
     clips: int
     is_estimate: bool
     existing: int
@@ -87,7 +88,7 @@ class Plan:
         unlisted = counted(self.unlisted, "folder or name", "folders or names")
         forms = ", ".join(f"{n:,} {form}" for form, n in sorted(self.inputs.items()))
         rows = {
-            "inputs": f"{forms}, {format_bytes(self.input_bytes)}",
+            "inputs": forms + ("" if self.input_bytes is None else f", {format_bytes(self.input_bytes)}"),
             "skipped": self.skipped,
             "unlisted": f"{unlisted} cannot be read and will be rejected" if self.unlisted else "",
             "clips": f"{about}{self.clips:,}" + (f": {self.no_clips}" if self.no_clips else ""),
@@ -157,7 +158,7 @@ def make_plan(config: Config) -> Plan:
     share = in_files[1] / in_files[0] if in_files[0] else 0.0
     return Plan(
         inputs=dict(forms),
-        input_bytes=sum(inputs.sizes),
+        input_bytes=sum(inputs.sizes) if options.input else None,
         clips=clips,
         is_estimate=is_estimate,
         existing=round((places.total() * share + in_shards[1] * per_shard) * per_recording),

@@ -204,4 +204,5 @@ def test_a_plan_of_rejects_counts_the_files_in_the_lists(tmp_path, counted):
     (tmp_path / "rejected.jsonl").write_text(lines)
     found = counted(f"--input_rejects={tmp_path}/rejected.jsonl")
     assert (found.clips, found.inputs, found.feature_shards) == (3, {"audio": 3}, 2)
+    assert found.input_bytes is None and found.lines()[0].split(maxsplit=1) == ["inputs", "3 audio"]
     assert not (tmp_path / "out").exists()
