@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from apache_beam.io.hadoopfilesystem import HadoopFileSystem
+from apache_beam.options.pipeline_options import PipelineOptions
 from memory_objects import objects, paths  # noqa: F401
 
+from transforms.storage import listing as listing_module
 from transforms.storage.files import match_files
 from transforms.storage.globs import escape, plain_path
 from transforms.storage.listing import NOT_UTF8, list_files
@@ -207,7 +210,7 @@ def test_a_broken_link_may_be_a_folder(corpus):
 
 
 def test_an_object_store_is_listed_once_from_the_literal_beginning_of_the_glob(objects):  # noqa: F811
-    names = ["a/b/one.wav", "a/b/", "a/c/.x/two.wav", "a/[b]/three.wav", "z.wav", "a//odd.wav"]
+    names = ["a/b/one.wav", "a/b/", "a/c/.x/two.wav", "a/[b]/three.wav", "z.wav", "a//odd.wav", ".y.wav"]
     objects.names.update({f"mem://bucket/{name}": b"12" for name in names})
     assert list_files("mem://bucket/a/b*/*.wav").files == [("mem://bucket/a/b/one.wav", 2)]
     assert objects.listed == ["mem://bucket/a/b"]
@@ -215,7 +218,7 @@ def test_an_object_store_is_listed_once_from_the_literal_beginning_of_the_glob(o
     assert sorted(path for path, _ in listing.files) == [
         f"mem://bucket/{name}" for name in ("a//odd.wav", "a/[b]/three.wav", "a/b/one.wav", "z.wav")
     ]
-    assert listing.hidden == 1
+    assert listing.hidden == 2  # a folder with all that is in it, and a file
     for pattern in (
         "mem://bucket/a/[b]/three.wav",
         escape("mem://bucket/a/[b]/three.wav"),
@@ -241,3 +244,52 @@ def test_paths_that_are_not_utf8_are_escaped_faults_and_never_another_file(tmp_p
     assert sorted(listing.faults) == [(str(twin), NOT_UTF8), (f"{tmp_path}/x\\udcff/a.wav", NOT_UTF8)]
     assert json.dumps(listing.faults).encode()
     assert match_files(f"{tmp_path}/*") == [str(twin)]  # a run's folder may hold anybody's files
+
+
+class DiskAsHdfs:
+    """Answers as an HDFS server over the files of a folder."""
+
+    def __init__(self, root: Path):
+        self._root = root
+
+    def status(self, path: str, strict: bool) -> dict | None:
+        there = Path(f"{self._root}{path}")
+        if not there.exists():
+            return None
+        if there.is_dir():
+            return {"type": "DIRECTORY", "length": 0}
+        return {"type": "FILE", "length": there.stat().st_size}
+
+    def list(self, path: str, status: bool) -> list[tuple[str, dict | None]]:
+        return [(name, self.status(f"{path}/{name}", False)) for name in os.listdir(f"{self._root}{path}")]
+
+
+def test_hdfs_gives_the_same_as_a_disk(tmp_path, monkeypatch):
+    for name in ("D/top.wav", "D/sub/s1.wav", "D/sub/.s2.wav", "D/sub/deep/s3.wav", "D/[x]/s4.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"12345")
+    addresses = PipelineOptions(["--hdfs_host=h", "--hdfs_port=1", "--hdfs_user=u"])
+    filesystem, disk = HadoopFileSystem(addresses), listing_module.filesystem_of
+    filesystem._hdfs_client = DiskAsHdfs(tmp_path)
+    monkeypatch.setattr(
+        listing_module, "filesystem_of", lambda path: filesystem if path.startswith("hdfs:") else disk(path)
+    )
+    found = []
+    for pattern in (
+        *("D/**", "D/*", "D/*.wav", "D/*/*", "D/*/", "D/sub/s1.wav", "D/sub/s?.wav", "D/[x]/s4.wav"),
+        *("D/[x]/*", "D/**/deep/*", "D/sub", "D/none.wav", "none/*", "D/sub/.s2.wav"),
+    ):
+        local, hdfs = list_files(f"{tmp_path}/{pattern}"), list_files(f"hdfs://{pattern}")
+        expected = [(path.replace(f"{tmp_path}/", "hdfs://"), size) for path, size in local.files]
+        assert (sorted(hdfs.files), hdfs.hidden) == (sorted(expected), local.hidden), pattern
+        found += hdfs.files
+    assert ("hdfs://D/sub/s1.wav", 5) in found and len(found) > 12
+
+
+def test_the_fault_of_a_link_in_a_loop_is_its_own(tmp_path):
+    """Only of a link to nothing the target is named."""
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone").symlink_to("/nowhere")
+    faults = dict(list_files(f"{tmp_path}/*/x.wav").faults)
+    assert faults[f"{tmp_path}/gone"] == "leads to /nowhere, which does not exist"
+    assert faults[f"{tmp_path}/loop"] == "Too many levels of symbolic links"

@@ -1,6 +1,11 @@
 """The lists in `_run`: their files are found, read and deleted, whatever the folder is called."""
 
+from pathlib import Path
+
+from pipeline.output import run_files
 from pipeline.output.run_files import delete_input_list, delete_stale_lists, list_files, read_lines, run_path
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def test_the_files_of_a_list_are_found_and_no_others(tmp_path):
@@ -27,3 +32,17 @@ def test_files_of_a_list_with_another_number_of_files_are_deleted(tmp_path):
         (tmp_path / "_run" / name).touch()
     delete_stale_lists(str(tmp_path), "rejected", 0)
     assert [path.name for path in (tmp_path / "_run").iterdir()] == ["rejected-00000-of-00001.jsonl"]
+
+
+def test_files_have_the_names_of_the_docs():
+    outputs, reliability = ((DOCS / f"{name}.md").read_text() for name in ("outputs", "reliability"))
+    for name in (run_files.REJECTED_LIST, run_files.UNMATCHED_LIST):
+        assert f"\n  _run/{name}-*.jsonl " in outputs
+    for name in (run_files.REPORT_FILE, run_files.LOG_FILE):
+        assert f"\n  _run/{name} " in outputs
+    assert f"`_run/{run_files.DISPLACED_FILE}`" in reliability
+
+
+def test_no_file_has_the_name_of_another():
+    names = [value for name, value in vars(run_files).items() if name.endswith(("_LIST", "_FILE"))]
+    assert len({*names}) == len(names) > 7 and all(isinstance(name, str) for name in names)
