@@ -1,8 +1,11 @@
+import hashlib
+import io
 import os
 import stat
 
 import pytest
 
+from transforms.errors import SettingError
 from transforms.storage import files
 from transforms.storage.files import (
     delete_files,
@@ -11,6 +14,8 @@ from transforms.storage.files import (
     match_files,
     new_file,
     open_file,
+    read_given,
+    sha256_of_file,
     write_atomic,
 )
 from transforms.storage.filesystems import FILE_ERRORS
@@ -114,3 +119,24 @@ def test_only_the_named_file_is_deleted_even_if_its_name_is_a_glob(tmp_path):
         (tmp_path / name).touch()
     delete_files([f"{tmp_path}/a[1]", f"{tmp_path}/b*"])
     assert {path.name for path in tmp_path.iterdir()} == {"a1", "bc"}
+
+
+def test_a_hash_is_that_of_all_bytes_which_are_read_in_blocks(tmp_path, monkeypatch):
+    class File(io.BytesIO):
+        def read(self, size=-1):
+            assert size is not None and 0 < size <= 1 << 22
+            return super().read(size)
+
+    data = os.urandom(1 << 16) * 70
+    monkeypatch.setattr(files, "open_file", lambda path: File(data))
+    assert sha256_of_file("x") == hashlib.sha256(data).hexdigest()
+    monkeypatch.undo()
+    assert sha256_of_file(str(tmp_path / "none")) is None
+    assert sha256_of_file(str(tmp_path)) is None
+
+
+def test_a_given_file_that_cannot_be_read_is_named_with_what_it_is(tmp_path):
+    (tmp_path / "x").write_bytes(b"data")
+    assert read_given(str(tmp_path / "x"), "rejects") == b"data"
+    with pytest.raises(SettingError, match="^rejects .*/none: cannot be read .*; check the path"):
+        read_given(str(tmp_path / "none"), "rejects")

@@ -5,7 +5,9 @@ import pytest
 import requests
 from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.io.aws.clients.s3.messages import S3ClientError
+from apache_beam.io.aws.s3filesystem import S3FileSystem
 from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
 from apache_beam.io.localfilesystem import LocalFileSystem
 from botocore.exceptions import ClientError, ConnectionClosedError
 from google.api_core.exceptions import Forbidden, NotFound, ServiceUnavailable
@@ -16,6 +18,7 @@ from transforms.storage.filesystems import (
     FILE_ERRORS,
     check_reachable,
     delete,
+    filesystem_of,
     is_temporary,
     temporary_name,
     upload,
@@ -91,6 +94,52 @@ def test_an_address_without_an_hdfs_server_is_refused(monkeypatch):
         check_reachable("hdfs:///x")
 
 
+def test_credentials_are_looked_for_before_a_bucket_of_google_is_used(monkeypatch):
+    asked = []
+    monkeypatch.setattr(filesystems, "has_google_credentials", lambda: asked.append(True))
+    assert isinstance(filesystem_of("/x"), LocalFileSystem) and not asked
+    assert isinstance(filesystem_of("gs://b/x"), GCSFileSystem) and asked == [True]
+
+
+@pytest.mark.parametrize("has_credentials", [True, False])
+@pytest.mark.parametrize("error", [None, Forbidden("not allowed")])
+def test_a_bucket_of_google_is_reachable_if_its_first_object_can_be_listed(
+    monkeypatch, has_credentials, error
+):
+    class Client:
+        asked = ()
+
+        def list_blobs(self, bucket, max_results, retry):
+            self.asked = (bucket, max_results, retry.timeout <= 20)
+            if error is not None:
+                raise error
+            yield "first"
+
+    client = Client()
+    monkeypatch.setattr(filesystems, "has_google_credentials", lambda: has_credentials)
+    monkeypatch.setattr(filesystems, "gcs_client", lambda filesystem: client)
+    if error is None:
+        check_reachable("gs://b/")
+    else:
+        expected = Forbidden if has_credentials else OSError
+        with pytest.raises(expected, match="not allowed") as caught:
+            check_reachable("gs://b/x")
+        assert ("there are no Google credentials" in str(caught.value)) != has_credentials
+    assert client.asked == ("b", 1, True)
+
+
+def test_a_bucket_of_amazon_that_cannot_be_listed_is_one_error(monkeypatch):
+    class Client:
+        def list_objects_v2(self, **request):
+            assert request == {"Bucket": "b", "MaxKeys": 1}
+            raise ClientError({"Error": {"Code": "NoSuchBucket"}}, "ListObjectsV2")
+
+    monkeypatch.setattr(filesystems, "filesystem_of", lambda path: S3FileSystem(None))
+    monkeypatch.setattr(filesystems, "s3_client", lambda filesystem: Client())
+    with pytest.raises(OSError, match="NoSuchBucket"):
+        check_reachable("s3://b/x")
+
+
 class Reader:
     """A file on Google Cloud Storage, as its client opens it; some reads return too little."""
 
@@ -160,3 +209,30 @@ def test_an_upload_that_fails_leaves_no_temporary_file(tmp_path, like_hdfs, monk
     with pytest.raises(OSError, match="the server is gone"):
         upload(io.BytesIO(b"new"), str(path))
     assert [file.read_bytes() for file in tmp_path.iterdir()] == left
+
+
+def test_an_upload_to_an_object_store_is_repeated_from_its_first_byte(monkeypatch):
+    sent: list[bytes] = []
+
+    class Upload(io.BytesIO):
+        def close(self):
+            if not self.closed:
+                sent.append(self.getvalue())
+                super().close()
+                if len(sent) < 3:
+                    raise ConnectionResetError
+
+    class Store:
+        def has_dirs(self):
+            return False
+
+        def create(self, path, *_, **__):
+            assert path == "mem://a"
+            return Upload()
+
+    monkeypatch.setattr("time.sleep", lambda s: None)
+    monkeypatch.setattr(filesystems, "filesystem_of", lambda path: Store())
+    whole = io.BytesIO()
+    whole.write(b"whole")  # and not rewound
+    upload(whole, "mem://a")
+    assert sent == [b"whole"] * 3
