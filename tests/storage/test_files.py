@@ -5,10 +5,11 @@ import stat
 
 import pytest
 
-from transforms.errors import SettingError
+from transforms.errors import OutputError, SettingError
 from transforms.storage import files
 from transforms.storage.files import (
     delete_files,
+    final_path,
     folds_case,
     is_local,
     match_files,
@@ -17,8 +18,9 @@ from transforms.storage.files import (
     read_given,
     sha256_of_file,
     write_atomic,
+    write_output,
 )
-from transforms.storage.filesystems import FILE_ERRORS
+from transforms.storage.filesystems import FILE_ERRORS, temporary_name
 
 
 def test_write_atomic_makes_folders_and_leaves_no_other_file(tmp_path):
@@ -138,5 +140,33 @@ def test_a_hash_is_that_of_all_bytes_which_are_read_in_blocks(tmp_path, monkeypa
 def test_a_given_file_that_cannot_be_read_is_named_with_what_it_is(tmp_path):
     (tmp_path / "x").write_bytes(b"data")
     assert read_given(str(tmp_path / "x"), "rejects") == b"data"
-    with pytest.raises(SettingError, match="^rejects .*/none: cannot be read .*; check the path"):
+    with pytest.raises(SettingError, match=r"^rejects .*/none: cannot be read .*; check the path"):
         read_given(str(tmp_path / "none"), "rejects")
+
+
+def test_what_is_no_file_is_named_and_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path, kind in ((tmp_path, "a folder"), (tmp_path / "fifo", "a FIFO"), ("/dev/null", "a device")):
+        with pytest.raises(OSError, match=f"^{kind}, not a file: {path}$"):
+            open_file(str(path))
+
+
+def test_a_file_of_the_output_that_cannot_be_written_is_named_with_the_cause(tmp_path):
+    write_output(str(tmp_path / "x"), b"data")
+    assert (tmp_path / "x").read_bytes() == b"data"
+    with pytest.raises(OutputError, match=r"^.*/x/y: cannot be written \(\w[\w ]+\); existing files are"):
+        write_output(str(tmp_path / "x" / "y"), b"data")
+
+
+def test_a_temporary_file_tells_its_final_path(tmp_path):
+    for name in ("ab.tfrecord", "--.tfrecord", "rejected-00000-of-00001.jsonl", "a.b.c", "plain"):
+        assert final_path(f"{tmp_path}/{temporary_name(name)}") == f"{tmp_path}/{name}"
+
+
+@pytest.mark.parametrize("folds", [True, False])
+def test_a_disk_folds_case_if_the_probe_has_another_name_too(tmp_path, monkeypatch, folds):
+    monkeypatch.setattr(files, "temporary_name", lambda name: f".{name}.probe")
+    if folds:
+        (tmp_path / ".CASE.PROBE").touch()
+    assert folds_case(str(tmp_path)) is folds
+    assert [path.name for path in tmp_path.iterdir()] == [".CASE.PROBE"] * folds
