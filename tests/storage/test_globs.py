@@ -48,8 +48,15 @@ def test_split_glob():
         ("a/b*/c", "a"),
         ("gs://b/*", "gs://b"),
         ("gs://b/a/", "gs://b/a"),
+        ("gs://b/a\nb/*", "gs://b/a\nb"),
     ):
         assert split_glob(pattern)[0] == folder
+
+
+@pytest.mark.parametrize("rest", ["", "/x", "/a\nb/*"])
+def test_a_bucket_with_wildcards_is_refused_whatever_follows(rest):
+    with pytest.raises(ValueError, match="the name of a bucket or server cannot have wildcards"):
+        split_glob(f"gs://buck*{rest}")
 
 
 def test_states_of_the_example_in_the_documentation():

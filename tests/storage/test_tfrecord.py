@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.storage.tfrecord import frame_records, masked_crc, read_records
+from transforms.storage.tfrecord import FramingError, frame_records, masked_crc, read_records, scan_records
 
 
 def read(path) -> list[bytes]:
@@ -62,8 +62,23 @@ def test_the_records_before_a_cut_off_record_are_read():
 @pytest.mark.parametrize("length", [2**31 + 1, 2**40, 2**63 + 5])
 def test_an_excessive_length_is_refused_before_anything_is_read(length):
     header = struct.pack("<Q", length)
-    with pytest.raises(ValueError, match=f"{length:,} bytes"):
+    with pytest.raises(FramingError, match=f"{length:,} bytes") as caught:
         list(read_records(io.BytesIO(header + masked_crc(header) + b"xx")))
+    assert caught.value.is_length_damaged
+
+
+def test_each_record_has_its_offset_and_a_damaged_one_is_none():
+    records = [b"one", b"", b"three"]
+    shard = bytearray(frame_records(records))
+    offsets = [len(frame_records(records[:number])) for number in range(3)]
+    assert list(scan_records(io.BytesIO(shard).read)) == list(zip(offsets, records, strict=True))
+    shard[offsets[2] + 12] ^= 1
+    assert list(scan_records(io.BytesIO(shard).read))[1:] == [(offsets[1], b""), (offsets[2], None)]
+    shard[offsets[2]] ^= 1
+    for damaged, is_length in ((shard, True), (shard[: offsets[2] + 5], False)):
+        with pytest.raises(FramingError) as caught:
+            list(scan_records(io.BytesIO(damaged).read))
+        assert (caught.value.offset, caught.value.is_length_damaged) == (offsets[2], is_length)
 
 
 def test_any_iterable_of_records_is_framed():
