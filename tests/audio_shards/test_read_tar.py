@@ -1,4 +1,5 @@
 import gzip
+import io
 import json
 import tracemalloc
 
@@ -148,3 +149,21 @@ def test_only_the_sample_after_damage_must_have_a_json():
     assert [item.video_id for item in items] == ["id0", None, "id1", "id2", "plain"]
     assert reasons(items) == [None, BAD, BAD, None, None]
     assert "follows a damaged part of the shard" in items[2].message
+
+
+def test_each_fault_of_a_sample_has_its_place_reason_and_id():
+    members = [("d/a.left.wav", b"1"), ("d/a.right.wav", b"2"), ("b.wav", b"3"), ("b.json", b"{}")]
+    shard = tar([*members, ("b.json", b"{}"), ("c.wav", b"4")])
+    second, first, bad, last = read("tar", shard)
+    assert (second.offset, second.reason, second.video_id) == (offsets(shard)["d/a.right.wav"], BAD, "a")
+    assert "'d/a.right.wav' is a second audio file of its key" in second.message
+    assert (first.video_id, first.name, first.audio) == ("a", "d/a.left.wav", b"1")
+    assert (bad.reason, bad.video_id) == (BAD, "b") and "is a second JSON of its key" in bad.message
+    assert (last.video_id, last.name) == ("c", "c.wav")
+
+
+def test_a_json_apart_from_its_audio_is_a_fault_if_the_file_can_be_read_twice():
+    shard = tar([("a.wav", b"1"), ("b.wav", b"2"), ("a.json", b"{}")])
+    items = list(read_tar(io.BytesIO(shard), COLUMNS))
+    assert reasons(items) == [BAD, None, BAD] and items[0].video_id == "a"
+    assert "its JSON is elsewhere in the archive, not next to it" in items[0].message

@@ -18,6 +18,8 @@ from making import (
     tar,
 )
 
+from transforms.audio_shards.tar_members import _parse_extended
+
 
 def test_devices_are_named_and_folders_are_skipped():
     file = io.BytesIO()
@@ -143,3 +145,36 @@ def test_a_chain_of_long_names_does_not_recurse():
     header.size = 5
     chain = (header.tobuf() + b"a.wav".ljust(512, b"\0")) * 5000
     assert ids(read("tar", chain + tar([("x", b"1")]))) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "data, attributes",
+    [
+        (b"12 path=abc\n", {"path": "abc"}),
+        (b"12 path=abc\n11 size=20\n", {"path": "abc", "size": "20"}),
+        (b"12 path=abcX", None),  # it does not end in a line break
+        (b"13 path=abc\n", None),  # it ends after the data
+        (b"8 path=abc\n", None),  # it ends in its name
+        (b"path=abc\n", None),
+        (b"10 size=x\n", None),
+        (b"29 size=" + b"1" * 20 + b"\n", {"size": "1" * 20}),
+        (b"30 size=" + b"1" * 21 + b"\n", None),
+    ],
+)
+def test_an_extended_header_has_whole_records_and_a_plausible_size(data, attributes):
+    assert _parse_extended(tarfile.XHDTYPE, data + bytes(100)) == attributes
+
+
+@pytest.mark.parametrize("num_blocks", [0, 1, 3])
+def test_after_an_old_sparse_file_with_lists_of_holes_the_next_member_is_read(num_blocks):
+    header = tarfile.TarInfo("sparse.wav")
+    header.type, header.size = tarfile.GNUTYPE_SPARSE, 700
+    block = bytearray(header.tobuf(tarfile.GNU_FORMAT))
+    block[482], block[148:156] = num_blocks > 0, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    holes = [bytearray(512) for _ in range(num_blocks)]
+    for hole in holes[:-1]:
+        hole[504] = 1  # another follows
+    items = read("tar", bytes(block) + b"".join(holes) + b"x" * 700 + bytes(324) + tar([("b.wav", b"1")]))
+    assert reasons(items) == [BAD, None] and ids(items) == ["b"]
+    assert "'sparse.wav' is a sparse file" in items[0].message
