@@ -66,6 +66,7 @@ def test_a_split_is_given_or_that_of_the_released_name(tmp_path):
 def test_random_weights_are_no_file():
     weights = find_weights("random:3", None)
     assert (weights.path, weights.sha256, weights.shared) == ("random:3", None, "random:3")
+    assert not weights.released and weights.address is None
     assert str(weights) == "random:3 (random numbers, for a trial)"
     with pytest.raises(SettingError, match="'x' is not a seed"):
         find_weights("random:x", None)
@@ -110,3 +111,23 @@ def test_workers_get_an_address_if_there_is_one(labels, monkeypatch, given, is_r
     monkeypatch.setattr(resolve, "sha256_of", lambda path: sha256)
     found = resolve._resolve(released.CLASS_LABELS, given, None)
     assert found == ResolvedAsset(labels, sha256, is_released, address)
+
+
+def test_weights_are_given_or_in_the_assets_folder_and_are_checked(monkeypatch, tmp_path):
+    there, given = tmp_path / released.WEIGHTS.file_name, tmp_path / "given.ckpt"
+    there.write_bytes(b"there")
+    given.write_bytes(b"given")
+    checked = []
+    monkeypatch.setattr(resolve, "check_weights", checked.append)
+    for value, path in ((None, there), (str(given), given)):
+        found = find_weights(value, str(tmp_path))
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert found == ResolvedAsset(str(path), sha256, False, None)
+    assert checked == [str(there), str(given)]
+
+
+def test_pca_parameters_may_be_in_the_assets_folder(tmp_path):
+    path = tmp_path / released.PCA_PARAMS.file_name
+    np.savez(path, pca_eigen_vectors=np.eye(128), pca_means=np.ones((128, 1)))
+    pca, file = find_pca_params(None, str(tmp_path))
+    assert file.path == str(path) and pca.means.ravel().tolist() == [1.0] * 128
