@@ -1,5 +1,6 @@
 """The manifest: the settings that determine the features, and nothing secret."""
 
+import hashlib
 import json
 
 import keras
@@ -102,3 +103,29 @@ def test_versions_are_of_packages_that_are_installed():
     versions = package_versions()
     assert {"python", "platform", "numpy", "tensorflow", "libsndfile"} <= versions.keys()
     assert all(isinstance(version, str) for version in versions.values())
+
+
+def test_each_split_has_its_own_amount_of_audio():
+    counts = [["train", "written", 1], ["train", "frames", 3], ["train", "audio_ms", 2500]]
+    counts += [["eval", "written", 1], ["eval", "frames", 1], ["eval", "audio_ms", 960]]
+    account = Account.from_json({"counts": counts, "lost": []})
+    folder = FeatureFolder("b", (), (), False, None)
+    manifest = json.loads(make_manifest(config_of(), folder, "then", "later", account, {}))
+    expected = {"eval": {"frames": 1, "seconds": 0.96}, "train": {"frames": 3, "seconds": 2.5}}
+    assert manifest["audio"] == expected
+
+
+def test_a_manifest_has_a_line_per_value_and_the_hash_of_its_settings():
+    folder = FeatureFolder("b", (), (), False, None)
+    texts = [make_manifest(config_of(*flags), folder, "then") for flags in ((), ("--sharding=hash:2",))]
+    first, second = map(json.loads, texts)
+    assert texts[0].startswith('{\n  "started": "then",\n  "finished": null,\n') and texts[0].endswith("}\n")
+    for manifest in (first, second):
+        settings = json.dumps(manifest["settings"], sort_keys=True).encode()
+        assert manifest["settings_sha256"] == hashlib.sha256(settings).hexdigest()
+    assert first["settings_sha256"] != second["settings_sha256"]
+
+
+@pytest.mark.parametrize("flags", ["text", [5], None])
+def test_flags_of_an_odd_type_in_an_old_manifest_stay_as_they_are(flags):
+    assert shown_options({"beam_flags": flags}) == {"beam_flags": flags}
