@@ -46,3 +46,14 @@ def test_paths_that_workers_can_access_are_accepted(workers):
 @pytest.mark.parametrize("workers", MAY_SEE)
 def test_local_paths_are_accepted_if_workers_may_share_the_disk(workers, tmp_path):
     validate(parse_options([f"--input={tmp_path}/*", f"--output={tmp_path}", *MAY_SEE[workers]]))
+
+
+@pytest.mark.parametrize("master, is_seen", [("local[2]", True), ("spark://host:7077", False)])
+def test_the_workers_of_spark_are_here_if_the_runner_starts_it(tmp_path, master, is_seen):
+    flags = ["--runner=SparkRunner", f"--spark_master_url={master}"]
+    options = parse_options([f"--input={tmp_path}/*", f"--output={tmp_path}", *flags])
+    if is_seen:
+        validate(options)
+        return
+    with pytest.raises(SettingError, match="workers in containers"):
+        validate(options)
