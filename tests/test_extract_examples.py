@@ -7,9 +7,9 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.testing.util import assert_that, equal_to
 from sounds import write_bad_files, write_noise
 
+from transforms.audio.decoder import InProcessDecoder
 from transforms.audio.extraction import Extraction
 from transforms.audio.paddings import REPEAT
-from transforms.audio.decoder import InProcessDecoder
 from transforms.audioset.example import encode_example
 from transforms.audioset.layout import Sharding
 from transforms.audioset.segments import Segment
