@@ -1,11 +1,21 @@
 import contextlib
+import subprocess
 
 import pytest
 from isolating import (
     SABOTAGE,
 )
 
+from transforms.audio.isolated import child
 from transforms.audio.isolated.isolation import IsolatedDecoder
+
+
+@pytest.fixture(scope="package", autouse=True)
+def new_interpreters():
+    """Start decoder processes as a command does, unlike the other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(child, "subprocess", subprocess)
+        yield
 
 
 @pytest.fixture(scope="module")
