@@ -4,7 +4,6 @@ import functools
 import gc
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 # Commands in a test's terminal print what they print elsewhere, without colours and waiting lines.
@@ -107,11 +106,10 @@ def quick_runs():
     is settled, and write no report, which has its own tests.
     """
     import quick_beam
-    from decoder_server import ForkedDecoder
+    from decoder_server import fork_decoders
 
     from pipeline import report
     from pipeline.output import lock
-    from transforms.audio.isolated import child
     from transforms.beam_internals import cache_construction
     from transforms.embed_examples import VggishModelHandler
 
@@ -128,7 +126,7 @@ def quick_runs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VggishModelHandler, "make_model", load_once)
         quick_beam.remember(patch)
-        patch.setattr(child, "subprocess", SimpleNamespace(Popen=ForkedDecoder, DEVNULL=None))
+        fork_decoders(patch)
         patch.setattr(lock, "_SETTLE_S", 0.01)
         patch.setattr(report, "write_report", lambda *_: None)
         yield

@@ -17,12 +17,20 @@ import struct
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _LIMIT = struct.Struct("d")
 _NUMBER = struct.Struct("i")
 _KILL, _WAIT = b"k", b"w"
+
+
+def fork_decoders(patch: Any) -> None:
+    """Make this process, and those forked from it, start decoders in this way until the monkeypatch ends."""
+    from transforms.audio.isolated import child
+
+    patch.setattr(child, "subprocess", types.SimpleNamespace(Popen=ForkedDecoder, DEVNULL=None))
 
 
 class ForkedDecoder:

@@ -19,7 +19,6 @@ os.environ["AUDIOSET_BEAM_QUIET"] = "1"  # each command sets it
 import av
 import matplotlib.backends.backend_svg
 import numpy as np
-import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
 from pipeline.cli import progress_display
@@ -27,6 +26,7 @@ from pipeline.job import build_job, plan, summary
 from pipeline.report import plots, write
 from pipeline.statistics import tables
 from pipeline.verification import compare
+from transforms.frameworks import tf
 
 # Commands import these modules, some of them late.
 LOADED = [

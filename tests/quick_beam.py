@@ -4,6 +4,8 @@ The cost of a small pipeline is in its construction, and most tests run several 
 """
 
 import bz2
+import os
+import shutil
 import types
 from typing import Any
 
@@ -36,6 +38,8 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     dis = types.SimpleNamespace(**{**vars(trivial_inference.dis), "get_instructions": get_instructions})
     patch.setattr(trivial_inference, "dis", dis)
     patch.setattr(userstate, "get_dofn_specs", get_dofn_specs)
+    # Beam's parsers ask for it once per option, and this process has no terminal.
+    patch.setattr(shutil, "get_terminal_size", lambda fallback=(80, 24): os.terminal_size(fallback))
     # The highest level, which Beam chooses, only allocates more memory for pickles of this size.
     quick = types.SimpleNamespace(compress=_compress, decompress=bz2.decompress)
     patch.setattr(cloudpickle_pickler, "bz2", quick)

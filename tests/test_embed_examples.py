@@ -23,16 +23,24 @@ from transforms.pcm import PcmWindows
 from transforms.vggish.model import Embedder
 
 
-@pytest.mark.parametrize("hints", [{}, {"min_ram": "1GB"}])  # fused with the stage before, and not fused
-def test_chunks_have_the_same_embeddings_as_from_the_model_alone(embedder, hints, monkeypatch):
-    monkeypatch.setattr(embed_examples, "_MAX_CHUNK", 0)
+@pytest.fixture(scope="module")
+def chunks():
+    """More examples than a batch of Beam contains, which is 32, in chunks whose lengths do not divide 8."""
     rng = np.random.default_rng(0)
-    # More examples than a batch of Beam contains, which is 32, in chunks whose lengths do not divide 8.
-    chunks = {
+    return {
         chunk(f"id{n}"): rng.uniform(-4, 4, (length, 96, 64)).astype(np.float32)
         for n, length in enumerate((1, 7, 11, 2, 19))
     }
-    expected = {chunk: embedder.embed(examples) for chunk, examples in chunks.items()}
+
+
+@pytest.fixture(scope="module")
+def expected(chunks, embedder):
+    return {chunk: embedder.embed(examples) for chunk, examples in chunks.items()}
+
+
+@pytest.mark.parametrize("hints", [{}, {"min_ram": "1GB"}])  # fused with the stage before, and not fused
+def test_chunks_have_the_same_embeddings_as_from_the_model_alone(chunks, expected, hints, monkeypatch):
+    monkeypatch.setattr(embed_examples, "_MAX_CHUNK", 0)
 
     def check(found):
         assert {chunk for chunk, _ in found} == set(expected)

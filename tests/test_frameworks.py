@@ -8,17 +8,44 @@ import sys
 import pytest
 from commands import ROOT
 
+CHILD = """
+import gc, sys, transforms.frameworks as frameworks
+assert frameworks.tf.__version__ and frameworks.keras.__version__ and gc.isenabled()
+loaded = {'jax', 'matplotlib', 'sklearn', 'IPython'} & sys.modules.keys()
+assert not loaded, loaded
+print("lean")
+import matplotlib
+print("later")
+"""
+PARENT = """
+import subprocess, sys
+from transforms.quiet_import import hide_messages
 
-def test_packages_that_are_not_needed_are_not_imported_and_can_be_imported_later():
-    code = (
-        "import gc, sys, transforms.frameworks as frameworks\n"
-        "assert frameworks.tf.__version__ and frameworks.keras.__version__ and gc.isenabled()\n"
-        "loaded = {'jax', 'matplotlib', 'sklearn', 'IPython'} & sys.modules.keys()\n"
-        "assert not loaded, loaded\n"
-        "import matplotlib\n"
+hide_messages()
+sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]]).returncode)
+"""
+
+
+@pytest.fixture(scope="module")
+def imported():
+    """A process of a command that has imported the frameworks, as Beam's workers do."""
+    environment = {name: value for name, value in os.environ.items() if name != "AUDIOSET_BEAM_QUIET"}
+    return subprocess.run(
+        [sys.executable, "-c", PARENT, CHILD],
+        cwd=ROOT,
+        env={**environment, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
     )
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
+def test_packages_that_are_not_needed_are_not_imported_and_can_be_imported_later(imported):
+    assert (imported.returncode, imported.stdout.split()) == (0, ["lean", "later"]), imported.stderr
+
+
+def test_processes_of_a_command_import_tensorflow_without_messages(imported):
+    """As the fork server of `pipeline.verify` and Beam's workers do."""
+    assert imported.stderr == ""
 
 
 def test_only_one_module_of_the_stages_imports_tensorflow_and_keras_first():

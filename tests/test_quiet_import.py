@@ -52,11 +52,3 @@ def test_verbose_commands_show_them():
 def test_other_programs_show_them():
     code = IMPORT.replace("hide_messages()\n", "", 1)
     assert run(code=code).stderr == "a message in C++\nlater\n"
-
-
-def test_processes_of_a_command_import_tensorflow_without_messages():
-    """As the fork server of `pipeline.verify` and Beam's workers do."""
-    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import transforms.frameworks'])"
-    assert (
-        run(code=f"from transforms.quiet_import import hide_messages; hide_messages(); {child}").stderr == ""
-    )

@@ -1,9 +1,9 @@
 """Runs the pipeline in separate processes, each forked from one that has imported everything.
 
-The network is replaced by a stand-in, and no report is written. Everything else is real: Beam's FnApiRunner,
-decoder processes, files, the lock, and SIGKILL. The server has run a pipeline once, and caches what Beam
-would compute again for each function, so that a run takes 1 s of CPU time instead of 1.7 s. Most of the rest
-is Beam's graph of 200 steps, which takes 0.7 s to build, translate and unpack, and the start of the decoder.
+The network is replaced by a stand-in, decoder processes are forked too, and no report is written. Everything
+else is real: Beam's FnApiRunner, files, the lock, and SIGKILL. The server has run a pipeline once, and caches
+what Beam would compute again for each function. Most of the time of a run is Beam's graph of 200 steps, which
+takes half a second to build, translate and unpack.
 """
 
 import json
@@ -112,6 +112,9 @@ def _make_ready() -> None:
     """Imports all modules, installs the stand-ins, and runs a pipeline once to fill the caches."""
     import tempfile
 
+    import pytest
+    import quick_beam
+    from decoder_server import fork_decoders
     from launcher import LOADED  # noqa: F401  imports all slow modules
     from sounds import write_noise
     from stand_in import StandIn
@@ -122,6 +125,8 @@ def _make_ready() -> None:
 
     VggishModelHandler.make_model = lambda handler: StandIn()
     report.write_report = lambda *_: None
+    quick_beam.remember(pytest.MonkeyPatch())
+    fork_decoders(pytest.MonkeyPatch())
     # A run waits for a dead owner on another machine, but here for less than a minute.
     lock.DEAD_S, lock._POLL_S = 0.2, 0.05
     with tempfile.TemporaryDirectory() as folder:

@@ -198,7 +198,7 @@ def test_a_run_leaves_no_secret_and_a_new_signature_continues_it(
 
 
 def test_a_plan_and_printed_options_show_no_secret(server, cache, audio, tmp_path, screen, monkeypatch):
-    monkeypatch.setattr(trial, "_TRIAL_S", 0.3)
+    monkeypatch.setattr(trial, "_TRIAL_S", 0.1)
     flags = run_flags(server, audio, tmp_path / "out")
     for extra in ("--plan", "--print_config"):
         status, text = screen(run.run, *flags, *beam_flags(tmp_path), extra)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("stand_in_network")
 
 
 def planned(monkeypatch, capsys, *flags: str) -> dict:
-    monkeypatch.setattr(trial, "_TRIAL_S", 0.3)
+    monkeypatch.setattr(trial, "_TRIAL_S", 0.1)
     assert run.run([*TRIAL, "--plan", "--json", *flags]) == 0
     return json.loads(capsys.readouterr().out)
 
