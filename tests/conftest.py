@@ -24,10 +24,6 @@ ROOT = Path(__file__).resolve().parents[1]
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
 
-# The modules of TensorFlow, of Beam and of the tests stay until the end: looking for garbage in them, at each
-# collection of all objects, takes a tenth of the time of the tests.
-gc.disable()
-
 
 # Files that take longest. If one of them started last, one process would run it alone at the end.
 LONG = {
@@ -40,11 +36,24 @@ LONG = {
 }
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Look for no garbage among the modules of TensorFlow, Beam and the tests, which stay until the end.
+
+    It would take a tenth of the time of the tests.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(20_000, *gc.get_threshold()[1:])  # graphs of Beam are many small objects
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items):
     """Put long files first. The option --no-loadscope-reorder keeps xdist from sorting by number of tests."""
     items.sort(key=lambda item: item.path.name not in LONG)
-    gc.freeze()
-    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -92,10 +101,11 @@ def random_weights(random_weights_once):
 
 
 @pytest.fixture(scope="session")
-def embedder(random_weights):
-    from transforms.vggish.model import Embedder
+def embedder(quick_runs):
+    """The network of runs with `random:0` in batches of 8."""
+    from transforms.embed_examples import VggishModelHandler
 
-    return Embedder(random_weights, batch_size=8)
+    return quick_runs(VggishModelHandler("random:0", 8))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,7 +113,7 @@ def quick_runs():
     """Makes runs in this process quicker.
 
     They share loaded models and what Beam finds out, fork their decoder processes, do not wait until a lock
-    is settled, and write no report, which has its own tests.
+    is settled, and write no report, which has its own tests. The value makes the network of a handler.
     """
     import quick_beam
     from decoder_server import fork_decoders
@@ -129,7 +139,7 @@ def quick_runs():
         fork_decoders(patch)
         patch.setattr(lock, "_SETTLE_S", 0.01)
         patch.setattr(report, "write_report", lambda *_: None)
-        yield
+        yield load_once
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ It reads one line of JSON per command: {"command": the arguments of `python`, "e
 has ended, its wait status. The child process runs and ends in the same way as Python does.
 """
 
+# ruff: noqa: E402
+
 import gc
 import json
 import os
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["AUDIOSET_BEAM_QUIET"] = "1"  # each command sets it
+gc.disable()  # it would take a seventh of the time of the imports
 
 import av
 import matplotlib.backends.backend_svg
@@ -40,6 +43,7 @@ def serve() -> dict[str, Any] | None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     plots.lengths(np.ones(1))  # the first figure takes longest
+    gc.enable()
     gc.freeze()  # otherwise the garbage collector of a child process would copy all memory pages
     print("ready", file=answers, flush=True)
     for line in sys.stdin:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from apache_beam.internal import cloudpickle_pickler
 from apache_beam.runners.worker import statecache
-from apache_beam.transforms import userstate
+from apache_beam.transforms import core, userstate
 from apache_beam.typehints import trivial_inference
 
 
@@ -21,6 +21,7 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     read_instructions, read_specs = trivial_inference.dis.get_instructions, userstate.get_dofn_specs
     instructions: dict[types.CodeType, list] = {}
     specs: dict[tuple, tuple[set, set]] = {}
+    read_body, bodies = core._get_function_body_without_inners, dict[types.CodeType, str]()
 
     def get_instructions(function: Any, **options: Any) -> list:
         code = function.__code__
@@ -35,9 +36,16 @@ def remember(patch: pytest.MonkeyPatch) -> None:
             specs[key] = read_specs(dofn)
         return specs[key]
 
+    def get_body(function: Any) -> str:
+        code = function.__code__
+        if code not in bodies:
+            bodies[code] = read_body(function)
+        return bodies[code]
+
     dis = types.SimpleNamespace(**{**vars(trivial_inference.dis), "get_instructions": get_instructions})
     patch.setattr(trivial_inference, "dis", dis)
     patch.setattr(userstate, "get_dofn_specs", get_dofn_specs)
+    patch.setattr(core, "_get_function_body_without_inners", get_body)
     # Beam's parsers ask for it once per option, and this process has no terminal.
     patch.setattr(shutil, "get_terminal_size", lambda fallback=(80, 24): os.terminal_size(fallback))
     # The highest level, which Beam chooses, only allocates more memory for pickles of this size.

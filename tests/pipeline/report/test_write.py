@@ -4,6 +4,7 @@ import html
 import html.parser
 import json
 import re
+import shutil
 from collections import Counter
 from importlib import resources
 
@@ -344,13 +345,15 @@ def test_a_failed_report_is_a_warning(tmp_path, monkeypatch, capsys, how, cause,
     assert path.exists() == (how == "folder") and (how != "folder" or (path / "mine").exists())
 
 
-def test_a_failed_report_deletes_the_earlier_one_and_can_be_written_again(tmp_path, monkeypatch, capsys):
-    write_noise(tmp_path / "audio" / "a.wav", 1.5)
-    flags = [*TRIAL, f"--input={tmp_path}/audio/*", f"--output={tmp_path}/out", "--json"]
+def test_a_failed_report_deletes_the_earlier_one_and_can_be_written_again(
+    reported, tmp_path, monkeypatch, capsys
+):
+    folder, flags = reported
+    shutil.copytree(folder, tmp_path / "out")
+    flags = [*flags[:-1], f"--output={tmp_path}/out", "--json"]
+    old = page(tmp_path / "out")
     with monkeypatch.context() as patch:
         patch.setattr(report, "write_report", write_report)
-        assert run.run(flags) == 0
-        old = page(tmp_path / "out")
         capsys.readouterr()
         patch.setattr(plots.Figure, "savefig", fail)
         assert run.run(flags) == 0
