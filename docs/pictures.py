@@ -1,8 +1,8 @@
 """python docs/pictures.py FOLDER: makes the README's pictures of a run and of its report from recordings.
 
 FOLDER has a few WAV files that may be shown. Needs Chromium (.ci/install_chromium). The weights are random,
-so that nothing is downloaded. The command in the first picture and the README say so; the line in which the
-run warns of them is left out.
+so that nothing is downloaded. The command in the first picture and the README say so; the lines above the
+progress, in which the run names its runner and weights, are left out.
 """
 
 import base64
@@ -54,7 +54,7 @@ def run_on_terminal(arguments: list[str], folder: Path) -> list[str]:
         live += [state for state in states if re.match("embedding (?!.*about).* left", state)]
         lines.append(states[-1])
     plain = [Text.from_ansi(line).plain for line in lines]
-    shown = [line for line in plain if line and not line.startswith(("weights:", "embedding"))]
+    shown = [line for line in plain if line and not line.startswith(("runner:", "weights:", "embedding"))]
     return [*live[len(live) // 2 :][:1], *shown]
 
 

@@ -23,7 +23,7 @@ from pipeline.job.config import Config, prepare
 from pipeline.job.manifest import make_manifest, settings_of, shown_options
 from pipeline.job.no_features import has_features, why_no_features
 from pipeline.job.plan import make_plan
-from pipeline.job.runner import make_pipeline, runs_here
+from pipeline.job.runner import describe_runner, make_pipeline, runs_here
 from pipeline.job.summary import RunSummary
 from pipeline.job.validate import validate
 from pipeline.output.account import Account
@@ -85,16 +85,18 @@ def run(argv: Sequence[str]) -> int:
         folder = _begin_folder(config)
         with run_log(run_path(folder.path, LOG_FILE)):
             RUN_LOG.info("options: %s", json_text(shown_options(asdict(options))))
+            runner = describe_runner(pipeline)
+            _say(options, f"runner: {runner}")
             _print_assets(config)
             delete_input_list(folder.path)
             manifest_path = run_path(folder.path, MANIFEST_FILE)
-            write_output(manifest_path, make_manifest(config, folder, started).encode())
+            write_output(manifest_path, make_manifest(config, folder, runner, started).encode())
             samples = _run_graph(pipeline, config, folder, lock)
             if pipeline.options.view_as(StandardOptions).no_wait_until_finish:
                 _say(options, "the job is submitted; when it has ended, run the same command again to finish")
                 return 0
             account, shards = _close_lists(folder)
-            manifest = make_manifest(config, folder, started, _now(), account, shards)
+            manifest = make_manifest(config, folder, runner, started, _now(), account, shards)
             write_output(manifest_path, manifest.encode())
             wall_s = time.monotonic() - begun
             for line in account.lines():

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pipeline.cli.beam_options import beam_options
 from pipeline.cli.parser import AddOptions, OneLineParser
+from pipeline.cli.runner_names import check_runner
 from transforms.errors import SettingError
 from transforms.redact import HIDDEN, remember_addresses, remember_option, shown_option, shown_text
 from transforms.secret_names import is_secret_option
@@ -60,7 +61,7 @@ def check_flags(flags: Sequence[str], add_own: AddOptions) -> None:
     Beam itself only warns about an unknown option, so a mistyped option would stay unnoticed.
 
     Raises:
-      SettingError: an option is unknown.
+      SettingError: an option is unknown, or the runner is unknown or refused.
     """
     given, unknown = parse_given(flags, add_own)
     own = OneLineParser(add_help=False)
@@ -71,6 +72,8 @@ def check_flags(flags: Sequence[str], add_own: AddOptions) -> None:
             remember_addresses(option.value)
         elif option.value is not None:
             remember_option(option.destination, option.value)
+    if runners := [str(option.value) for option in given if option.destination == "runner"]:
+        check_runner(runners[-1])  # the last one counts
     checked = {option.destination for option in beam_options() if option.is_checked}
     if checked & {option.destination for option in given}:
         from pipeline.cli.beam_values import parse_beam_flags  # imports Beam, which takes seconds

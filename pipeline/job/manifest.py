@@ -56,6 +56,7 @@ def _backend() -> str:
 def make_manifest(
     config: Config,
     before: FeatureFolder,
+    runner: str,
     started: str,
     finished: str | None = None,
     account: Account | None = None,
@@ -65,6 +66,7 @@ def make_manifest(
 
     Args:
       before: the folder as it was before the run.
+      runner: the runner that does the run, as `describe_runner` returns it.
       started, finished: times in ISO 8601.
       shards: all shards of the folder after the run, sorted by path.
     """
@@ -72,6 +74,7 @@ def make_manifest(
     manifest = {
         "started": started,
         "finished": finished,
+        "runner": runner,
         "settings": settings,
         "settings_sha256": sha256_of(json.dumps(settings, sort_keys=True).encode()),
         "options": shown_options(dataclasses.asdict(config.options)),

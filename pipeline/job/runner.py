@@ -1,8 +1,14 @@
-"""Preflight checks for Beam runners: Java, jars, cluster. Beam itself would fail late, during a run."""
+"""Makes the runner of a pipeline, and checks what it needs: Java, jars, a cluster.
 
+Beam itself would fail late, during a run.
+"""
+
+import functools
+import multiprocessing
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -19,40 +25,79 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     TestOptions,
 )
+from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.runners import DataflowRunner, PipelineRunner, create_runner
+from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
+from apache_beam.runners.portability.portable_runner import JobServiceHandle, PortableRunner
+from apache_beam.runners.portability.prism_runner import PrismRunner
+from apache_beam.runners.portability.spark_runner import SparkRunner
 
+from pipeline.cli.runner_names import check_not_refused
 from transforms.beam_internals import cache_construction, has_google_credentials
 from transforms.errors import SettingError
 from transforms.prefetch import num_cores
+from transforms.printable import Attention, say
 from transforms.storage.filesystems import NO_CREDENTIALS
 from transforms.worker_process import start_workers_here
 
 _PATIENCE_S = 10.0
-# Class names of the runners whose workers are on this machine.
-_LOCAL_RUNNERS = ("SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner")
+# Runners whose workers are on this machine.
+_LOCAL_RUNNERS = (FnApiRunner, PrismRunner)
+# Runners on which tests compare the bytes of all shards and lists; docs/runners.md.
+_COMPARED = (FnApiRunner, PrismRunner, FlinkRunner)
 
 
-def check_engine(options: PipelineOptions) -> None:
+def make_runner(options: PipelineOptions) -> PipelineRunner:
+    """Returns the runner that the options name; without a name, the FnApiRunner.
+
+    DirectRunner is the FnApiRunner too. Beam's own DirectRunner is Prism if this machine has Prism or can
+    download it, so the engine would depend on the network.
+
+    Raises:
+      SettingError: Beam cannot make the runner, or the runner is refused.
+    """
+    name = options.view_as(StandardOptions).runner or FnApiRunner.__name__
+    try:
+        runner = create_runner(name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise SettingError(
+            f"--runner={name}: Beam cannot make this runner ({error}); give a runner of docs/runners.md, or "
+            "the path of an installed class, such as package.module.MyRunner"
+        ) from error
+    if not isinstance(runner, PipelineRunner):
+        raise SettingError(f"--runner={name}: this is not a runner; give a runner of docs/runners.md")
+    for kind in type(runner).__mro__:
+        check_not_refused(name, kind.__name__)
+    if type(runner) in (SwitchingDirectRunner, FnApiRunner):
+        # Without this, worker processes would not get the options, such as those of s3://.
+        values = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+        provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=values)
+        return FnApiRunner(provision_info=ExtendedProvisionInfo(provision))
+    return runner
+
+
+def check_engine(runner: PipelineRunner, options: PipelineOptions) -> None:
     """Checks that this machine has what the runner needs: Java, jars, binaries, access to a cluster.
 
     Raises:
       SettingError: something is missing.
     """
-    runner = (options.view_as(StandardOptions).runner or "").lower()
     if options.view_as(PortableOptions).job_endpoint:
         return  # the job server already runs
-    if runner == "flinkrunner":
+    if isinstance(runner, FlinkRunner):
         flink = options.view_as(FlinkRunnerOptions)
         _check_job_server(options, "flink_job_server_jar", flink.flink_job_server_jar)
         _check_flink(flink.flink_master)
-    elif runner == "sparkrunner":
+    elif isinstance(runner, SparkRunner):
         jar = options.view_as(SparkRunnerOptions).spark_job_server_jar
         _check_job_server(options, "spark_job_server_jar", jar)
-    elif runner == "dataflowrunner":
+    elif isinstance(runner, DataflowRunner):
         if not options.view_as(TestOptions).dry_run and not has_google_credentials():
             # Beam would search for credentials for a minute.
             raise SettingError(f"--runner=DataflowRunner: {NO_CREDENTIALS}")
-    elif runner == "prismrunner":
+    elif isinstance(runner, PrismRunner):
         _check_file("prism_location", options.view_as(PrismRunnerOptions).prism_location)
 
 
@@ -87,33 +132,57 @@ def _check_flink(address: str) -> None:
 
 def runs_here(pipeline: beam.Pipeline) -> bool:
     """Returns whether a pipeline's workers are processes on this machine."""
-    runner = type(pipeline.runner).__name__
     environment = pipeline.options.view_as(PortableOptions).environment_type
-    if environment is None and runner == "FlinkRunner":  # uses this machine if it starts Flink itself
+    if environment is None and isinstance(pipeline.runner, FlinkRunner):
+        # It uses this machine if it starts Flink itself.
         return pipeline.options.view_as(FlinkRunnerOptions).flink_master.startswith("[")
-    return runner in _LOCAL_RUNNERS or environment == "LOOPBACK"
+    return isinstance(pipeline.runner, _LOCAL_RUNNERS) or environment == "LOOPBACK"
+
+
+def describe_runner(pipeline: beam.Pipeline) -> str:
+    """Returns which runner a pipeline has: "PrismRunner", "FnApiRunner, in_memory, 1 worker"."""
+    name = type(pipeline.runner).__name__
+    if not isinstance(pipeline.runner, FnApiRunner):
+        return name
+    direct = pipeline.options.view_as(DirectOptions)
+    workers = direct.direct_num_workers or multiprocessing.cpu_count()  # as in the FnApiRunner
+    return f"{name}, {direct.direct_running_mode}, {workers} worker{'s' * (workers > 1)}"
 
 
 def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
     """Returns a pipeline with Beam's options; worker processes on this machine will share its cores.
 
     Raises:
-      SettingError: Beam refuses an option, or the runner lacks something that it needs.
+      SettingError: Beam refuses an option, or the runner is refused or lacks something that it needs.
     """
     cache_construction()
     options = PipelineOptions(beam_flags)
-    check_engine(options)
     # Workers import the package; a pickled __main__ would only make jobs larger.
-    setup = options.view_as(SetupOptions)
-    setup.save_main_session = False
+    options.view_as(SetupOptions).save_main_session = False
+    runner = make_runner(options)
+    check_engine(runner, options)
+    portable = options.view_as(PortableOptions)
+    is_embedded = type(runner) is PortableRunner and portable.job_endpoint == "embed"  # an FnApiRunner
+    if type(runner) not in _COMPARED and not is_embedded:
+        _warn_of(type(runner).__name__)
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode == "multi_processing":
         share_cores(direct.direct_num_workers or num_cores())
         start_workers_here()
     try:
-        return beam.Pipeline(options=options)
-    except ValueError as error:  # Beam checks its options: for example an unknown runner, or no project
+        return beam.Pipeline(runner=runner, options=options)
+    except ValueError as error:  # Beam checks its options: for example no project
         raise SettingError(f"Beam refuses its options: {error}") from error
+
+
+@functools.cache  # a command may make several pipelines
+def _warn_of(name: str) -> None:
+    known = ", ".join(runner.__name__ for runner in _COMPARED)
+    line = (
+        f"warning: {name}: bytes were compared on other runners only ({known}); the account of a run finds "
+        "lost clips, but not wrong bytes; docs/runners.md says how to compare bytes"
+    )
+    say(Attention(line), file=sys.stderr)
 
 
 def share_cores(num_processes: int) -> None:

@@ -233,7 +233,10 @@ def _tables(manifest: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]
     options = {k: v for k, v in manifest["options"].items() if v not in (None, False, "", [])}
     return [
         ("Settings that determine the features", [(k, _text(v)) for k, v in manifest["settings"].items()]),
-        ("Options", [(k, _text(v)) for k, v in options.items()]),
+        (
+            "Runner and options",
+            [("runner", manifest["runner"]), *((k, _text(v)) for k, v in options.items())],
+        ),
         ("Versions", list(manifest["versions"].items())),
     ]
 

@@ -132,7 +132,7 @@ def refused(capsys, command, *flags: str) -> str:
         (["--features=bytes", "--output=/proc/no/out"], "--output=/proc/no/out: cannot be written"),
         (["--input=no/*.wav"], "--input=no/*.wav: matches no file; give a glob"),
         (["--input=*.csv", "--split=_x"], "split '_x': a split names a folder"),
-        (["--features=bytes", "--runner=NoRunner"], "Beam refuses its options"),
+        (["--features=bytes", "--runner=NoRunner"], "--runner=NoRunner: Beam has no runner of this name"),
     ],
 )
 def test_mistakes_are_one_line_before_any_work(tmp_path, monkeypatch, capsys, flags, message):

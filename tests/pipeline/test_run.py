@@ -133,6 +133,7 @@ def test_soxr_changes_bytes_and_no_times(corpus, finished, tmp_path, monkeypatch
 
 def test_the_manifest_has_options_versions_and_a_balanced_account(finished):
     manifest = json.loads((finished / "_run" / "manifest.json").read_text())
+    assert manifest["runner"] == "FnApiRunner, in_memory, 1 worker"
     assert manifest["options"]["batch_size"] == 8 and manifest["options"]["beam_flags"] == [TRIAL[0]]
     assert manifest["assets"]["weights"] == {
         "path": "random:0",
@@ -228,6 +229,7 @@ def test_segments_give_split_times_and_labels(tmp_path, capsys):
         "segment_without_file": "nofile",
     }
     printed = capsys.readouterr().out
+    assert "runner: FnApiRunner, in_memory, 1 worker\n" in printed
     assert "clips expected 2 = written 2 + rejected 0 + existing 0" in printed
     assert "files without a segment: 1" in printed and "segments without a file: 1" in printed
 

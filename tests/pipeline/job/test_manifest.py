@@ -59,15 +59,15 @@ def test_an_option_that_changes_no_features_is_no_setting(flag):
 
 def test_a_run_has_no_account_until_its_end():
     before = FeatureFolder("b", (), (), False, None)
-    begun = json.loads(make_manifest(config_of(), before, "then"))
-    assert (begun["started"], begun["history"]) == ("then", [])
+    begun = json.loads(make_manifest(config_of(), before, "Runner", "then"))
+    assert (begun["runner"], begun["started"], begun["history"]) == ("Runner", "then", [])
     assert [begun[name] for name in ("finished", "account", "audio", "clips", "root")] == [None] * 5
     assert begun["assets"]["weights"]["path"] == "random:0" and begun["assets"]["pca_params"] is None
     rows = [["train", "written", 1], ["train", "frames", 3], ["train", "audio_ms", 2500]]
     account = Account.from_json({"counts": rows, "lost": []})
     folder = FeatureFolder("b", (), (), True, begun | {"finished": "then"})
     shards = [ShardFile(f"{name}.tfrecord", 2, 9, "00") for name in ("a/x", "b/x", "b/y")]
-    ended = json.loads(make_manifest(config_of(), folder, "now", "later", account, shards))
+    ended = json.loads(make_manifest(config_of(), folder, "Runner", "now", "later", account, shards))
     assert ended["finished"] == "later" and ended["clips"] == {"a": 2, "b": 4}
     assert ended["root"] == root_of(shards)
     assert ended["audio"] == {"train": {"frames": 3, "seconds": 2.5}}
@@ -94,7 +94,7 @@ def test_a_manifest_has_no_secret():
     flags = ["--s3_secret_access_key=very-secret-word", "--input=https://user:very-secret-word@host/*"]
     earlier = {"settings": {}, "options": {"beam_flags": flags[:1]}}
     folder = FeatureFolder("b", (), (), True, earlier | {"history": [earlier]})
-    text = make_manifest(config_of(*flags), folder, "then")
+    text = make_manifest(config_of(*flags), folder, "Runner", "then")
     assert "very-secret-word" not in text and text.count("--s3_secret_access_key=***") == 3
     assert len(json.loads(text)["history"]) == 2
 

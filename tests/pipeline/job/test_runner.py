@@ -1,12 +1,18 @@
-"""What a runner needs is checked before any work, and its workers share the cores."""
+"""Which runner a name means; what it needs is checked before any work, and its workers share the cores."""
 
 import os
 import re
 
+import apache_beam as beam
 import pytest
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, S3Options
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from pipeline.cli.runner_names import BEAM_RUNNERS, REFUSED
 from pipeline.job import runner
-from pipeline.job.runner import make_pipeline, runs_here
+from pipeline.job.runner import describe_runner, make_pipeline, make_runner, runs_here
 from transforms.beam_internals import has_google_credentials
 from transforms.errors import SettingError
 from transforms.prefetch import num_cores
@@ -23,6 +29,107 @@ def no_threads_set(monkeypatch):
 
 
 MULTI_PROCESSING = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing"]
+
+
+DIRECT = "apache_beam.runners.direct.direct_runner"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [[]]
+    + [
+        [f"--runner={name}"]
+        for name in ("DirectRunner", "direct", "SWITCHINGDIRECTRUNNER", "fnapi", f"{DIRECT}.DirectRunner")
+    ],
+)
+def test_the_direct_runner_is_always_the_fn_api_runner(flags):
+    pipeline = make_pipeline(flags)
+    assert type(pipeline.runner) is FnApiRunner
+    assert describe_runner(pipeline) == "FnApiRunner, in_memory, 1 worker"
+
+
+def test_a_runner_is_described_with_its_mode(no_threads_set):
+    pipeline = make_pipeline(["--direct_running_mode=multi_processing", "--direct_num_workers=2"])
+    assert describe_runner(pipeline) == "FnApiRunner, multi_processing, 2 workers"
+    assert describe_runner(make_pipeline(["--runner=prism"])) == "PrismRunner"
+
+
+class OwnRunner(FnApiRunner):
+    pass
+
+
+class OldRunner(BundleBasedDirectRunner):
+    pass
+
+
+class NoRunner:
+    pass
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        (f"{__name__}.OldRunner", "BundleBasedDirectRunner is refused"),
+        (f"{__name__}.NoRunner", "this is not a runner; "),
+        (f"{__name__}.Missing", "Beam cannot make this runner (module"),
+        ("no_package.Runner", "Beam cannot make this runner (No module named 'no_package'); "),
+        ("os.path.join", "Beam cannot make this runner (join() missing"),
+        (".Runner", "Beam cannot make this runner ("),
+        ("PythonRPCDirectRunner", "Beam cannot make this runner (No module named"),
+    ],
+)
+def test_what_is_no_runner_is_an_error(name, message):
+    with pytest.raises(SettingError, match=re.escape(f"--runner={name}: {message}")):
+        make_pipeline([f"--runner={name}"])
+
+
+@pytest.mark.parametrize(
+    "flags, name",
+    [
+        ([f"--runner={__name__}.OwnRunner"], "OwnRunner"),
+        (["--runner=PortableRunner", "--job_endpoint=elsewhere:8099"], "PortableRunner"),
+        (["--runner=spark", "--job_endpoint=elsewhere:8099"], "SparkRunner"),
+        (["--runner=prism"], ""),
+        (["--runner=PortableRunner", "--job_endpoint=embed"], ""),
+        (["--runner=Flink", "--job_endpoint=elsewhere:8099"], ""),
+        ([], ""),
+    ],
+)
+def test_a_runner_without_comparison_is_warned_of_once(capsys, flags, name):
+    runner._warn_of.cache_clear()
+    for _ in range(2):
+        make_pipeline(flags)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == bool(name)
+    if name:
+        assert said[0].startswith(
+            f"warning: {name}: bytes were compared on other runners only (FnApiRunner, "
+        )
+
+
+# Without the InteractiveRunner, which needs an extra of Beam.
+@pytest.mark.parametrize("name", sorted({*BEAM_RUNNERS} - {*REFUSED, "InteractiveRunner"}))
+def test_beam_makes_every_runner_that_is_accepted(name):
+    for spelling in (name, name.lower(), name.removesuffix("Runner")):
+        made = type(make_runner(PipelineOptions([f"--runner={spelling}"]))).__name__
+        assert made == {"DirectRunner": "FnApiRunner", "SwitchingDirectRunner": "FnApiRunner"}.get(name, name)
+
+
+def note_endpoint(path: str) -> None:
+    endpoint = FileSystems._pipeline_options.view_as(S3Options).s3_endpoint_url
+    with open(path, "w") as file:
+        file.write(f"{os.getpid()} {endpoint}")
+
+
+@pytest.mark.integration  # it starts a worker process
+@pytest.mark.parametrize("name", ["FnApiRunner", "DirectRunner"])
+def test_worker_processes_get_the_options(no_threads_set, monkeypatch, tmp_path, name):
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__), prepend=os.pathsep)
+    flags = [f"--runner={name}", *MULTI_PROCESSING[1:], "--s3_endpoint_url=http://127.0.0.1:9"]
+    with make_pipeline(flags) as pipeline:
+        _ = pipeline | beam.Create([f"{tmp_path}/seen"]) | beam.Map(note_endpoint)
+    process, endpoint = (tmp_path / "seen").read_text().split()
+    assert int(process) != os.getpid() and endpoint == "http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize("workers, threads", [(2, "4"), (3, "2"), (0, "1"), (100, "1")])
@@ -64,11 +171,11 @@ def test_dataflow_without_credentials_is_an_error_before_any_work(monkeypatch, t
             "the program 'no-java' was not found",
         ),
         (
-            ["--runner=SparkRunner", "--job_server_java_launcher=no-java"],
+            ["--runner=spark", "--job_server_java_launcher=no-java"],
             "the program 'no-java' was not found",
         ),
         (
-            ["--runner=FlinkRunner", "--flink_job_server_jar=no.jar", LAUNCHER],
+            ["--runner=flink", "--flink_job_server_jar=no.jar", LAUNCHER],
             "--flink_job_server_jar=no.jar: no such file",
         ),
         (

@@ -53,6 +53,12 @@ def test_help_imports_nothing_that_takes_long(command):
             "see --help",
         ),
         (
+            ["pipeline.run", "--input=a", "--output=b", "--runner=dask"],
+            "pipeline.run: error: --runner=dask: DaskRunner is refused: it mixes the outputs of a step, and "
+            "reports success with a wrong result; use --runner=FnApiRunner, or another runner of "
+            "docs/runners.md",
+        ),
+        (
             ["pipeline.verify", "a", "b"],
             "pipeline.verify: error: give one feature folder, not a and b; see --help",
         ),
