@@ -1,10 +1,16 @@
 import re
+import shutil
+import socket
+import sys
 from pathlib import Path
 
 import apache_beam as beam
+import psutil
+import pytest
 from apache_beam.coders import BytesCoder
 from apache_beam.io.aws.s3filesystem import S3FileSystem
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.runners.portability.job_server import SubprocessJobServer
 from apache_beam.transforms import core, environments, userstate
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.typehints import decorators
@@ -86,3 +92,27 @@ def test_the_client_of_s3_has_the_options_of_its_filesystem():
     filesystem = S3FileSystem(PipelineOptions([*flags, "--s3_region_name=eu-west-1"]))
     meta = beam_internals.s3_client(filesystem).meta
     assert (meta.endpoint_url, meta.region_name) == ("http://localhost:9", "eu-west-1")
+
+
+class JobServer(SubprocessJobServer):
+    """Beam's own job server, in another process."""
+
+    def subprocess_cmd_and_endpoint(self):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        module = "apache_beam.runners.portability.local_job_service_main"
+        return [sys.executable, "-m", module, f"--port={port}"], f"localhost:{port}"
+
+
+@pytest.mark.integration  # it starts a server
+def test_a_job_server_stops_after_its_folder_was_deleted(monkeypatch):
+    monkeypatch.setattr(SubprocessJobServer, "stop", SubprocessJobServer.stop)
+    beam_internals.stop_job_servers.__wrapped__()
+    others, server = set(psutil.Process().children()), JobServer()
+    server.start()
+    (process,) = set(psutil.Process().children()) - others
+    shutil.rmtree(server._local_temp_root)
+    server.stop()
+    process.wait(10)
+    server.stop()  # the second time it does nothing

@@ -7,6 +7,7 @@ Each function says what Beam lacks. Check all of them for another version: comma
 
 import functools
 import inspect
+import shutil
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -65,6 +66,24 @@ def cache_construction() -> None:
 
     PipelineOptions.view_as = view_as
     decorators.get_signature = core.get_signature = signature
+
+
+@functools.cache
+def stop_job_servers() -> None:
+    """Let the job servers of Prism, Flink and Spark stop at the end of this process.
+
+    Beam deletes a server's folder before it stops the server. At the end of a command its temporary folder
+    is already deleted, so Beam would print a traceback and leave the server running.
+    """
+    from apache_beam.runners.portability.job_server import SubprocessJobServer  # only commands need it
+
+    def stop(server: SubprocessJobServer) -> None:
+        if folder := server._local_temp_root:
+            shutil.rmtree(folder, ignore_errors=True)
+            server._local_temp_root = None
+        server._server.stop()
+
+    SubprocessJobServer.stop = stop
 
 
 def gcs_client(filesystem: GCSFileSystem) -> Client:

@@ -35,7 +35,7 @@ from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.portability.spark_runner import SparkRunner
 
 from pipeline.cli.runner_names import check_not_refused
-from transforms.beam_internals import cache_construction, has_google_credentials
+from transforms.beam_internals import cache_construction, has_google_credentials, stop_job_servers
 from transforms.errors import SettingError
 from transforms.prefetch import num_cores
 from transforms.printable import Attention, say
@@ -156,6 +156,7 @@ def make_pipeline(beam_flags: Sequence[str]) -> beam.Pipeline:
       SettingError: Beam refuses an option, or the runner is refused or lacks something that it needs.
     """
     cache_construction()
+    stop_job_servers()
     options = PipelineOptions(beam_flags)
     # Workers import the package; a pickled __main__ would only make jobs larger.
     options.view_as(SetupOptions).save_main_session = False

@@ -16,3 +16,5 @@ def test_prism_writes_the_same_bytes(engine_corpus, tmp_path):
         PRISM=install.prism(),
     )
     assert found == engine_corpus.expected
+    log = (tmp_path / "log").read_text()
+    assert "runner: PrismRunner\n" in log and "Traceback" not in log
