@@ -86,6 +86,11 @@ def check_engine(runner: PipelineRunner, options: PipelineOptions) -> None:
     """
     if options.view_as(PortableOptions).job_endpoint:
         return  # the job server already runs
+    if type(runner) is PortableRunner:
+        raise SettingError(
+            "--runner=PortableRunner: it needs --job_endpoint=HOST:PORT of a job server, or "
+            "--job_endpoint=embed; see docs/runners.md"
+        )
     if isinstance(runner, FlinkRunner):
         flink = options.view_as(FlinkRunnerOptions)
         _check_job_server(options, "flink_job_server_jar", flink.flink_job_server_jar)

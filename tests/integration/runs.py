@@ -71,7 +71,7 @@ def start(section: str, log: Path, *more: str, **variables: str | Path) -> subpr
 
 
 def kill(process: subprocess.Popen) -> None:
-    """Kills the leader of a session and all its child processes: a job server outlives its command."""
+    """Kills the leader of a session and all its child processes: a job server outlives a killed command."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -182,6 +182,7 @@ def test_dataflow_without_credentials_is_an_error_before_any_work(monkeypatch, t
             ["--runner=FlinkRunner", "--flink_master=127.0.0.1:9", LAUNCHER],
             "127.0.0.1:9: the cluster does not",
         ),
+        (["--runner=portable"], "--runner=PortableRunner: it needs --job_endpoint=HOST:PORT"),
         (["--runner=PrismRunner", "--prism_location=no-prism"], "--prism_location=no-prism: no such file"),
     ],
 )
