@@ -47,12 +47,17 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(userstate, "get_dofn_specs", get_dofn_specs)
     patch.setattr(core, "_get_function_body_without_inners", get_body)
     # Beam's parsers ask for it once per option, and this process has no terminal.
-    patch.setattr(shutil, "get_terminal_size", lambda fallback=(80, 24): os.terminal_size(fallback))
+    patch.setattr(shutil, "get_terminal_size", _terminal_size)
     # The highest level, which Beam chooses, only allocates more memory for pickles of this size.
     quick = types.SimpleNamespace(compress=_compress, decompress=bz2.decompress)
     patch.setattr(cloudpickle_pickler, "bz2", quick)
     # The size decides what is evicted from a cache of 100 MB. To find it out, Beam looks at all modules.
     patch.setattr(statecache, "get_deep_size", lambda *_: 1000)
+
+
+def _terminal_size(fallback: tuple[int, int] = (80, 24)) -> os.terminal_size:
+    columns, lines = fallback
+    return os.terminal_size((int(os.environ.get("COLUMNS", columns)), lines))
 
 
 def _compress(data: bytes, compresslevel: int) -> bytes:

@@ -81,7 +81,7 @@ def test_verify_prints_any_id_safely(tmp_path_factory, ids):
     assert problems and all(isinstance(problem, str) for problem in problems)
     shown = printed(lambda: verify.run([str(folder)]))
     assert_safe(shown)
-    assert shown.count("\n") == len(problems) + 7
+    assert shown.count("\n") == len(problems) + 8
     result = json.loads(printed(lambda: verify.run([str(folder), "--json"])))
     assert result["problems"] == problems
 

@@ -10,7 +10,7 @@ from transforms.audio.isolated import child
 from transforms.audio.isolated.isolation import IsolatedDecoder
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def new_interpreters():
     """Start decoder processes as a command does, unlike the other tests."""
     with pytest.MonkeyPatch.context() as patch:
