@@ -176,7 +176,6 @@ class Embedder:
         self._precision = precision
         # XLA does not make TensorFlow faster here, and would change the bits. JAX always uses XLA.
         self._model.compile(optimizer=None, jit_compile=keras.backend.backend() == "jax")
-        self.embed(np.zeros((1, EXAMPLE_FRAMES, MEL_BANDS), np.float32))  # trace now, not later
 
     def embed(self, examples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embed float32[n, 96, 64] log-mel examples as float32[n, 128], n >= 0."""
