@@ -31,6 +31,7 @@ from transforms.printable import json_text, say
 from transforms.read_clips import ClipSettings, ReadClips
 from transforms.read_features import QUANTIZED
 from transforms.redact import shown, shown_text
+from transforms.statistics.frechet import extrapolate
 from transforms.storage.files import write_output
 
 if TYPE_CHECKING:  # only with the extra [analysis]
@@ -77,9 +78,19 @@ def _analyze_features(pipeline: beam.Pipeline, options: argparse.Namespace) -> S
         )
     labels = find_class_labels(options.class_labels, options.assets_dir)
     names = read_label_names(labels.path) if labels else {}
-    found = run_analyses(pipeline, [features.analysis(names) for features in corpora])
-    first, *second = (_statistics(*pair, names) for pair in zip(corpora, found, strict=True))
-    return SideBySide(first, *second) if second else first
+    analyses = [
+        features.analysis(names, grouped=len(corpora) > 1 and features is corpora[0]) for features in corpora
+    ]
+    found = run_analyses(pipeline, analyses)
+    statistics = [_statistics(*pair, names) for pair in zip(corpora, found, strict=True)]
+    if len(statistics) == 1:
+        return statistics[0]
+    first, second = statistics
+    assert second.moments is not None
+    groups = found[0].groups
+    if first.kind == QUANTIZED:
+        groups = [sums.scaled(first.quantization.step, first.quantization.low) for sums in groups]
+    return SideBySide(first, second, extrapolate(groups, second.moments))
 
 
 def _statistics(features: FrameFolder, found: "AnalysisResult", class_names: Mapping[int, str]) -> Statistics:

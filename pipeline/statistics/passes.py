@@ -56,21 +56,28 @@ class FrameFolder(NamedTuple):
         return cls(folder, kind)
 
     def analysis(
-        self, classes: Collection[int] = (), pca: PcaParams | None = None, quantiles: Sequence[Any] = ()
+        self,
+        classes: Collection[int] = (),
+        pca: PcaParams | None = None,
+        quantiles: Sequence[Any] = (),
+        grouped: bool = False,
     ) -> AnalysisFactory:
         """Returns the factory of an analysis of the frames, or after PCA, of all their values together.
 
         Args:
           classes: if it is not empty, labels must be in it.
           quantiles: number and largest error of the quantiles; see `AnalyzeVectors`.
+          grouped: also sum the frames in groups; see `SumGroups`.
         """
         # TensorFlow Transform is in an extra; the command checks first that it is installed.
         from transforms.statistics.analyze_corpus import AnalyzeFeatures
         from transforms.statistics.analyze_vectors import AnalyzeVectors
+        from transforms.statistics.sum_groups import SumGroups
 
         read = ReadFeatures(self.path, self.kind, frozenset(classes) or None)
         size = 1 if pca else EMBEDDING_SIZE
-        return lambda temp_dir: AnalyzeFeatures(read, AnalyzeVectors(size, temp_dir, *quantiles), pca)
+        groups = SumGroups(EMBEDDING_SIZE) if grouped else None
+        return lambda temp_dir: AnalyzeFeatures(read, AnalyzeVectors(size, temp_dir, *quantiles), pca, groups)
 
     def moments(self, found: "AnalysisResult") -> Moments:
         """Returns the moments of an analysis of this folder, which had frames when the command began."""

@@ -13,7 +13,8 @@ from transforms.audio.dsp.log_mel import band_centres_hz
 from transforms.printable import counted, printable
 from transforms.read_features import QUANTIZED
 from transforms.statistics.count_clips import Count
-from transforms.statistics.moments import Moments, frechet_distance, mean_shifts
+from transforms.statistics.frechet import MIN_VECTORS, Extrapolation, frechet_distance
+from transforms.statistics.moments import Moments, mean_shifts
 from transforms.vggish.postprocess import RELEASED_RANGE, QuantizationRange
 
 AUDIO = "audio"  # besides the kinds of frames
@@ -202,10 +203,15 @@ class Statistics:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """A comparison of two feature folders of the same kind, both with frames."""
+    """A comparison of two feature folders of the same kind, both with frames.
+
+    Attributes:
+      extrapolation: the Fréchet distance for infinitely many frames of the first; None if it has too few.
+    """
 
     one: Statistics
     other: Statistics
+    extrapolation: Extrapolation | None = None
 
     @property
     def moments(self) -> tuple[Moments, Moments]:
@@ -219,10 +225,28 @@ class SideBySide:
         return [
             *self.one.summary(),
             *self.other.summary(),
-            f"- Fréchet audio distance {frechet_distance(one, other):.6g}",
+            f"- Fréchet audio distance {frechet_distance(one, other):.6g}; {self._extrapolated()}",
+            f"- {self._comparable()}",
             f"- shift of the means, in standard deviations of the second: mean {shifts.mean():.4g}, "
             f"maximum {shifts.max():.4g} (dimension {shifts.argmax()})",
         ]
+
+    def _extrapolated(self) -> str:
+        if self.extrapolation is None:
+            return f"not extrapolated, since the first folder has fewer than {2 * MIN_VECTORS:,} frames"
+        found = self.extrapolation
+        return f"{found.distance:.6g} for infinitely many frames of the first (R² {found.r2:.3f})"
+
+    def _comparable(self) -> str:
+        if self.one.kind == QUANTIZED:
+            return (
+                "published distances are of raw embeddings; to compare with them, give folders of "
+                "--postprocess=raw"
+            )
+        return (
+            "a published distance is comparable if its second corpus, hop, network and sample rate are the "
+            "same: docs/statistics.md"
+        )
 
     def tables(self) -> Iterator[Table]:
         """Yields the table of dimensions, sorted by shift, largest first."""
@@ -240,10 +264,18 @@ class SideBySide:
 
     def to_json(self) -> dict[str, Any]:
         one, other = self.moments
-        found = {"mean_shift": mean_shifts(one, other), "std": one.std, "std_of_second": other.std}
+        arrays = {"mean_shift": mean_shifts(one, other), "std": one.std, "std_of_second": other.std}
+        found = self.extrapolation
         return {
             "frechet_audio_distance": rounded(frechet_distance(one, other)),
-            **_rounded_arrays(found),
+            "frechet_audio_distance_infinity": found
+            and {
+                "distance": rounded(found.distance),
+                "r2": rounded(found.r2),
+                "frames": [count for count, _ in found.points],
+                "distances": rounded([distance for _, distance in found.points]),
+            },
+            **_rounded_arrays(arrays),
             "first": self.one.to_json(),
             "second": self.other.to_json(),
         }

@@ -93,12 +93,33 @@ def test_two_folders_are_compared(tmp_path, classes, capsys):
     assert found["frechet_audio_distance"] == pytest.approx(distance, abs=1e-8)
     np.testing.assert_allclose(found["mean_shift"], shift / other_values.std(axis=0, ddof=1), **exact)
 
+    assert found["frechet_audio_distance_infinity"] is None  # with too few frames
     shown = capsys.readouterr().out
-    assert f"- Fréchet audio distance {found['frechet_audio_distance']:.6g}" in shown
+    assert f"- Fréchet audio distance {found['frechet_audio_distance']:.6g}; not extrapolated, since" in shown
+    assert "- published distances are of raw embeddings; to compare with them, give folders of" in shown
     assert "... and 108 more rows, with --output" in shown
     table = (tmp_path / "out.md").read_text()
     assert len(table.splitlines()) > 128 > len(shown.splitlines())
     assert not list(tmp_path.glob("*.probe"))
+
+
+@needs_tft
+@pytest.mark.parametrize("kind", ["quantized", "raw"])
+def test_the_distance_is_extrapolated(tmp_path, kind, capsys):
+    make = byte_clips if kind == "quantized" else raw_clips
+    clips = [make(0, 60), make(1, 20)]  # with 20, no covariance is singular
+    here, there = (write_features(tmp_path / str(n), some) for n, some in enumerate(clips))
+    assert analyze.run([RUNNER, f"--features={here}", f"--compare={there}", f"--output={tmp_path}/out"]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+    infinity, whole = found["frechet_audio_distance_infinity"], found["frechet_audio_distance"]
+    num_frames = sum(map(len, clips[0]))
+    assert infinity["frames"][0] >= 500 and infinity["frames"][-1] == num_frames >= 1_000
+    # Fewer frames, larger distance; the sample of all frames is the folder.
+    assert infinity["distances"][-1] == pytest.approx(whole, rel=1e-9)
+    assert infinity["distance"] < whole < infinity["distances"][0] and 0 < infinity["r2"] <= 1
+    shown = capsys.readouterr().out
+    assert f"{infinity['distance']:.6g} for infinitely many frames of the first (R² " in shown
+    assert ("a published distance is comparable if its second corpus" in shown) == (kind == "raw")
 
 
 def refused(capsys, command, *flags: str) -> str:

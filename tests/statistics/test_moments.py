@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.statistics.moments import Moments, frechet_distance, mean_shifts
+from transforms.statistics.moments import Moments, mean_shifts
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -71,43 +71,6 @@ def test_json_restores_the_moments_exactly(seed):
     back = Moments.from_json(json.loads(json.dumps(moments.to_json())))
     for name, value in vars(moments).items():
         np.testing.assert_array_equal(getattr(back, name), value)
-
-
-@given(seed=SEEDS)
-def test_the_distance_equals_the_formula_with_the_root_of_the_product(seed):
-    one, other = moments_of(random_vectors(seed)), moments_of(random_vectors(seed + 1))
-    # Independent: the eigenvalues of C1 C2, which is not symmetric, are those of its symmetric form.
-    roots = np.sqrt(np.linalg.eigvals(one.covariance @ other.covariance).real.clip(min=0)).sum()
-    traces = np.trace(one.covariance) + np.trace(other.covariance)
-    expected = ((one.mean - other.mean) ** 2).sum() + traces - 2 * roots
-    assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-7, abs=1e-7)
-    assert frechet_distance(other, one) == pytest.approx(expected, rel=1e-7, abs=1e-7)
-
-
-@given(
-    means=st.lists(st.floats(-9, 9), min_size=3, max_size=3),
-    stds=st.lists(st.floats(0, 9), min_size=6, max_size=6),
-    seed=SEEDS,
-)
-def test_the_distance_of_gaussians_with_the_same_axes_has_a_closed_form(means, stds, seed):
-    axes, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((3, 3)))
-    one, other = np.array(stds[:3]), np.array(stds[3:])
-    expected = np.square(means).sum() + np.square(one - other).sum()
-    found = frechet_distance(
-        gaussian(means, (axes * one**2) @ axes.T), gaussian(np.zeros(3), (axes * other**2) @ axes.T)
-    )
-    # A variance of 0 is one of 1e-14 after the rotation, and its root a ten millionth of the largest one.
-    assert found == pytest.approx(expected, abs=1e-4)
-
-
-@given(seed=SEEDS, count=st.integers(2, 40))
-def test_the_distance_from_itself_is_zero(seed, count):
-    moments = moments_of(random_vectors(seed, count))
-    assert frechet_distance(moments, moments) <= 1e-6 * np.trace(moments.covariance)
-
-
-def test_the_distance_of_a_shift_is_its_square():
-    assert frechet_distance(gaussian([3, 4], np.eye(2)), gaussian([0, 0], np.eye(2))) == pytest.approx(25)
 
 
 def test_shifts_are_in_the_others_standard_deviations():

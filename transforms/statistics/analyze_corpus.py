@@ -16,7 +16,9 @@ from transforms.read_features import ReadFeatures
 from transforms.stage import Stage
 from transforms.statistics.analyze_vectors import AnalyzeVectors
 from transforms.statistics.count_clips import Count, CountClips, assemble_sizes, chunk_size, clip_size
+from transforms.statistics.frechet import Sums
 from transforms.statistics.moments import Moments
+from transforms.statistics.sum_groups import SumGroups
 from transforms.storage.files import read_file, write_output
 from transforms.vggish.params import MEL_BANDS
 from transforms.vggish.postprocess import PcaParams, apply_pca
@@ -24,11 +26,12 @@ from transforms.vggish.postprocess import PcaParams, apply_pca
 
 class AnalysisOutputs(NamedTuple):
     """What an analysis returns: PCollections of one list of Count; of one Moments, or none without vectors;
-    and of the reason of each rejected clip."""
+    of the reason of each rejected clip; and of one list[Sums], or none if it is not wanted."""
 
     counts: beam.PCollection[list[Count]]
     moments: beam.PCollection[Moments]
     rejected: beam.PCollection[str]
+    groups: beam.PCollection[list[Sums]]
 
 
 @dataclass
@@ -39,11 +42,13 @@ class AnalyzeFeatures(Stage):
       read: reads the folder's records.
       analyze: analyzes the frames; with `pca`, all values of all dimensions as vectors of one value.
       pca: parameters of a PCA that is applied to the frames first; None: no PCA.
+      sum_groups: sums the frames in groups; None: not wanted.
     """
 
     read: ReadFeatures
     analyze: AnalyzeVectors
     pca: PcaParams | None = None
+    sum_groups: SumGroups | None = None
 
     @no_annotations  # Beam has no type hint for several outputs
     def expand(self, pbegin: beam.pvalue.PBegin) -> AnalysisOutputs:
@@ -58,7 +63,9 @@ class AnalyzeFeatures(Stage):
         if self.pca is not None:
             frames |= "Project" >> beam.Map(_projected_values, self.pca)
         moments = frames | "AnalyzeVectors" >> self.analyze
-        return AnalysisOutputs(counts, moments, pbegin.pipeline | "NoneRejected" >> beam.Create([]))
+        none = pbegin.pipeline | "None" >> beam.Create([])
+        groups = none if self.sum_groups is None else clips | "SumGroups" >> self.sum_groups
+        return AnalysisOutputs(counts, moments, none, groups)
 
 
 @dataclass
@@ -98,7 +105,8 @@ class AnalyzeAudio(Stage):
         )
         faulty = (inputs.rejected, extracted.rejected) | "Faulty" >> beam.Flatten()
         reasons = faulty | "Reason" >> beam.Map(lambda clip: clip.reason.value)
-        return AnalysisOutputs(counts, moments, (reasons, duplicates) | "Rejected" >> beam.Flatten())
+        rejected = (reasons, duplicates) | "Rejected" >> beam.Flatten()
+        return AnalysisOutputs(counts, moments, rejected, pbegin.pipeline | "NoGroups" >> beam.Create([]))
 
 
 def _projected_values(frames: np.ndarray, pca: PcaParams) -> np.ndarray:
@@ -113,6 +121,7 @@ class AnalysisResult:
     counts: list[Count]  # sorted
     moments: Moments | None  # of all vectors; None without vectors
     rejected: dict[str, int]  # reason -> number of clips
+    groups: list[Sums]  # empty if not wanted
 
 
 @dataclass
@@ -123,7 +132,7 @@ class WriteAnalysis(Stage):
     path: str
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
-        counts, moments, rejected = pbegin | self.analyze
+        counts, moments, rejected, groups = pbegin | self.analyze
         reasons = rejected | "CountReasons" >> beam.combiners.Count.PerElement()
         return (
             pbegin.pipeline
@@ -134,14 +143,24 @@ class WriteAnalysis(Stage):
                 beam.pvalue.AsSingleton(counts),
                 beam.pvalue.AsList(moments),
                 beam.pvalue.AsList(reasons),
+                beam.pvalue.AsList(groups),
             )
         )
 
 
 def _write_analysis(
-    path: str, counts: list[Count], moments: Sequence[Moments], reasons: Iterable[tuple[str, int]]
+    path: str,
+    counts: list[Count],
+    moments: Sequence[Moments],
+    reasons: Iterable[tuple[str, int]],
+    groups: Sequence[list[Sums]],
 ) -> None:
-    found = {"counts": counts, "moments": [each.to_json() for each in moments], "rejected": sorted(reasons)}
+    found = {
+        "counts": counts,
+        "moments": [each.to_json() for each in moments],
+        "rejected": sorted(reasons),
+        "groups": [sums.to_json() for each in groups for sums in each],
+    }
     write_output(path, json.dumps(found).encode())
 
 
@@ -150,5 +169,8 @@ def read_analysis(path: str) -> AnalysisResult:
     found = json.loads(read_file(path))
     moments = [Moments.from_json(values) for values in found["moments"]]
     return AnalysisResult(
-        [Count(*count) for count in found["counts"]], moments[0] if moments else None, dict(found["rejected"])
+        [Count(*count) for count in found["counts"]],
+        moments[0] if moments else None,
+        dict(found["rejected"]),
+        list(map(Sums.from_json, found["groups"])),
     )

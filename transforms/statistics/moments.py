@@ -86,22 +86,6 @@ class Moments:
         return cls(values.pop("count"), **{name: np.array(value) for name, value in values.items()})
 
 
-def frechet_distance(one: Moments, other: Moments) -> float:
-    """Return the Fréchet distance of two Gaussians: |m1 - m2|² + tr(C1 + C2 - 2 (C1^½ C2 C1^½)^½).
-
-    For audio embeddings, this is the Fréchet audio distance (Kilgour et al., Interspeech 2019). The product
-    has its symmetric form, whose eigenvalues are real and not negative even if a covariance is singular, for
-    example with fewer vectors than dimensions.
-    """
-    variances, axes = np.linalg.eigh(one.covariance)
-    root = (axes * np.sqrt(variances.clip(min=0))) @ axes.T
-    product = root @ other.covariance @ root
-    cross = np.sqrt(np.linalg.eigvalsh((product + product.T) / 2).clip(min=0)).sum()
-    difference = one.mean - other.mean
-    traces = np.trace(one.covariance) + np.trace(other.covariance)
-    return max(0.0, float(difference @ difference + traces - 2 * cross))
-
-
 def mean_shifts(one: Moments, other: Moments) -> Array:
     """Return the shift of each dimension's mean, in standard deviations of the other, float64[d].
 
