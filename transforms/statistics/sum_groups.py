@@ -1,4 +1,4 @@
-"""Sums the frames of a corpus in random groups, of which samples of many sizes can be put together."""
+"""Sums the frames of a corpus in random groups of clips, which make samples of many sizes."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
-from numpy.typing import NDArray
 
 from transforms.audioset.segments import Segment
 from transforms.features.existing_records import record_key
@@ -24,7 +23,8 @@ _BATCH_FRAMES = 4096
 class SumGroups(Stage):
     """(Segment, frames [n, size]) with any n -> list[Sums], one element of `NUM_GROUPS`.
 
-    A frame's group is a hash of its clip and its number, so it is the same on every runner.
+    A clip's group is a hash of its key, so it is the same on every runner. Frames of a clip stay together,
+    since they resemble each other: samples of single frames would seem to be larger than they are.
 
     Attributes:
       size: number of values per frame.
@@ -60,7 +60,7 @@ class _SumFn(beam.CombineFn):
 
     def add_input(self, sums: list[Sums], batch: Sequence[Features]) -> list[Sums]:
         frames = np.concatenate([frames for _, frames in batch]).astype(np.float64)
-        groups = np.concatenate([frame_groups(segment, len(frames)) for segment, frames in batch])
+        groups = np.repeat([group_of(segment) for segment, _ in batch], [len(frames) for _, frames in batch])
         parts = [frames[groups == number] for number in range(NUM_GROUPS)]
         own = [Sums(len(part), part.sum(axis=0), part.T @ part) for part in parts]
         return [one + other for one, other in zip(sums, own, strict=True)]
@@ -75,8 +75,7 @@ class _SumFn(beam.CombineFn):
         return sums
 
 
-def frame_groups(segment: Segment, num_frames: int) -> NDArray[np.int64]:
-    """Return the group of each frame of a clip, int64[num_frames], from 0 to NUM_GROUPS - 1."""
+def group_of(segment: Segment) -> int:
+    """Return the group of a clip, from 0 to NUM_GROUPS - 1."""
     digest = hashlib.sha256(repr((segment.split, *record_key(segment))).encode()).digest()
-    seed = np.random.SeedSequence(int.from_bytes(digest[:16], "big"))
-    return np.random.Generator(np.random.PCG64(seed)).integers(NUM_GROUPS, size=num_frames)
+    return int.from_bytes(digest[:8], "big") % NUM_GROUPS
