@@ -110,14 +110,15 @@ def test_each_split_has_its_own_amount_of_audio():
     counts += [["eval", "written", 1], ["eval", "frames", 1], ["eval", "audio_ms", 960]]
     account = Account.from_json({"counts": counts, "lost": []})
     folder = FeatureFolder("b", (), (), False, None)
-    manifest = json.loads(make_manifest(config_of(), folder, "then", "later", account, {}))
+    manifest = json.loads(make_manifest(config_of(), folder, "Runner", "then", "later", account, []))
     expected = {"eval": {"frames": 1, "seconds": 0.96}, "train": {"frames": 3, "seconds": 2.5}}
     assert manifest["audio"] == expected
 
 
 def test_a_manifest_has_a_line_per_value_and_the_hash_of_its_settings():
     folder = FeatureFolder("b", (), (), False, None)
-    texts = [make_manifest(config_of(*flags), folder, "then") for flags in ((), ("--sharding=hash:2",))]
+    configs = config_of(), config_of("--sharding=hash:2")
+    texts = [make_manifest(config, folder, "Runner", "then") for config in configs]
     first, second = map(json.loads, texts)
     assert texts[0].startswith('{\n  "started": "then",\n  "finished": null,\n') and texts[0].endswith("}\n")
     for manifest in (first, second):
