@@ -91,7 +91,7 @@ def module(tmp_path, monkeypatch) -> Path:
 
 def test_results_are_kept_and_survivors_are_tried_again_when_tests_change(module):
     killed, survived, equivalent, *_ = mutants = list(make_mutants(SOURCE))
-    known = {"module.py": {(equivalent.before, equivalent.after): "reason"}}
+    known = {"module.py": {equivalent.change: "reason"}}
 
     def read() -> results.ModuleResults:
         return results.ModuleResults.read(module, ["test_module.py"], known)
@@ -134,7 +134,7 @@ def test_the_table_names_survivors_and_shares(module):
 
 def test_an_equivalent_mutant_exists_and_has_a_reason():
     for name, entries in results.read_equivalent().items():
-        found = {(mutant.before, mutant.after) for mutant in make_mutants((ROOT / name).read_text())}
+        found = {mutant.change for mutant in make_mutants((ROOT / name).read_text())}
         for change, reason in entries.items():
             assert change in found and len(reason) > 20, (name, change)
 
