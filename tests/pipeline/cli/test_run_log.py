@@ -58,8 +58,17 @@ def test_elsewhere_the_log_appears_at_the_end(monkeypatch):
 
 @pytest.mark.parametrize("path", ["/dev/full", "/does-not-exist/log.txt"])
 def test_an_error_of_the_log_does_not_end_the_run(path):
-    with run_log(path):
-        RUN_LOG.info("one")
+    handlers, others = list(RUN_LOG.handlers), []
+    seen = logging.Handler()
+    seen.emit = lambda record: others.append(record.getMessage())
+    RUN_LOG.addHandler(seen)
+    try:
+        with run_log(path):
+            RUN_LOG.info("one")
+            RUN_LOG.info("two")
+    finally:
+        RUN_LOG.removeHandler(seen)
+    assert others == ["one", "two"] and RUN_LOG.handlers == handlers
 
 
 def test_the_log_is_not_open_between_records(tmp_path):
