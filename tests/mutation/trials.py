@@ -198,12 +198,13 @@ class Observed:
     seconds: Counter[str]
 
     def choose(self, module: str, files: Sequence[str], lines: Iterable[int]) -> list[str]:
-        """Return the tests that execute lines of a module, else all of its first file.
+        """Return the tests that execute lines of a module, or if only its import does, all tests of its files.
 
         Those of the first file precede, then come those of the file with the least time, and so on; in a file
         the fastest precede.
         """
         found = {test for line in lines for test in self.lines[module].get(line, ())}
+        found = found or {test for test in self.seconds if _file(test) in files}
         seconds = Counter[str]()
         for test in found:
             seconds[_file(test)] += self.seconds[test]
@@ -211,7 +212,7 @@ class Observed:
         def order(test: str) -> tuple[bool, float, str, float]:
             return _file(test) != files[0], seconds[_file(test)], _file(test), self.seconds[test]
 
-        return sorted(found, key=order) or [test for test in self.seconds if _file(test) == files[0]]
+        return sorted(found, key=order)
 
 
 def observe(trees: Sequence[Path], observed: TestsOf) -> Observed:
