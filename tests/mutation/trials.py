@@ -143,6 +143,9 @@ def _run(copy: Path, tests: Sequence[str], log: Path, observed: TestsOf | None) 
     coverage = Coverage(data_file=None, include=[str(copy / module) for module in observed])
     observer = _Observer(coverage)
     coverage.start()
+    for module in observed:  # otherwise the lines of its import would belong to the test that needs it first
+        with suppress(ImportError):
+            importlib.import_module(module.removesuffix(".py").replace("/", "."))
     status = int(pytest.main([*options, *tests], plugins=[observer]))
     coverage.stop()
     if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
@@ -198,7 +201,7 @@ class Observed:
     seconds: Counter[str]
 
     def choose(self, module: str, files: Sequence[str], lines: Iterable[int]) -> list[str]:
-        """Return the tests that execute lines of a module, or if only its import does, all tests of its files.
+        """Return the tests that execute lines of a module, or if only its import does, all of its tests.
 
         Those of the first file precede, then come those of the file with the least time, and so on; in a file
         the fastest precede.
