@@ -61,16 +61,15 @@ def test_the_key_of_a_mutant_is_its_own():
 
 def test_a_mutant_meets_the_tests_that_execute_its_statement_the_fastest_first():
     seconds = {"own.py::a": 2.0, "own.py::b": 1.0, "slow.py::a": 3.0, "fast.py::a": 1.0, "fast.py::b": 0.5}
-    lines = {12: list(seconds)[1:], 13: ["own.py::a"]}
-    observed = Observed({"module.py": lines}, Counter(seconds))
+    observed = Observed({"module.py": {12: list(seconds)[1:]}}, Counter(seconds))
     files = ["own.py", "slow.py", "fast.py"]
-    in_order = ["own.py::b", "own.py::a", "fast.py::b", "fast.py::a", "slow.py::a"]
-    assert observed.choose("module.py", files, [12, 13]) == in_order
+    assert observed.choose("module.py", files, 12) == ["own.py::b", "fast.py::b", "fast.py::a", "slow.py::a"]
     # Only its import executes the line.
-    seconds["other.py::a"] = 1.0
-    assert Observed({"module.py": lines}, Counter(seconds)).choose("module.py", files, [1]) == in_order
+    observed.seconds["other.py::a"] = 1.0
+    in_order = ["own.py::b", "own.py::a", "fast.py::b", "fast.py::a", "slow.py::a"]
+    assert observed.choose("module.py", files, 1) == in_order
     call = next(mutant for mutant in make_mutants(SOURCE) if mutant.before.startswith("file.write("))
-    assert (call.first_line, call.last_line) == (13, 16)
+    assert call.statement == 13
 
 
 def test_the_own_files_of_tests_a_module_come_first():

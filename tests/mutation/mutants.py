@@ -35,7 +35,7 @@ class Mutant:
     Attributes:
       key: names the mutant as long as the module is the same.
       line: number of the changed line, from 1.
-      first_line, last_line: of the statement with the change, without the statements in it.
+      statement: number of the first line of the statement with the change.
       text: that line.
       before, after: the changed code.
       make: returns the whole module with the change.
@@ -44,8 +44,7 @@ class Mutant:
     key: str
     line: int
     text: str
-    first_line: int
-    last_line: int
+    statement: int
     before: str
     after: str
     make: Callable[[], str]
@@ -73,11 +72,10 @@ def make_mutants(source: str) -> Iterator[Mutant]:
         key = hashlib.sha256(f"{ordinal} {source}".encode()).hexdigest()[:16]
         line = positions[mutation.original_node].start.line
         number = bisect.bisect_right(starts, line)
-        end = starts[number] - 1 if number < len(starts) else len(lines)
         change = mutation.original_node, mutation.mutated_node
         texts = (_text(module, node) for node in change)
         text = lines[line - 1].strip()
-        yield Mutant(key, line, text, starts[number - 1], end, *texts, partial(_replace, module, *change))
+        yield Mutant(key, line, text, starts[number - 1], *texts, partial(_replace, module, *change))
 
 
 def choose(mutants: list[Mutant], count: int | None) -> list[Mutant]:

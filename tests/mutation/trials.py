@@ -16,7 +16,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,14 +200,13 @@ class Observed:
     lines: dict[str, dict[int, list[str]]]
     seconds: Counter[str]
 
-    def choose(self, module: str, files: Sequence[str], lines: Iterable[int]) -> list[str]:
-        """Return the tests that execute lines of a module, or if only its import does, all of its tests.
+    def choose(self, module: str, files: Sequence[str], line: int) -> list[str]:
+        """Return the tests that execute a line of a module, or if only its import does, all of its tests.
 
         Those of the first file precede, then come those of the file with the least time, and so on; in a file
         the fastest precede.
         """
-        found = {test for line in lines for test in self.lines[module].get(line, ())}
-        found = found or {test for test in self.seconds if _file(test) in files}
+        found = self.lines[module].get(line) or [test for test in self.seconds if _file(test) in files]
         seconds = Counter[str]()
         for test in found:
             seconds[_file(test)] += self.seconds[test]
