@@ -61,15 +61,15 @@ def test_the_key_of_a_mutant_is_its_own():
 
 def test_a_mutant_meets_the_tests_that_execute_its_statement_the_fastest_first():
     seconds = {"own.py::a": 2.0, "own.py::b": 1.0, "slow.py::a": 3.0, "fast.py::a": 1.0, "fast.py::b": 0.5}
-    lines = {12: list(seconds)[1:], 13: ["own.py::a"]}
-    observed = Observed({"module.py": lines}, Counter(seconds))
+    observed = Observed({"module.py": {12: list(seconds)[1:]}}, Counter(seconds))
     files = ["own.py", "slow.py", "fast.py"]
-    in_order = ["own.py::b", "own.py::a", "fast.py::b", "fast.py::a", "slow.py::a"]
-    assert observed.choose("module.py", files, [12, 13]) == in_order
+    assert observed.choose("module.py", files, 12) == ["own.py::b", "fast.py::b", "fast.py::a", "slow.py::a"]
     # Only its import executes the line.
-    assert observed.choose("module.py", files, [1]) == ["own.py::a", "own.py::b"]
+    observed.seconds["other.py::a"] = 1.0
+    in_order = ["own.py::b", "own.py::a", "fast.py::b", "fast.py::a", "slow.py::a"]
+    assert observed.choose("module.py", files, 1) == in_order
     call = next(mutant for mutant in make_mutants(SOURCE) if mutant.before.startswith("file.write("))
-    assert (call.first_line, call.last_line) == (13, 16)
+    assert call.statement == 13
 
 
 def test_the_own_files_of_tests_a_module_come_first():
@@ -91,7 +91,7 @@ def module(tmp_path, monkeypatch) -> Path:
 
 def test_results_are_kept_and_survivors_are_tried_again_when_tests_change(module):
     killed, survived, equivalent, *_ = mutants = list(make_mutants(SOURCE))
-    known = {"module.py": {(equivalent.before, equivalent.after): "reason"}}
+    known = {"module.py": {equivalent.change: "reason"}}
 
     def read() -> results.ModuleResults:
         return results.ModuleResults.read(module, ["test_module.py"], known)
@@ -134,7 +134,7 @@ def test_the_table_names_survivors_and_shares(module):
 
 def test_an_equivalent_mutant_exists_and_has_a_reason():
     for name, entries in results.read_equivalent().items():
-        found = {(mutant.before, mutant.after) for mutant in make_mutants((ROOT / name).read_text())}
+        found = {mutant.change for mutant in make_mutants((ROOT / name).read_text())}
         for change, reason in entries.items():
             assert change in found and len(reason) > 20, (name, change)
 

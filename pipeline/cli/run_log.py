@@ -3,11 +3,12 @@
 import functools
 import io
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 
-from transforms.printable import printable_lines
+from transforms.printable import Attention, printable_lines, say
 from transforms.redact import shown_text
 from transforms.storage.files import is_local, write_atomic
 from transforms.storage.filesystems import FILE_ERRORS
@@ -31,16 +32,22 @@ class _Format(logging.Formatter):
 
 
 class _Handler(logging.Handler):
-    """Passes records to a function; an error of the log does not end the run."""
+    """Passes records to a function. An error of the log does not end the run; the first one is a warning."""
 
-    def __init__(self, write: Callable[[bytes], object]):
+    def __init__(self, path: str, write: Callable[[bytes], object]):
         super().__init__(logging.INFO)
         self._write = write
+        self._path = path
+        self._has_failed = False
         self.setFormatter(_Format("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError, ValueError):
+        try:
             self._write(f"{self.format(record)}\n".encode())
+        except (OSError, ValueError) as error:
+            if not self._has_failed:
+                self._has_failed = True
+                _warn(self._path, error)
 
 
 @contextmanager
@@ -54,7 +61,7 @@ def run_log(path: str) -> Iterator[None]:
     if is_local(path):
         with suppress(OSError), open(path, "wb"):
             pass
-    handler = _Handler(functools.partial(_append, path) if is_local(path) else log.write)
+    handler = _Handler(path, functools.partial(_append, path) if is_local(path) else log.write)
     root = logging.getLogger()
     level = root.level
     root.setLevel(min(level, logging.INFO))  # the handlers of the screen have levels of their own
@@ -71,8 +78,14 @@ def run_log(path: str) -> Iterator[None]:
             logger.removeHandler(handler)
         root.setLevel(level)
         if not is_local(path):
-            with suppress(*FILE_ERRORS):
+            try:
                 write_atomic(path, log.getvalue()[:_MAX_BYTES])
+            except FILE_ERRORS as error:
+                _warn(path, error)
+
+
+def _warn(path: str, error: Exception) -> None:
+    say(Attention(f"warning: {path}: the log cannot be written ({error}); the run goes on"), file=sys.stderr)
 
 
 def _append(path: str, data: bytes) -> None:

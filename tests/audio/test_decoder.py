@@ -26,5 +26,7 @@ def test_spans_are_read_in_order_and_may_be_skipped(decode):
         assert np.concatenate(list(audio.blocks(99_999, 200_000))).tolist() == [samples[-1] / 2**15]
         assert audio.num_samples == 1 and not audio.has_sample_at(200_000)
         assert list(audio.blocks(300_000)) == [] and audio.num_samples == 0
+    with decoder.open(io.BytesIO(encoded(samples))) as audio:
+        assert not audio.has_sample_at(100_000)  # it looks there, not where the last span ended
     if isinstance(decoder, IsolatedDecoder):
         decoder.close()

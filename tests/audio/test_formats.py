@@ -42,6 +42,41 @@ def test_the_table_of_formats_in_the_docs_equals_the_code():
     assert rows[1:] == [(form.name, ", then ".join(form.decoders), form.compared) for form in FORMATS]
 
 
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        *((start + b"1234WAVEfmt ", "WAV, RF64") for start in (b"RIFF", b"RIFX", b"RF64")),
+        (b"riff\x2e\x91\xcf\x11", "W64"),
+        *((b"FORM1234" + kind, "AIFF, 8SVX") for kind in (b"AIFF", b"AIFC", b"8SVX")),
+        (b"caff\0\1", "CAF"),
+        *((mark + b"\0\0\0\x18", "AU") for mark in (b".snd", b"dns.")),
+        (b"NIST_1A\n   1024\n", "NIST"),
+        (b"fLaC\0\0\0\x22", "FLAC"),
+        (b"OggS\0\2", "Ogg"),
+        (b"\0\0\0\x20ftypM4A ", "MP4, M4A, MOV"),
+        (b"\x1a\x45\xdf\xa3\x9f", "WebM, MKV"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", "WMA, WMV"),
+        (b"RIFF1234AVI LIST", "AVI"),
+        (b"FLV\x01\x04", "FLV"),
+        (5 * (b"\x47" + bytes(187)), "MPEG-TS"),
+        *((mark + b"\x3c", "AMR") for mark in (b"#!AMR\n", b"#!AMR-WB\n")),
+        (b"wvpk\x20", "WavPack"),
+        (b"RIFF1234WEBP", None),
+        (b"LIST1234WAVE", None),
+        (b"#!AMR", None),
+    ],
+)
+def test_a_format_is_found_by_its_first_bytes(head, name):
+    found = find_format(head)
+    assert (found and found.name) == name
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+def test_timestamps_and_streams_are_compared_where_the_docs_say_so(form):
+    assert form.has_timestamps == form.compared.endswith("gaps") or form.name == "Ogg"
+    assert form.counts_all_streams == ("the longest stream" in form.compared or form.name == "WMA, WMV")
+
+
 def test_every_demuxer_exists_in_ffmpeg():
     assert {form.demuxer for form in FORMATS if form.demuxer} <= set(av.formats_available)
     assert all(form.demuxer for form in FORMATS if form.decoders != (LIBSNDFILE,))

@@ -69,8 +69,7 @@ def try_mutants(
         for tree in trees:
             if tree not in running and waiting:
                 mutant = waiting.pop(0)
-                lines = range(mutant.first_line, mutant.last_line + 1)
-                tests = observed.choose(results.name, results.tests, lines)
+                tests = observed.choose(results.name, results.tests, mutant.statement)
                 limit_s = _SLOWER * sum(observed.seconds[test] for test in tests) + _EXTRA_S
                 (tree / results.name).write_text(mutant.source)
                 running[tree] = Trial.start(tree, tests), limit_s, mutant

@@ -35,18 +35,24 @@ class Mutant:
     Attributes:
       key: names the mutant as long as the module is the same.
       line: number of the changed line, from 1.
-      first_line, last_line: of the statement with the change, without the statements in it.
+      statement: number of the first line of the statement with the change.
+      text: that line.
       before, after: the changed code.
       make: returns the whole module with the change.
     """
 
     key: str
     line: int
-    first_line: int
-    last_line: int
+    text: str
+    statement: int
     before: str
     after: str
     make: Callable[[], str]
+
+    @property
+    def change(self) -> tuple[str, str, str]:
+        """The line's text, and the code before and after."""
+        return self.text, self.before, self.after
 
     @cached_property
     def source(self) -> str:
@@ -61,14 +67,15 @@ def make_mutants(source: str) -> Iterator[Mutant]:
     module = wrapper.visit(visitor)
     positions = wrapper.resolve(PositionProvider)
     starts = sorted({node.lineno for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)})
+    lines = source.splitlines()
     for ordinal, mutation in enumerate(visitor.mutations):
         key = hashlib.sha256(f"{ordinal} {source}".encode()).hexdigest()[:16]
         line = positions[mutation.original_node].start.line
         number = bisect.bisect_right(starts, line)
-        end = starts[number] - 1 if number < len(starts) else len(source.splitlines())
         change = mutation.original_node, mutation.mutated_node
         texts = (_text(module, node) for node in change)
-        yield Mutant(key, line, starts[number - 1], end, *texts, partial(_replace, module, *change))
+        text = lines[line - 1].strip()
+        yield Mutant(key, line, text, starts[number - 1], *texts, partial(_replace, module, *change))
 
 
 def choose(mutants: list[Mutant], count: int | None) -> list[Mutant]:

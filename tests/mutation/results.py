@@ -13,13 +13,15 @@ from tests.mutation.trials import ROOT, SURVIVED
 
 _FOLDER = ROOT / ".mutation"
 _EQUIVALENT = Path(__file__).with_name("equivalent.json")
-# module -> [before, after] -> why no test can notice the change.
-Equivalent = dict[str, dict[tuple[str, str], str]]
+# The text of a mutant's line, and its change.
+Change = tuple[str, str, str]
+# module -> change -> why no test can notice it.
+Equivalent = dict[str, dict[Change, str]]
 
 
 def read_equivalent() -> Equivalent:
     return {
-        module: {(entry["before"], entry["after"]): entry["reason"] for entry in entries}
+        module: {(entry["line"], entry["before"], entry["after"]): entry["reason"] for entry in entries}
         for module, entries in json.loads(_EQUIVALENT.read_text()).items()
     }
 
@@ -37,7 +39,7 @@ class ModuleResults:
     name: str
     tests: Sequence[str]
     outcomes: dict[str, str]
-    equivalent: dict[tuple[str, str], str]
+    equivalent: dict[Change, str]
 
     @classmethod
     def read(cls, module: Path, tests: Sequence[str], equivalent: Equivalent) -> "ModuleResults":
@@ -50,7 +52,7 @@ class ModuleResults:
         return results
 
     def has(self, mutant: Mutant) -> bool:
-        return mutant.key in self.outcomes or (mutant.before, mutant.after) in self.equivalent
+        return mutant.key in self.outcomes or mutant.change in self.equivalent
 
     def add(self, mutant: Mutant, outcome: str) -> None:
         self.outcomes[mutant.key] = outcome
@@ -63,8 +65,7 @@ class ModuleResults:
         counts: Counter[str] = Counter()
         survivors = []
         for mutant in mutants:
-            is_equivalent = (mutant.before, mutant.after) in self.equivalent
-            outcome = "equivalent" if is_equivalent else self.outcomes[mutant.key]
+            outcome = "equivalent" if mutant.change in self.equivalent else self.outcomes[mutant.key]
             counts[outcome] += 1
             if outcome == SURVIVED:
                 survivors.append({"line": mutant.line, "before": mutant.before, "after": mutant.after})

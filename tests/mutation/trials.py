@@ -16,7 +16,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,20 +133,25 @@ def _run(copy: Path, tests: Sequence[str], log: Path, observed: TestsOf | None) 
     sys.path[:] = [str(copy), *(path for path in sys.path if Path(path or ".").resolve() != ROOT)]
     os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True
-    options = ["-q", "-x", "-n0", "-pno:cacheprovider", f"--basetemp={copy.parent / 'tmp'}"]
+    options = ["-q", "-n0", "-pno:cacheprovider", f"--basetemp={copy.parent / 'tmp'}"]
     if observed is None:
         # File by file, since most mutants are killed by the first, and the import of a file takes its time.
         files: dict[str, list[str]] = {}
         for test in tests:
             files.setdefault(_file(test), []).append(test)
-        return next((s for names in files.values() if (s := int(pytest.main([*options, *names])))), 0)
+        return next((s for names in files.values() if (s := int(pytest.main([*options, "-x", *names])))), 0)
     coverage = Coverage(data_file=None, include=[str(copy / module) for module in observed])
     observer = _Observer(coverage)
     coverage.start()
+    for module in observed:  # otherwise the lines of its import would belong to the test that needs it first
+        with suppress(ImportError):
+            importlib.import_module(module.removesuffix(".py").replace("/", "."))
     status = int(pytest.main([*options, *tests], plugins=[observer]))
     coverage.stop()
-    lines = {module: _lines(coverage, copy / module, files) for module, files in observed.items()}
-    (copy.parent / _OBSERVED).write_text(json.dumps({"lines": lines, "seconds": observer.seconds}))
+    if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        lines = {module: _lines(coverage, copy / module, files) for module, files in observed.items()}
+        values = {"lines": lines, "seconds": observer.seconds, "failed": sorted(observer.failed)}
+        (copy.parent / _OBSERVED).write_text(json.dumps(values))
     return status
 
 
@@ -162,17 +167,25 @@ def _file(test: str) -> str:
 
 
 class _Observer:
-    """A plugin of pytest: coverage knows which test executed a line, and `seconds` how long a test took."""
+    """A plugin of pytest, with which coverage knows which test executed a line.
+
+    Attributes:
+      seconds: test -> how long it took.
+      failed: tests that failed.
+    """
 
     def __init__(self, coverage: Coverage):
         self._coverage = coverage
         self.seconds: Counter[str] = Counter()
+        self.failed: set[str] = set()
 
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         self._coverage.switch_context(item.nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid] += report.duration
+        if report.failed:
+            self.failed.add(report.nodeid)
 
 
 @dataclass
@@ -187,13 +200,13 @@ class Observed:
     lines: dict[str, dict[int, list[str]]]
     seconds: Counter[str]
 
-    def choose(self, module: str, files: Sequence[str], lines: Iterable[int]) -> list[str]:
-        """Return the tests that execute lines of a module, else all of its first file.
+    def choose(self, module: str, files: Sequence[str], line: int) -> list[str]:
+        """Return the tests that execute a line of a module, or if only its import does, all of its tests.
 
         Those of the first file precede, then come those of the file with the least time, and so on; in a file
         the fastest precede.
         """
-        found = {test for line in lines for test in self.lines[module].get(line, ())}
+        found = self.lines[module].get(line) or [test for test in self.seconds if _file(test) in files]
         seconds = Counter[str]()
         for test in found:
             seconds[_file(test)] += self.seconds[test]
@@ -201,29 +214,35 @@ class Observed:
         def order(test: str) -> tuple[bool, float, str, float]:
             return _file(test) != files[0], seconds[_file(test)], _file(test), self.seconds[test]
 
-        return sorted(found, key=order) or [test for test in self.seconds if _file(test) == files[0]]
+        return sorted(found, key=order)
 
 
 def observe(trees: Sequence[Path], observed: TestsOf) -> Observed:
     """Run all tests of modules without a mutant, divided between the trees.
 
+    A test that fails is named and left out: it would seem to notice each mutant.
+
     Raises:
-      RuntimeError: one fails.
+      RuntimeError: tests cannot be collected.
     """
     files = list(dict.fromkeys(file for files in observed.values() for file in files))
     parts = [(tree, files[number :: len(trees)]) for number, tree in enumerate(trees)]
     running = [(tree, Trial.start(tree, part, observed)) for tree, part in parts if part]
     seen = Observed({module: {} for module in observed}, Counter())
     for tree, trial in running:
-        while (outcome := trial.outcome(None)) is None:
+        while trial.outcome(None) is None:
             time.sleep(0.05)
-        if outcome != SURVIVED:
-            raise RuntimeError(f"a test fails without a mutant:\n{trial.log.read_text()[-4000:]}")
+        if not (tree.parent / _OBSERVED).exists():
+            raise RuntimeError(f"tests cannot be run:\n{trial.log.read_text()[-4000:]}")
         part_seen = json.loads((tree.parent / _OBSERVED).read_text())
+        for test in part_seen["failed"]:
+            print(f"left out, since it fails without a mutant: {test}", file=sys.stderr)
+            del part_seen["seconds"][test]
         seen.seconds.update(part_seen["seconds"])
         for module, lines in part_seen["lines"].items():
             for line, tests in lines.items():
-                seen.lines[module].setdefault(int(line), []).extend(tests)
+                good = [test for test in tests if test in part_seen["seconds"]]
+                seen.lines[module].setdefault(int(line), []).extend(good)
     return seen
 
 

@@ -31,6 +31,8 @@ def test_waveform_gives_examples_or_is_too_short(rate_hz, duration_s):
         with pytest.raises(ClipError) as caught:
             waveform_examples(waveform, rate_hz)
         assert caught.value.reason is Reason.TOO_SHORT
+        length_s = len(waveform) / rate_hz
+        assert str(caught.value) == f"{length_s:.3f} s of audio; one example takes 0.975 s"
 
 
 def test_framing_is_used():

@@ -57,9 +57,32 @@ def test_elsewhere_the_log_appears_at_the_end(monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/dev/full", "/does-not-exist/log.txt"])
-def test_an_error_of_the_log_does_not_end_the_run(path):
-    with run_log(path):
+def test_an_error_of_the_log_is_one_warning_and_does_not_end_the_run(path, capsys):
+    handlers, others = list(RUN_LOG.handlers), []
+    seen = logging.Handler()
+    seen.emit = lambda record: others.append(record.getMessage())
+    RUN_LOG.addHandler(seen)
+    try:
+        with run_log(path):
+            RUN_LOG.info("one")
+            RUN_LOG.info("two")
+    finally:
+        RUN_LOG.removeHandler(seen)
+    assert others == ["one", "two"] and RUN_LOG.handlers == handlers
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {path}: the log cannot be written ([Errno ")
+
+
+def test_a_log_that_a_store_refuses_is_a_warning(monkeypatch, capsys):
+    def refuse(path, data):
+        raise OSError("403 Forbidden")
+
+    monkeypatch.setattr("pipeline.cli.run_log.write_atomic", refuse)
+    with run_log("gs://bucket/out/_run/log.txt"):
         RUN_LOG.info("one")
+    assert capsys.readouterr().err == (
+        "warning: gs://bucket/out/_run/log.txt: the log cannot be written (403 Forbidden); the run goes on\n"
+    )
 
 
 def test_the_log_is_not_open_between_records(tmp_path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from pipeline.cli.options import parse_options
@@ -45,7 +47,11 @@ def test_paths_that_workers_can_access_are_accepted(workers):
 
 @pytest.mark.parametrize("workers", MAY_SEE)
 def test_local_paths_are_accepted_if_workers_may_share_the_disk(workers, tmp_path):
-    validate(parse_options([f"--input={tmp_path}/*", f"--output={tmp_path}", *MAY_SEE[workers]]))
+    options = parse_options([f"--input={tmp_path}/*", f"--output={tmp_path}", *MAY_SEE[workers]])
+    assert validate(options).given is options
+    options = replace(options, beam_flags=(*options.beam_flags, "--environment_type=DOCKER"))
+    with pytest.raises(SettingError, match="workers in containers"):
+        validate(options)
 
 
 @pytest.mark.parametrize("master, is_seen", [("local[2]", True), ("spark://host:7077", False)])
