@@ -59,7 +59,8 @@ def copies(count: int) -> Iterator[list[Path]]:
         check=True,
         text=True,
     ).stdout.split("\0")
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+    # A process that a test left behind may still write there.
+    with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as folder:
         made = [Path(folder, str(number), ROOT.name) for number in range(count)]
         for copy in made:
             for name in filter(None, listed):
