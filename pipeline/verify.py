@@ -104,7 +104,9 @@ def _verify(options: argparse.Namespace, segments: SegmentFiles | None, run_all:
     is_indexed = segments is not None or options.against is not None
     summary = verify_folder(options.features, options.strict, options.manifest, is_indexed, run_all)
     if options.root is not None and options.root != summary.root:
-        summary.problems.append(f"{summary.folder}: has the root {summary.root}, not --root={options.root}")
+        summary.problems.append(
+            f"{summary.folder}: has the root {summary.root or 'none'}, not --root={options.root}"
+        )
     result = Verification(summary)
     if segments is not None and summary.index is not None:
         lists = list_files(options.features, REJECTED_LIST)

@@ -22,7 +22,7 @@ MEANINGS = {
     Reason.CRASHED: "The decoder crashes on the file, or hangs. Convert it with another program.",
     Reason.NOT_FINITE: "The audio has samples that are not numbers, or infinite.",
     Reason.OUTSIDE_AUDIO: "The segment begins after the audio ends. Check the segments CSV.",
-    Reason.TOO_SHORT: "The clip is shorter than one frame. To have one of it, give --pad_short.",
+    Reason.TOO_SHORT: "The clip is shorter than one frame. With --pad_short, in a new folder, it has one.",
     Reason.BAD_RECORD: "A record of a shard is damaged, or lacks its id or audio.",
     Reason.TRUNCATED_SHARD: "The shard is cut off. Copy it again, then run the command again.",
     Reason.NOT_EMBEDDED: "The model fails on this clip, or returns values that are not finite.",

@@ -206,7 +206,8 @@ class SideBySide:
     """A comparison of two feature folders of the same kind, both with frames.
 
     Attributes:
-      extrapolation: the Fréchet distance for infinitely many frames of the first; None if it has too few.
+      extrapolation: the Fréchet distance for infinitely many frames of the first; None if it has too few, or
+        too few clips.
     """
 
     one: Statistics
@@ -233,7 +234,9 @@ class SideBySide:
 
     def _extrapolated(self) -> str:
         if self.extrapolation is None:
-            return f"not extrapolated, since the first folder has fewer than {2 * MIN_VECTORS:,} frames"
+            return (
+                f"not extrapolated, which needs {2 * MIN_VECTORS:,} frames of many clips in the first folder"
+            )
         found = self.extrapolation
         return f"{found.distance:.6g} for infinitely many frames of the first (R² {found.r2:.3f})"
 

@@ -95,7 +95,10 @@ def test_two_folders_are_compared(tmp_path, classes, capsys):
 
     assert found["frechet_audio_distance_infinity"] is None  # with too few frames
     shown = capsys.readouterr().out
-    assert f"- Fréchet audio distance {found['frechet_audio_distance']:.6g}; not extrapolated, since" in shown
+    assert (
+        f"- Fréchet audio distance {found['frechet_audio_distance']:.6g}; not extrapolated, which needs"
+        in shown
+    )
     assert "- published distances are of raw embeddings; to compare with them, give folders of" in shown
     assert "... and 108 more rows, with --output" in shown
     table = (tmp_path / "out.md").read_text()

@@ -135,6 +135,17 @@ def test_few_vectors_are_not_extrapolated():
     assert extrapolate([], other) is None
 
 
+def test_few_clips_are_not_extrapolated():
+    """One recording is one group, and with a recording that has nearly all frames all samples are alike."""
+    groups, other = corpus(2_500)
+    none = Sums(0, np.zeros(32), np.zeros((32, 32)))
+    assert extrapolate([*groups[:9], *[none] * 16], other) is None
+    assert extrapolate([none, *groups[:10], none], other) is not None
+    whole = sum(groups[1:], groups[0])
+    assert extrapolate([whole, *[none] * 24], other) is None
+    assert extrapolate([whole + whole, *groups[:4], *corpus(25)[0]], other) is None
+
+
 def test_a_corpus_whose_samples_are_alike_is_its_own_limit():
     vectors = np.tile(random_vectors(0, 4), (500, 1))
     groups = list(map(sums_of, np.split(vectors, 25)))

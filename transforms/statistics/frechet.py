@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 # Fewer vectors than this have a covariance whose error does not fall as 1/n yet. As in fadtk, the tool of
 # Gui et al., "Adapting Frechet Audio Distance for Generative Music Evaluation", ICASSP 2024.
 MIN_VECTORS = 500
+# With fewer parts that have vectors, or without a sample much smaller than all, the line is a guess.
+MIN_GROUPS = 10
 # Distances of several orders of the groups are averaged by the fit.
 _NUM_ORDERS = 5
 
@@ -111,9 +113,12 @@ def extrapolate(groups: Sequence[Sums], other: Gaussian) -> Extrapolation | None
       other: the corpus to which the distance is.
 
     Returns:
-      None if the corpus has fewer than 1,000 vectors.
+      None if the corpus has fewer than 1,000 vectors, or fewer than ten groups have any, or if no sample is
+      below three quarters of all, as with few clips.
     """
-    if sum(group.count for group in groups) < 2 * MIN_VECTORS:
+    groups = [group for group in groups if group.count]
+    total = sum(group.count for group in groups)
+    if total < 2 * MIN_VECTORS or len(groups) < MIN_GROUPS:
         return None
     points = []
     for order in range(_NUM_ORDERS):
@@ -123,6 +128,8 @@ def extrapolate(groups: Sequence[Sums], other: Gaussian) -> Extrapolation | None
         # The last sample is the corpus in each order.
         points += [(sums.count, frechet_distance(other, sums)) for sums in large[: None if not order else -1]]
     counts, distances = np.array(sorted(points)).T
+    if counts[0] > 0.75 * total:
+        return None
     slope, distance = np.polyfit(1 / counts, distances, 1)
     errors = distances - (distance + slope / counts)
     spread = distances - distances.mean()
