@@ -154,18 +154,6 @@ def test_overwrite_leaves_nothing_of_earlier_runs_in_the_lists(corpus, out):
     assert list(shards(out)) == ["train/ac.tfrecord"]
 
 
-def test_the_list_of_a_run_is_not_believed_after_one_that_did_not_finish(corpus, out_of_one, finished):
-    """A job that was handed over has added a clip to a shard, and the next run finds every clip there."""
-    flags = [*TRIAL, f"--input={corpus}/ab*.wav", f"--output={out_of_one}"]
-    listed = (out_of_one / "_run" / "shards.jsonl").read_bytes()
-    assert run.run([*flags, "--no_wait_until_finish"]) == 0
-    assert (out_of_one / "_run" / "shards.jsonl").read_bytes() == listed
-    assert run.run(flags) == 0
-    assert totals(out_of_one) == (2, 0, 0, 2)
-    (line,) = json_lines(out_of_one / "_run" / "shards.jsonl")
-    assert line == json_lines(finished / "_run" / "shards.jsonl")[0] and line["records"] == 2
-
-
 def test_features_made_before_there_was_a_choice_have_the_defaults(corpus, out_of_one):
     flags = [*TRIAL, f"--input={corpus}/ab1.wav", f"--output={out_of_one}"]
     path = out_of_one / "_run" / "manifest.json"

@@ -92,6 +92,20 @@ def test_without_its_list_of_shards_a_folder_is_refused(flags, out):
     assert len(json_lines(listed)) == 4
 
 
+def test_the_list_of_a_run_is_not_believed_after_one_that_did_not_finish(finished, tmp_path):
+    """A job that was handed over has added a clip to a shard, and the next run finds every clip there."""
+    out = tmp_path / "out"
+    assert run.run([*TRIAL, f"--input={finished}/audio/ab1.wav", f"--output={out}"]) == 0
+    listed = (out / "_run" / "shards.jsonl").read_bytes()
+    flags = [*TRIAL, f"--input={finished}/audio/ab*.wav", f"--output={out}"]
+    assert run.run([*flags, "--no_wait_until_finish"]) == 0
+    assert (out / "_run" / "shards.jsonl").read_bytes() == listed
+    assert run.run(flags) == 0
+    assert totals(out) == (2, 0, 0, 2)
+    (line,) = json_lines(out / "_run" / "shards.jsonl")
+    assert line == json_lines(finished / "out" / "_run" / "shards.jsonl")[0] and line["records"] == 2
+
+
 def test_lines_become_shards_and_later_lists_win(tmp_path):
     row = {"path": "train/ab.tfrecord", "records": 1, "size_bytes": 5, "sha256": "0", "more": 1}
     (tmp_path / "old").write_text(json.dumps(row) + "\n")
